@@ -1,0 +1,232 @@
+"""The bundle's manifest, ``model.json``: what each file is, what goes in and out, and its hash.
+
+A bundle is a folder that travels from `export` to the edge and to the phone. This module is all that those
+two read of `export`, so it uses the standard library only. A file whose hash differs from the manifest is
+refused: a half-copied or edited model must not run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mvstylizer_errors import MVStylizerError
+
+SCHEMA = "mvstylizer.bundle/1"
+MANIFEST_NAME = "model.json"
+ROLES = ("style_encoder", "stylizer", "warp", "transfer", "key_frame")
+DTYPES = ("uint8", "int32", "float32")
+
+
+class BundleError(MVStylizerError):
+    """A bundle is missing, unreadable, incomplete or not what its manifest says."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output of a model file.
+
+    Attributes:
+        name: Tensor name, as the runtime knows it.
+        dtype: ``uint8``, ``int32`` or ``float32``.
+        shape: Dimensions; -1 is dynamic.
+        layout: Axes in words, for example ``NHWC RGB``.
+        range: Value range in words, for example ``0..255``.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    layout: str = ""
+    range: str = ""
+
+
+@dataclass(frozen=True)
+class FileSpec:
+    """One file of a bundle: role, contract, hash, and how far it is from its reference (`parity`)."""
+
+    role: str
+    path: str
+    format: str
+    sha256: str
+    bytes: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    parity: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A loaded manifest.
+
+    Attributes:
+        path: The bundle's folder.
+        name: Model variant, for example ``mvstylizer``.
+        version: Release number, from 1; Triton's model version.
+        files: One entry per file.
+        source: Checkpoint name, its sha256 and training step.
+        network: Sizes that callers may need (network pixels, map cell, style code length).
+        tools: Versions of the converters.
+    """
+
+    path: Path
+    name: str
+    version: int
+    files: tuple[FileSpec, ...]
+    source: dict[str, Any] = field(default_factory=dict)
+    network: dict[str, Any] = field(default_factory=dict)
+    tools: dict[str, str] = field(default_factory=dict)
+
+    def spec(self, role: str) -> FileSpec:
+        """Return the entry of `role`.
+
+        Raises:
+            BundleError: The bundle has no such file.
+        """
+        for spec in self.files:
+            if spec.role == role:
+                return spec
+        raise BundleError(
+            f"Bundle {self.path} has no {role} (it has {', '.join(s.role for s in self.files)})",
+            "Export it again with: mvstylizer export CHECKPOINT --out BUNDLE",
+        )
+
+    def file(self, role: str) -> Path:
+        """Return the path of `role` after checking size and sha256.
+
+        Raises:
+            BundleError: The file is missing or differs from the manifest.
+        """
+        spec = self.spec(role)
+        path = self.path / spec.path
+        if not path.is_file():
+            raise BundleError(f"{path} is missing", "Copy the whole bundle folder again")
+        if path.stat().st_size != spec.bytes or sha256_of(path) != spec.sha256:
+            raise BundleError(
+                f"{path} is not the file that {MANIFEST_NAME} describes (its sha256 differs)",
+                "Copy the whole bundle folder again, or export it again",
+            )
+        return path
+
+
+def sha256_of(path: Path) -> str:
+    """Return the hexadecimal SHA-256 of a file, read in blocks."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def file_spec(
+    folder: Path,
+    role: str,
+    path: str,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    parity: dict[str, Any] | None = None,
+) -> FileSpec:
+    """Describe a file that already lies in `folder`: size and hash are read from it."""
+    whole = folder / path
+    return FileSpec(
+        role,
+        path,
+        whole.suffix.lstrip("."),
+        sha256_of(whole),
+        whole.stat().st_size,
+        inputs,
+        outputs,
+        parity or {},
+    )
+
+
+def write_manifest(bundle: Bundle) -> Path:
+    """Write ``model.json`` into the bundle's folder, last and whole, and return its path."""
+    body = {"schema": SCHEMA, **asdict(bundle)}
+    del body["path"]
+    target = bundle.path / MANIFEST_NAME
+    part = target.with_suffix(".json.part")
+    part.write_text(json.dumps(body, indent=2) + "\n")
+    part.replace(target)
+    return target
+
+
+def load_bundle(path: Path | str) -> Bundle:
+    """Read a bundle's manifest. Files are verified when they are asked for.
+
+    Raises:
+        BundleError: No manifest, no JSON, another schema, or a field that is missing or wrong.
+    """
+    folder = Path(path)
+    manifest = folder / MANIFEST_NAME
+    if not manifest.is_file():
+        raise BundleError(
+            f"{folder} is no bundle: it holds no {MANIFEST_NAME}",
+            "Name a folder that `mvstylizer export` wrote",
+        )
+    try:
+        body = json.loads(manifest.read_text())
+    except ValueError as err:
+        raise BundleError(f"{manifest} is no JSON: {err}", "Export the bundle again") from err
+    if not isinstance(body, dict) or body.get("schema") != SCHEMA:
+        found = body.get("schema") if isinstance(body, dict) else type(body).__name__
+        raise BundleError(
+            f"{manifest} has schema {found!r}, this version reads {SCHEMA!r}", "Export the bundle again"
+        )
+    try:
+        return _bundle_from(folder, body)
+    except (KeyError, TypeError, ValueError) as err:
+        raise BundleError(f"{manifest}: {type(err).__name__}: {err}", "Export the bundle again") from err
+
+
+def _bundle_from(folder: Path, body: dict[str, Any]) -> Bundle:
+    files = tuple(_file_from(row) for row in body["files"])
+    version = body["version"]
+    if not isinstance(version, int) or version < 1:
+        raise ValueError(f"version {version!r} must be a whole number from 1")
+    return Bundle(
+        folder,
+        str(body["name"]),
+        version,
+        files,
+        dict(body.get("source", {})),
+        dict(body.get("network", {})),
+        dict(body.get("tools", {})),
+    )
+
+
+def _file_from(row: dict[str, Any]) -> FileSpec:
+    if Path(row["path"]).name != row["path"]:
+        raise ValueError(f"path {row['path']!r} must be a plain file name")
+    tensors = {side: tuple(_tensor_from(t) for t in row[side]) for side in ("inputs", "outputs")}
+    return FileSpec(
+        row["role"], row["path"], row["format"], row["sha256"], int(row["bytes"]),
+        tensors["inputs"], tensors["outputs"], dict(row.get("parity", {})),
+    )  # fmt: skip
+
+
+def _tensor_from(row: dict[str, Any]) -> TensorSpec:
+    if row["dtype"] not in DTYPES:
+        raise ValueError(f"tensor {row['name']!r} has dtype {row['dtype']!r}, not one of {', '.join(DTYPES)}")
+    return TensorSpec(
+        row["name"], row["dtype"], tuple(int(d) for d in row["shape"]), row["layout"], row["range"]
+    )
+
+
+def default_bundle() -> Path:
+    """Return the folder of the bundle that ships with the kit.
+
+    A clone and an editable install have it beside the code, a wheel under ``share/mvstylizer``.
+
+    Raises:
+        BundleError: Neither is there.
+    """
+    beside_code = Path(__file__).resolve().parent.parent / "models" / "mvstylizer"
+    installed = Path(sys.prefix) / "share" / "mvstylizer" / "models" / "mvstylizer"
+    for folder in (beside_code, installed):
+        if (folder / MANIFEST_NAME).is_file():
+            return folder
+    raise BundleError(
+        f"The shipped model is missing ({beside_code})", "Install the kit again, or name one with --bundle"
+    )

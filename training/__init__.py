@@ -1,0 +1,1 @@
+"""PyTorch: photos in, checkpoint (safetensors with its dimensions) out."""
