@@ -1,0 +1,46 @@
+"""``transfer.tflite``: an intermediate frame styled by an affine colour map on a coarse grid.
+
+In words: the map has a 3×4 matrix [A | b] per grid cell. It is read bilinearly at every pixel (half-pixel
+centres, edges clamped), and the pixel becomes A·rgb + 255·b, rounded to the nearest grey level and saturated.
+
+Bilinear reading is separable: with R rows and C columns in a tile, ``rows`` (R × cells) holds each pixel
+row's two weights, ``columns`` (cells × C) each pixel column's, and ``rows · cells · columns`` is the map over
+the tile. Two small matrix products thus replace a resize, which would fix the sizes and write twelve planes
+of the whole frame to memory. Everything else is multiply and add on planes; there is no gather, so XNNPACK
+takes the whole graph as one partition.
+
+The caller feeds tiles, so that the twelve planes stay in a core's cache and a tile touches few cells.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from export.kernels.tflite import convert, tensorflow
+from export.manifest import TensorSpec
+
+TRANSFER_INPUTS = (
+    TensorSpec("frame", "uint8", (1, 3, -1, -1), "NCHW RGB, the tile", "0..255"),
+    TensorSpec("cells", "float32", (4, 3, -1, -1), "(r, g, b, 1) × RGB out × the tile's cells", "unit range"),
+    TensorSpec("rows", "float32", (1, 1, -1, -1), "pixel row × cell row", "bilinear weight 0..1"),
+    TensorSpec("columns", "float32", (1, 1, -1, -1), "cell column × pixel column", "bilinear weight 0..1"),
+)
+TRANSFER_OUTPUTS = (TensorSpec("styled", "uint8", (1, 3, -1, -1), "NCHW RGB, the tile", "0..255"),)
+
+
+def build_transfer() -> bytes:
+    """Build ``transfer.tflite`` and return its content.
+
+    Raises:
+        KernelBuildError: The converter wrote an operator that phones lack.
+        MissingExtraError: TensorFlow is not installed.
+    """
+    tf = tensorflow()
+
+    def transfer(frame: Any, cells: Any, rows: Any, columns: Any) -> Any:
+        by_row = tf.split(tf.matmul(rows, cells), 4, axis=0)
+        red, green, blue, bias = (tf.matmul(part, columns) for part in by_row)
+        r, g, b = tf.split(tf.cast(frame, tf.float32), 3, axis=1)
+        return tf.cast(red * r + green * g + blue * b + bias * 255.0, tf.uint8)
+
+    return convert(transfer, TRANSFER_INPUTS, TRANSFER_OUTPUTS)

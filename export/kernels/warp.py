@@ -1,0 +1,64 @@
+"""``warp.tflite``: a frame made from the stylized key frame and a backward flow (the paper's Eq. 1).
+
+In words: pixel (x, y) of the output is the key frame's colour at (x + dx, y + dy), read bilinearly; places
+outside the frame read its edge. Rounded to the nearest grey level.
+
+The flow is first clamped so that it cannot leave the frame (-x ≤ dx ≤ W-1-x, and so for y), then split into
+its floor and its fraction. The floor becomes int32 and is added to the pixel's own index there: absolute
+coordinates never exist in floating point, because float16 hardware (Hexagon, Adreno) would round them by
+whole pixels. The fraction blends four neighbours, which lie together in one 12-byte row of the *atlas* (the
+key frame's pixel, its right, lower and lower right neighbour, built once per key frame), so that one GATHER
+with one index per pixel fetches all of them. Blending works on planes: rows of one channel.
+
+The caller feeds R rows at a time, so that everything between stays in a core's cache.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from export.kernels.tflite import convert, tensorflow
+from export.manifest import TensorSpec
+
+WARP_INPUTS = (
+    TensorSpec("atlas", "uint8", (-1, 12), "pixel of the key frame: it, right, below, both; RGB", "0..255"),
+    TensorSpec("flow_x", "float32", (1, -1, -1, 1), "NHWC, rows of the strip", "pixels, finite"),
+    TensorSpec("flow_y", "float32", (1, -1, -1, 1), "NHWC, rows of the strip", "pixels, finite"),
+    TensorSpec("left", "float32", (1, 1, -1, 1), "column", "-x, whole"),
+    TensorSpec("right", "float32", (1, 1, -1, 1), "column", "W-1-x, whole"),
+    TensorSpec("up", "float32", (1, -1, 1, 1), "row of the strip", "-y, whole"),
+    TensorSpec("down", "float32", (1, -1, 1, 1), "row of the strip", "H-1-y, whole"),
+    TensorSpec("offset", "int32", (-1,), "pixel of the strip", "0, 1, 2, ..."),
+    TensorSpec("start", "int32", (1,), "one number", "the strip's first pixel: y·W"),
+    TensorSpec("width", "int32", (1,), "one number", "W"),
+)
+WARP_OUTPUTS = (TensorSpec("warped", "uint8", (3, -1), "RGB planes of the strip's pixels", "0..255"),)
+
+
+def build_warp() -> bytes:
+    """Build ``warp.tflite`` and return its content.
+
+    Raises:
+        KernelBuildError: The converter wrote an operator that phones lack.
+        MissingExtraError: TensorFlow is not installed.
+    """
+    tf = tensorflow()
+
+    def split_flow(flow: Any, low: Any, high: Any) -> tuple[Any, Any]:
+        inside = tf.minimum(tf.maximum(flow, low), high)
+        whole = tf.floor(inside)
+        return tf.reshape(tf.cast(whole, tf.int32), [-1]), tf.reshape(inside - whole, [1, -1])
+
+    def warp(
+        atlas: Any, flow_x: Any, flow_y: Any, left: Any, right: Any, up: Any, down: Any,
+        offset: Any, start: Any, width: Any,
+    ) -> Any:  # fmt: skip
+        columns, across = split_flow(flow_x, left, right)
+        rows, along = split_flow(flow_y, up, down)
+        index = rows * width + columns + (offset + start)
+        planes = tf.cast(tf.transpose(tf.gather(atlas, index)), tf.float32)
+        upper, lower = tf.split(planes, 2, axis=0)
+        first, second = tf.split(upper + (lower - upper) * along, 2, axis=0)
+        return tf.cast(first + (second - first) * across, tf.uint8)
+
+    return convert(warp, WARP_INPUTS, WARP_OUTPUTS)
