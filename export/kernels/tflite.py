@@ -66,7 +66,7 @@ def convert(
     ]
     traced = tf.function(function, input_signature=signature)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([traced.get_concrete_function()], traced)
-    model = _unpack(bytes(converter.convert()))
+    model = _unpack(_converted(converter))
     graph = model.subgraphs[0]
     for spec, index in zip(outputs, graph.outputs, strict=True):
         graph.tensors[index].name = spec.name
@@ -94,6 +94,16 @@ def operators(content: bytes) -> Counter[str]:
         custom = ", ".join(str(c.customCode) for c in model.operatorCodes if c.customCode)
         raise KernelBuildError(f"A kernel needs operators that phones do not have: {custom}")
     return names
+
+
+def _converted(converter: Any) -> bytes:
+    from tensorflow.lite.python.convert_phase import ConverterError
+
+    try:
+        return bytes(converter.convert())
+    except ConverterError as err:
+        reason = str(err).partition("error: ")[2].partition("\n")[0] or str(err)
+        raise KernelBuildError(f"A kernel cannot be converted: {reason}") from err
 
 
 def _unpack(content: bytes) -> Any:
