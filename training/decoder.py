@@ -1,0 +1,55 @@
+"""The mirrored decoder: VGG's layers from relu3_1 back to RGB, nearest-neighbour upsampling for its pools.
+
+It predicts a *correction* to the globally recoloured content. Its last convolution starts at zero, so an
+untrained stylizer gives exactly the closed-form colour transport, and whatever it adds was learned.
+
+At each level it sees the colorized features and, beside them, what colorization changed (z - x): the sharp,
+shallow levels tell it where things are, the deep one what they are.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+LEVELS = ("1_1", "2_1", "3_1")  # encoder layers that feed the decoder, shallow to deep
+LEVEL_CHANNELS = (64, 128, 256)
+
+
+class Decoder(nn.Module):
+    """Features of the three `LEVELS` in, an RGB correction N×3×H×W out (unit range, unbounded)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up3 = _conv(2 * 256, 128)
+        self.mid2 = _conv(128, 128)
+        self.up2 = _conv(128, 64)
+        self.mid1 = _conv(64, 64)
+        self.rgb = _conv(64, 3)
+        nn.init.zeros_(self.rgb.weight)
+        assert self.rgb.bias is not None
+        nn.init.zeros_(self.rgb.bias)
+
+    def forward(self, content: dict[str, Tensor], colorized: dict[str, Tensor]) -> Tensor:
+        """Decode.
+
+        Args:
+            content: Encoder features x of `LEVELS`, N×C×h×w at 1, 1/2 and 1/4 of the image.
+            colorized: The same after colorization, z.
+        """
+        deep = torch.cat([colorized["3_1"], content["3_1"]], dim=1)
+        x = _upsample(F.relu(self.up3(deep)))
+        x = F.relu(self.mid2(x + colorized["2_1"] - content["2_1"]))
+        x = _upsample(F.relu(self.up2(x)))
+        x = F.relu(self.mid1(x + colorized["1_1"] - content["1_1"]))
+        correction: Tensor = self.rgb(x)
+        return correction
+
+
+def _conv(inputs: int, outputs: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="replicate")
+
+
+def _upsample(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")

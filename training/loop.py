@@ -1,0 +1,170 @@
+"""The training loop: photos to checkpoint, on one page.
+
+Each batch holds two halves. *Look pairs*: two random looks of one photo, whose answer is known, under L1.
+*Unrelated pairs*: any photo as content, any other as style, under Eq. 5 with lambda = 1 plus the structure
+term. Adam with beta = (0.5, 0.999) and learning rate 1e-4 (paper section 4.2), cosine-decayed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from training.affine import apply_map
+from training.checkpoint import load_optimizer, restore, save_checkpoint, save_optimizer
+from training.looks import Look
+from training.loss import map_roughness, perceptual, structure_loss
+from training.options import StylizerDims
+from training.photos import PhotoFolder
+from training.stylizer import Stylizer
+from training.vgg import VggEncoder
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A run. The defaults are the paper's where it gives a figure.
+
+    Attributes:
+        photos: Folder of photos, content and style alike.
+        out: Checkpoint to write.
+        steps: Length of the run.
+        batch: Samples a step, half look pairs, half unrelated (at least 2).
+        crop: Side of a crop in pixels, a multiple of 8.
+        learning_rate: At the start; it falls to a tenth over the run.
+        style_weight: Eq. 5's lambda.
+        structure_weight: Weight of `structure_loss`.
+        look_weight: Weight of the look pairs' L1.
+        roughness_weight: Weight of `map_roughness`.
+        seed: Seed of everything random.
+        save_every: Steps between checkpoints.
+        mixed: Convolutions in bfloat16.
+    """
+
+    photos: Path
+    out: Path
+    steps: int = 20_000
+    batch: int = 2
+    crop: int = 128
+    learning_rate: float = 1e-4
+    style_weight: float = 1.0
+    structure_weight: float = 1.0
+    look_weight: float = 4.0
+    roughness_weight: float = 0.05
+    seed: int = 0
+    save_every: int = 500
+    mixed: bool = False
+    dims: StylizerDims = field(default_factory=StylizerDims)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the options as plain JSON types, without paths: they say nothing about the result."""
+        row = asdict(self)
+        del row["photos"], row["out"], row["dims"]
+        return row
+
+
+Progress = Callable[[int, dict[str, float]], None]
+
+
+def train(config: TrainConfig, *, resume: bool = False, progress: Progress | None = None) -> Path:
+    """Train a stylizer and return its checkpoint; losses go to ``NAME.log.jsonl`` beside it.
+
+    Args:
+        config: The run.
+        resume: Go on from the last checkpoint at `config.out`; the loss curve is that of an unbroken run.
+        progress: Called after each step with the step number and its losses.
+
+    Raises:
+        PhotoFolderError: Nothing to train on.
+        CheckpointError: Nothing to resume from.
+    """
+    photos = PhotoFolder(config.photos, config.crop)
+    torch.manual_seed(config.seed)
+    start, stylizer = 0, Stylizer(config.dims, mixed=config.mixed)
+    if resume:
+        start = restore(stylizer, config.out)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    stylizer.train().to(device)
+    judge = VggEncoder(mixed=config.mixed).to(device)
+    optimizer = torch.optim.Adam(stylizer.parameters(), lr=config.learning_rate, betas=(0.5, 0.999))
+    if resume:
+        load_optimizer(config.out, optimizer, start)
+    log = config.out.with_suffix(".log.jsonl")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a" if resume else "w") as lines:
+        for step in range(start + 1, config.steps + 1):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(config, step)
+            losses = train_step(stylizer, judge, optimizer, photos, config, step, device)
+            lines.write(json.dumps({"step": step, "time": round(time.time(), 1), **losses}) + "\n")
+            if progress is not None:
+                progress(step, losses)
+            if step % config.save_every == 0 or step == config.steps:
+                lines.flush()
+                save_checkpoint(config.out, stylizer, step, config.as_dict())
+                save_optimizer(config.out, optimizer, step)
+    return config.out
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """Return the learning rate of a step: cosine from `learning_rate` to a tenth of it."""
+    cosine = (1 + math.cos(math.pi * step / config.steps)) / 2
+    return config.learning_rate * (0.1 + 0.9 * cosine)
+
+
+def train_step(
+    stylizer: Stylizer,
+    judge: VggEncoder,
+    optimizer: torch.optim.Adam,
+    photos: PhotoFolder,
+    config: TrainConfig,
+    step: int,
+    device: str,
+) -> dict[str, float]:
+    """Draw a batch by (seed, step), take one optimizer step and return the losses."""
+    content, style, target = (x.to(device) for x in draw(photos, config, step))
+    half = target.shape[0]
+    affine_map = stylizer.affine_map(content, stylizer.encode_style(style))
+    output = apply_map(affine_map, content)
+    # A pair of looks has an answer; the rest is judged by Eq. 5.
+    look = F.l1_loss(output[:half], target)
+    eq5 = perceptual(judge, content[half:], style[half:], output[half:])
+    structure = structure_loss(output[half:], content[half:])
+    roughness = map_roughness(affine_map)
+    total = (
+        eq5.content
+        + config.style_weight * eq5.style
+        + config.structure_weight * structure
+        + config.look_weight * look
+        + config.roughness_weight * roughness
+    )
+    optimizer.zero_grad(set_to_none=True)
+    torch.autograd.backward(total)
+    torch.nn.utils.clip_grad_norm_(stylizer.parameters(), 5.0)
+    optimizer.step()
+    parts = {
+        "total": total, "content": eq5.content, "style": eq5.style,
+        "structure": structure, "look": look, "roughness": roughness,
+    }  # fmt: skip
+    return {name: round(float(value.detach()), 6) for name, value in parts.items()}
+
+
+def draw(photos: PhotoFolder, config: TrainConfig, step: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return content and style (B×3×crop×crop) and the look pairs' target (B//2×3×crop×crop)."""
+    rng = np.random.default_rng((config.seed, step))
+    generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
+    half = max(1, config.batch // 2)
+    here, there = photos.batch(half, rng)
+    before, after = Look(half, generator), Look(half, generator)
+    content, _ = photos.batch(config.batch - half, rng)
+    style, _ = photos.batch(config.batch - half, rng)
+    return torch.cat([before(here), content]), torch.cat([after(there), style]), after(here)

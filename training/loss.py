@@ -1,0 +1,105 @@
+"""Eq. 5: L = D(R_r(I_c), I_cs) + lambda·D(R_r(I_s), I_cs), and the terms that keep the result a photograph.
+
+D is the perceptual distance of Johnson et al. (2016): for the content image the feature loss, for the style
+image the Gram loss (the paper writes one D for both; a feature loss against an unrelated style image would
+ask for its objects). Both are relative, |a - b| / |b|, so that a layer's size does not weigh it.
+
+All images are N×3×H×W float32 RGB in [0, 1]; every loss is a mean over the batch.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from training.vgg import VggEncoder, gram
+
+CONTENT_LAYER = "3_1"
+STYLE_LAYERS = ("1_2", "2_2", "3_3", "4_1")
+LUMA = (0.299, 0.587, 0.114)
+
+
+class Perceptual(NamedTuple):
+    """The two parts of Eq. 5, before lambda."""
+
+    content: Tensor
+    style: Tensor
+
+
+def perceptual(encoder: VggEncoder, content: Tensor, style: Tensor, output: Tensor) -> Perceptual:
+    """Return Eq. 5's content and style losses of `output`.
+
+    Content and style images need not have the output's size: Gram matrices are means over positions. The
+    content image must, and is R_r of the original.
+    """
+    wanted = (*STYLE_LAYERS, CONTENT_LAYER)
+    out = encoder(output, wanted)
+    with torch.no_grad():
+        of_style = encoder(style, STYLE_LAYERS)
+        of_content = encoder(content, (CONTENT_LAYER,))
+    return Perceptual(
+        content_distance(out[CONTENT_LAYER], of_content[CONTENT_LAYER]),
+        torch.stack([gram_distance(out[k], of_style[k]) for k in STYLE_LAYERS]).mean(),
+    )
+
+
+def content_distance(output: Tensor, content: Tensor) -> Tensor:
+    """Return the relative distance of two feature maps after removing each channel's mean and scale.
+
+    Instance-normalised: what a change of colour does to a feature everywhere alike is style, not content.
+    """
+    return _relative(_normalise(output.float()), _normalise(content.float()))
+
+
+def gram_distance(output: Tensor, style: Tensor) -> Tensor:
+    """Return |G(output) - G(style)|_F / |G(style)|_F."""
+    return _relative(gram(output.float()), gram(style.float()))
+
+
+def structure_loss(output: Tensor, content: Tensor) -> Tensor:
+    """Return 1 - SSIM of luma's Sobel magnitude, each divided by its mean: free of contrast and colour."""
+    a, b = _edges(output), _edges(content)
+    ma, mb = _gauss(a), _gauss(b)
+    va, vb = _gauss(a * a) - ma * ma, _gauss(b * b) - mb * mb
+    covariance = _gauss(a * b) - ma * mb
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    ssim = (2 * ma * mb + c1) * (2 * covariance + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2))
+    return 1 - ssim.mean()
+
+
+def map_roughness(affine_map: Tensor) -> Tensor:
+    """Return the mean squared difference between neighbouring cells of an N×12×gh×gw map (as HDRNet)."""
+    down = affine_map[:, :, 1:] - affine_map[:, :, :-1]
+    right = affine_map[:, :, :, 1:] - affine_map[:, :, :, :-1]
+    return down.square().mean() + right.square().mean()
+
+
+def _relative(a: Tensor, b: Tensor) -> Tensor:
+    norm = torch.linalg.vector_norm
+    return (norm((a - b).flatten(1), dim=1) / (norm(b.flatten(1), dim=1) + 1e-6)).mean()
+
+
+def _normalise(x: Tensor) -> Tensor:
+    centred = x - x.mean(dim=(2, 3), keepdim=True)
+    return centred / (centred.square().mean(dim=(2, 3), keepdim=True) + 1e-2).sqrt()
+
+
+def _edges(image: Tensor) -> Tensor:
+    luma: Tensor = LUMA[0] * image[:, 0:1] + LUMA[1] * image[:, 1:2] + LUMA[2] * image[:, 2:3]
+    p = F.pad(luma * 255, (1, 1, 1, 1), mode="reflect")
+    column = p[:, :, :-2] + 2 * p[:, :, 1:-1] + p[:, :, 2:]
+    row = p[:, :, :, :-2] + 2 * p[:, :, :, 1:-1] + p[:, :, :, 2:]
+    gx, gy = column[:, :, :, 2:] - column[:, :, :, :-2], row[:, :, 2:] - row[:, :, :-2]
+    magnitude = (gx * gx + gy * gy + 1e-3).sqrt()
+    return 40 * magnitude / (magnitude.mean(dim=(2, 3), keepdim=True) + 1e-6)
+
+
+def _gauss(x: Tensor) -> Tensor:
+    """11×11 Gaussian of sigma 1.5, valid region (Wang et al. 2004), as two passes."""
+    t = torch.arange(11, dtype=x.dtype, device=x.device) - 5
+    w = torch.exp(-(t**2) / (2 * 1.5**2))
+    w = w / w.sum()
+    return F.conv2d(F.conv2d(x, w.view(1, 1, 11, 1)), w.view(1, 1, 1, 11))

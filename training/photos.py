@@ -1,0 +1,74 @@
+"""A folder of photos as training data: plain, nested, or MS-COCO's layout (train2017/*.jpg).
+
+Crops are drawn by (seed, step), not by a running generator: step k gives the same batch whether the run was
+interrupted before it or not.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mvstylizer_errors import MVStylizerError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+SMALLEST = 64  # pixels of the short side; anything smaller is an icon, not a photo
+
+
+class PhotoFolderError(MVStylizerError):
+    """The photo folder is missing, or holds too little to train on."""
+
+
+class PhotoFolder:
+    """Square crops of random photos.
+
+    Args:
+        folder: Where photos lie, at any depth.
+        crop: Side of a crop in pixels.
+
+    Raises:
+        PhotoFolderError: No folder, or fewer than two photos in it.
+    """
+
+    def __init__(self, folder: Path, crop: int) -> None:
+        if not folder.is_dir():
+            raise PhotoFolderError(f"{folder} is no folder", "Name a folder of photos with --photos")
+        self.paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+        if len(self.paths) < 2:
+            raise PhotoFolderError(
+                f"{folder} holds {len(self.paths)} photos ({', '.join(sorted(SUFFIXES))})",
+                "Training draws pairs: give it at least two, better some hundred",
+            )
+        self.crop = crop
+
+    def batch(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Return two random crops of each of `count` random photos, count×3×crop×crop RGB in [0, 1] each."""
+        pairs = [self._crops(rng) for _ in range(count)]
+        first, second = (np.stack(side).transpose(0, 3, 1, 2) for side in zip(*pairs, strict=True))
+        return torch.from_numpy(first / np.float32(255)), torch.from_numpy(second / np.float32(255))
+
+    def _crops(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        for _ in range(100):
+            photo = cv2.imread(str(self.paths[rng.integers(len(self.paths))]), cv2.IMREAD_COLOR)
+            if photo is not None and min(photo.shape[:2]) >= SMALLEST:
+                rgb = photo[..., ::-1].astype(np.uint8, copy=False)
+                return self._crop(rgb, rng), self._crop(rgb, rng)
+        raise PhotoFolderError("A hundred photos in a row could not be read", "Check the files in --photos")
+
+    def _crop(self, photo: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+        height, width = photo.shape[:2]
+        short = min(height, width)
+        # Between a detail and the whole photo: the network meets skies and leaves at many sizes.
+        side = int(rng.integers(min(short, self.crop), short + 1))
+        top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
+        cut = photo[top : top + side, left : left + side]
+        if rng.random() < 0.5:
+            cut = cut[:, ::-1]
+        size = (self.crop, self.crop)
+        resized = cv2.resize(np.ascontiguousarray(cut), size, interpolation=cv2.INTER_AREA)
+        return resized.astype(np.uint8, copy=False)

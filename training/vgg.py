@@ -1,0 +1,103 @@
+"""The frozen VGG16 encoder (Simonyan & Zisserman 2014), from conv1_1 to relu4_1.
+
+Conventions: images are N×3×H×W float32 RGB in [0, 1]; VGG's own scale (0..255 minus the ImageNet mean) is
+applied inside. Features are divided by one fixed number a layer (`FEATURE_SCALE`), so that each layer has
+about unit RMS on photos and a decoder meets numbers of one size. The convolutions are padded with zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+WEIGHTS = Path(__file__).parent / "weights" / "vgg16_relu4_1.fp16.safetensors"
+MEAN_RGB = (123.68, 116.779, 103.939)  # ImageNet mean, grey levels
+
+# Convolutions in order; a pool stands before each of POOL_BEFORE.
+CHANNELS = {
+    "1_1": (3, 64),
+    "1_2": (64, 64),
+    "2_1": (64, 128),
+    "2_2": (128, 128),
+    "3_1": (128, 256),
+    "3_2": (256, 256),
+    "3_3": (256, 256),
+    "4_1": (256, 512),
+}
+POOL_BEFORE = ("2_1", "3_1", "4_1")
+
+# RMS of each layer's activations, measured on 47 natural photos.
+FEATURE_SCALE = {
+    "1_1": 46.9,
+    "1_2": 206.5,
+    "2_1": 304.6,
+    "2_2": 427.8,
+    "3_1": 487.2,
+    "3_2": 500.4,
+    "3_3": 428.2,
+    "4_1": 325.2,
+}
+
+
+class VggEncoder(nn.Module):
+    """VGG16 up to `last`, frozen.
+
+    Args:
+        last: Name of the last layer, ``1_1`` … ``4_1``.
+        mixed: Run the convolutions in bfloat16 (training on a GPU, or on a CPU with AVX-512 BF16).
+
+    The weights are buffers outside the state dict: a checkpoint does not carry what never changes.
+    """
+
+    def __init__(self, last: str = "4_1", *, mixed: bool = False) -> None:
+        super().__init__()
+        self.mixed = mixed
+        names = list(CHANNELS)
+        self.layers = tuple(names[: names.index(last) + 1])
+        stored = load_file(WEIGHTS)
+        for name in self.layers:
+            self.register_buffer(f"weight_{name}", stored[f"conv{name}.weight"].float(), persistent=False)
+            self.register_buffer(f"bias_{name}", stored[f"conv{name}.bias"].float(), persistent=False)
+        mean = torch.tensor(MEAN_RGB).view(1, 3, 1, 1)
+        self.register_buffer("mean", mean, persistent=False)
+
+    def forward(self, image: Tensor, wanted: Sequence[str]) -> dict[str, Tensor]:
+        """Encode `image` (N×3×H×W, RGB in [0, 1]) and return the `wanted` layers after their ReLU, scaled.
+
+        Layer k_j has size H/2^(k-1) × W/2^(k-1), rounded down. Features are float32 whatever the precision.
+        """
+        x = image * 255 - self.get_buffer("mean")
+        with mixed_precision(x, self.mixed):
+            features = self._run(x, wanted)
+        return {name: (value / FEATURE_SCALE[name]).float() for name, value in features.items()}
+
+    def _run(self, x: Tensor, wanted: Sequence[str]) -> dict[str, Tensor]:
+        features: dict[str, Tensor] = {}
+        for name in self.layers:
+            if name in POOL_BEFORE:
+                x = F.max_pool2d(x, 2)
+            x = F.relu(
+                F.conv2d(x, self.get_buffer(f"weight_{name}"), self.get_buffer(f"bias_{name}"), padding=1)
+            )
+            if name in wanted:
+                features[name] = x
+            if len(features) == len(wanted):
+                break
+        return features
+
+
+def mixed_precision(like: Tensor, enabled: bool) -> AbstractContextManager[object]:
+    """Return a bfloat16 autocast for the device of `like`, or a context that does nothing."""
+    return torch.autocast(like.device.type, dtype=torch.bfloat16) if enabled else nullcontext()
+
+
+def gram(feature: Tensor) -> Tensor:
+    """Return the Gram matrix N×C×C of an N×C×H×W feature map, divided by H·W (Johnson et al. 2016, Eq. 3)."""
+    flat = feature.flatten(2)
+    return flat @ flat.transpose(1, 2) / flat.shape[2]
