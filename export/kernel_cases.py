@@ -153,9 +153,7 @@ def key_frame_cases() -> Iterator[Case]:
             yield _key_frame_case(title, cur, key, threshold, weights, gap)
 
 
-def _key_frame_case(
-    name: str, cur: Array, key: Array, threshold: float, weights: Array, gap: int
-) -> Case:
+def _key_frame_case(name: str, cur: Array, key: Array, threshold: float, weights: Array, gap: int) -> Case:
     a, b = cur.astype(np.float64), key.astype(np.float64)
     bins = [np.histogram(image, BINS, (0, 256))[0] / image.size for image in (a, b)]
     features = [np.mean(np.abs(a - b)) / 255, np.abs(bins[0] - bins[1]).sum() / 2, _edge_change(a, b)]

@@ -13,9 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 from export.manifest import TensorSpec
 from mvstylizer_errors import MissingExtraError, MVStylizerError
 
-_BUILTIN_NAMES = {
-    code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)
-}
+_BUILTIN_NAMES = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
 _FORBIDDEN_TYPES = {
     schema.TensorType.INT64: "int64",
     schema.TensorType.FLOAT64: "float64",

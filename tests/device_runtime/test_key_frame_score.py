@@ -31,10 +31,7 @@ def test_scene_cuts_of_a_real_clip_stand_out(score: KeyFrameScore, bikes: Path) 
             cv2.resize(f.to_ndarray(format="gray"), (160, 90), interpolation=cv2.INTER_AREA)
             for f in clip.decode(video=0)
         ]
-    decisions = [
-        score(now, last, threshold=0.28, gap=1, max_gap=300)
-        for last, now in pairwise(frames)
-    ]
+    decisions = [score(now, last, threshold=0.28, gap=1, max_gap=300) for last, now in pairwise(frames)]
     assert [i for i, d in enumerate(decisions, start=1) if d.is_key] == BIKES_CUTS
 
 
