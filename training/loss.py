@@ -78,8 +78,9 @@ def map_roughness(affine_map: Tensor) -> Tensor:
 
 
 def _relative(a: Tensor, b: Tensor) -> Tensor:
-    norm = torch.linalg.vector_norm
-    return (norm((a - b).flatten(1), dim=1) / (norm(b.flatten(1), dim=1) + 1e-6)).mean()
+    size = b.flatten(1).square().sum(dim=1).sqrt()
+    distance = ((a - b).flatten(1).square().sum(dim=1) + 1e-12).sqrt()
+    return (distance / (size + 1e-6)).mean()
 
 
 def _normalise(x: Tensor) -> Tensor:
