@@ -1,0 +1,123 @@
+"""Video colours to RGB and back through the same matrix and range, so that nothing shifts on the way.
+
+The numbers are those of ITU-T H.273 (FFmpeg's ``AVColorSpace``, ``AVColorRange``, ...), as files carry them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import av
+import numpy as np
+from av.video.reformatter import Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+RGB: Final = 0
+BT709: Final = 1
+UNSPECIFIED: Final = 2
+BT601: Final = 6
+LIMITED_RANGE: Final = 1
+FULL_RANGE: Final = 2
+
+# H.273 matrix → the number swscale knows it by; constant-luminance BT.2020 is near enough to the other one.
+_SWSCALE_MATRIX: Final = {BT709: 1, 4: 4, 5: 5, BT601: 5, 7: 7, 9: 9, 10: 9}
+
+# swscale's fast paths darken by one to two levels on each way through; with these flags a round trip is
+# unbiased in limited range, and within half a level of chroma in full range.
+_EXACT: Final = (
+    Interpolation.AREA
+    | Interpolation.ACCURATE_RND
+    | Interpolation.FULL_CHR_H_INP
+    | Interpolation.FULL_CHR_H_INT
+)
+
+
+@dataclass(frozen=True)
+class Colour:
+    """The colour tags of a video and the conversion that they mean.
+
+    Attributes:
+        matrix: H.273 matrix coefficients as tagged; 2 is "unspecified".
+        range: 1 limited (16..235), 2 full (0..255), 0 unspecified (means limited).
+        primaries: H.273 colour primaries, kept as they are.
+        transfer: H.273 transfer characteristics, kept as they are.
+        conversion: The matrix to compute with: `matrix`, or what players assume when it is unspecified.
+    """
+
+    matrix: int
+    range: int
+    primaries: int
+    transfer: int
+    conversion: int
+
+    @classmethod
+    def of(cls, frame: av.VideoFrame) -> Colour:
+        """Read the tags of a decoded frame.
+
+        Without a matrix, players go by the size: BT.709 from 1280 pixels of width or more than 576 rows
+        (mpv's rule), else BT.601. An RGB source gets that matrix as its tag, because H.264 output is YUV.
+        """
+        is_hd = max(frame.width, frame.height) >= 1280 or min(frame.width, frame.height) > 576
+        assumed = BT709 if is_hd else BT601
+        full = frame.color_range == FULL_RANGE or frame.format.name.startswith("yuvj")
+        if frame.format.is_rgb:
+            return cls(assumed, LIMITED_RANGE, frame.color_primaries, frame.color_trc, assumed)
+        conversion = frame.colorspace if frame.colorspace in _SWSCALE_MATRIX else assumed
+        return cls(
+            matrix=frame.colorspace if frame.colorspace != RGB else UNSPECIFIED,
+            range=FULL_RANGE if full else frame.color_range,
+            primaries=frame.color_primaries,
+            transfer=frame.color_trc,
+            conversion=conversion,
+        )
+
+
+class ColourConverter:
+    """Converts frames of one video; keeps swscale's context between frames."""
+
+    def __init__(self, colour: Colour) -> None:
+        self._matrix = _SWSCALE_MATRIX[colour.conversion]
+        self._range = FULL_RANGE if colour.range == FULL_RANGE else LIMITED_RANGE
+        self._reformatter = VideoReformatter()
+
+    def to_rgb(self, frame: av.VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
+        """Decode the colours of one frame.
+
+        Args:
+            frame: Any pixel format; more than eight bits are rounded to eight.
+            width: Width of the result; a stream that changes its size midway is brought back to it.
+            height: Height of the result.
+
+        Returns:
+            uint8 RGB (height, width, 3), contiguous.
+        """
+        is_rgb = frame.format.is_rgb
+        picture = self._reformatter.reformat(
+            frame,
+            width,
+            height,
+            "rgb24",
+            src_colorspace=None if is_rgb else self._matrix,
+            src_color_range=None if is_rgb else self._range,
+            interpolation=_EXACT,
+        )
+        return np.ascontiguousarray(picture.to_ndarray(), np.uint8)
+
+    def from_rgb(self, rgb: NDArray[np.uint8], pixel_format: str) -> av.VideoFrame:
+        """Encode the colours of one frame.
+
+        Args:
+            rgb: uint8 RGB (H, W, 3).
+            pixel_format: A planar YUV format of eight bits, such as ``yuv420p``.
+
+        Returns:
+            A frame without timestamps.
+        """
+        return self._reformatter.reformat(
+            av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24"),
+            format=pixel_format,
+            dst_colorspace=self._matrix,
+            dst_color_range=self._range,
+            interpolation=_EXACT,
+        )

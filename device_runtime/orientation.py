@@ -1,0 +1,59 @@
+"""Upright pictures from a video's display matrix: the eight turns and mirrors that cameras write."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Orientation(NamedTuple):
+    """How stored pixels become an upright picture: transpose first, then mirror.
+
+    Attributes:
+        transposed: Rows become columns, so width and height change places.
+        mirrored_x: Then left and right change places.
+        mirrored_y: Then top and bottom change places.
+    """
+
+    transposed: bool = False
+    mirrored_x: bool = False
+    mirrored_y: bool = False
+
+    @classmethod
+    def from_display_matrix(cls, matrix: bytes | memoryview) -> Orientation:
+        """Read the 3×3 matrix of ISO 14496-12 (``tkhd``), as FFmpeg hands it on.
+
+        A stored point (x, y) is shown at (a·x + c·y, b·x + d·y); only the signs of a, b, c, d matter here. A
+        matrix that is no multiple of a quarter turn is taken as the nearest one.
+
+        Args:
+            matrix: Nine int32 in native byte order, rows (a, b, u), (c, d, v), (x, y, w).
+        """
+        a, b, _, c, d, *_ = np.frombuffer(matrix, np.int32, count=9).tolist()
+        if abs(a) + abs(d) >= abs(b) + abs(c):
+            return cls(False, a < 0, d < 0)
+        return cls(True, c < 0, b < 0)
+
+    @property
+    def rotation(self) -> int:
+        """The clockwise turn in degrees that makes the picture upright: 0, 90, 180 or 270 (mirrors aside)."""
+        if not self.transposed:
+            return 180 if self.mirrored_y else 0
+        return 90 if self.mirrored_x else 270
+
+    def apply(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Turn stored pixels upright.
+
+        Args:
+            picture: uint8 (H, W, C) as stored.
+
+        Returns:
+            uint8, (W, H, C) when transposed, contiguous; `picture` itself when nothing is to be done.
+        """
+        turned = cv2.transpose(picture) if self.transposed else picture
+        if self.mirrored_x or self.mirrored_y:
+            turned = cv2.flip(turned, -1 if self.mirrored_x and self.mirrored_y else int(self.mirrored_x))
+        return np.asarray(turned, np.uint8)
