@@ -19,8 +19,8 @@ from device_runtime.kernels.interpreter import (
     check_image,
 )
 
-# A strip of this many pixels keeps the kernel's planes (about 100 bytes a pixel) within a core's L2 cache.
-STRIP_PIXELS = 12_288
+# A strip of this many pixels keeps what the kernel works on at a time within a core's L2 cache.
+STRIP_PIXELS = 16_384
 
 
 class Warp:
@@ -107,10 +107,13 @@ class Warp:
         }  # fmt: skip
         self._size = (0, 0)  # stays so if a kernel refuses the shapes
         columns = np.arange(width, dtype=np.float32).reshape(1, 1, width, 1)
+        lines = np.arange(rows, dtype=np.int32).reshape(1, rows, 1, 1)
         for interpreter in self._pool.interpreters:
             interpreter.resize(shapes)
             interpreter.put("left", -columns)
             interpreter.put("right", width - 1 - columns)
+            interpreter.put("up", -lines)
+            interpreter.put("down", height - 1 - lines)
             interpreter.put("offset", np.arange(rows * width, dtype=np.int32))
             interpreter.put("width", np.array([width], np.int32))
         self._size, self._rows = (height, width), rows
@@ -118,15 +121,12 @@ class Warp:
     def _warp_strip(
         self, interpreter: KernelInterpreter, top: int, flow: NDArray[np.float32], out: NDArray[np.uint8]
     ) -> None:
-        (height, width), rows = self._size, self._rows
+        width, rows = self._size[1], self._rows
         flow_x = interpreter.input("flow_x").reshape(rows, width)
         flow_y = interpreter.input("flow_y").reshape(rows, width)
         cv2.split(flow[top : top + rows], (flow_x, flow_y))
         del flow_x, flow_y
-        lines = np.arange(top, top + rows, dtype=np.float32).reshape(1, rows, 1, 1)
-        interpreter.put("up", -lines)
-        interpreter.put("down", height - 1 - lines)
-        interpreter.put("start", np.array([top * width], np.int32))
+        interpreter.put("top", np.array([top], np.int32))
         interpreter.invoke()
         planes = interpreter.output("warped").reshape(3, rows, width)
         cv2.merge((planes[0], planes[1], planes[2]), out[top : top + rows])

@@ -10,7 +10,8 @@ whole pixels. The fraction blends four neighbours, which lie together in one 12-
 key frame's pixel, its right, lower and lower right neighbour, built once per key frame), so that one GATHER
 with one index per pixel fetches all of them. Blending works on planes: rows of one channel.
 
-The caller feeds R rows at a time, so that everything between stays in a core's cache.
+The caller feeds R rows at a time, so that everything between stays in a core's cache. From strip to strip
+of one frame only the flow and ``top`` change.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ WARP_INPUTS = (
     TensorSpec("flow_y", "float32", (1, -1, -1, 1), "NHWC, rows of the strip", "pixels, finite"),
     TensorSpec("left", "float32", (1, 1, -1, 1), "column", "-x, whole"),
     TensorSpec("right", "float32", (1, 1, -1, 1), "column", "W-1-x, whole"),
-    TensorSpec("up", "float32", (1, -1, 1, 1), "row of the strip", "-y, whole"),
-    TensorSpec("down", "float32", (1, -1, 1, 1), "row of the strip", "H-1-y, whole"),
+    TensorSpec("up", "int32", (1, -1, 1, 1), "row of the strip", "0, -1, -2, ..."),
+    TensorSpec("down", "int32", (1, -1, 1, 1), "row of the strip", "H-1, H-2, ..."),
     TensorSpec("offset", "int32", (-1,), "pixel of the strip", "0, 1, 2, ..."),
-    TensorSpec("start", "int32", (1,), "one number", "the strip's first pixel: y·W"),
     TensorSpec("width", "int32", (1,), "one number", "W"),
+    TensorSpec("top", "int32", (1,), "one number", "y of the strip's first row"),
 )
 WARP_OUTPUTS = (TensorSpec("warped", "uint8", (3, -1), "RGB planes of the strip's pixels", "0..255"),)
 
@@ -51,14 +52,17 @@ def build_warp() -> bytes:
 
     def warp(
         atlas: Any, flow_x: Any, flow_y: Any, left: Any, right: Any, up: Any, down: Any,
-        offset: Any, start: Any, width: Any,
+        offset: Any, width: Any, top: Any,
     ) -> Any:  # fmt: skip
         columns, across = split_flow(flow_x, left, right)
-        rows, along = split_flow(flow_y, up, down)
-        index = rows * width + columns + (offset + start)
-        planes = tf.cast(tf.transpose(tf.gather(atlas, index)), tf.float32)
-        upper, lower = tf.split(planes, 2, axis=0)
-        first, second = tf.split(upper + (lower - upper) * along, 2, axis=0)
+        # Integers once more: near the border, where these bounds matter, they are small and exact as float16.
+        rows, along = split_flow(flow_y, tf.cast(up - top, tf.float32), tf.cast(down - top, tf.float32))
+        index = rows * width + columns + (offset + top * width)
+        # Split as bytes, before they become floats: a split copies.
+        corners = tf.split(tf.transpose(tf.gather(atlas, index)), 4, axis=0)
+        here, right_of, below, both = (tf.cast(corner, tf.float32) for corner in corners)
+        first = here + (below - here) * along
+        second = right_of + (both - right_of) * along
         return tf.cast(first + (second - first) * across, tf.uint8)
 
     return convert(warp, WARP_INPUTS, WARP_OUTPUTS)

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from device_runtime.kernels import KernelError
+from device_runtime.kernels.interpreter import KernelInterpreter, KernelPool, balanced
+
+
+def test_the_phone_needs_no_training_framework() -> None:
+    program = "import sys, device_runtime.kernels; print(*{'tensorflow', 'torch', 'onnx'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_every_job_is_done_once_and_by_more_than_one_thread(kernels: Path) -> None:
+    done: list[int] = []
+    threads = set()
+    both = threading.Barrier(2, timeout=30)
+
+    def do(_: KernelInterpreter, job: int) -> None:
+        if job < 2:
+            both.wait()  # passes only when two threads are at work
+        threads.add(threading.get_ident())
+        done.append(job)
+
+    with KernelPool(kernels / "transfer.tflite", 2) as pool:
+        pool.run(range(50), do)
+    assert sorted(done) == list(range(50))
+    assert len(threads) == 2
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_failing_job_is_reported_and_the_pool_goes_on(kernels: Path, count: int) -> None:
+    def fail_at_seven(_: KernelInterpreter, job: int) -> None:
+        if job == 7:
+            raise KernelError("job 7")
+
+    with KernelPool(kernels / "transfer.tflite", count) as pool:
+        with pytest.raises(KernelError, match="job 7"):
+            pool.run(range(20), fail_at_seven)
+        pool.run(range(7), fail_at_seven)
+
+
+def test_what_the_runtime_refuses_is_a_kernel_error(kernels: Path) -> None:
+    warp = KernelInterpreter(kernels / "warp.tflite")
+    with pytest.raises(KernelError, match="refuses shapes"):
+        warp.resize({"flow_x": (1, 2, 3, 1), "left": (1, 1, 5, 1)})
+    one = {name: (1, 1, 1, 1) for name in ("flow_x", "flow_y", "left", "right", "up", "down")}
+    warp.resize({"atlas": (1, 12), "offset": (1,), **one})
+    for name in one:
+        warp.put(name, np.zeros((1, 1, 1, 1), np.int32 if name in ("up", "down") else np.float32))
+    warp.put("offset", np.array([5], np.int32))  # outside an atlas of one pixel
+    with pytest.raises(KernelError, match="failed"):
+        warp.invoke()
+
+
+@given(st.integers(1, 5000), st.integers(0, 6000))
+def test_balanced_parts_cover_with_less_than_one_row_each_to_spare(length: int, most: int) -> None:
+    part = balanced(length, most)
+    parts = -(-length // part)
+    assert 1 <= part <= max(1, most)
+    assert parts == -(-length // max(1, min(most, length)))
+    assert parts * part - length < parts
