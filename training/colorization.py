@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from typing import get_args
 
-import torch
 from torch import Tensor, nn
 
 from training.options import ColorizationMode
@@ -66,12 +65,3 @@ class Colorization(nn.Module):
     def forward(self, features: Tensor, mean_s: Tensor, std_s: Tensor) -> Tensor:
         """See `colorize`."""
         return colorize(features, mean_s, std_s, self.mode)
-
-
-def brute_force_eq2(content: Tensor, style: Tensor) -> Tensor:
-    """Eq. 2 letter by letter on C×H×W features: sum over every style position of (y_m - x_k)."""
-    x, y = content.flatten(1), style.flatten(1)
-    z = torch.zeros_like(x)
-    for m in range(y.shape[1]):
-        z += y[:, m : m + 1] - x
-    return z.view_as(content)

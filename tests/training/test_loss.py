@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import numpy as np
+import skimage.metrics
+import torch
+from scipy import ndimage
+
+from training.loss import content_distance, gram_distance, map_roughness, perceptual, structure_loss
+from training.vgg import VggEncoder, gram
+
+
+def test_gram_letter_by_letter() -> None:
+    feature = torch.rand(1, 3, 4, 5)
+    expected = np.zeros((3, 3))
+    for i in range(3):
+        for j in range(3):
+            expected[i, j] = (feature[0, i] * feature[0, j]).sum() / 20
+    np.testing.assert_allclose(gram(feature)[0], expected, rtol=1e-5)
+
+
+def test_gram_ignores_where_things_are_and_content_does_not(cat: torch.Tensor) -> None:
+    flipped = cat.flip(3)
+    assert gram_distance(flipped, cat).item() < 1e-4
+    assert content_distance(flipped, cat).item() > 0.5
+
+
+def test_content_ignores_a_channels_level_and_scale() -> None:
+    feature = torch.randn(1, 4, 16, 16)
+    scaled = 3 * feature + torch.randn(1, 4, 1, 1)
+    assert content_distance(scaled, feature).item() < 0.02
+
+
+def test_eq5_is_zero_for_the_image_itself(cat: torch.Tensor) -> None:
+    parts = perceptual(VggEncoder(), cat, cat, cat)
+    assert parts.content.item() < 1e-3
+    assert parts.style.item() < 1e-3
+
+
+def test_eq5_parts_pull_apart(cat: torch.Tensor, coffee: torch.Tensor) -> None:
+    judge, style = VggEncoder(), coffee[:, :, : cat.shape[2], : cat.shape[3]]
+    as_content, as_style = perceptual(judge, cat, coffee, cat), perceptual(judge, style, coffee, style)
+    assert as_content.content < as_style.content + 1e-6
+    assert as_style.style < as_content.style
+
+
+def test_structure_against_skimage(cat: torch.Tensor, coffee: torch.Tensor) -> None:
+    def edges(image: torch.Tensor) -> np.ndarray:
+        luma = 255 * np.tensordot([0.299, 0.587, 0.114], image[0].double().numpy(), 1)
+        gx, gy = ndimage.sobel(luma, 1, mode="mirror"), ndimage.sobel(luma, 0, mode="mirror")
+        magnitude = np.sqrt(gx**2 + gy**2 + 1e-3)
+        return 40 * magnitude / magnitude.mean()
+
+    a, b = cat[:, :, :96, :120], coffee[:, :, :96, :120]
+    _, full = skimage.metrics.structural_similarity(
+        edges(a), edges(b), data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+        truncate=3.4, full=True,
+    )  # fmt: skip
+    expected = 1 - full[5:-5, 5:-5].mean()
+    assert abs(structure_loss(a, b).item() - expected) < 1e-3
+
+
+def test_structure_ignores_contrast(cat: torch.Tensor) -> None:
+    assert structure_loss(0.5 * cat + 0.2, cat).item() < 1e-3
+
+
+def test_roughness_of_a_ramp() -> None:
+    ramp = torch.arange(5.0).view(1, 1, 1, 5).expand(1, 12, 4, 5)
+    assert map_roughness(ramp).item() == 1.0

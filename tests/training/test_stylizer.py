@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from training.colour import apply_colour, colour_moments, style_colour, transport
+from training.options import StylizerDims
+from training.stylizer import STYLE_CODE, Stylizer, network_size, style_size
+
+
+@pytest.fixture(scope="module")
+def untrained() -> Stylizer:
+    return Stylizer().eval()
+
+
+@pytest.fixture(scope="module")
+def perturbed() -> Stylizer:
+    """A stylizer whose decoder does something, as after training."""
+    torch.manual_seed(0)
+    stylizer = Stylizer().eval()
+    torch.nn.init.normal_(stylizer.decoder.rgb.weight, std=0.01)
+    return stylizer
+
+
+@torch.no_grad()
+def test_untrained_is_the_closed_form_transport(
+    untrained: Stylizer, coffee: torch.Tensor, cat: torch.Tensor
+) -> None:
+    content = coffee[:, :, :128, :192]
+    expected = apply_colour(transport(*colour_moments(content), *style_colour(cat)), content).clamp(0, 1)
+    got = untrained(content, untrained.encode_style(cat))
+    torch.testing.assert_close(got, expected, atol=1e-3, rtol=0)
+
+
+@torch.no_grad()
+def test_a_photo_in_its_own_style_hardly_changes(untrained: Stylizer, cat: torch.Tensor) -> None:
+    content = cat[:, :, :144, :216]
+    torch.testing.assert_close(
+        untrained(content, untrained.encode_style(content)), content, atol=0.02, rtol=0
+    )
+
+
+@torch.no_grad()
+def test_the_network_does_work(
+    perturbed: Stylizer, untrained: Stylizer, coffee: torch.Tensor, cat: torch.Tensor
+) -> None:
+    code = untrained.encode_style(cat)
+    difference = (perturbed(coffee, code) - untrained(coffee, code)).abs()
+    assert difference.mean() > 1 / 255
+    # ... and differently from place to place: a global colour map could not do it.
+    assert difference.mean(dim=1).std() > 0.2 / 255
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("finish", ["affine", "plain"])
+@pytest.mark.parametrize(
+    ("height", "width", "r"), [(64, 96, 1.0), (61, 97, 1.7), (80, 64, 0.5), (33, 47, 3.0)]
+)
+def test_any_size_and_factor(finish: str, height: int, width: int, r: float) -> None:
+    stylizer = Stylizer(dataclasses.replace(StylizerDims(), finish=finish)).eval()  # type: ignore[arg-type]
+    frame = torch.rand(1, 3, height, width)
+    out = stylizer(frame, stylizer.encode_style(torch.rand(1, 3, 48, 40)), r)
+    assert tuple(out.shape) == (1, 3, round(r * height), round(r * width))
+    assert out.min() >= 0
+    assert out.max() <= 1
+
+
+@torch.no_grad()
+def test_style_code_does_not_depend_on_the_order_of_a_batch(untrained: Stylizer) -> None:
+    styles = torch.rand(3, 3, 48, 64)
+    codes = untrained.encode_style(styles)
+    assert codes.shape == (3, STYLE_CODE)
+    torch.testing.assert_close(untrained.encode_style(styles[1:2]), codes[1:2], atol=1e-4, rtol=1e-4)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 6000), st.integers(1, 6000))
+def test_network_size_keeps_the_budget(height: int, width: int) -> None:
+    dims = StylizerDims()
+    h, w = network_size(height, width, dims)
+    assert h % dims.map_cell == 0
+    assert w % dims.map_cell == 0
+    assert min(h, w) >= 2 * dims.map_cell
+    if min(h, w) > 2 * dims.map_cell:  # a strip of a picture may exceed it a little
+        assert h * w <= 1.3 * dims.network_pixels
+    assert min(style_size(height, width, dims)) >= 16
+
+
+def test_the_paper_sizes() -> None:
+    assert network_size(1080, 1920, StylizerDims()) == (288, 512)
+    assert network_size(256, 512, StylizerDims()) == (256, 512)
+
+
+def test_only_decoder_and_smoothing_train(untrained: Stylizer) -> None:
+    modules = {name.split(".")[0] for name, _ in untrained.named_parameters()}
+    assert modules == {"decoder", "smoothing"}
+    assert {name.split(".")[0] for name in untrained.state_dict()} == modules
