@@ -55,7 +55,7 @@ def test_literal_reading_of_equation_4(r: int) -> None:
 
 
 def test_box_keeps_the_gain_and_literal_does_not() -> None:
-    """A constant image under a kernel of sum 1: `box` keeps it flat, `literal` gives 1/r and a checkerboard."""
+    """A constant image under a kernel of sum 1: `box` keeps it flat, `literal` gives 1/r and checkers."""
     kernel = torch.rand(1, 1, 5, 5)
     kernel /= kernel.sum()
     flat = torch.ones(1, 1, 16, 16)
