@@ -1,0 +1,1 @@
+"""The edge: Triton model repository, the bundled server, and the client that phones use."""

@@ -1,0 +1,97 @@
+"""Triton python-backend model: one ONNX file run by ONNX Runtime, with the input checks Triton leaves out.
+
+Copied into every model version folder, so it imports nothing of the kit. The config decides the rest: its
+`parameters` have the keys of the onnxruntime backend (`intra_op_thread_count`) plus `max_pixels`.
+Triton has already checked data types, ranks and the fixed dimensions against the config.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found]
+
+
+class TritonPythonModel:
+    """Triton's entry point; one object per model instance, each in its own stub process."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Open the ONNX file of this version.
+
+        Args:
+            args: Triton's description of the instance: `model_config` as JSON, `model_repository` (the
+                model's folder), `model_version`.
+        """
+        config = json.loads(args["model_config"])
+        self._inputs = [tensor["name"] for tensor in config["input"]]
+        self._max_pixels = int(_parameter(config, "max_pixels"))
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = int(_parameter(config, "intra_op_thread_count"))
+        options.log_severity_level = 3
+        # A spinning thread pool takes the cores from the video decoder and from training on the same edge.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        onnx = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
+        self._session = ort.InferenceSession(str(onnx), options, providers=["CPUExecutionProvider"])
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Answer each request with the outputs it asks for; without `stylized` there is no full-size work."""
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request: Any) -> Any:
+        feeds = {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs}
+        fault = input_fault(feeds, self._max_pixels)
+        if fault:
+            return _refusal(fault, pb_utils.TritonError.INVALID_ARG)
+        names = list(request.requested_output_names())
+        if "r" in feeds and "stylized" not in names:
+            # ONNX Runtime runs the whole graph whatever is asked for, so the image nobody wants is made tiny.
+            # The map does not depend on r.
+            feeds["r"] = np.array([1 / min(feeds["frame"].shape[1:3])], np.float32)
+        try:
+            outputs = self._session.run(names, feeds)
+        except (
+            Exception
+        ) as err:  # ONNX Runtime has no narrower base, and its texts name files of this machine
+            pb_utils.Logger.log_error(f"inference failed: {' '.join(str(err).split())}")
+            return _refusal("the model failed on this input", pb_utils.TritonError.INTERNAL)
+        return pb_utils.InferenceResponse(
+            [pb_utils.Tensor(*pair) for pair in zip(names, outputs, strict=True)]
+        )
+
+
+def input_fault(feeds: dict[str, np.ndarray[Any, Any]], max_pixels: int) -> str:
+    """Say what is wrong with a request's tensors, or return an empty string.
+
+    uint8 tensors of rank 4 are NHWC images; `r` is the upscaling factor, float32 (1,); other float tensors
+    only have to be finite.
+
+    Args:
+        feeds: Input tensors by name.
+        max_pixels: Most pixels that an image may have, before and after upscaling.
+    """
+    factor = float(feeds["r"][0]) if "r" in feeds else 1.0
+    if not (np.isfinite(factor) and factor > 0):
+        return "the upscaling factor must be a finite number above 0"
+    for tensor in feeds.values():
+        if tensor.dtype == np.uint8:
+            pixels = tensor.shape[1] * tensor.shape[2]
+            if not pixels:
+                return "the image has no pixels"
+            if pixels > max_pixels or pixels * factor**2 > max_pixels:
+                return "the image is larger than this edge allows"
+        elif not np.isfinite(tensor).all():
+            return "a number in the request is not finite"
+    return ""
+
+
+def _parameter(config: dict[str, Any], key: str) -> str:
+    value: str = config["parameters"][key]["string_value"]
+    return value
+
+
+def _refusal(text: str, code: int) -> Any:
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, code))
