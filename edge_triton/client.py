@@ -1,0 +1,305 @@
+"""The phone's door to an edge: KServe v2 over gRPC, as tritonclient speaks it.
+
+The same calls work against the bundled server, the official container and the gateway. Frames travel as raw
+uint8; asking for the affine map alone keeps the reply at some 30 kB and spares the edge the full-size work.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mvstylizer_errors import MVStylizerError
+
+Reply = Literal["image", "map", "both"]
+
+_OUTPUTS: dict[Reply, tuple[str, ...]] = {
+    "image": ("stylized",),
+    "map": ("affine_map",),
+    "both": ("stylized", "affine_map"),
+}
+_DTYPES = {"uint8": "UINT8", "float32": "FP32"}
+_ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>[1-9]\d{0,4})", re.ASCII)
+_LOOPBACK = ("127.0.0.1:", "localhost:", "[::1]:")
+_MAX_MESSAGE = 2**31 - 1
+_FIRST_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 1.0
+
+# NOT_FOUND is what Triton says while it drains and while it loads, so it is worth another try.
+_PASSING = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "NOT_FOUND"}
+_REFUSING = {
+    "INVALID_ARGUMENT",
+    "NOT_FOUND",
+    "UNAUTHENTICATED",
+    "PERMISSION_DENIED",
+    "FAILED_PRECONDITION",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+}
+
+
+class EdgeError(MVStylizerError):
+    """Something about the edge."""
+
+
+class EdgeAddressError(EdgeError):
+    """The address of an edge is not HOST:PORT."""
+
+
+class EdgeUnavailableError(EdgeError):
+    """The edge does not answer, answers too late, or fails by its own fault."""
+
+
+class EdgeRefusedError(EdgeError):
+    """The edge answers, and refuses this request."""
+
+
+class StylizedKey(NamedTuple):
+    """A stylized key frame.
+
+    Attributes:
+        image: uint8 RGB (round(r·H), round(r·W), 3), or None when it was not asked for.
+        affine_map: float32 (gh, gw, 3, 4), [A | b] of stylized = A·rgb + b, rgb and b in [0, 1], on a grid
+            that covers the frame; or None when it was not asked for.
+    """
+
+    image: NDArray[np.uint8] | None
+    affine_map: NDArray[np.float32] | None
+
+
+class ServerInfo(NamedTuple):
+    """What a server says about itself: its name (the bundled one's is unique) and its version."""
+
+    name: str
+    version: str
+
+
+def check_address(address: str) -> str:
+    """Return a HOST:PORT address without spaces around it.
+
+    Raises:
+        EdgeAddressError: It has a scheme, a path, no host, no port, or a port outside 1..65535.
+    """
+    text = address.strip()
+    parts = _ADDRESS.fullmatch(text)
+    if parts is None or int(parts["port"]) > 65535:
+        raise EdgeAddressError(
+            f"Edge address {address!r} is not HOST:PORT", "Name it like 127.0.0.1:8001 or [::1]:8001"
+        )
+    return text
+
+
+class EdgeClient:
+    """One connection to an edge; a context manager. Use one per thread.
+
+    A call that fails for a passing reason (edge restarting, draining, overloaded) is repeated, with growing
+    pauses, as long as no more than `patience_s` have gone by since it began. Stylizing has no side effects,
+    so repeating is safe.
+
+    Args:
+        address: ``HOST:PORT``.
+        timeout_s: Deadline of one attempt, in seconds.
+        patience_s: How long new attempts are made after the first, in seconds; 0 = a single attempt.
+        model_version: Model version to ask for; empty = the edge's choice.
+
+    Raises:
+        EdgeAddressError: The address is not HOST:PORT.
+    """
+
+    def __init__(
+        self, address: str, *, timeout_s: float = 30.0, patience_s: float = 6.0, model_version: str = ""
+    ) -> None:
+        self.address = check_address(address)
+        self._timeout_s = timeout_s
+        self._patience_s = patience_s
+        self._version = model_version
+        self._client = _connect(self.address)
+
+    def __enter__(self) -> EdgeClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; calls after it fail."""
+        self._client.close()
+
+    def encode_style(self, style: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the style code of a style photo.
+
+        Args:
+            style: uint8 RGB (H, W, 3), any size.
+
+        Returns:
+            float32 (K,), read-only.
+
+        Raises:
+            EdgeUnavailableError: No answer, or none in time.
+            EdgeRefusedError: The edge refuses the photo.
+            ValueError: Not a uint8 RGB image.
+        """
+        _check_image(style)
+        (code,) = self._infer("style_encoder", {"style": style[None]}, ("style_code",))
+        return self._shaped(code, np.float32, (-1,))
+
+    def stylize(
+        self,
+        frame: NDArray[np.uint8],
+        style_code: NDArray[np.float32],
+        *,
+        r: float = 1.0,
+        reply: Reply = "image",
+    ) -> StylizedKey:
+        """Stylize one key frame.
+
+        Args:
+            frame: uint8 RGB (H, W, 3).
+            style_code: float32 (K,), from `encode_style` of the same model.
+            r: Upscaling factor > 0; the image comes back as (round(r·H), round(r·W)).
+            reply: What to send back: the image, the affine map, or both.
+
+        Returns:
+            What was asked for, as read-only arrays.
+
+        Raises:
+            EdgeUnavailableError: No answer, or none in time.
+            EdgeRefusedError: The edge refuses the frame.
+            ValueError: Not a uint8 RGB image, or a style code of another shape.
+        """
+        _check_image(frame)
+        if style_code.ndim != 1:
+            raise ValueError(f"a style code is (K,), not {style_code.shape}")
+        inputs: dict[str, NDArray[Any]] = {
+            "frame": frame[None],
+            "style_code": style_code[None].astype(np.float32, copy=False),
+            "r": np.array([r], np.float32),
+        }
+        names = _OUTPUTS[reply]
+        got = dict(zip(names, self._infer("stylizer", inputs, names), strict=True))
+        image, grid = got.get("stylized"), got.get("affine_map")
+        return StylizedKey(
+            None if image is None else self._shaped(image, np.uint8, (-1, -1, 3)),
+            None
+            if grid is None
+            else self._shaped(grid, np.float32, (-1, -1, 12)).reshape(*grid.shape[1:3], 3, 4),
+        )
+
+    def server_info(self) -> ServerInfo:
+        """Ask the server for its name and version.
+
+        Raises:
+            EdgeUnavailableError: No answer, or none in time.
+            EdgeRefusedError: The edge refuses to say.
+        """
+        answer = self._call(lambda: self._client.get_server_metadata(client_timeout=self._timeout_s))
+        return ServerInfo(answer.name, answer.version)
+
+    def _infer(
+        self, model: str, inputs: dict[str, NDArray[Any]], outputs: Sequence[str]
+    ) -> list[NDArray[Any] | None]:
+        """Run one model and return its outputs in the order asked for."""
+        from tritonclient.grpc import InferInput, InferRequestedOutput
+
+        tensors = []
+        for name, value in inputs.items():
+            tensor = InferInput(name, list(value.shape), _DTYPES[value.dtype.name])
+            tensor.set_data_from_numpy(np.ascontiguousarray(value))
+            tensors.append(tensor)
+        wanted = [InferRequestedOutput(name) for name in outputs]
+        result = self._call(
+            lambda: self._client.infer(
+                model, tensors, self._version, outputs=wanted, client_timeout=self._timeout_s
+            )
+        )
+        try:
+            return [result.as_numpy(name) for name in outputs]
+        except ValueError as err:
+            raise self._nonsense() from err
+
+    def _call(self, attempt: Any) -> Any:
+        """Make a call, again while it fails for a passing reason and patience lasts."""
+        from tritonclient.utils import InferenceServerException
+
+        began = time.monotonic()
+        pause = _FIRST_PAUSE_S
+        while True:
+            try:
+                return attempt()
+            except InferenceServerException as err:
+                pause_s = pause * random.uniform(0.5, 1.0)  # many phones must not come back in step
+                late = time.monotonic() + pause_s - began > self._patience_s
+                if late or not _is_passing(err):
+                    raise self._error(err) from err
+            time.sleep(pause_s)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+    def _error(self, err: Any) -> EdgeError:
+        status, text = _status(err), " ".join(str(err.message()).split())
+        if status in _REFUSING:
+            return EdgeRefusedError(f"The edge at {self.address} refuses the request: {text}")
+        if status == "DEADLINE_EXCEEDED":
+            what = f"The edge at {self.address} did not answer within {self._timeout_s:g} s"
+        elif status == "UNAVAILABLE":
+            what = f"No edge answers at {self.address}"
+        else:
+            return EdgeUnavailableError(
+                f"The edge at {self.address} failed ({status}: {text})", "Try another edge, or use --local"
+            )
+        return EdgeUnavailableError(
+            what, "Start one with `mvstylizer serve`, leave --edge away, or use --local"
+        )
+
+    def _shaped(
+        self, value: NDArray[Any] | None, dtype: type[np.generic], shape: tuple[int, ...]
+    ) -> NDArray[Any]:
+        """Take the leading 1 off a reply after checking what came."""
+        if value is None or value.dtype != dtype or value.ndim != len(shape) + 1 or value.shape[0] != 1:
+            raise self._nonsense()
+        if any(want not in (-1, have) for want, have in zip(shape, value.shape[1:], strict=True)):
+            raise self._nonsense()
+        reply: NDArray[Any] = value[0]
+        return reply
+
+    def _nonsense(self) -> EdgeUnavailableError:
+        return EdgeUnavailableError(
+            f"The edge at {self.address} sent a reply of another shape than the stylizer's",
+            "Check that it serves a bundle of this kit: mvstylizer serve --bundle BUNDLE",
+        )
+
+
+def _connect(address: str) -> Any:
+    from tritonclient.grpc import InferenceServerClient
+
+    options = [
+        ("grpc.max_send_message_length", _MAX_MESSAGE),
+        ("grpc.max_receive_message_length", _MAX_MESSAGE),
+        # gRPC's own back-off grows to two minutes; a restarted edge is back within three seconds.
+        ("grpc.initial_reconnect_backoff_ms", 50),
+        ("grpc.max_reconnect_backoff_ms", 500),
+        # In spite of its name this is the time-out of one connection attempt: several far round trips.
+        ("grpc.min_reconnect_backoff_ms", 5000),
+        # A proxy cannot reach this machine's own loopback.
+        ("grpc.enable_http_proxy", 0 if address.startswith(_LOOPBACK) else 1),
+    ]
+    return InferenceServerClient(address, channel_args=options)
+
+
+def _status(err: Any) -> str:
+    return str(err.status()).removeprefix("StatusCode.")
+
+
+def _is_passing(err: Any) -> bool:
+    # A dead stub answers INTERNAL until the supervisor has replaced it.
+    return _status(err) in _PASSING or "is not healthy" in str(err.message())
+
+
+def _check_image(image: NDArray[np.uint8]) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"an image is uint8 (H, W, 3), not {image.dtype} {image.shape}")
