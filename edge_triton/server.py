@@ -1,0 +1,197 @@
+"""The bundled Triton as a context manager: on loopback, checked by a real inference, gone without a trace."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import time
+from pathlib import Path
+
+import numpy as np
+
+from edge_triton.bundled_triton import BundledTriton
+from edge_triton.client import EdgeClient, EdgeError
+from edge_triton.kept_process import KeptProcess
+from edge_triton.repository import repository_models, write_repository
+from edge_triton.server_failure import (
+    PortTakenError,
+    ServerDiedError,
+    ServerStartError,
+    is_fatal,
+    last_line,
+    start_error,
+)
+from export.manifest import load_bundle
+
+__all__ = ["ServerDiedError", "ServerStartError", "TritonServer"]
+
+HOST = "127.0.0.1"
+CANARY_SIZE = 64
+_ATTEMPTS = 3
+_POLL_S = 0.05
+_PROBE_S = 1.0
+
+
+class TritonServer:
+    """One bundled tritonserver that serves a bundle's models over gRPC on loopback.
+
+    Entering starts it and returns when an inference through both models has worked; leaving stops it. A
+    keeper process (see `keeper`) owns the server, its shared memory and its working folder, so nothing is
+    left behind even when this process is killed. Ctrl-C in a terminal does not reach the server.
+
+    Args:
+        source: A bundle's folder, or a Triton repository with the two models.
+        port: gRPC port; 0 = a free one.
+        workers: Stylizer instances (bundles only).
+        threads: ONNX Runtime threads of one instance (bundles only); None = the usable cores, divided among
+            the workers.
+        start_timeout_s: How long the server may take until the first inference, in seconds.
+    """
+
+    def __init__(
+        self,
+        source: Path,
+        *,
+        port: int = 0,
+        workers: int = 1,
+        threads: int | None = None,
+        start_timeout_s: float = 60.0,
+    ) -> None:
+        self._source = source
+        self._wanted_port = port
+        self._workers = workers
+        self._threads = threads if threads is not None else max(1, len(os.sched_getaffinity(0)) // workers)
+        self._start_timeout_s = start_timeout_s
+        self._address = ""
+        self._kept: KeptProcess | None = None
+
+    @property
+    def address(self) -> str:
+        """``HOST:PORT`` of the running server."""
+        return self._address
+
+    def __enter__(self) -> TritonServer:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the server and wait until it stylizes.
+
+        Raises:
+            ServerStartError: It cannot run here, its port is taken, or it is not ready in time.
+            BundleError: The source is a bundle with a missing or changed file.
+        """
+        triton = BundledTriton.find()
+        if self._wanted_port:
+            _check_port(self._wanted_port)
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                self._launch(triton, self._wanted_port or _free_port())
+                return
+            except PortTakenError:
+                # Another program took the free port before the server did.
+                self.stop()
+                if self._wanted_port or attempt == _ATTEMPTS:
+                    raise
+            except BaseException:
+                self.stop()
+                raise
+
+    def stop(self, grace_s: float = 0.0) -> None:
+        """Stop the server and wait until no process, shared memory or file of it is left.
+
+        Args:
+            grace_s: How long requests in flight may take to finish, in seconds; 0 kills at once, which is
+                right when this process was the only client.
+        """
+        kept, self._kept, self._address = self._kept, None, ""
+        if kept is not None:
+            kept.stop(grace_s)
+
+    def check(self) -> None:
+        """Return if the server's process runs.
+
+        Raises:
+            ServerDiedError: It has ended, or was never started.
+        """
+        if self._kept is None:
+            raise ServerDiedError("The bundled Triton is not running", "Start it first")
+        ending = self._kept.ending()
+        if ending:
+            line = last_line(self._kept.log())
+            raise ServerDiedError(
+                f"The bundled Triton {ending} while in use" + (f": {line}" if line else ""), "Start it again"
+            )
+
+    def _launch(self, triton: BundledTriton, port: int) -> None:
+        """Lay out a working folder, start the server in it and wait for the canary."""
+        token = secrets.token_hex(6)
+        prefix = f"mvs_{token}_"
+        self._kept = kept = KeptProcess(prefix)
+        triton.lay_out(kept.folder)
+        repository, models = self._source.resolve(), repository_models(self._source)
+        if not models:
+            repository = kept.folder / "repository"
+            bundle = load_bundle(self._source)
+            models = write_repository(repository, bundle, instances=self._workers, threads=self._threads)
+        argv = triton.command(kept.folder, repository, models, port=port, server_id=token, prefix=prefix)
+        kept.run(argv, triton.environment(kept.folder))
+        self._await_canary(kept, f"{HOST}:{port}", token)
+        self._address = f"{HOST}:{port}"
+
+    def _await_canary(self, kept: KeptProcess, address: str, token: str) -> None:
+        """Wait until the server with this id has answered one inference of each model."""
+        deadline = time.monotonic() + self._start_timeout_s
+        with EdgeClient(address, timeout_s=_PROBE_S, patience_s=0) as probe:
+            while not _is_reached(probe, token):
+                ending, log = kept.ending(), kept.log()
+                if ending:
+                    raise start_error(ending, kept.log())
+                if is_fatal(log):
+                    raise start_error("cannot start", log)
+                if time.monotonic() > deadline:
+                    raise start_error(f"did not start within {self._start_timeout_s:g} s", log)
+                time.sleep(_POLL_S)
+        with EdgeClient(address, timeout_s=self._start_timeout_s, patience_s=0) as client:
+            try:
+                _canary(client)
+            except EdgeError as err:
+                line = last_line(kept.log()) or err.message
+                raise start_error("started, but its models do not work", line) from err
+
+
+def _is_reached(client: EdgeClient, token: str) -> bool:
+    """Tell whether the server behind the client is ours; another may have won the race for the port."""
+    try:
+        return client.server_info().name == token
+    except EdgeError:
+        return False
+
+
+def _canary(client: EdgeClient) -> None:
+    """Send one small grey frame through both models."""
+    grey = np.full((CANARY_SIZE, CANARY_SIZE, 3), 128, np.uint8)
+    client.stylize(grey, client.encode_style(grey), reply="both")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _check_port(port: int) -> None:
+    """Refuse a port that is taken before the server is started for nothing."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as err:
+            raise PortTakenError(
+                f"Port {port} cannot be used ({err.strerror})",
+                "Choose another with --port, or stop the program that has it",
+            ) from err
