@@ -15,6 +15,7 @@ import psutil
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edge_triton import keeper
 from edge_triton.client import EdgeClient
 from edge_triton.server import TritonServer
 from export.manifest import Bundle, TensorSpec, file_spec, load_bundle, write_manifest
@@ -203,8 +204,8 @@ bundle = Path(sys.argv[1])
         self.address = self.read_line()
         self.family = psutil.Process(self.process.pid).children(recursive=True)
         stubs = [p.cmdline() for p in self.family if p.name().startswith("triton_python")]
-        self.regions = [Path("/dev/shm", arguments[2]) for arguments in stubs]
-        self.scratch = [p for p in Path("/tmp").glob("python_env_*") if p.stat().st_mtime >= self.began]
+        self.regions = [keeper.SHARED_MEMORY / arguments[2] for arguments in stubs]
+        self.scratch = [p for p in keeper.SCRATCH.glob("python_env_*") if p.stat().st_mtime >= self.began]
 
     def read_line(self) -> str:
         assert self.process.stdout is not None

@@ -51,7 +51,7 @@ class Kept:
         return [psutil.Process(int(pid)) for pid in pids.read_text().split()]
 
     def region(self, prefix: str) -> Path:
-        path = Path("/dev/shm", f"{prefix}region")
+        path = keeper.SHARED_MEMORY / f"{prefix}region"
         path.touch()
         return path
 

@@ -8,7 +8,7 @@ from edge_triton.server_failure import PortTakenError, ServerStartError, is_fata
 
 NOISE = 'E1123 14:22:57.648124 14752 server.cc:241] "CudaDriverHelper has not been initialized."\n'
 LIBRARY = NOISE + (
-    "/tmp/x/backends/python/triton_python_backend_stub: error while loading shared libraries: "
+    "/srv/x/backends/python/triton_python_backend_stub: error while loading shared libraries: "
     "libpython3.11.so.1.0: cannot open shared object file: No such file or directory\n"
 )
 PORT = NOISE + (
