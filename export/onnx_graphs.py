@@ -10,7 +10,8 @@ Contract (see `export.manifest` for the rows):
     stylizer       frame uint8 [1, H, W, 3], style_code, r [1]  → stylized uint8 [1, round(rH), round(rW), 3],
                                                                   affine_map float32 [1, gh, gw, 12]
 
-Whoever asks for ``affine_map`` alone pays for no full-size work.
+Whoever wants the ``affine_map`` alone asks for it with a tiny r: the map does not depend on r, and runtimes
+compute the other output too, since they do not prune a graph to the outputs that a call names.
 """
 
 from __future__ import annotations
@@ -200,6 +201,7 @@ def _finish(model: onnx.ModelProto, path: Path, name: str) -> None:
     model.graph.name = name
     model.producer_name = "mvstylizer"
     del model.graph.value_info[:]
+    del model.opset_import[1:]  # merging repeats the entry, one for each part
     _halve(model)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)

@@ -27,7 +27,7 @@ MAP_TOLERANCE = 2e-2  # of the map's entries; weights travel in half precision
 Image = NDArray[np.uint8]
 
 
-def test_picture(height: int, width: int, seed: int) -> Image:
+def parity_picture(height: int, width: int, seed: int) -> Image:
     """Return a uint8 height×width×3 picture with the kinds of content a photo has."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
@@ -55,7 +55,7 @@ def check_style_encoder(path: Path, stylizer: Stylizer) -> dict[str, Any]:
     session = session_of(path)
     worst = 0.0
     for seed, (height, width) in enumerate(STYLE_SIZES):
-        picture = test_picture(height, width, seed)
+        picture = parity_picture(height, width, seed)
         (code,) = session.run(None, {"style": picture[None]})
         expected = reference_code(stylizer, picture)
         worst = max(worst, float(np.abs(code - expected).max() / np.abs(expected).max()))
@@ -77,11 +77,11 @@ def check_stylizer(path: Path, stylizer: Stylizer) -> dict[str, Any]:
         ParityError: A size differs, a frame by more than one grey level, or a map by `MAP_TOLERANCE`.
     """
     session = session_of(path)
-    code = reference_code(stylizer, test_picture(240, 320, seed=9))
+    code = reference_code(stylizer, parity_picture(240, 320, seed=9))
     largest: dict[str, float] = {}
     map_worst, total, squares, count = 0.0, 0.0, 0.0, 0
     for seed, (height, width, r) in enumerate(CASES):
-        frame = test_picture(height, width, seed)
+        frame = parity_picture(height, width, seed)
         stylized, affine_map = session.run(
             None, {"frame": frame[None], "style_code": code, "r": np.array([r], np.float32)}
         )

