@@ -1,0 +1,79 @@
+"""What a run did and how long each part of it took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, TypeVar
+
+PARTS: Final = ("decode", "key_frames", "edge", "flow", "interpolate", "encode")
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Report:
+    """The result of stylizing one file.
+
+    Attributes:
+        frames: Frames read and written.
+        key_frames: Those that the edge stylized.
+        intermediate_frames: Those made on the device.
+        seconds: Wall time by part, and ``total``. ``edge`` is the time of the requests themselves; they run
+            beside the other parts, so the parts may add up to more than the total.
+        interpolation: ``warp`` or ``transfer``; ``none`` for a photo.
+        reply: What the edge sent back: ``image`` or ``map``.
+        out: The file written.
+        width: Pixels.
+        height: Pixels.
+        warnings: One line for each thing the user should know, such as a file that is cut short.
+    """
+
+    frames: int
+    key_frames: int
+    intermediate_frames: int
+    seconds: dict[str, float]
+    interpolation: str
+    reply: str
+    out: str
+    width: int
+    height: int
+    warnings: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values, fit for JSON."""
+        return asdict(self)
+
+
+class Stopwatch:
+    """Adds up wall time by part of the work; starts when it is made."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+        self._seconds = dict.fromkeys(PARTS, 0.0)
+
+    @contextmanager
+    def measure(self, part: str) -> Iterator[None]:
+        """Add the time of a block to `part`."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds[part] += time.perf_counter() - began
+
+    def measured(self, part: str, items: Iterable[Item]) -> Iterator[Item]:
+        """Give `items` on, adding the time that it takes to get each of them to `part`."""
+        source = iter(items)
+        while True:
+            with self.measure(part):
+                item = next(source, None)
+            if item is None:
+                return
+            yield item
+
+    def seconds(self) -> dict[str, float]:
+        """Return the time of every part so far, and ``total``, in seconds rounded to the millisecond."""
+        total = time.perf_counter() - self._began
+        return {part: round(value, 3) for part, value in {**self._seconds, "total": total}.items()}
