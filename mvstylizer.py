@@ -21,7 +21,9 @@ import typer.core
 from mvstylizer_errors import MissingExtraError, MVStylizerError
 
 if TYPE_CHECKING:
+    from device_runtime.report import Report
     from device_runtime.stylizer import Stylizer
+    from export.manifest import Bundle
 
 # Plain help answers in half the time and keeps the examples' lines. Without the switch Typer escapes
 # brackets for rich even where rich does not print them.
@@ -67,11 +69,15 @@ def stylize(
     local: Annotated[bool, typer.Option("--local", help="No server: run the model in this process.")] = False,
     key_frames: Annotated[
         str, typer.Option(metavar="codec|content|every:N", help="Which frames go to the edge.")
-    ] = "content",
+    ] = "codec",
     interpolation: Annotated[
         Literal["warp", "transfer"],
-        typer.Option(help="How intermediate frames are made: warped pixels, or warped affine maps."),
+        typer.Option(help="How the frames between are made: warped pixels, or warped affine colour maps."),
     ] = "transfer",
+    reply: Annotated[
+        Literal["image", "map"] | None,
+        typer.Option(help="What the edge sends back; transfer needs the map. [default: image for warp]"),
+    ] = None,
     strength: Annotated[
         float, typer.Option(min=0, max=1, help="0 leaves the video as it is, 1 is full style.")
     ] = 1.0,
@@ -80,29 +86,30 @@ def stylize(
     as_json: JsonOption = False,
 ) -> None:
     """Stylize a video (or a photo) in the style of a photo."""
-    from device_runtime.key_frames import KeyFramePolicyError, parse_policy
-    from device_runtime.pipeline import stylize_file
+    from device_runtime.key_frames import KeyFramePolicyError
+    from device_runtime.photo import is_photo
+    from device_runtime.pipeline import stylize_photo, stylize_video
+    from export.manifest import load_bundle
 
     if edge and local:
         raise typer.BadParameter("--edge and --local exclude each other", param_hint="--local")
-    try:
-        policy = parse_policy(key_frames)
-    except KeyFramePolicyError as err:
-        raise typer.BadParameter(str(err), param_hint="--key-frames") from err
-    with _progress() as show, _stylizer(edge, local, _bundle(bundle)) as stylizer:
-        report = stylize_file(
-            source,
-            style,
-            out,
-            bundle=_bundle(bundle),
-            stylizer=stylizer,
-            policy=policy,
-            interpolation=interpolation,
-            strength=strength,
-            crf=crf,
-            progress=show,
-        )
-    _finish(report.as_dict(), report.summary(), as_json)
+    if interpolation == "transfer" and reply == "image":
+        raise typer.BadParameter("transfer needs the map, not the image", param_hint="--reply")
+    model = load_bundle(_bundle(bundle))
+    with _Show("Stylizing") as show, _stylizer(edge, local, model) as stylizer:
+        if is_photo(source):
+            report = stylize_photo(source, style, out, stylizer=stylizer, strength=strength)
+        else:
+            try:
+                report = stylize_video(
+                    source, style, out, stylizer=stylizer, bundle=model, policy=key_frames,
+                    interpolation=interpolation, reply=reply, strength=strength, crf=crf, progress=show,
+                )  # fmt: skip
+            except KeyFramePolicyError as err:
+                raise typer.BadParameter(str(err), param_hint="--key-frames") from err
+    for warning in report.warnings:
+        typer.echo(f"Warning: {warning}", err=True)
+    _finish(report.as_dict(), _summary(report), as_json)
 
 
 @app.command(epilog="\b\nExample:\n  mvstylizer serve --port 8001")
@@ -157,15 +164,11 @@ def train(
 
     config = TrainConfig(
         photos, out, steps=steps, batch=batch, crop=crop, learning_rate=learning_rate,
-        style_weight=style_weight, structure_weight=structure_weight, look_weight=look_weight, seed=seed, mixed=mixed,
-        dims=StylizerDims(ridge=ridge),
+        style_weight=style_weight, structure_weight=structure_weight, look_weight=look_weight,
+        seed=seed, mixed=mixed, dims=StylizerDims(ridge=ridge),
     )  # fmt: skip
-    with _progress() as show:
-        run(
-            config,
-            resume=resume,
-            progress=lambda step, losses: show("Training", step, steps, _losses(losses)),
-        )
+    with _Show("Training") as show:
+        run(config, resume=resume, progress=lambda step, losses: show(step, steps, _losses(losses)))
     _finish({"checkpoint": str(out), "steps": steps}, f"Checkpoint: {out}", as_json)
 
 
@@ -176,7 +179,7 @@ def export(
     version: Annotated[int, typer.Option(min=1, help="Release number: Triton's model version.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Export a checkpoint to ONNX and TFLite; each file is compared with its reference, or none is written."""
+    """Export a checkpoint to ONNX and TFLite; each file is compared with its reference."""
     _need("export", "torch", "onnx", "onnxscript", "tensorflow")
     from export.bundle import export_bundle
 
@@ -188,7 +191,7 @@ def export(
 
 
 @contextmanager
-def _stylizer(edge: str | None, local: bool, bundle: Path) -> Iterator[Stylizer]:
+def _stylizer(edge: str | None, local: bool, bundle: Bundle) -> Iterator[Stylizer]:
     """Open what stylizes key frames: a given edge, this process, or the bundled Triton for this run."""
     from edge_triton.client import EdgeClient
 
@@ -203,7 +206,7 @@ def _stylizer(edge: str | None, local: bool, bundle: Path) -> Iterator[Stylizer]
     else:
         from edge_triton.server import TritonServer
 
-        with TritonServer(bundle) as server, EdgeClient(server.address) as client:
+        with TritonServer(bundle.path) as server, EdgeClient(server.address) as client:
             yield client
 
 
@@ -225,7 +228,7 @@ def _need(extra: str, *packages: str) -> None:
 class _Show:
     """A progress bar on a terminal, a line every ten per cent elsewhere; both on stderr."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -234,17 +237,19 @@ class _Show:
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
             TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
         )  # fmt: skip
+        self._what = what
         self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
-        self._task = self._bar.add_task("Starting", total=None, note="")
+        self._task = self._bar.add_task(what, total=None, note="")
         self._tenth = 0
 
-    def __call__(self, what: str, done: int, total: int | None, note: str = "") -> None:
+    def __call__(self, done: int, total: int | None, note: str = "") -> None:
         """Show that `done` of `total` (None: unknown) are done."""
-        self._bar.update(self._task, description=what, completed=done, total=total, note=note)
+        self._bar.update(self._task, completed=done, total=total, note=note)
         tenth = 10 * done // total if total else done // 100
         if self._bar.disable and tenth > self._tenth:
             self._tenth = tenth
-            typer.echo(f"{what}: {done}{f' of {total}' if total else ''}  {note}".rstrip(), err=True)
+            of_all = f" of {total}" if total else ""
+            typer.echo(f"{self._what}: {done}{of_all}  {note}".rstrip(), err=True)
 
     def __enter__(self) -> _Show:
         self._bar.start()
@@ -254,8 +259,14 @@ class _Show:
         self._bar.stop()
 
 
-def _progress() -> _Show:
-    return _Show()
+def _summary(report: Report) -> str:
+    parts = "  ".join(f"{name} {seconds:.2f}" for name, seconds in report.seconds.items() if name != "total")
+    return (
+        f"{report.out}\n"
+        f"{report.frames} frames: {report.key_frames} key, {report.intermediate_frames} intermediate"
+        f" ({report.interpolation})\n"
+        f"{report.seconds['total']:.2f} s  [{parts}]"
+    )
 
 
 def _losses(losses: dict[str, float]) -> str:

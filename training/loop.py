@@ -59,7 +59,7 @@ class TrainConfig:
     style_weight: float = 1.0
     structure_weight: float = 1.0
     look_weight: float = 4.0
-    roughness_weight: float = 0.05
+    roughness_weight: float = 20.0
     seed: int = 0
     save_every: int = 500
     mixed: bool = False
@@ -140,11 +140,13 @@ def train_step(
     """Draw a batch by (seed, step), take one optimizer step and return the losses."""
     content, style, target = (x.to(device) for x in draw(photos, config, step))
     half = target.shape[0]
-    affine_map = stylizer.affine_map(content, stylizer.encode_style(style))
+    style_code = stylizer.encode_style(style)
+    affine_map = stylizer.affine_map(content, style_code)
     output = apply_map(affine_map, content)
     # A pair of looks has an answer; the rest is judged by Eq. 5.
     look = F.l1_loss(output[:half], target)
-    eq5 = perceptual(judge, content[half:], style[half:], output[half:])
+    recoloured = stylizer.recolour(content[half:], style_code[half:])[0].clamp(0, 1)
+    eq5 = perceptual(judge, recoloured, style[half:], output[half:])
     structure = structure_loss(output[half:], content[half:])
     roughness = map_roughness(affine_map)
     total = (

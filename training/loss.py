@@ -32,8 +32,9 @@ class Perceptual(NamedTuple):
 def perceptual(encoder: VggEncoder, content: Tensor, style: Tensor, output: Tensor) -> Perceptual:
     """Return Eq. 5's content and style losses of `output`.
 
-    Content and style images need not have the output's size: Gram matrices are means over positions. The
-    content image must, and is R_r of the original.
+    The style image may have any size: Gram matrices are means over positions. The content image has the
+    output's. Give it in the style's global colours: a feature loss against the original would charge for
+    the very change of light that was asked for.
     """
     wanted = (*STYLE_LAYERS, CONTENT_LAYER)
     out = encoder(output, wanted)
@@ -47,16 +48,13 @@ def perceptual(encoder: VggEncoder, content: Tensor, style: Tensor, output: Tens
 
 
 def content_distance(output: Tensor, content: Tensor) -> Tensor:
-    """Return the relative distance of two feature maps after removing each channel's mean and scale.
-
-    Instance-normalised: what a change of colour does to a feature everywhere alike is style, not content.
-    """
-    return _relative(_normalise(output.float()), _normalise(content.float()))
+    """Return |F(output) - F(content)|_F / |F(content)|_F."""
+    return _relative(output, content)
 
 
 def gram_distance(output: Tensor, style: Tensor) -> Tensor:
     """Return |G(output) - G(style)|_F / |G(style)|_F."""
-    return _relative(gram(output.float()), gram(style.float()))
+    return _relative(gram(output), gram(style))
 
 
 def structure_loss(output: Tensor, content: Tensor) -> Tensor:
@@ -81,11 +79,6 @@ def _relative(a: Tensor, b: Tensor) -> Tensor:
     size = b.flatten(1).square().sum(dim=1).sqrt()
     distance = ((a - b).flatten(1).square().sum(dim=1) + 1e-12).sqrt()
     return (distance / (size + 1e-6)).mean()
-
-
-def _normalise(x: Tensor) -> Tensor:
-    centred = x - x.mean(dim=(2, 3), keepdim=True)
-    return centred / (centred.square().mean(dim=(2, 3), keepdim=True) + 1e-2).sqrt()
 
 
 def _edges(image: Tensor) -> Tensor:

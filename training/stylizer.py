@@ -54,6 +54,12 @@ class Stylizer(nn.Module):
         moments = [m for level in LEVELS for m in channel_moments(features[level])]
         return torch.cat([mean, root.flatten(1), *moments], dim=1)
 
+    def recolour(self, content: Tensor, style_code: Tensor) -> tuple[Tensor, Tensor]:
+        """Return content in the style's global colours (N×3×h×w, unbounded), and the N×3×4 map that did it."""
+        root = style_code[:, 3:COLOUR_CODE].view(-1, 3, 3)
+        colour_map = transport(*colour_moments(content), style_code[:, :3], root)
+        return apply_colour(colour_map, content), colour_map
+
     def decode(self, content: Tensor, style_code: Tensor) -> tuple[Tensor, Tensor]:
         """Run encoder, colorization and decoder at the network's size.
 
@@ -65,10 +71,7 @@ class Stylizer(nn.Module):
             I_cs, the stylization before meta-smoothing (N×3×h×w, unbounded), and the global colour map
             (N×3×4).
         """
-        colour_map = transport(
-            *colour_moments(content), style_code[:, :3], style_code[:, 3:12].view(-1, 3, 3)
-        )
-        recoloured = apply_colour(colour_map, content)
+        recoloured, colour_map = self.recolour(content, style_code)
         features = self.encoder(recoloured.clamp(0, 1), LEVELS)
         colorized = {
             level: self.colorization(features[level], mean, std)
