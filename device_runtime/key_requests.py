@@ -1,0 +1,109 @@
+"""Key frames on their way to the stylizer, while the phone goes on with other work."""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Final, Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from device_runtime.report import Stopwatch
+from device_runtime.stylizer import Stylizer
+from edge_triton.client import Reply, StylizedKey
+from mvstylizer_errors import MVStylizerError
+
+STYLE_PIXELS: Final = 512 * 512  # the style encoder looks at less than that
+
+
+class KeyReplyError(MVStylizerError):
+    """The stylizer's reply does not fit the key frame."""
+
+
+class KeyRequests:
+    """Sends key frames to a stylizer, one after the other in the order they were submitted.
+
+    Use as a context manager. Leaving it because of an error does not wait for a reply that nobody will use.
+
+    Args:
+        stylizer: Where they go; used from one other thread only while this object is open.
+        style: The style photo, uint8 RGB (H, W, 3).
+        reply: ``image`` or ``map``. A map covers the whole frame whatever its size, so for a map a thumbnail
+            of `map_pixels` is sent: a few tens of kilobytes instead of a whole frame.
+        map_pixels: Pixels at which the stylizer's network works.
+        watch: Takes the time of the requests as ``edge``.
+
+    Raises:
+        MVStylizerError: The stylizer cannot be reached, or refuses the style photo.
+    """
+
+    def __init__(
+        self, stylizer: Stylizer, style: NDArray[np.uint8], *, reply: Reply, map_pixels: int, watch: Stopwatch
+    ) -> None:
+        self._stylizer = stylizer
+        self._reply = reply
+        self._map_pixels = map_pixels
+        self._watch = watch
+        self._thread = ThreadPoolExecutor(1, "key-frames")
+        try:
+            self._style_code = self._thread.submit(self._encode, shrunk(style, STYLE_PIXELS)).result()
+        except BaseException:
+            self._thread.shutdown(wait=False, cancel_futures=True)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.shutdown(wait=error is None, cancel_futures=error is not None)
+
+    def submit(self, key: NDArray[np.uint8]) -> Future[StylizedKey]:
+        """Send a key frame.
+
+        Args:
+            key: uint8 RGB (H, W, 3).
+
+        Returns:
+            The reply to come; its `result` raises what the stylizer raised, or KeyReplyError.
+        """
+        return self._thread.submit(self._request, key)
+
+    def _encode(self, style: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with self._watch.measure("edge"):
+            return self._stylizer.encode_style(style)
+
+    def _request(self, key: NDArray[np.uint8]) -> StylizedKey:
+        sent = shrunk(key, self._map_pixels) if self._reply == "map" else key
+        with self._watch.measure("edge"):
+            got = self._stylizer.stylize(sent, self._style_code, r=1.0, reply=self._reply)
+        fits = got.affine_map is not None if self._reply == "map" else _shape(got.image) == key.shape
+        if not fits:
+            raise KeyReplyError(
+                f"The stylizer's reply ({self._reply}) does not fit a key frame of {key.shape}",
+                "Check that the edge serves a bundle of this kit",
+            )
+        return got
+
+
+def _shape(picture: NDArray[np.uint8] | None) -> tuple[int, ...]:
+    return () if picture is None else picture.shape
+
+
+def shrunk(picture: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:
+    """Shrink a picture to about so many pixels, keeping its shape; smaller ones stay as they are.
+
+    Args:
+        picture: uint8 RGB (H, W, 3).
+        pixels: What H·W shall be.
+    """
+    height, width = picture.shape[:2]
+    scale = math.sqrt(pixels / (height * width))
+    if scale >= 1:
+        return picture
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)

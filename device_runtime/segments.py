@@ -1,0 +1,119 @@
+"""A video cut into segments: a key frame, the frames up to the next one, and that next one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device_runtime.flow import FlowEstimator, Luma, Motion
+from device_runtime.interpolate import StylizedFrame
+from device_runtime.key_frames import KeyFrameSelector
+from device_runtime.report import Stopwatch
+from device_runtime.video import Frame
+from edge_triton.client import StylizedKey
+
+
+@dataclass(frozen=True)
+class PreparedFrame:
+    """A frame and what flow estimation needs of it."""
+
+    frame: Frame
+    luma: Luma
+
+
+@dataclass(frozen=True)
+class KeyFrame(PreparedFrame):
+    """A key frame and the stylizer's reply, which may still be on its way."""
+
+    reply: Future[StylizedKey]
+
+    @cached_property
+    def stylized(self) -> StylizedFrame:
+        """The key frame with its reply; waits for it, and raises what the request raised."""
+        return StylizedFrame(self.frame.rgb, self.reply.result())
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What lies between two key frames.
+
+    Attributes:
+        key: The key frame that it starts with.
+        between: The intermediate frames, in presentation order.
+        following: The key frame that ends it, which belongs to the next segment; None when a cut or the end
+            of the video comes first, so that nothing is ever taken across a cut.
+    """
+
+    key: KeyFrame
+    between: list[PreparedFrame] = field(default_factory=list)
+    following: KeyFrame | None = None
+
+    def position(self, frame: Frame) -> float:
+        """Where a frame lies in time from the key frame (0) to the following one (1); 0 without one."""
+        if self.following is None:
+            return 0.0
+        start = self.key.frame.pts
+        return (frame.pts - start) / (self.following.frame.pts - start)
+
+
+def segments(
+    frames: Iterable[Frame],
+    selector: KeyFrameSelector,
+    submit: Callable[[NDArray[np.uint8]], Future[StylizedKey]],
+    flow: FlowEstimator,
+    watch: Stopwatch,
+    *,
+    two_sided: bool,
+) -> Iterator[Segment]:
+    """Divide a video into segments, and send off each key frame as soon as it is found.
+
+    Only one segment's frames are held at a time, and the selector bounds how many those are.
+
+    Args:
+        frames: In presentation order.
+        selector: Decides which are key frames; the first one must be.
+        submit: Sends a key frame to the stylizer and returns the reply to come.
+        flow: Prepares frames.
+        watch: Takes the time as ``key_frames`` and ``flow``.
+        two_sided: False leaves `Segment.following` out, as the paper does.
+
+    Yields:
+        Every frame of the video in exactly one segment, in order.
+    """
+    segment: Segment | None = None
+    for frame in frames:
+        with watch.measure("key_frames"):
+            decision = selector.decide(frame)
+        with watch.measure("flow"):
+            luma = flow.prepare(frame.rgb)
+        if segment is not None and not decision.is_key:
+            segment.between.append(PreparedFrame(frame, luma))
+            continue
+        key = KeyFrame(frame, luma, submit(frame.rgb))
+        if segment is not None:
+            yield replace(segment, following=key if two_sided and not decision.is_cut else None)
+        segment = Segment(key)
+    if segment is not None:
+        yield segment
+
+
+def motions(frames: Sequence[PreparedFrame], key: KeyFrame, flow: FlowEstimator) -> Iterator[Motion]:
+    """Estimate the motion of frames relative to one key frame, each starting from the one before.
+
+    Args:
+        frames: Nearest to the key frame first, so that long motion is found step by step.
+        key: The key frame.
+        flow: Estimates.
+
+    Yields:
+        One motion for each frame.
+    """
+    motion: Motion | None = None
+    for each in frames:
+        motion = flow.motion(each.luma, key.luma, motion)
+        yield motion

@@ -1,0 +1,339 @@
+from __future__ import annotations
+
+import os
+import tracemalloc
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from skimage import data, io
+
+from device_runtime.key_frames import KeyFramePolicyError
+from device_runtime.local_stylizer import LocalStylizer
+from device_runtime.output_file import OutputError
+from device_runtime.photo import PhotoError, read_photo, write_photo
+from device_runtime.pipeline import Interpolation, stylize_photo, stylize_video
+from device_runtime.video import VideoError, VideoReader
+from edge_triton.client import Reply, StylizedKey
+from export.manifest import Bundle, default_bundle, load_bundle
+from mvstylizer_errors import MVStylizerError
+from tests.device_runtime.clips import remux, write_clip
+
+BOTH: list[Interpolation] = ["warp", "transfer"]
+
+
+class ColourStylizer:
+    """Stands in for an edge: applies one colour transform to every key frame, and counts them.
+
+    `colour` is a 3×4 matrix [A | b] in the unit range, or a function from the number of the key frame to one.
+    """
+
+    def __init__(self, *colours: NDArray[np.float32], fails_at: int | None = None) -> None:
+        self.colours = colours
+        self.fails_at = fails_at
+        self.requests: list[tuple[tuple[int, ...], Reply]] = []
+
+    def encode_style(self, style: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.zeros(4, np.float32)
+
+    def stylize(
+        self,
+        frame: NDArray[np.uint8],
+        style_code: NDArray[np.float32],
+        *,
+        r: float = 1.0,
+        reply: Reply = "image",
+    ) -> StylizedKey:
+        number = len(self.requests)
+        self.requests.append((frame.shape, reply))
+        if number == self.fails_at:
+            raise MVStylizerError("The edge went away", "Start it again")
+        colour = self.colours[number % len(self.colours)]
+        if reply == "map":
+            return StylizedKey(None, np.broadcast_to(colour, (18, 32, 3, 4)).astype(np.float32))
+        return StylizedKey(coloured(frame, colour), None)
+
+    def close(self) -> None:
+        pass
+
+
+def coloured(frame: NDArray[np.uint8], colour: NDArray[np.float32]) -> NDArray[np.uint8]:
+    unit = np.concatenate([frame / 255, np.ones((*frame.shape[:2], 1))], -1)
+    return np.clip(np.rint(unit @ colour.T * 255), 0, 255).astype(np.uint8)
+
+
+WARM = np.array([[0.9, 0.1, 0, 0.05], [0.1, 0.7, 0, 0.02], [0, 0.1, 0.5, 0]], np.float32)
+RED, GREEN, BLUE = (np.array([[0, 0, 0, v] for v in c], np.float32) for c in np.eye(3) * 0.6 + 0.2)
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return load_bundle(default_bundle())
+
+
+@pytest.fixture
+def style(tmp_path: Path) -> Path:
+    path = tmp_path / "inputs" / "style.png"
+    path.parent.mkdir()
+    write_photo(path, data.coffee())
+    return path
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Iterator[Path]:
+    """A name in a folder of its own, where nothing else may be left behind."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    yield folder / "out.mp4"
+    assert set(os.listdir(folder)) <= {"out.mp4", "out.png"}
+
+
+@pytest.fixture
+def street(bikes: Path, tmp_path: Path) -> Path:
+    """The first 76 frames of bikes.mp4, two scenes: the second one begins at 30."""
+    return remux(bikes, tmp_path / "street.mp4", until=2.96)
+
+
+def times(path: Path) -> list[Fraction]:
+    with VideoReader(path) as reader:
+        return [frame.pts * frame.time_base for frame in reader]
+
+
+def pictures(path: Path) -> list[NDArray[np.uint8]]:
+    with VideoReader(path) as reader:
+        return [frame.rgb for frame in reader]
+
+
+@pytest.mark.parametrize("interpolation", BOTH)
+def test_real_footage_through_the_real_models(
+    street: Path, style: Path, out: Path, bundle: Bundle, interpolation: Interpolation
+) -> None:
+    seen: list[tuple[int, int | None]] = []
+    with LocalStylizer(bundle) as stylizer:
+        report = stylize_video(
+            street,
+            style,
+            out,
+            stylizer=stylizer,
+            bundle=bundle,
+            policy="every:20",
+            interpolation=interpolation,
+            progress=lambda done, total: seen.append((done, total)),
+        )
+    assert times(out) == times(street)
+    assert (report.frames, report.key_frames, report.intermediate_frames) == (76, 5, 71)
+    assert (report.width, report.height, report.out) == (640, 272, str(out))
+    assert report.interpolation == interpolation
+    assert report.warnings == []
+    assert seen == [(i, 76) for i in range(1, 77)]
+    with av.open(str(out)) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height, stream.average_rate, stream.frames) == (640, 272, 25, 76)
+    before, after, wanted = (
+        np.mean(p, (0, 1, 2)) for p in (pictures(street), pictures(out), data.coffee()[None])
+    )
+    assert np.linalg.norm(after - wanted) < np.linalg.norm(before - wanted)
+
+
+@pytest.mark.parametrize("interpolation", BOTH)
+def test_frames_between_are_as_if_stylized_themselves(
+    bunny: Path, style: Path, out: Path, bundle: Bundle, interpolation: Interpolation
+) -> None:
+    """One colour transform for all key frames is one for all frames: then there is an exact answer."""
+    source = remux(bunny, out.parent.parent / "calm.mp4", until=1.0)
+    stylizer = ColourStylizer(WARM)
+    stylize_video(
+        source,
+        style,
+        out,
+        stylizer=stylizer,
+        bundle=bundle,
+        policy="every:10",
+        interpolation=interpolation,
+        crf=5,
+    )
+    allowed = {"warp": 4.0, "transfer": 1.6}[interpolation]
+    for before, after in zip(pictures(source), pictures(out), strict=True):
+        assert np.abs(after.astype(int) - coloured(before, WARM)).mean() < allowed
+
+
+@pytest.mark.parametrize("interpolation", BOTH)
+def test_nothing_crosses_a_cut_and_colours_pass_smoothly_between_keys(
+    street: Path, style: Path, out: Path, bundle: Bundle, interpolation: Interpolation
+) -> None:
+    stylizer = ColourStylizer(RED, GREEN, BLUE)  # key frames 0, 15, 30 (the cut), 45 (RED again), 60, 75
+    report = stylize_video(
+        street, style, out, stylizer=stylizer, bundle=bundle, policy="every:15", interpolation=interpolation
+    )
+    assert report.key_frames == 6
+    red, green, blue = np.array([np.mean(p, (0, 1)) for p in pictures(out)]).T
+    assert (np.diff(red[:16]) < 0).all()
+    assert (np.diff(green[:16]) > 0).all()
+    assert np.ptp(green[15:30]) < 3, "behind the last key frame of the scene nothing changes any more"
+    assert max(blue[:30]) < 60
+    assert max(green[30:46]) < 60
+    assert (np.diff(blue[30:46]) < 0).all()
+
+
+def test_a_map_costs_a_thumbnail_and_an_image_the_whole_frame(
+    bunny: Path, style: Path, out: Path, bundle: Bundle
+) -> None:
+    source = remux(bunny, out.parent.parent / "short.mp4", until=0.2)
+    for interpolation, reply, sent in (
+        ("transfer", None, ((288, 512, 3), "map")),
+        ("warp", None, ((720, 1280, 3), "image")),
+        ("warp", "map", ((288, 512, 3), "map")),
+    ):
+        stylizer = ColourStylizer(WARM)
+        report = stylize_video(
+            source, style, out, stylizer=stylizer, bundle=bundle, interpolation=interpolation, reply=reply
+        )
+        assert stylizer.requests == [sent]
+        assert report.reply == sent[1]
+
+
+def test_sound_variable_times_and_orientation_survive(style: Path, out: Path, bundle: Bundle) -> None:
+    source = write_clip(
+        out.parent.parent / "phone.mp4",
+        [0, 33, 50, 100, 111, 180, 181, 260],
+        time_base=Fraction(1, 1000),
+        rotation=90,
+        sound="aac",
+    )
+    report = stylize_video(source, style, out, stylizer=ColourStylizer(WARM), bundle=bundle, policy="every:3")
+    assert (report.width, report.height) == (48, 64)
+    assert times(out) == times(source)
+    sounds = []
+    for path in (source, out):
+        with av.open(str(path)) as container:
+            sounds.append([bytes(packet) for packet in container.demux(audio=0) if packet.size])
+    assert sounds[0] == sounds[1]
+
+
+def test_strength_zero_gives_the_video_back(street: Path, style: Path, out: Path, bundle: Bundle) -> None:
+    stylize_video(street, style, out, stylizer=ColourStylizer(RED), bundle=bundle, strength=0.0, crf=5)
+    for before, after in zip(pictures(street), pictures(out), strict=True):
+        assert np.abs(after.astype(int) - before).mean() < 1.6
+
+
+def test_one_sided_uses_the_key_frame_before_only(
+    street: Path, style: Path, out: Path, bundle: Bundle
+) -> None:
+    stylizer = ColourStylizer(RED, GREEN)
+    stylize_video(
+        street,
+        style,
+        out,
+        stylizer=stylizer,
+        bundle=bundle,
+        policy="every:15",
+        interpolation="warp",
+        two_sided=False,
+    )
+    red = np.array([np.mean(p[..., 0]) for p in pictures(out)])
+    assert np.ptp(red[:15]) < 3
+    assert red[14] - red[15] > 100
+
+
+def test_memory_does_not_grow_with_the_length(bikes: Path, style: Path, out: Path, bundle: Bundle) -> None:
+    def peak(until: float) -> int:
+        source = remux(bikes, out.parent.parent / "part.mp4", until=until)
+        tracemalloc.start()
+        stylize_video(source, style, out, stylizer=ColourStylizer(WARM), bundle=bundle, policy="every:10")
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    assert peak(9.9) < peak(2.96) * 1.05
+
+
+def test_a_broken_off_video_is_done_as_far_as_it_goes(
+    street: Path, style: Path, out: Path, bundle: Bundle
+) -> None:
+    broken = street.with_name("broken.mp4")
+    broken.write_bytes(street.read_bytes()[: street.stat().st_size // 2])
+    report = stylize_video(broken, style, out, stylizer=ColourStylizer(WARM), bundle=bundle)
+    assert 10 < report.frames < 70
+    assert len(times(out)) == report.frames
+    assert any("cut short" in warning for warning in report.warnings)
+
+
+def test_whatever_stops_a_run_leaves_nothing(street: Path, style: Path, out: Path, bundle: Bundle) -> None:
+    with pytest.raises(MVStylizerError, match="went away"):
+        stylize_video(
+            street, style, out, stylizer=ColourStylizer(WARM, fails_at=2), bundle=bundle, policy="every:10"
+        )
+
+    def interrupt(done: int, total: int | None) -> None:
+        if done == 12:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stylize_video(
+            street,
+            style,
+            out,
+            stylizer=ColourStylizer(WARM),
+            bundle=bundle,
+            policy="every:10",
+            progress=interrupt,
+        )
+    assert os.listdir(out.parent) == []
+
+
+def test_bad_input_is_refused_before_the_edge_is_asked(
+    street: Path, style: Path, out: Path, bundle: Bundle
+) -> None:
+    stylizer = ColourStylizer(WARM)
+    text = street.with_name("text.txt")
+    text.write_text("neither video nor photo")
+    for source, style_photo, target, error in (
+        (street.with_name("missing.mp4"), style, out, VideoError),
+        (text, style, out, VideoError),
+        (street, street, out, PhotoError),
+        (street, street.with_name("missing.jpg"), out, PhotoError),
+        (street, style, out.parent / "missing" / "out.mp4", OutputError),
+        (street, style, street, OutputError),
+        (street, style, style, OutputError),
+        (street, style, out.with_suffix(".txt"), VideoError),
+    ):
+        with pytest.raises(error) as caught:
+            stylize_video(source, style_photo, target, stylizer=stylizer, bundle=bundle)
+        assert "\n" not in str(caught.value)
+    assert stylizer.requests == []
+
+
+def test_wrong_options_are_usage_errors(street: Path, style: Path, out: Path, bundle: Bundle) -> None:
+    stylizer = ColourStylizer(WARM)
+    with pytest.raises(KeyFramePolicyError):
+        stylize_video(street, style, out, stylizer=stylizer, bundle=bundle, policy="sometimes")
+    for wrong in (
+        {"strength": 1.5},
+        {"interpolation": "blur"},
+        {"interpolation": "transfer", "reply": "image"},
+    ):
+        with pytest.raises(ValueError, match="|".join(map(str, wrong.values()))):
+            stylize_video(street, style, out, stylizer=stylizer, bundle=bundle, **wrong)  # type: ignore[arg-type]
+
+
+def test_a_photo_becomes_a_photo(style: Path, out: Path) -> None:
+    source, result = out.parent.parent / "photo.png", out.with_suffix(".png")
+    io.imsave(source, data.astronaut())
+    report = stylize_photo(source, style, result, stylizer=ColourStylizer(WARM), strength=0.5)
+    expected = 0.5 * data.astronaut() + 0.5 * coloured(data.astronaut(), WARM)
+    assert np.abs(read_photo(result) - expected).max() <= 1
+    assert (report.frames, report.key_frames, report.width, report.height) == (1, 1, 512, 512)
+
+
+def test_bad_photos_are_refused(style: Path, out: Path, bikes: Path) -> None:
+    for source, target, error in (
+        (bikes, out.with_suffix(".png"), PhotoError),
+        (style, style, OutputError),
+        (style, out, PhotoError),
+    ):
+        with pytest.raises(error):
+            stylize_photo(source, style, target, stylizer=ColourStylizer(WARM))
