@@ -55,7 +55,7 @@ class Stylizer(nn.Module):
         return torch.cat([mean, root.flatten(1), *moments], dim=1)
 
     def recolour(self, content: Tensor, style_code: Tensor) -> tuple[Tensor, Tensor]:
-        """Return content in the style's global colours (N×3×h×w, unbounded), and the N×3×4 map that did it."""
+        """Return content in the style's global colours (N×3×h×w, unbounded), and the N×3×4 map doing it."""
         root = style_code[:, 3:COLOUR_CODE].view(-1, 3, 3)
         colour_map = transport(*colour_moments(content), style_code[:, :3], root)
         return apply_colour(colour_map, content), colour_map

@@ -22,7 +22,7 @@ def test_gram_letter_by_letter() -> None:
 def test_gram_ignores_where_things_are_and_content_does_not(cat: torch.Tensor) -> None:
     flipped = cat.flip(3)
     assert gram_distance(flipped, cat).item() < 1e-4
-    assert content_distance(flipped, cat).item() > 0.5
+    assert content_distance(flipped, cat).item() > 0.3
 
 
 def test_content_distance_is_relative() -> None:
