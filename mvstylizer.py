@@ -46,6 +46,7 @@ JsonOption = Annotated[
     bool,
     typer.Option("--json", help="Print exactly one JSON object on stdout; everything else goes to stderr."),
 ]
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 STYLIZE_EXAMPLES = """\b
 Examples:
   mvstylizer stylize street.mp4 --style dusk.jpg --out street-dusk.mp4
@@ -292,7 +293,10 @@ def main() -> None:
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        code = app(standalone_mode=False) or 0
+        if code == INTERRUPTED:  # Typer turns Ctrl-C into this exit code and says nothing
+            typer.echo("mvstylizer: interrupted, nothing unfinished was kept", err=True)
+        sys.exit(code)
     except click.UsageError as err:
         err.show()
         sys.exit(2)
@@ -301,12 +305,9 @@ def main() -> None:
             typer.echo(json.dumps({"error": err.message, "hint": err.hint}))
         typer.echo(f"mvstylizer: {err}", err=True)
         sys.exit(1)
-    except (KeyboardInterrupt, click.Abort):
-        typer.echo("mvstylizer: interrupted, nothing unfinished was kept", err=True)
-        sys.exit(130)
     except _TerminatedError:
         typer.echo("mvstylizer: terminated, nothing unfinished was kept", err=True)
-        sys.exit(143)
+        sys.exit(TERMINATED)
 
 
 if __name__ == "__main__":
