@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from device_runtime.flow import DisFlow, FlowEstimator, Motion
 from device_runtime.interpolate import Interpolator, TransferInterpolator, WarpInterpolator, blended
 from device_runtime.kernels import KeyFrameScore, Transfer, Warp
-from device_runtime.key_frames import MAX_INTERVAL, KeyFrameSelector, parse_policy
+from device_runtime.key_frames import MAX_INTERVAL, KeyFramePolicy, KeyFrameSelector, parse_policy
 from device_runtime.key_requests import KeyRequests
 from device_runtime.output_file import check_output
-from device_runtime.photo import check_photo_output, read_photo, write_photo
+from device_runtime.photo import check_photo_output, is_photo, read_photo, write_photo
 from device_runtime.report import Report, Stopwatch
 from device_runtime.segments import Segment, motions, segments
 from device_runtime.stylizer import Stylizer
@@ -33,6 +33,33 @@ USUAL_REPLY: Final[dict[Interpolation, Reply]] = {"warp": "image", "transfer": "
 # A map's cells are so wide that a quarter of the frame's sides shows their motion well enough.
 FLOW_SCALE: Final[dict[Interpolation, float]] = {"warp": 0.5, "transfer": 0.25}
 NETWORK_PIXELS: Final = 512 * 288  # where a bundle does not say
+
+
+def check_request(
+    source: Path, style_photo: Path, out: Path, *, bundle: Bundle, policy: str = "codec"
+) -> None:
+    """Say within moments what is wrong with a request, before a server is started for it.
+
+    Args:
+        source: A video or a photo.
+        style_photo: The photo whose colours it shall take on.
+        out: The result.
+        bundle: Holds the TFLite kernels.
+        policy: Key frames, as for `stylize_video`.
+
+    Raises:
+        KeyFramePolicyError: `policy` is not understood.
+        MVStylizerError: As `stylize_video` and `stylize_photo` raise them for files.
+    """
+    _parsed(policy, bundle, MAX_INTERVAL)
+    read_photo(style_photo)
+    if is_photo(source):
+        read_photo(source)
+        check_photo_output(out, source, style_photo)
+        return
+    check_output(out, source, style_photo)
+    with VideoReader(source) as reader:
+        VideoWriter(out, reader.info)
 
 
 def stylize_video(
@@ -80,10 +107,7 @@ def stylize_video(
     """
     reply = _checked_reply(interpolation, reply, strength)
     watch = Stopwatch()
-    key_policy = parse_policy(
-        policy, lambda: KeyFrameScore(bundle.file("key_frame")), max_interval=max_interval
-    )
-    selector = KeyFrameSelector(key_policy, max_interval=max_interval)
+    selector = KeyFrameSelector(_parsed(policy, bundle, max_interval), max_interval=max_interval)
     flow = DisFlow(FLOW_SCALE[interpolation])
     style = read_photo(style_photo)
     check_output(out, source, style_photo)
@@ -178,6 +202,10 @@ def _open_interpolator(kind: Interpolation, bundle: Bundle, strength: float) -> 
         warp = bundle.file("warp")
         with Warp(warp) as before, Warp(warp) as behind:
             yield WarpInterpolator(before, behind, transfer, strength=strength)
+
+
+def _parsed(policy: str, bundle: Bundle, max_interval: int) -> KeyFramePolicy:
+    return parse_policy(policy, lambda: KeyFrameScore(bundle.file("key_frame")), max_interval=max_interval)
 
 
 def _checked_reply(interpolation: Interpolation, reply: Reply | None, strength: float) -> Reply:

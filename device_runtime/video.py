@@ -119,6 +119,9 @@ class VideoReader:
             if self._first is None:
                 raise VideoError(f"{path} has no frames that can be decoded", "Give a video with a picture")
             self.info = _describe(path, self._container, self._stream, self._first)
+            bits = self._first.format.components[0].bits
+            if bits > 8:
+                self.warnings.append(f"{path.name} has {bits} bits a colour, the result has 8")
         except BaseException:
             self._container.close()
             raise

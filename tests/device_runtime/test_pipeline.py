@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tracemalloc
 from collections.abc import Iterator
 from fractions import Fraction
@@ -16,7 +17,7 @@ from device_runtime.key_frames import KeyFramePolicyError
 from device_runtime.local_stylizer import LocalStylizer
 from device_runtime.output_file import OutputError
 from device_runtime.photo import PhotoError, read_photo, write_photo
-from device_runtime.pipeline import Interpolation, stylize_photo, stylize_video
+from device_runtime.pipeline import Interpolation, check_request, stylize_photo, stylize_video
 from device_runtime.video import VideoError, VideoReader
 from edge_triton.client import Reply, StylizedKey
 from export.manifest import Bundle, default_bundle, load_bundle
@@ -304,7 +305,20 @@ def test_bad_input_is_refused_before_the_edge_is_asked(
         with pytest.raises(error) as caught:
             stylize_video(source, style_photo, target, stylizer=stylizer, bundle=bundle)
         assert "\n" not in str(caught.value)
+        with pytest.raises(error, match=re.escape(str(caught.value))):
+            check_request(source, style_photo, target, bundle=bundle)
     assert stylizer.requests == []
+
+
+def test_a_sound_request_passes_the_check_and_leaves_nothing(
+    street: Path, style: Path, out: Path, bundle: Bundle
+) -> None:
+    check_request(street, style, out, bundle=bundle, policy="content")
+    write_photo(street.with_name("photo.png"), data.astronaut())
+    check_request(street.with_name("photo.png"), style, out.with_suffix(".png"), bundle=bundle)
+    assert os.listdir(out.parent) == []
+    with pytest.raises(KeyFramePolicyError):
+        check_request(street, style, out, bundle=bundle, policy="sometimes")
 
 
 def test_wrong_options_are_usage_errors(street: Path, style: Path, out: Path, bundle: Bundle) -> None:

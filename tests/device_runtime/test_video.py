@@ -81,6 +81,12 @@ def test_frames_without_times_get_rising_ones(bikes: Path, tmp_path: Path) -> No
     assert any("missing frame times were made up" in warning for warning in reader.warnings)
 
 
+def test_more_than_eight_bits_are_read_with_a_warning(tmp_path: Path) -> None:
+    with VideoReader(write_clip(tmp_path / "deep.mp4", pixel_format="yuv420p10le")) as reader:
+        assert next(iter(reader)).rgb.dtype == np.uint8
+    assert reader.warnings == ["deep.mp4 has 10 bits a colour, the result has 8"]
+
+
 def test_what_is_no_video_is_refused_in_one_line(tmp_path: Path) -> None:
     text, empty, tone = tmp_path / "text.mp4", tmp_path / "empty.mp4", tmp_path / "tone.mp4"
     text.write_text("not a video")
