@@ -1,0 +1,1 @@
+"""Federation: edges retrain on what they see, the cloud averages, judges, releases and rolls out."""
