@@ -9,6 +9,7 @@ are inverse: forward(p + backward(p)) = -backward(p). Where that fails, a pixel 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -28,12 +29,10 @@ class Motion:
 
     Attributes:
         flow: Backward flow, float32 (h, w, 2), (dx, dy) in pixels of this (h, w).
-        back: The opposite one, on the key frame's grid, in the same units.
         visible: float32 (h, w), 1 where the place can be seen in the key frame too, towards 0 where not.
     """
 
     flow: NDArray[np.float32]
-    back: NDArray[np.float32]
     visible: NDArray[np.float32]
 
     def flow_on(self, height: int, width: int) -> NDArray[np.float32]:
@@ -59,16 +58,19 @@ class FlowEstimator(Protocol):
     """Finds motion between frames of one video."""
 
     def prepare(self, rgb: NDArray[np.uint8]) -> Luma:
-        """Return what `motion` needs of a frame (uint8 RGB (H, W, 3)): small, to be kept with it."""
+        """Return what `follow` needs of a frame (uint8 RGB (H, W, 3)): small, to be kept with it."""
         ...
 
-    def motion(self, frame: Luma, key: Luma, hint: Motion | None = None) -> Motion:
-        """Estimate the motion of a frame relative to a key frame.
+    def follow(self, key: Luma) -> Callable[[Luma], Motion]:
+        """Follow the motion away from a key frame.
 
         Args:
-            frame: The frame, prepared.
             key: The key frame, prepared.
-            hint: The motion of a neighbouring frame relative to the same key frame, to start from.
+
+        Returns:
+            A function from a prepared frame to its motion relative to the key frame. Call it for the frame
+            nearest to the key frame first, then for the next: each search starts from the one before, so that
+            long motion is found step by step.
         """
         ...
 
@@ -98,11 +100,17 @@ class DisFlow:
         """Return the frame's luma at working resolution; see `FlowEstimator.prepare`."""
         return self._shrink(np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8))
 
-    def motion(self, frame: Luma, key: Luma, hint: Motion | None = None) -> Motion:
-        """Estimate the motion in both directions; see `FlowEstimator.motion`."""
-        flow = self._estimate(frame, key, hint.flow if hint else None)
-        back = self._estimate(key, frame, hint.back if hint else None)
-        return Motion(flow, back, visibility(flow, back))
+    def follow(self, key: Luma) -> Callable[[Luma], Motion]:
+        """Follow the motion away from a key frame; see `FlowEstimator.follow`."""
+        flow = np.zeros((*key.shape, 2), np.float32)
+        back = flow
+
+        def motion(frame: Luma) -> Motion:
+            nonlocal flow, back
+            flow, back = self._estimate(frame, key, flow), self._estimate(key, frame, back)
+            return Motion(flow, visibility(flow, back))
+
+        return motion
 
     def backward_flow(self, frame_luma: Luma, key_luma: Luma) -> NDArray[np.float32]:
         """Return the backward flow at full size.
@@ -114,8 +122,9 @@ class DisFlow:
         Returns:
             float32 (H, W, 2), (dx, dy) in pixels: ``frame[y, x]`` is seen at ``key[y + dy, x + dx]``.
         """
-        flow = self._estimate(self._shrink(frame_luma), self._shrink(key_luma), None)
-        return Motion(flow, flow, flow[..., 0]).flow_on(*frame_luma.shape)
+        frame, key = self._shrink(frame_luma), self._shrink(key_luma)
+        flow = self._estimate(frame, key, np.zeros((*frame.shape, 2), np.float32))
+        return Motion(flow, np.ones(frame.shape, np.float32)).flow_on(*frame_luma.shape)
 
     def _shrink(self, luma: Luma) -> Luma:
         short = min(luma.shape)
@@ -123,10 +132,9 @@ class DisFlow:
         height, width = (max(MIN_SIDE, round(side * wanted / short)) for side in luma.shape)
         return np.asarray(_resize(luma, height, width), np.uint8)
 
-    def _estimate(self, frame: Luma, key: Luma, start: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    def _estimate(self, frame: Luma, key: Luma, start: NDArray[np.float32]) -> NDArray[np.float32]:
         # DIS starts from the array that it is given, and writes into it.
-        flow = np.zeros((*frame.shape, 2), np.float32) if start is None else start.copy()
-        return np.asarray(self._search.calc(frame, key, flow), np.float32)
+        return np.asarray(self._search.calc(frame, key, start.copy()), np.float32)
 
 
 def visibility(flow: NDArray[np.float32], back: NDArray[np.float32]) -> NDArray[np.float32]:

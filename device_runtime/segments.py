@@ -103,17 +103,6 @@ def segments(
 
 
 def motions(frames: Sequence[PreparedFrame], key: KeyFrame, flow: FlowEstimator) -> Iterator[Motion]:
-    """Estimate the motion of frames relative to one key frame, each starting from the one before.
-
-    Args:
-        frames: Nearest to the key frame first, so that long motion is found step by step.
-        key: The key frame.
-        flow: Estimates.
-
-    Yields:
-        One motion for each frame.
-    """
-    motion: Motion | None = None
-    for each in frames:
-        motion = flow.motion(each.luma, key.luma, motion)
-        yield motion
+    """Give the motion of frames relative to one key frame, the frame nearest to it first."""
+    motion = flow.follow(key.luma)
+    return (motion(each.luma) for each in frames)

@@ -43,7 +43,7 @@ def with_map(affine_map: NDArray[np.float32], rgb: NDArray[np.uint8] = FRAME) ->
 
 def motion(dx: float = 0, dy: float = 0, visible: float = 1) -> Motion:
     flow = np.zeros((HEIGHT // 2, WIDTH // 2, 2), np.float32) + np.array([dx / 2, dy / 2], np.float32)
-    return Motion(flow, -flow, np.full(flow.shape[:2], visible, np.float32))
+    return Motion(flow, np.full(flow.shape[:2], visible, np.float32))
 
 
 def plain_map(colours: NDArray[np.float64]) -> NDArray[np.float32]:
