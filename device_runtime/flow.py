@@ -175,7 +175,7 @@ def sample(picture: NDArray[np.float32], flow: NDArray[np.float32]) -> NDArray[n
 
 
 def _squared(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    x, y = cv2.split(vectors)  # contiguous planes: five times faster than a sum over the last axis
+    x, y = cv2.split(vectors)  # sums over contiguous planes are much faster than over the last axis
     return np.asarray(x * x + y * y, np.float32)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage import data
 
@@ -82,6 +82,7 @@ def test_a_cut_starts_a_key_frame_under_every_policy(words: str, score: KeyFrame
     assert [d.is_cut for d in decisions] == [i % 4 == 0 for i in range(12)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.booleans(), max_size=40), st.integers(1, 12))
 def test_no_interval_exceeds_the_maximum(codec_keys: list[bool], max_interval: int) -> None:
     selector = KeyFrameSelector(CodecPolicy(), max_interval=max_interval)
