@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 import torch
@@ -30,29 +30,22 @@ from training.stylizer import Stylizer
 from training.vgg import VggEncoder
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """A run. The defaults are the paper's where it gives a figure.
+@dataclass(frozen=True, kw_only=True)
+class StepConfig:
+    """What one step needs to know. The defaults are the paper's where it gives a figure.
 
     Attributes:
-        photos: Folder of photos, content and style alike.
-        out: Checkpoint to write.
-        steps: Length of the run.
         batch: Samples a step, half look pairs, half unrelated (at least 2).
         crop: Side of a crop in pixels, a multiple of 8.
-        learning_rate: At the start; it falls to a tenth over the run.
+        learning_rate: Adam's; `train` lets it fall to a tenth over the run.
         style_weight: Eq. 5's lambda.
         structure_weight: Weight of `structure_loss`.
         look_weight: Weight of the look pairs' L1.
         roughness_weight: Weight of `map_roughness`.
         seed: Seed of everything random.
-        save_every: Steps between checkpoints.
         mixed: Convolutions in bfloat16.
     """
 
-    photos: Path
-    out: Path
-    steps: int = 20_000
     batch: int = 2
     crop: int = 128
     learning_rate: float = 1e-4
@@ -61,8 +54,25 @@ class TrainConfig:
     look_weight: float = 4.0
     roughness_weight: float = 20.0
     seed: int = 0
-    save_every: int = 500
     mixed: bool = False
+
+
+@dataclass(frozen=True)
+class TrainConfig(StepConfig):
+    """A run.
+
+    Attributes:
+        photos: Folder of photos, content and style alike.
+        out: Checkpoint to write.
+        steps: Length of the run.
+        save_every: Steps between checkpoints.
+        dims: The stylizer's dimensions.
+    """
+
+    photos: Path
+    out: Path
+    steps: int = 20_000
+    save_every: int = 500
     dims: StylizerDims = field(default_factory=StylizerDims)
 
     def as_dict(self) -> dict[str, Any]:
@@ -70,6 +80,13 @@ class TrainConfig:
         row = asdict(self)
         del row["photos"], row["out"], row["dims"]
         return row
+
+
+class Sources(NamedTuple):
+    """Where a batch's photos come from: one folder twice, or an edge's frames and the styles asked of it."""
+
+    contents: PhotoFolder
+    styles: PhotoFolder
 
 
 Progress = Callable[[int, dict[str, float]], None]
@@ -95,14 +112,15 @@ def train(config: TrainConfig, *, resume: bool = False, progress: Progress | Non
     device = "cuda" if torch.cuda.is_available() else "cpu"
     stylizer.train().to(device)
     judge = VggEncoder(mixed=config.mixed).to(device)
-    optimizer = torch.optim.Adam(stylizer.parameters(), lr=config.learning_rate, betas=(0.5, 0.999))
+    optimizer = make_optimizer(stylizer, config)
+    sources = Sources(photos, photos)
     if resume:
         load_optimizer(config.out, optimizer, start)
     with _open_log(config.out, start) as lines:
         for step in range(start + 1, config.steps + 1):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(config, step)
-            losses = train_step(stylizer, judge, optimizer, photos, config, step, device)
+            losses = train_step(stylizer, judge, optimizer, sources, config, step, device)
             lines.write(json.dumps({"step": step, "time": round(time.time(), 1), **losses}) + "\n")
             if progress is not None:
                 progress(step, losses)
@@ -122,6 +140,11 @@ def _open_log(checkpoint: Path, start: int) -> TextIO:
     return log.open("a")
 
 
+def make_optimizer(stylizer: Stylizer, config: StepConfig) -> torch.optim.Adam:
+    """Return Adam over everything that trains: the encoder's weights are buffers."""
+    return torch.optim.Adam(stylizer.parameters(), lr=config.learning_rate, betas=(0.5, 0.999))
+
+
 def learning_rate(config: TrainConfig, step: int) -> float:
     """Return the learning rate of a step: cosine from `learning_rate` to a tenth of it."""
     cosine = (1 + math.cos(math.pi * step / config.steps)) / 2
@@ -132,13 +155,13 @@ def train_step(
     stylizer: Stylizer,
     judge: VggEncoder,
     optimizer: torch.optim.Adam,
-    photos: PhotoFolder,
-    config: TrainConfig,
+    sources: Sources,
+    config: StepConfig,
     step: int,
     device: str,
 ) -> dict[str, float]:
     """Draw a batch by (seed, step), take one optimizer step and return the losses."""
-    content, style, target = (x.to(device) for x in draw(photos, config, step))
+    content, style, target = (x.to(device) for x in draw(sources, config, step))
     half = target.shape[0]
     style_code = stylizer.encode_style(style)
     affine_map = stylizer.affine_map(content, style_code)
@@ -167,13 +190,13 @@ def train_step(
     return {name: round(float(value.detach()), 6) for name, value in parts.items()}
 
 
-def draw(photos: PhotoFolder, config: TrainConfig, step: int) -> tuple[Tensor, Tensor, Tensor]:
+def draw(sources: Sources, config: StepConfig, step: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return content and style (B×3×crop×crop) and the look pairs' target (B//2×3×crop×crop)."""
     rng = np.random.default_rng((config.seed, step))
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
     half = max(1, config.batch // 2)
-    here, there = photos.batch(half, rng)
+    here, there = sources.contents.batch(half, rng)
     before, after = Look(half, generator), Look(half, generator)
-    content, _ = photos.batch(config.batch - half, rng)
-    style, _ = photos.batch(config.batch - half, rng)
+    content, _ = sources.contents.batch(config.batch - half, rng)
+    style, _ = sources.styles.batch(config.batch - half, rng)
     return torch.cat([before(here), content]), torch.cat([after(there), style]), after(here)

@@ -30,19 +30,20 @@ class PhotoFolder:
     Args:
         folder: Where photos lie, at any depth.
         crop: Side of a crop in pixels.
+        least: Photos it must hold: two make a pair; a folder of styles alone may hold one.
 
     Raises:
-        PhotoFolderError: No folder, or fewer than two photos in it.
+        PhotoFolderError: No folder, or fewer photos in it.
     """
 
-    def __init__(self, folder: Path, crop: int) -> None:
+    def __init__(self, folder: Path, crop: int, *, least: int = 2) -> None:
         if not folder.is_dir():
             raise PhotoFolderError(f"{folder} is no folder", "Name a folder of photos with --photos")
         self.paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
-        if len(self.paths) < 2:
+        if len(self.paths) < least:
             raise PhotoFolderError(
                 f"{folder} holds {len(self.paths)} photos ({', '.join(sorted(SUFFIXES))})",
-                "Training draws pairs: give it at least two, better some hundred",
+                f"Give it at least {least}, better some hundred",
             )
         self.crop = crop
 

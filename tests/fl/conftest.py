@@ -1,0 +1,40 @@
+"""An untrained stylizer as a checkpoint, and spools of real photos (scikit-image's own)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import skimage.data
+import torch
+from PIL import Image
+
+from training.checkpoint import save_checkpoint
+from training.loop import StepConfig
+from training.stylizer import Stylizer
+
+PHOTOS = ("astronaut", "coffee", "chelsea", "rocket")
+FAST = StepConfig(batch=2, crop=32)
+
+
+def fill(folder: Path, names: tuple[str, ...]) -> Path:
+    folder.mkdir(parents=True)
+    for name in names:
+        Image.fromarray(getattr(skimage.data, name)()[::3, ::3]).save(folder / f"{name}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("cloud") / "start.safetensors"
+    save_checkpoint(path, Stylizer(), 12, {})
+    return path
+
+
+@pytest.fixture(scope="session")
+def spool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("edge")
+    fill(folder / "frames", ("coffee", "chelsea", "rocket"))
+    fill(folder / "styles", ("astronaut",))
+    return folder

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from fl.average import distance
+from fl.parameters import check_parameters, fingerprint
+from fl.site import SiteError, SiteUpdate, retrain
+from tests.fl.conftest import FAST, fill
+from training.loop import StepConfig
+from training.photos import PhotoFolderError
+
+
+@pytest.fixture(scope="module")
+def update(checkpoint: Path, spool: Path) -> SiteUpdate:
+    return retrain(checkpoint, spool, steps=2, config=FAST)
+
+
+def test_an_update_is_a_moved_version_of_the_start(checkpoint: Path, update: SiteUpdate) -> None:
+    start = load_file(checkpoint)
+    check_parameters(update.parameters, start, "edge")
+    assert {name.split(".")[0] for name in update.parameters} == {"decoder", "smoothing"}  # no encoder
+    for name, value in update.parameters.items():
+        assert np.any(value != start[name]), name
+        assert np.abs(value - start[name]).max() <= 2.1 * FAST.learning_rate  # Adam moves one rate a step
+    assert update.frames == 3
+    assert update.sha256 == fingerprint(update.parameters)
+    assert set(update.losses) == {"total", "content", "style", "structure", "look", "roughness"}
+
+
+def test_the_same_round_gives_the_same_update_and_another_round_another(
+    checkpoint: Path, spool: Path, update: SiteUpdate
+) -> None:
+    again = retrain(checkpoint, spool, steps=2, config=FAST)
+    assert again.losses == pytest.approx(update.losses, rel=1e-4)
+    later = retrain(checkpoint, spool, steps=2, config=FAST, turn=2)
+    assert later.losses != pytest.approx(update.losses, rel=1e-4)
+
+
+def test_the_proximal_term_keeps_an_edge_near_the_start(checkpoint: Path, spool: Path) -> None:
+    config = StepConfig(batch=2, crop=32, learning_rate=1e-3)
+    start = load_file(checkpoint)
+    free, held = (
+        distance(retrain(checkpoint, spool, steps=3, config=config, proximal=mu).parameters, start)
+        for mu in (0.0, 1e5)
+    )
+    assert held < 0.7 * free
+
+
+def test_each_step_waits_for_the_machine_to_be_idle(checkpoint: Path, spool: Path) -> None:
+    waited: list[int] = []
+    retrain(checkpoint, spool, steps=2, config=FAST, pause=lambda: waited.append(1))
+    assert len(waited) == 2
+
+
+def test_a_spool_that_lacks_something(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(PhotoFolderError, match="frames is no folder"):
+        retrain(checkpoint, tmp_path, steps=1, config=FAST)
+    fill(tmp_path / "frames", ("coffee", "chelsea"))
+    (tmp_path / "styles").mkdir()
+    with pytest.raises(PhotoFolderError, match="styles holds 0 photos"):
+        retrain(checkpoint, tmp_path, steps=1, config=FAST)
+
+
+def test_a_run_that_diverges_is_not_sent(checkpoint: Path, spool: Path) -> None:
+    with pytest.raises(SiteError, match="gives the losses"):
+        retrain(checkpoint, spool, steps=3, config=StepConfig(batch=2, crop=32, learning_rate=1e30))
