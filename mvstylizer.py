@@ -89,7 +89,7 @@ def stylize(
     """Stylize a video (or a photo) in the style of a photo."""
     from device_runtime.key_frames import KeyFramePolicyError
     from device_runtime.photo import is_photo
-    from device_runtime.pipeline import stylize_photo, stylize_video
+    from device_runtime.pipeline import check_request, stylize_photo, stylize_video
     from export.manifest import load_bundle
 
     if edge and local:
@@ -97,17 +97,18 @@ def stylize(
     if interpolation == "transfer" and reply == "image":
         raise typer.BadParameter("transfer needs the map, not the image", param_hint="--reply")
     model = load_bundle(_bundle(bundle))
+    try:
+        check_request(source, style, out, bundle=model, policy=key_frames)
+    except KeyFramePolicyError as err:
+        raise typer.BadParameter(str(err), param_hint="--key-frames") from err
     with _Show("Stylizing") as show, _stylizer(edge, local, model) as stylizer:
         if is_photo(source):
             report = stylize_photo(source, style, out, stylizer=stylizer, strength=strength)
         else:
-            try:
-                report = stylize_video(
-                    source, style, out, stylizer=stylizer, bundle=model, policy=key_frames,
-                    interpolation=interpolation, reply=reply, strength=strength, crf=crf, progress=show,
-                )  # fmt: skip
-            except KeyFramePolicyError as err:
-                raise typer.BadParameter(str(err), param_hint="--key-frames") from err
+            report = stylize_video(
+                source, style, out, stylizer=stylizer, bundle=model, policy=key_frames,
+                interpolation=interpolation, reply=reply, strength=strength, crf=crf, progress=show,
+            )  # fmt: skip
     for warning in report.warnings:
         typer.echo(f"Warning: {warning}", err=True)
     _finish(report.as_dict(), _summary(report), as_json)
