@@ -76,17 +76,23 @@ def write_parameters(path: Path, parameters: Parameters, header: Mapping[str, st
         path: Its name; the folder is made.
         parameters: Named arrays.
         header: Strings for the file's header; a checkpoint's header makes the file a checkpoint.
+
+    Raises:
+        ParametersError: The disk is full, or the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(path.suffix + ".part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         save_file({k: np.ascontiguousarray(v) for k, v in parameters.items()}, part, dict(header))
         with part.open("rb") as stream:
             os.fsync(stream.fileno())
         part.replace(path)
-    finally:
+        sync_folder(path.parent)
+    except (OSError, SafetensorError) as err:
         part.unlink(missing_ok=True)
-    sync_folder(path.parent)
+        raise ParametersError(
+            f"{path} cannot be written: {err}", "Free space, or name another folder"
+        ) from err
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,0 +1,246 @@
+"""Rounds: ask the edges, keep each answer on the disk, average, judge, and only then call it the model.
+
+    federation/
+        journal.jsonl                 what happened, see `Rounds.status`
+        00000/model.safetensors       the model that the federation began with
+        00003/updates/EDGE.safetensors
+        00003/model.safetensors       the average, refused or not
+
+Whoever is killed resumes where the journal ends, with the answers of the unfinished round kept. A transport
+(Flower, or the edges in one process) is a `Fleet`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl.average import Averaging, merge
+from fl.journal import Journal, Row
+from fl.parameters import (
+    Parameters,
+    ParametersError,
+    check_parameters,
+    fingerprint,
+    map_parameters,
+    write_parameters,
+)
+from mvstylizer_errors import MVStylizerError
+
+if TYPE_CHECKING:
+    from fl.gate import Verdict
+
+JOURNAL, MODEL, UPDATES = "journal.jsonl", "model.safetensors", "updates"
+STALE_WEIGHT = 0.5  # an answer to the round before counts half, to the one before that a quarter
+KEEP_UPDATES = 3  # rounds whose single answers stay on the disk; models stay for ever
+
+
+class RoundError(MVStylizerError):
+    """A round cannot give a model: nobody answered, or too few."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back from an edge.
+
+    Attributes:
+        edge: Its name.
+        turn: The round that it answers.
+        parameters: Retrained parameters; None when it failed.
+        frames: Frames that it trained on.
+        losses: Its mean losses.
+        sha256: Fingerprint that the edge computed.
+        error: Why it failed.
+    """
+
+    edge: str
+    turn: int
+    parameters: Parameters | None = None
+    frames: int = 0
+    losses: dict[str, float] = field(default_factory=dict)
+    sha256: str = ""
+    error: str = ""
+
+
+class Fleet(Protocol):
+    """The edges, however they are reached."""
+
+    def edges(self) -> Sequence[str]:
+        """Return the names of the edges that are there now."""
+
+    def ask(self, edge: str, turn: int, model: Path) -> None:
+        """Have an edge retrain a model; its answer comes by `answers`."""
+
+    def answers(self) -> Sequence[Answer]:
+        """Return what came since the last call; may wait a moment for it."""
+
+
+class Judge(Protocol):
+    """Compares an average with the model that serves, see `fl.gate.Gate`."""
+
+    def judge(self, candidate: Path, live: Path) -> Verdict:
+        """Return whether the candidate may replace the live model, and why."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a round needs.
+
+    Attributes:
+        quorum: Edges that must answer.
+        deadline_s: Seconds after which a round goes on with those who did.
+        averaging: How updates become a model.
+    """
+
+    quorum: int = 2
+    deadline_s: float = 3600.0
+    averaging: Averaging = field(default_factory=Averaging)
+
+
+class Rounds:
+    """The round state machine over one folder.
+
+    Args:
+        folder: Where journal and models lie.
+        start: Checkpoint to begin with; only read when the folder is new.
+        clock: Monotonic seconds.
+
+    Raises:
+        ParametersError: The start is no checkpoint.
+        JournalError: The journal is damaged.
+    """
+
+    def __init__(
+        self, folder: Path, start: Path | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.folder = folder
+        self._clock = clock
+        self._busy: set[str] = set()  # asked, not answered yet, maybe since an earlier round
+        self.journal = Journal(folder / JOURNAL)
+        if not self.journal.events("begun"):
+            if start is None:
+                raise RoundError(f"{folder} holds no federation", "Name the checkpoint to begin with")
+            parameters, header = map_parameters(start)
+            write_parameters(self.model_path(0), parameters, header)
+            self.journal.write("begun", turn=0, sha256=fingerprint(parameters))
+
+    @property
+    def turn(self) -> int:
+        """The round that comes next, or goes on after a kill."""
+        return max((int(row["turn"]) for row in self.journal.events("accepted", "refused")), default=0) + 1
+
+    @property
+    def model(self) -> Path:
+        """The last accepted model, the one to train on."""
+        return self.model_path(int(self.journal.events("begun", "accepted")[-1]["turn"]))
+
+    def model_path(self, turn: int) -> Path:
+        """Return where a round's average lies."""
+        return self.folder / f"{turn:05d}" / MODEL
+
+    def run(self, fleet: Fleet, policy: Policy, judge: Judge) -> Row:
+        """Run the next round to its end and return its row of the journal (``accepted`` or ``refused``).
+
+        Raises:
+            RoundError: Nobody answered, or fewer than the quorum; what came is kept for the next try.
+        """
+        turn, live = self.turn, self.model
+        live_parameters, header = map_parameters(live)
+        if not any(row["turn"] == turn for row in self.journal.events("opened")):
+            self.journal.write("opened", turn=turn, quorum=policy.quorum, deadline_s=policy.deadline_s)
+        self._collect(fleet, policy, turn, live, live_parameters)
+        received = self._received(turn)
+        if len(received) < policy.quorum:
+            said = "nobody answered" if not received else f"{len(received)} of {policy.quorum} edges answered"
+            self.journal.write("failed", turn=turn, reason=said)
+            raise RoundError(
+                f"Round {turn}: {said} within {policy.deadline_s:g} s",
+                "Look at `mvstylizer federate status` for the edges, then submit again: nothing is lost",
+            )
+        average = self._average(received, live_parameters, policy.averaging)
+        candidate = self.model_path(turn)
+        write_parameters(candidate, average, header)
+        verdict = judge.judge(candidate, live)
+        self._prune(turn - KEEP_UPDATES)
+        return self.journal.write(
+            "accepted" if verdict.accepted else "refused",
+            turn=turn,
+            sha256=fingerprint(average),
+            edges=sorted(received),
+            frames=sum(int(row["frames"]) for row in received.values()),
+            **verdict.as_dict(),
+        )
+
+    def status(self) -> dict[str, Any]:
+        """Return the round that comes next, the accepted model and each edge's last answer."""
+        edges: dict[str, Row] = {}
+        for row in self.journal.events("answer", "discarded"):
+            edges[row["edge"]] = row
+        ended = self.journal.events("accepted", "refused", "failed")
+        return {
+            "turn": self.turn,
+            "model": str(self.model),
+            "edges": edges,
+            "last": ended[-1] if ended else None,
+        }
+
+    def _collect(self, fleet: Fleet, policy: Policy, turn: int, live: Path, like: Parameters) -> None:
+        """Ask every edge that is there or comes, until all that were asked have answered or time is up.
+
+        An edge that still works on an earlier round is neither asked nor awaited: its late answer counts in
+        the round in which it comes, with less weight.
+        """
+        end = self._clock() + policy.deadline_s
+        resolved = set(self._received(turn))  # before a kill
+        asked: set[str] = set()
+        while self._clock() < end:
+            for edge in fleet.edges():
+                if edge not in self._busy | asked | resolved:
+                    fleet.ask(edge, turn, live)
+                    asked.add(edge)
+                    self._busy.add(edge)
+            for answer in fleet.answers():
+                self._receive(answer, turn, like)
+                self._busy.discard(answer.edge)
+                resolved.add(answer.edge)
+            if asked <= resolved and len(self._received(turn)) >= policy.quorum:
+                return
+
+    def _receive(self, answer: Answer, turn: int, like: Parameters) -> None:
+        """Put an answer on the disk, then in the journal; one that cannot enter the average is explained."""
+        row = {"turn": turn, "edge": answer.edge, "answers": answer.turn}
+        try:
+            if answer.parameters is None:
+                raise ParametersError(answer.error)
+            check_parameters(answer.parameters, like, answer.edge)
+            if fingerprint(answer.parameters) != answer.sha256:
+                raise ParametersError(f"{answer.edge}'s parameters are not those that it sent")
+        except ParametersError as err:
+            self.journal.write("discarded", **row, reason=err.message)
+            return
+        path = self.folder / f"{turn:05d}" / UPDATES / f"{answer.edge}.safetensors"
+        write_parameters(path, answer.parameters, {})
+        self.journal.write("answer", **row, frames=answer.frames, losses=answer.losses, sha256=answer.sha256)
+
+    def _received(self, turn: int) -> dict[str, Row]:
+        return {row["edge"]: row for row in self.journal.events("answer") if row["turn"] == turn}
+
+    def _average(
+        self, received: dict[str, Row], base: Parameters, averaging: Averaging
+    ) -> dict[str, NDArray[np.float32]]:
+        updates, weights = [], []
+        for edge, row in sorted(received.items()):
+            path = self.folder / f"{row['turn']:05d}" / UPDATES / f"{edge}.safetensors"
+            updates.append(map_parameters(path)[0])
+            weights.append(row["frames"] * STALE_WEIGHT ** (row["turn"] - row["answers"]))
+        return merge(base, updates, weights, averaging)
+
+    def _prune(self, turn: int) -> None:
+        shutil.rmtree(self.folder / f"{turn:05d}" / UPDATES, ignore_errors=True)

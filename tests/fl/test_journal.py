@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fl.journal import Journal, JournalError, read_journal
+
+
+def test_a_journal_is_read_back_by_its_writer_and_by_others(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "journal.jsonl"
+    journal = Journal(path)
+    journal.write("opened", turn=1)
+    journal.write("answer", turn=1, edge="a", note="line\nbreak")
+    assert read_journal(path) == journal.rows
+    journal.close()
+    again = Journal(path)
+    again.write("opened", turn=2)
+    assert [row["turn"] for row in again.events("opened")] == [1, 2]
+    assert read_journal(path)[1]["note"] == "line\nbreak"
+
+
+def test_a_kill_at_any_byte_of_a_line_loses_that_line_only(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path)
+    journal.write("opened", turn=1)
+    first = path.stat().st_size
+    journal.write("answer", turn=1)
+    journal.close()
+    whole = path.read_bytes()
+    for length in range(first, len(whole)):
+        path.write_bytes(whole[:length])
+        assert [row["event"] for row in read_journal(path)] == ["opened"]
+        resumed = Journal(path)
+        resumed.write("answer", turn=7)
+        resumed.close()
+        assert [row["turn"] for row in read_journal(path)] == [1, 7]
+
+
+@pytest.mark.parametrize("line", [b"not json\n", b"[1]\n", b'{"turn": 1}\n'])
+def test_a_line_that_no_kill_leaves_is_named(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(b'{"event": "opened"}\n' + line)
+    with pytest.raises(JournalError, match="line 2"):
+        Journal(path)

@@ -1,0 +1,234 @@
+"""Rounds over a problem with a known answer: every edge steps towards its own target."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from fl.average import Averaging
+from fl.gate import Verdict
+from fl.parameters import Parameters, ParametersError, fingerprint, map_parameters, write_parameters
+from fl.rounds import Answer, Policy, RoundError, Rounds
+
+TARGETS = {"a": (4.0, 100), "b": (8.0, 300)}
+GOOD = Policy(quorum=2, deadline_s=5, averaging=Averaging(clip=0))
+
+
+class Steps:
+    """A fleet in this process: each edge goes half the way to its target.
+
+    Args:
+        spoil: By edge, what it makes of its answer (None: it never answers).
+    """
+
+    def __init__(
+        self, spoil: dict[str, Callable[[Answer], Answer | None]] | None = None, edges: str = "ab"
+    ) -> None:
+        self.spoil, self.asked, self.there = spoil or {}, [], list(edges)
+        self.coming: list[Answer] = []
+
+    def edges(self) -> Sequence[str]:
+        return self.there
+
+    def ask(self, edge: str, turn: int, model: Path) -> None:
+        self.asked.append((edge, turn))
+        target, frames = TARGETS[edge]
+        start, _ = map_parameters(model)
+        moved = {name: np.float32(0.5) * (value + np.float32(target)) for name, value in start.items()}
+        answer: Answer | None = Answer(edge, turn, moved, frames, {"total": target}, fingerprint(moved))
+        if edge in self.spoil and answer:
+            answer = self.spoil[edge](answer)
+        if answer:
+            self.coming.append(answer)
+
+    def answers(self) -> Sequence[Answer]:
+        came, self.coming = self.coming, []
+        return came
+
+
+class Closer:
+    """Accepts what is closer to 7, the mean of the targets by frames."""
+
+    def judge(self, candidate: Path, live: Path) -> Verdict:
+        new, old = (abs(float(load_file(path)["w"].mean()) - 7) for path in (candidate, live))
+        return Verdict(new < old, () if new < old else (f"{new} from 7 against {old}",), {})
+
+
+class Clock:
+    """Every look at it takes a second."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1
+        return self.now
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Path:
+    path = tmp_path / "start.safetensors"
+    write_parameters(path, {"w": np.zeros((3, 4), np.float32)}, {"format": "kept"})
+    return path
+
+
+@pytest.fixture
+def rounds(start: Path, tmp_path: Path) -> Rounds:
+    return Rounds(tmp_path / "federation", start, clock=Clock())
+
+
+def changed(**fields: object) -> Callable[[Answer], Answer]:
+    return lambda answer: Answer(**{**vars(answer), **fields})  # type: ignore[arg-type]
+
+
+def of(parameters: Callable[[Parameters], Parameters]) -> Callable[[Answer], Answer]:
+    def spoil(answer: Answer) -> Answer:
+        assert answer.parameters is not None
+        made = parameters(answer.parameters)
+        return Answer(**{**vars(answer), "parameters": made, "sha256": fingerprint(made)})
+
+    return spoil
+
+
+def test_rounds_converge_on_the_mean_weighted_by_frames(rounds: Rounds) -> None:
+    for turn in (1, 2, 3):
+        row = rounds.run(Steps(), GOOD, Closer())
+        assert (row["event"], row["turn"], row["edges"], row["frames"]) == ("accepted", turn, ["a", "b"], 400)
+    np.testing.assert_allclose(load_file(rounds.model)["w"], 7 * (1 - 0.5**3))
+    assert map_parameters(rounds.model)[1] == {"format": "kept"}
+
+
+def test_a_worse_average_is_kept_explained_and_not_trained_on(rounds: Rounds) -> None:
+    rounds.run(Steps(), GOOD, Closer())
+    good = rounds.model
+    row = rounds.run(Steps({"a": of(lambda p: {"w": p["w"] - 900})}), GOOD, Closer())
+    assert row["event"] == "refused"
+    assert "from 7 against" in row["reasons"][0]
+    assert rounds.model == good
+    assert rounds.model_path(2).is_file()
+    assert rounds.run(Steps(), GOOD, Closer())["turn"] == 3
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (of(lambda p: {"w": p["w"] * np.nan}), "12 values that are NaN"),
+        (of(lambda p: {"w": p["w"].astype(np.float64)}), "w as float64"),
+        (of(lambda p: {"w": p["w"][:2]}), r"w as float32\[2, 4\]"),
+        (of(lambda p: {**p, "more": p["w"]}), "another architecture"),
+        (changed(sha256="0" * 64), "not those that it sent"),
+        (changed(parameters=None, error="out of memory"), "out of memory"),
+    ],
+)
+def test_a_bad_answer_is_discarded_and_explained(
+    rounds: Rounds, spoil: Callable[[Answer], Answer], reason: str
+) -> None:
+    rounds.run(Steps({"a": spoil}), Policy(1, 5, GOOD.averaging), Closer())
+    (row,) = rounds.journal.events("discarded")
+    assert row["edge"] == "a"
+    assert re.search(reason, row["reason"])
+    np.testing.assert_allclose(load_file(rounds.model)["w"], 4)  # b alone: half the way to 8
+    assert rounds.status()["edges"]["a"]["reason"] == row["reason"]
+
+
+def test_nobody_answers_is_an_error_and_the_round_stays_open(rounds: Rounds) -> None:
+    silent = Steps({"a": lambda _: None, "b": lambda _: None})
+    with pytest.raises(RoundError, match="Round 1: nobody answered within 5 s"):
+        rounds.run(silent, GOOD, Closer())
+    with pytest.raises(RoundError, match="nobody answered"):
+        rounds.run(Steps(edges=""), GOOD, Closer())
+    assert rounds.turn == 1
+    assert rounds.status()["last"]["reason"] == "nobody answered"
+
+
+def test_too_few_answers_are_kept_for_the_next_try(rounds: Rounds) -> None:
+    with pytest.raises(RoundError, match="1 of 2 edges answered"):
+        rounds.run(Steps(edges="a"), GOOD, Closer())
+    fleet = Steps()
+    assert rounds.run(fleet, GOOD, Closer())["edges"] == ["a", "b"]
+    assert fleet.asked == [("b", 1)]
+
+
+def test_a_late_answer_counts_in_the_next_round_with_half_its_weight(rounds: Rounds) -> None:
+    late: list[Answer] = []
+
+    def delay(answer: Answer) -> None:
+        late.append(answer)
+
+    fleet = Steps({"b": delay})
+    assert rounds.run(fleet, Policy(1, 5, GOOD.averaging), Closer())["edges"] == [
+        "a"
+    ]  # b missed the deadline
+    fleet.coming, fleet.spoil = late, {}
+    row = rounds.run(fleet, Policy(1, 5, GOOD.averaging), Closer())
+    assert row["edges"] == ["a", "b"]
+    assert fleet.asked == [("a", 1), ("b", 1), ("a", 2)]
+    # a: from 2 half the way to 4 = 3, 100 frames; b: its answer to round 1, 4, 300 frames counted half.
+    np.testing.assert_allclose(load_file(rounds.model)["w"], (3 * 100 + 4 * 150) / 250, rtol=1e-6)
+
+
+def test_an_edge_that_comes_during_a_round_takes_part(rounds: Rounds) -> None:
+    class Coming(Steps):
+        def answers(self) -> Sequence[Answer]:
+            self.there = ["a", "b"]
+            return super().answers()
+
+    assert rounds.run(Coming(edges="a"), GOOD, Closer())["edges"] == ["a", "b"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tests.fl.test_rounds import GOOD, Closer, Steps
+from fl.rounds import Rounds
+
+class Dies(Steps):
+    def answers(self):
+        if not self.there:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.there, came = [], super().answers()
+        return came[:1]
+
+Rounds(Path(sys.argv[1]), Path(sys.argv[2])).run(Dies(edges="ab"), GOOD, Closer())
+"""
+
+
+def test_a_cloud_killed_in_a_round_resumes_with_the_answers_it_had(start: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "federation"
+    Rounds(folder, start).run(Steps(), GOOD, Closer())
+    died = subprocess.run([sys.executable, "-c", KILLED, folder, start], cwd=Path(__file__).parents[2])
+    assert died.returncode == -signal.SIGKILL
+    resumed = Rounds(folder)
+    assert resumed.turn == 2
+    fleet = Steps()
+    row = resumed.run(fleet, GOOD, Closer())
+    assert fleet.asked == [("b", 2)]
+    assert (row["turn"], row["edges"]) == (2, ["a", "b"])
+    np.testing.assert_allclose(load_file(resumed.model)["w"], 7 * (1 - 0.5**2))
+
+
+def test_the_answers_of_old_rounds_go_their_models_stay(rounds: Rounds) -> None:
+    for _ in range(5):
+        rounds.run(Steps(), GOOD, Closer())
+    kept = sorted(path.parent.name for path in rounds.folder.glob("*/updates"))
+    assert kept == ["00003", "00004", "00005"]
+    assert all(rounds.model_path(turn).is_file() for turn in range(6))
+
+
+def test_no_federation_and_no_start(tmp_path: Path) -> None:
+    with pytest.raises(RoundError, match="holds no federation"):
+        Rounds(tmp_path / "new")
+
+
+def test_a_start_that_is_no_model(tmp_path: Path) -> None:
+    save_file({"w": np.zeros(3, np.float16)}, tmp_path / "half.safetensors")
+    with pytest.raises(ParametersError, match="F16"):
+        Rounds(tmp_path / "new", tmp_path / "half.safetensors")
