@@ -1,0 +1,78 @@
+"""The real adb client with a server of its own, and emulated phones."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from device_runtime.bench.adb import Adb, Phone
+from tests.device_runtime.bench.adb_daemon import EmulatedPhone
+
+Connect = Callable[..., EmulatedPhone]
+
+
+@pytest.fixture(scope="session")
+def adb_program() -> str:
+    """The adb binary inside adbutils' wheel; the package itself is not imported."""
+    spec = find_spec("adbutils")
+    assert spec, "run `make test`, which installs adbutils"
+    assert spec.origin
+    return str(Path(spec.origin).parent / "binaries" / "adb")
+
+
+@pytest.fixture(scope="session")
+def adb(adb_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adb]:
+    """A client whose server listens on a port of its own and keeps its key in a folder of its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("ADB_SERVER_SOCKET", "ANDROID_SERIAL", "ANDROID_ADB_SERVER_ADDRESS", "ADB_TRACE"):
+            patch.delenv(name, raising=False)
+        patch.setenv("ANDROID_ADB_SERVER_PORT", str(port))
+        patch.setenv("ADB_MDNS", "0")
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("ADB", adb_program)
+        try:
+            yield Adb(adb_program)
+        finally:
+            subprocess.run([adb_program, "kill-server"], capture_output=True, check=False)
+
+
+@pytest.fixture
+def connect(adb: Adb, tmp_path: Path) -> Iterator[Connect]:
+    """Make emulated phones and connect them; they are gone after the test."""
+    with ExitStack() as stack:
+
+        def connected(name: str = "phone", **options: bool) -> EmulatedPhone:
+            root = tmp_path / name
+            (root / "data/local/tmp").mkdir(parents=True)
+            emulated = stack.enter_context(EmulatedPhone(root, **options))
+            adb.call(["connect", emulated.serial], 20)
+            stack.callback(adb.call, ["disconnect", emulated.serial], 20)
+            return emulated
+
+        yield connected
+
+
+@pytest.fixture
+def emulated(connect: Connect) -> EmulatedPhone:
+    return connect()
+
+
+@pytest.fixture
+def phone(adb: Adb, emulated: EmulatedPhone) -> Phone:
+    return adb.phone(emulated.serial)
+
+
+@pytest.fixture(autouse=True)
+def _adb_is_not_inherited(adb: Adb) -> None:
+    """No test of this folder may reach another adb server."""
+    assert os.environ["ANDROID_ADB_SERVER_PORT"] != "5037"

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from device_runtime.bench.adb import (
+    Adb,
+    AdbError,
+    AdbMissingError,
+    AdbTimeoutError,
+    NoPhoneError,
+    NoSpaceError,
+    OfflineError,
+    Phone,
+    PhoneGoneError,
+    SeveralPhonesError,
+    UnauthorizedError,
+    find_adb,
+)
+from tests.device_runtime.bench.adb_daemon import EmulatedPhone
+from tests.device_runtime.bench.conftest import Connect
+
+
+def test_the_only_phone_needs_no_serial(adb: Adb, emulated: EmulatedPhone) -> None:
+    assert adb.phone().serial == emulated.serial
+
+
+def test_no_phone(adb: Adb) -> None:
+    with pytest.raises(NoPhoneError, match="No phone is connected"):
+        adb.phone()
+
+
+def test_a_serial_that_is_not_connected(adb: Adb, emulated: EmulatedPhone) -> None:
+    with pytest.raises(NoPhoneError, match="No phone FA79 is connected"):
+        adb.phone("FA79")
+
+
+def test_two_phones_need_a_serial(adb: Adb, connect: Connect) -> None:
+    first, second = connect("first"), connect("second")
+    with pytest.raises(SeveralPhonesError, match="--serial") as caught:
+        adb.phone()
+    assert first.serial in str(caught.value)
+    assert second.serial in str(caught.value)
+    (second.root / "data/which").write_text("second")
+    assert adb.phone(second.serial).shell("cat /data/which").stdout == "second"
+
+
+def test_an_unauthorized_phone(adb: Adb, connect: Connect) -> None:
+    waiting = connect(authorized=False)
+    with pytest.raises(UnauthorizedError, match="accept the debugging prompt"):
+        adb.phone(waiting.serial)
+
+
+def test_a_phone_without_exit_codes(adb: Adb, connect: Connect) -> None:
+    old = connect(shell_v2=False)
+    with pytest.raises(AdbError, match="Android 7"):
+        adb.phone(old.serial)
+
+
+def test_shell_tells_code_and_both_outputs(phone: Phone) -> None:
+    assert phone.shell("echo out; echo err >&2; sh -c 'exit 42'") == (42, "out\n", "err\n")
+    assert phone.shell("true") == (0, "", "")
+
+
+def test_shell_passes_large_output(phone: Phone) -> None:
+    assert phone.shell("seq 200000").stdout == "".join(f"{i}\n" for i in range(1, 200001))
+
+
+def test_a_command_that_does_not_end(phone: Phone) -> None:
+    with pytest.raises(AdbTimeoutError, match=r"0\.3 s"):
+        phone.shell("sleep 60", seconds=0.3)
+    assert phone.shell("echo still there").stdout == "still there\n"
+
+
+def test_files_travel_both_ways(phone: Phone, emulated: EmulatedPhone, tmp_path: Path) -> None:
+    content = bytes(range(256)) * 10_000
+    (tmp_path / "there").write_bytes(content)
+    phone.push(tmp_path / "there", "/data/local/tmp/file")
+    assert emulated.path("/data/local/tmp/file").read_bytes() == content
+    phone.pull("/data/local/tmp/file", tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == content
+
+
+def test_pulling_what_is_not_there(phone: Phone, tmp_path: Path) -> None:
+    with pytest.raises(AdbError, match="No such file"):
+        phone.pull("/data/local/tmp/nothing", tmp_path / "back")
+
+
+def test_a_full_phone(phone: Phone, emulated: EmulatedPhone, tmp_path: Path) -> None:
+    emulated.free_bytes = 100
+    (tmp_path / "file").write_bytes(bytes(1000))
+    with pytest.raises(NoSpaceError, match="No space left on phone"):
+        phone.push(tmp_path / "file", "/data/local/tmp/file")
+
+
+def test_a_phone_that_disappears_under_a_command(
+    adb: Adb, phone: Phone, emulated: EmulatedPhone, tmp_path: Path
+) -> None:
+    emulated.dies_at = "long work"
+    with pytest.raises(PhoneGoneError, match="disappeared"):
+        phone.shell("echo long work")
+    with pytest.raises(PhoneGoneError):
+        phone.shell("true")
+    (tmp_path / "file").write_bytes(b"1")
+    with pytest.raises(PhoneGoneError):
+        phone.push(tmp_path / "file", "/data/local/tmp/file")
+    with pytest.raises((OfflineError, NoPhoneError)):
+        adb.phone(phone.serial)
+
+
+def test_adb_is_found_by_option_then_environment_then_path(
+    adb_program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADB", str(tmp_path / "none"))
+    assert find_adb(adb_program) == adb_program
+    with pytest.raises(AdbMissingError, match=str(tmp_path)):
+        find_adb()
+    monkeypatch.delenv("ADB")
+    monkeypatch.setenv("PATH", str(Path(adb_program).parent))
+    assert find_adb() == adb_program
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(AdbMissingError, match="adb is not installed"):
+        find_adb()
