@@ -68,6 +68,9 @@ def stylize(
         typer.Option(metavar="HOST:PORT", help="Edge server. Left away: the bundled Triton is started."),
     ] = None,
     local: Annotated[bool, typer.Option("--local", help="No server: run the model in this process.")] = False,
+    no_fallback: Annotated[
+        bool, typer.Option("--no-fallback", help="End the run when the edge goes away, instead of going on here.")
+    ] = False,
     key_frames: Annotated[
         str, typer.Option(metavar="codec|content|every:N", help="Which frames go to the edge.")
     ] = "codec",
@@ -88,6 +91,7 @@ def stylize(
 ) -> None:
     """Stylize a video (or a photo) in the style of a photo."""
     from device_runtime.key_frames import KeyFramePolicyError
+    from device_runtime.local_stylizer import LocalStylizer
     from device_runtime.photo import is_photo
     from device_runtime.pipeline import check_request, stylize_photo, stylize_video
     from export.manifest import load_bundle
@@ -108,6 +112,7 @@ def stylize(
             report = stylize_video(
                 source, style, out, stylizer=stylizer, bundle=model, policy=key_frames,
                 interpolation=interpolation, reply=reply, strength=strength, crf=crf, progress=show,
+                fallback=None if local or no_fallback else lambda: LocalStylizer(model),
             )  # fmt: skip
     for warning in report.warnings:
         typer.echo(f"Warning: {warning}", err=True)

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from device_runtime.fallback import Answer, Fallback, GuardedStylizer
 from device_runtime.report import Stopwatch
 from device_runtime.stylizer import Stylizer
 from edge_triton.client import Reply, StylizedKey
@@ -26,7 +27,11 @@ class KeyReplyError(MVStylizerError):
 class KeyRequests:
     """Sends key frames to a stylizer, one after the other in the order they were submitted.
 
-    Use as a context manager. Leaving it because of an error does not wait for a reply that nobody will use.
+    Use as a context manager. Leaving it because of an error does not wait for a reply that nobody will use:
+    replies still to come are cancelled, which wakes whoever waits for them.
+
+    Attributes:
+        fell_back: Which key frames the fall-back stylized, numbered from 0 in the order they were submitted.
 
     Args:
         stylizer: Where they go; used from one other thread only while this object is open.
@@ -35,21 +40,32 @@ class KeyRequests:
             of `map_pixels` is sent: a few tens of kilobytes instead of a whole frame.
         map_pixels: Pixels at which the stylizer's network works.
         watch: Takes the time of the requests as ``edge``.
+        fallback: Loads what stylizes while `stylizer` does not answer; see `GuardedStylizer`.
 
     Raises:
         MVStylizerError: The stylizer cannot be reached, or refuses the style photo.
     """
 
     def __init__(
-        self, stylizer: Stylizer, style: NDArray[np.uint8], *, reply: Reply, map_pixels: int, watch: Stopwatch
+        self,
+        stylizer: Stylizer,
+        style: NDArray[np.uint8],
+        *,
+        reply: Reply,
+        map_pixels: int,
+        watch: Stopwatch,
+        fallback: Fallback | None = None,
     ) -> None:
-        self._stylizer = stylizer
+        self.fell_back: list[int] = []
         self._reply = reply
         self._map_pixels = map_pixels
         self._watch = watch
+        self._replies: list[Future[StylizedKey]] = []
+        self._sent = 0
         self._thread = ThreadPoolExecutor(1, "key-frames")
         try:
-            self._style_code = self._thread.submit(self._encode, shrunk(style, STYLE_PIXELS)).result()
+            opened = self._thread.submit(self._open, stylizer, shrunk(style, STYLE_PIXELS), fallback)
+            self._stylizer = opened.result()
         except BaseException:
             self._thread.shutdown(wait=False, cancel_futures=True)
             raise
@@ -61,6 +77,9 @@ class KeyRequests:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._thread.shutdown(wait=error is None, cancel_futures=error is not None)
+        for reply in self._replies:  # after the shutdown, so that none can be added any more
+            reply.cancel()
+        self._stylizer.close()
 
     def submit(self, key: NDArray[np.uint8]) -> Future[StylizedKey]:
         """Send a key frame.
@@ -71,23 +90,43 @@ class KeyRequests:
         Returns:
             The reply to come; its `result` raises what the stylizer raised, or KeyReplyError.
         """
-        return self._thread.submit(self._request, key)
+        # Not the executor's own: a request that has begun could not be cancelled.
+        reply: Future[StylizedKey] = Future()
+        self._replies = [*(each for each in self._replies if not each.done()), reply]
+        self._thread.submit(self._answer, reply, self._sent, key)
+        self._sent += 1
+        return reply
 
-    def _encode(self, style: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _open(
+        self, stylizer: Stylizer, style: NDArray[np.uint8], fallback: Fallback | None
+    ) -> GuardedStylizer:
         with self._watch.measure("edge"):
-            return self._stylizer.encode_style(style)
+            return GuardedStylizer(stylizer, style, fallback)
 
-    def _request(self, key: NDArray[np.uint8]) -> StylizedKey:
+    def _answer(self, reply: Future[StylizedKey], number: int, key: NDArray[np.uint8]) -> None:
+        try:
+            answer = self._request(key)
+        except BaseException as error:
+            if not reply.cancelled():
+                reply.set_exception(error)
+            return
+        if answer.fell_back:
+            self.fell_back.append(number)
+        if not reply.cancelled():
+            reply.set_result(answer.key)
+
+    def _request(self, key: NDArray[np.uint8]) -> Answer:
         sent = shrunk(key, self._map_pixels) if self._reply == "map" else key
         with self._watch.measure("edge"):
-            got = self._stylizer.stylize(sent, self._style_code, r=1.0, reply=self._reply)
+            answer = self._stylizer.stylize(sent, self._reply)
+        got = answer.key
         fits = got.affine_map is not None if self._reply == "map" else _shape(got.image) == key.shape
         if not fits:
             raise KeyReplyError(
                 f"The stylizer's reply ({self._reply}) does not fit a key frame of {key.shape}",
                 "Check that the edge serves a bundle of this kit",
             )
-        return got
+        return answer
 
 
 def _shape(picture: NDArray[np.uint8] | None) -> tuple[int, ...]:

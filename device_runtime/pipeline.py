@@ -10,6 +10,7 @@ from typing import Final, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from device_runtime.fallback import Fallback
 from device_runtime.flow import DisFlow, FlowEstimator, Motion
 from device_runtime.interpolate import Interpolator, TransferInterpolator, WarpInterpolator, blended
 from device_runtime.kernels import KeyFrameScore, Transfer, Warp
@@ -76,6 +77,7 @@ def stylize_video(
     crf: int = 18,
     max_interval: int = MAX_INTERVAL,
     two_sided: bool = True,
+    fallback: Fallback | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Stylize a video after a photo.
@@ -96,6 +98,8 @@ def stylize_video(
         crf: x264's quality, 0 (lossless) to 51.
         max_interval: At most so many frames from one key frame to the next.
         two_sided: Use the key frames before and behind; False only the one before, as the paper does.
+        fallback: Loads a stylizer on the device for the key frames that the edge does not answer, which the
+            report names. None = an edge that goes away ends the run.
         progress: Called after each frame with the number of frames done and an estimate of all, or None.
 
     Raises:
@@ -112,33 +116,38 @@ def stylize_video(
     style = read_photo(style_photo)
     check_output(out, source, style_photo)
     map_pixels = int(bundle.network.get("network_pixels", NETWORK_PIXELS))
-    frames = key_frames = 0
+    frames = 0
+    key_frames: list[int] = []
     with (
         VideoReader(source) as reader,
         _open_interpolator(interpolation, bundle, strength) as interpolator,
-        KeyRequests(stylizer, style, reply=reply, map_pixels=map_pixels, watch=watch) as requests,
+        KeyRequests(
+            stylizer, style, reply=reply, map_pixels=map_pixels, watch=watch, fallback=fallback
+        ) as requests,
         VideoWriter(out, reader.info, crf=crf) as writer,
     ):
         decoded = watch.measured("decode", reader)
         for segment in segments(decoded, selector, requests.submit, flow, watch, two_sided=two_sided):
-            key_frames += 1
+            key_frames.append(segment.key.frame.index)
             for frame, picture in _finished(segment, interpolator, flow, watch):
                 with watch.measure("encode"):
                     writer.write(picture, frame.pts, frame.duration)
                 frames += 1
                 if progress is not None:
                     progress(frames, reader.info.frame_count)
+    fell_back = [key_frames[number] for number in requests.fell_back]
     return Report(
         frames=frames,
-        key_frames=key_frames,
-        intermediate_frames=frames - key_frames,
+        key_frames=len(key_frames),
+        intermediate_frames=frames - len(key_frames),
         seconds=watch.seconds(),
         interpolation=interpolation,
         reply=reply,
         out=str(out),
         width=reader.info.width,
         height=reader.info.height,
-        warnings=[*reader.warnings, *writer.warnings],
+        fallback_key_frames=fell_back,
+        warnings=[*reader.warnings, *writer.warnings, *_outage(len(fell_back), len(key_frames))],
     )
 
 
@@ -191,6 +200,12 @@ def _finished(
         with watch.measure("interpolate"):
             picture = interpolator.between(each.frame.rgb, past, next_one, segment.position(each.frame))
         yield each.frame, picture
+
+
+def _outage(missed: int, key_frames: int) -> list[str]:
+    if not missed:
+        return []
+    return [f"The edge did not answer for {missed} of {key_frames} key frames: the device made them itself"]
 
 
 @contextmanager

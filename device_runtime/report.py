@@ -28,6 +28,8 @@ class Report:
         out: The file written.
         width: Pixels.
         height: Pixels.
+        fallback_key_frames: Key frames (their places in the video, from 0) that the device stylized, because
+            the edge did not answer.
         warnings: One line for each thing the user should know, such as a file that is cut short.
     """
 
@@ -40,6 +42,7 @@ class Report:
     out: str
     width: int
     height: int
+    fallback_key_frames: list[int] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
