@@ -125,7 +125,6 @@ def train(config: TrainConfig, *, resume: bool = False, progress: Progress | Non
             if progress is not None:
                 progress(step, losses)
             if step % config.save_every == 0 or step == config.steps:
-                lines.flush()
                 save_checkpoint(config.out, stylizer, step, config.as_dict())
                 save_optimizer(config.out, optimizer, step)
     return config.out
@@ -137,7 +136,7 @@ def _open_log(checkpoint: Path, start: int) -> TextIO:
     log.parent.mkdir(parents=True, exist_ok=True)
     kept = log.read_text().splitlines(keepends=True)[:start] if start and log.is_file() else []
     log.write_text("".join(kept))
-    return log.open("a")
+    return log.open("a", buffering=1)  # a line at a time: whoever watches sees each step
 
 
 def make_optimizer(stylizer: Stylizer, config: StepConfig) -> torch.optim.Adam:
