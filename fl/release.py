@@ -1,0 +1,212 @@
+"""Releases: an accepted checkpoint, exported with parity, described, signed and numbered.
+
+    registry/
+        00003/model.json, *.onnx, *.tflite    the bundle, version 3
+        00003/release.json                    what it is made of, and the hash of model.json
+        00003/release.sig                     Ed25519 over release.json
+
+The signature covers release.json, that the hash of model.json, and that the hash of every file: one check
+covers all. A folder appears in the registry whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from export.manifest import MANIFEST_NAME, Bundle, load_bundle, sha256_of
+from fl.parameters import sync_folder
+from fl.signing import sign, verify
+from mvstylizer_errors import MVStylizerError
+
+RELEASE, SIGNATURE, CURRENT = "release.json", "release.sig", "current"
+SCHEMA = "mvstylizer.release/1"
+
+
+class ReleaseError(MVStylizerError):
+    """A release is missing, incomplete, not what it says, or older than what runs."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """What release.json says.
+
+    Attributes:
+        version: From 1; the bundle's and Triton's version.
+        parents: Versions that it was made from; empty for the first.
+        turn: The round whose average it is; 0 = the federation's start.
+        checkpoint_sha256: Of the checkpoint file.
+        bundle_sha256: Of the bundle's model.json.
+        metrics: The gate's scores.
+        created: Seconds since 1970.
+    """
+
+    version: int
+    parents: tuple[int, ...]
+    turn: int
+    checkpoint_sha256: str
+    bundle_sha256: str
+    metrics: dict[str, Any]
+    created: float
+
+
+def publish(
+    checkpoint: Path, registry: Path, private_key: Path, *, turn: int, metrics: Mapping[str, Any]
+) -> Release:
+    """Export a checkpoint and add it to the registry as the next version.
+
+    Args:
+        checkpoint: An accepted model.
+        registry: The registry's folder.
+        private_key: The cloud's release key.
+        turn: The round whose average it is.
+        metrics: The gate's scores.
+
+    Raises:
+        ParityError, CheckpointError, BundleError: The export failed; the registry is as it was.
+        SignatureError: The key is missing.
+    """
+    from export.bundle import export_bundle
+
+    before = versions(registry)
+    version = max(before, default=0) + 1
+    registry.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=".part.", dir=registry))
+    try:
+        folder = part / "bundle"
+        export_bundle(checkpoint, folder, version=version)
+        release = Release(
+            version,
+            tuple(before[-1:]),
+            turn,
+            sha256_of(checkpoint),
+            sha256_of(folder / MANIFEST_NAME),
+            dict(metrics),
+            round(time.time(), 3),
+        )
+        seal(folder, release, private_key)
+        folder.rename(registry / f"{version:05d}")
+        sync_folder(registry)
+    finally:
+        shutil.rmtree(part)
+    return release
+
+
+def seal(folder: Path, release: Release, private_key: Path) -> None:
+    """Write release.json and its signature into a bundle's folder.
+
+    Raises:
+        SignatureError: The key is missing.
+    """
+    body = json.dumps({"schema": SCHEMA, **asdict(release)}, indent=2).encode() + b"\n"
+    (folder / RELEASE).write_bytes(body)
+    (folder / SIGNATURE).write_bytes(sign(private_key, body))
+
+
+def versions(registry: Path) -> list[int]:
+    """Return the versions in a registry, oldest first."""
+    return sorted(int(path.parent.name) for path in registry.glob(f"[0-9]*/{RELEASE}"))
+
+
+def load_release(folder: Path, public_key: Path, *, newer_than: int = 0) -> tuple[Release, Bundle]:
+    """Verify a release from its signature down to every file's hash.
+
+    Args:
+        folder: A version's folder.
+        public_key: The trusted key.
+        newer_than: The version that runs: an older one, though signed, is a replay.
+
+    Raises:
+        SignatureError: Not signed by the key's owner.
+        ReleaseError: Incomplete, not what it says, or not newer.
+        BundleError: A file is missing or its hash differs.
+    """
+    try:
+        body, signature = (folder / RELEASE).read_bytes(), (folder / SIGNATURE).read_bytes()
+    except OSError as err:
+        raise ReleaseError(f"{folder} is no release: {err}", "Copy the whole folder again") from err
+    verify(public_key, body, signature, str(folder / RELEASE))
+    fields = json.loads(body)
+    if fields.pop("schema") != SCHEMA:
+        raise ReleaseError(f"{folder / RELEASE} is of another format", f"This version reads {SCHEMA}")
+    release = Release(**{**fields, "parents": tuple(fields["parents"])})
+    if release.version <= newer_than:
+        raise ReleaseError(
+            f"{folder} is version {release.version}, not newer than {newer_than}, which runs already",
+            "To go back, publish the older checkpoint again as a new version",
+        )
+    bundle = load_bundle(folder)
+    if sha256_of(folder / MANIFEST_NAME) != release.bundle_sha256 or bundle.version != release.version:
+        raise ReleaseError(f"{folder / MANIFEST_NAME} is not the released one", "Copy the folder again")
+    for spec in bundle.files:
+        bundle.file(spec.role)
+    return release, bundle
+
+
+def install(files: Iterable[tuple[str, bytes]], releases: Path, public_key: Path) -> Path:
+    """Add a release to an edge's folder, verified first, and let ``current`` point to it.
+
+    The one before stays for a rollback, older ones go. Whenever this is killed, ``current`` names a whole
+    verified release.
+
+    Args:
+        files: Names and contents, as they come from the cloud.
+        releases: The edge's folder of releases; made when it is not there.
+        public_key: The trusted key.
+
+    Returns:
+        The release's folder, a bundle.
+
+    Raises:
+        SignatureError, ReleaseError, BundleError: As `load_release`, an older release than the current one,
+            or the disk is full; ``current`` is as it was.
+    """
+    before = installed(releases)
+    try:
+        releases.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".part.", dir=releases) as part:
+            new = Path(part) / "new"
+            new.mkdir()
+            for name, content in files:
+                if Path(name).name != name:
+                    raise ReleaseError(f"The release names a file {name!r}", "Do not use it")
+                (new / name).write_bytes(content)
+            version = load_release(new, public_key, newer_than=before)[0].version
+            folder = releases / f"{version:05d}"
+            shutil.rmtree(folder, ignore_errors=True)  # left by a kill before it became current
+            new.rename(folder)
+            link = Path(part) / CURRENT
+            link.symlink_to(folder.name)
+            link.replace(releases / CURRENT)
+        sync_folder(releases)
+    except OSError as err:
+        raise ReleaseError(f"{releases} cannot be written: {err}", "Free space on the disk") from err
+    for old in versions(releases):
+        if old not in {version, before}:
+            shutil.rmtree(releases / f"{old:05d}", ignore_errors=True)
+    return folder
+
+
+def installed(releases: Path) -> int:
+    """Return the version that ``current`` names, 0 where there is none."""
+    current = releases / CURRENT
+    return int(current.readlink().name) if current.is_symlink() else 0
+
+
+def release_files(registry: Path, version: int | None = None) -> list[tuple[str, bytes]]:
+    """Return names and contents of a version's files; the last version's by default.
+
+    Raises:
+        ReleaseError: The registry has no such version.
+    """
+    present = versions(registry)
+    if not present or (version is not None and version not in present):
+        raise ReleaseError(f"{registry} has the versions {present}", "Run a round first, or name one of them")
+    folder = registry / f"{version or present[-1]:05d}"
+    return [(path.name, path.read_bytes()) for path in sorted(folder.iterdir())]

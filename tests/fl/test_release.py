@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from export.kernel_parity import ParityError
+from export.manifest import ROLES, BundleError, load_bundle, sha256_of, write_manifest
+from fl.release import (
+    ReleaseError,
+    install,
+    installed,
+    load_release,
+    publish,
+    release_files,
+    seal,
+    versions,
+)
+from fl.signing import SignatureError, make_keys, sign
+from training.checkpoint import CheckpointError
+
+
+class Cloud:
+    """A registry with versions 1 and 2, and its keys."""
+
+    def __init__(self, folder: Path, checkpoint: Path) -> None:
+        self.registry, self.private, self.public = folder / "registry", folder / "key", folder / "key.pub"
+        make_keys(self.private, self.public)
+        first = publish(checkpoint, self.registry, self.private, turn=4, metrics={"total": 0.5})
+        folder = self.registry / "00002"  # the same files: an export takes its time
+        shutil.copytree(self.registry / "00001", folder)
+        write_manifest(replace(load_bundle(folder), version=2))
+        second = replace(first, version=2, parents=(1,), bundle_sha256=sha256_of(folder / "model.json"))
+        seal(folder, second, self.private)
+        self.releases = [first, second]
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Cloud:
+    return Cloud(tmp_path_factory.mktemp("cloud"), checkpoint)
+
+
+@pytest.fixture
+def copy(cloud: Cloud, tmp_path: Path) -> Path:
+    """Version 2, to be spoiled."""
+    return Path(shutil.copytree(cloud.registry / "00002", tmp_path / "copy"))
+
+
+@pytest.mark.slow
+def test_a_release_says_what_it_is_made_of(cloud: Cloud, checkpoint: Path) -> None:
+    assert versions(cloud.registry) == [1, 2]
+    release, bundle = load_release(cloud.registry / "00001", cloud.public)
+    assert release == cloud.releases[0]
+    assert (release.version, release.parents, release.turn) == (1, (), 4)
+    assert release.checkpoint_sha256 == sha256_of(checkpoint) == bundle.source["sha256"]
+    assert release.metrics == {"total": 0.5}
+    assert bundle.version == 1
+    assert all("max" in bundle.spec(role).parity for role in ROLES)
+    assert sorted(path.name for path in cloud.registry.iterdir()) == ["00001", "00002"]
+
+
+@pytest.mark.parametrize("name", ["stylizer.onnx", "warp.tflite"])
+def test_one_flipped_bit_is_found(cloud: Cloud, copy: Path, name: str) -> None:
+    content = bytearray((copy / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (copy / name).write_bytes(content)
+    with pytest.raises(BundleError, match=f"{name} is not the file"):
+        load_release(copy, cloud.public)
+
+
+def test_a_manifest_that_was_changed_with_its_file(cloud: Cloud, copy: Path) -> None:
+    (copy / "model.json").write_text((copy / "model.json").read_text().replace("RGB", "BGR"))
+    with pytest.raises(ReleaseError, match="is not the released one"):
+        load_release(copy, cloud.public)
+
+
+def test_another_keys_signature(cloud: Cloud, copy: Path, tmp_path: Path) -> None:
+    make_keys(tmp_path / "thief", tmp_path / "thief.pub")
+    (copy / "release.sig").write_bytes(sign(tmp_path / "thief", (copy / "release.json").read_bytes()))
+    with pytest.raises(SignatureError, match="is not signed by the owner"):
+        load_release(copy, cloud.public)
+
+
+def test_a_signed_release_of_another_format(cloud: Cloud, copy: Path) -> None:
+    body = json.dumps({**json.loads((copy / "release.json").read_bytes()), "schema": "x/9"}).encode()
+    (copy / "release.json").write_bytes(body)
+    (copy / "release.sig").write_bytes(sign(cloud.private, body))
+    with pytest.raises(ReleaseError, match="of another format"):
+        load_release(copy, cloud.public)
+
+
+def test_no_release(cloud: Cloud, tmp_path: Path) -> None:
+    with pytest.raises(ReleaseError, match="is no release"):
+        load_release(tmp_path, cloud.public)
+    with pytest.raises(ReleaseError, match=r"has the versions \[\]"):
+        release_files(tmp_path)
+    with pytest.raises(ReleaseError, match=r"has the versions \[1, 2\]"):
+        release_files(cloud.registry, 3)
+
+
+def test_a_failed_export_leaves_the_registry_as_it_was(
+    cloud: Cloud, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def differs(*_: object) -> None:
+        raise ParityError("differs from PyTorch")
+
+    monkeypatch.setattr("export.bundle.check_style_encoder", differs)
+    for error, source in ((ParityError, checkpoint), (CheckpointError, tmp_path / "none")):
+        with pytest.raises(error):
+            publish(source, cloud.registry, cloud.private, turn=5, metrics={})
+    assert sorted(path.name for path in cloud.registry.iterdir()) == ["00001", "00002"]
+
+
+def test_a_wiped_edge_is_restored_and_brought_up_to_date(cloud: Cloud, tmp_path: Path) -> None:
+    releases = tmp_path / "edge" / "releases"
+    assert installed(releases) == 0
+    for version in (1, 2):
+        folder = install(release_files(cloud.registry, version), releases, cloud.public)
+        assert folder == releases / f"{version:05d}"
+        assert installed(releases) == version
+        bundle = load_bundle(releases / "current")
+        assert bundle.version == version
+        assert all(bundle.file(role).is_file() for role in ROLES)
+    assert sorted(path.name for path in releases.iterdir()) == ["00001", "00002", "current"]
+
+
+def test_a_replayed_old_release_is_refused(cloud: Cloud, tmp_path: Path) -> None:
+    releases = tmp_path / "releases"
+    install(release_files(cloud.registry), releases, cloud.public)
+    for version in (1, 2):
+        with pytest.raises(ReleaseError, match="not newer than 2, which runs already"):
+            install(release_files(cloud.registry, version), releases, cloud.public)
+    assert installed(releases) == 2
+    assert sorted(path.name for path in releases.iterdir()) == ["00002", "current"]
+
+
+def test_a_release_that_arrives_damaged_changes_nothing(cloud: Cloud, tmp_path: Path) -> None:
+    releases = tmp_path / "releases"
+    install(release_files(cloud.registry, 1), releases, cloud.public)
+    whole = release_files(cloud.registry)
+    cases = {
+        "is missing": [row for row in whole if row[0] != "stylizer.onnx"],
+        "is not the file": [(n, c[:-9] if n == "stylizer.onnx" else c) for n, c in whole],
+        "names a file": [*whole, ("../../escape", b"")],
+    }
+    for message, files in cases.items():
+        with pytest.raises((BundleError, ReleaseError), match=message):
+            install(files, releases, cloud.public)
+        assert sorted(path.name for path in releases.iterdir()) == ["00001", "current"]
+
+
+def test_what_a_killed_install_left_does_not_stand_in_the_way(cloud: Cloud, tmp_path: Path) -> None:
+    releases = tmp_path / "releases"
+    (releases / "00002").mkdir(parents=True)
+    (releases / "00002" / "stylizer.onnx").write_bytes(b"half")
+    install(release_files(cloud.registry), releases, cloud.public)
+    assert load_release(releases / "current", cloud.public)[0] == cloud.releases[1]
+
+
+def test_a_folder_that_cannot_be_written(cloud: Cloud, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ReleaseError, match="cannot be written"):
+        install(release_files(cloud.registry), tmp_path / "file" / "releases", cloud.public)
