@@ -69,10 +69,10 @@ def stylize(
     ] = None,
     local: Annotated[bool, typer.Option("--local", help="No server: run the model in this process.")] = False,
     no_fallback: Annotated[
-        bool, typer.Option("--no-fallback", help="End the run when the edge goes away, instead of going on here.")
+        bool, typer.Option("--no-fallback", help="End the run when the edge goes away.")
     ] = False,
     key_frames: Annotated[
-        str, typer.Option(metavar="codec|content|every:N", help="Which frames go to the edge.")
+        str, typer.Option(metavar="codec|content|every:N|adaptive:Q", help="Which frames go to the edge.")
     ] = "codec",
     interpolation: Annotated[
         Literal["warp", "transfer"],

@@ -6,20 +6,25 @@ a maximum, which bounds how many frames wait in memory.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from device_runtime.kernels import KeyFrameScore
+from device_runtime.likeness import Likeness
 from device_runtime.scene_cuts import SceneCuts, luma_thumbnail
 from device_runtime.video import Frame
 
 MAX_INTERVAL: Final = 30
+MIN_CODEC_INTERVAL: Final = 5  # some cameras and editors code every frame on its own
 # On real footage this gives a key frame about every 11 frames in a busy street and every 26 in a calm scene.
 CONTENT_THRESHOLD: Final = 0.25
+INTEGER: Final = re.compile(r"[0-9]+")
+FRACTION: Final = re.compile(r"[0-9]*\.?[0-9]+")
 
 
 class KeyFramePolicyError(ValueError):
@@ -43,11 +48,16 @@ class KeyFramePolicy(Protocol):
 
 @dataclass(frozen=True)
 class CodecPolicy:
-    """The frames that the codec coded on their own: I frames of an H.264 stream (the paper's choice)."""
+    """The frames that the codec coded on their own: I frames of an H.264 stream (the paper's choice).
+
+    Those less than `min_interval` frames after the last key frame are passed over.
+    """
+
+    min_interval: int = MIN_CODEC_INTERVAL
 
     def wants(self, frame: Frame, luma: NDArray[np.uint8], key_luma: NDArray[np.uint8], gap: int) -> bool:
         """See `KeyFramePolicy.wants`."""
-        return frame.codec_key
+        return frame.codec_key and gap >= self.min_interval
 
 
 @dataclass(frozen=True)
@@ -75,10 +85,34 @@ class ContentPolicy:
         return decision.is_key
 
 
+@dataclass
+class AdaptivePolicy:
+    """Frames that can no longer be made well enough from the last key frame.
+
+    The `Likeness` of the last key frame, moved onto the frame, foretells it. An object that comes into view,
+    say, takes as much of it as it takes of the picture; it need not stay until a regular key frame comes.
+
+    Attributes:
+        quality: Likeness below which a frame is a key frame, above 0 and below 1.
+    """
+
+    quality: float
+    _likeness: Likeness = field(default_factory=Likeness, repr=False, compare=False)
+    _key_luma: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
+    _flow: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+
+    def wants(self, frame: Frame, luma: NDArray[np.uint8], key_luma: NDArray[np.uint8], gap: int) -> bool:
+        """See `KeyFramePolicy.wants`."""
+        if key_luma is not self._key_luma:
+            self._key_luma, self._flow = key_luma, None
+        likeness, self._flow = self._likeness(luma, key_luma, self._flow)
+        return likeness < self.quality
+
+
 def parse_policy(
     words: str, load_score: Callable[[], KeyFrameScore], *, max_interval: int = MAX_INTERVAL
 ) -> KeyFramePolicy:
-    """Read ``codec``, ``content`` or ``every:N``.
+    """Read ``codec``, ``content``, ``every:N`` or ``adaptive:Q``.
 
     Args:
         words: What the user wrote.
@@ -86,7 +120,7 @@ def parse_policy(
         max_interval: The largest N.
 
     Raises:
-        KeyFramePolicyError: Anything else, or N outside 1..max_interval.
+        KeyFramePolicyError: Anything else, N outside 1..max_interval, or Q not between 0 and 1.
         KernelError: The kernel cannot be loaded.
     """
     if words == "codec":
@@ -94,11 +128,15 @@ def parse_policy(
     if words == "content":
         return ContentPolicy(load_score(), max_interval=max_interval)
     kind, _, number = words.partition(":")
-    if kind != "every" or not (number.isascii() and number.isdigit()):
-        raise KeyFramePolicyError(f"{words!r} is no key-frame policy: use codec, content or every:N")
-    if not 1 <= int(number) <= max_interval:
-        raise KeyFramePolicyError(f"every:{number}: N must be from 1 to {max_interval}")
-    return EveryPolicy(int(number))
+    if kind == "every" and INTEGER.fullmatch(number):
+        if not 1 <= int(number) <= max_interval:
+            raise KeyFramePolicyError(f"every:{number}: N must be from 1 to {max_interval}")
+        return EveryPolicy(int(number))
+    if kind == "adaptive" and FRACTION.fullmatch(number):
+        if not 0 < float(number) < 1:
+            raise KeyFramePolicyError(f"adaptive:{number}: Q must be between 0 and 1")
+        return AdaptivePolicy(float(number))
+    raise KeyFramePolicyError(f"{words!r} is no key-frame policy: use codec, content, every:N or adaptive:Q")
 
 
 class KeyFrameDecision(NamedTuple):

@@ -91,7 +91,7 @@ def stylize_video(
         out: The result: .mp4, .m4v, .mov or .mkv.
         stylizer: An edge, or this machine.
         bundle: Holds the TFLite kernels.
-        policy: Key frames: ``codec``, ``content`` or ``every:N``.
+        policy: Key frames: ``codec``, ``content``, ``every:N`` or ``adaptive:Q`` (see `parse_policy`).
         interpolation: How the frames between are made.
         reply: ``image`` or ``map``; None takes what the interpolation needs. ``transfer`` needs ``map``.
         strength: 0 (the original) to 1 (the full style).

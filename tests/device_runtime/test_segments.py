@@ -40,7 +40,7 @@ def answered(sent: list[NDArray[np.uint8]]) -> Callable[[NDArray[np.uint8]], Fut
 
 
 def divide(frames: list[Frame], max_interval: int, two_sided: bool = True) -> list[Segment]:
-    selector = KeyFrameSelector(CodecPolicy(), max_interval=max_interval)
+    selector = KeyFrameSelector(CodecPolicy(min_interval=1), max_interval=max_interval)
     watch = Stopwatch()
     return list(segments(frames, selector, answered([]), DisFlow(), watch, two_sided=two_sided))
 
@@ -89,7 +89,12 @@ def test_a_key_frame_is_sent_before_the_frames_behind_it_are_read() -> None:
             yield frame
 
     found = segments(
-        reading(), KeyFrameSelector(CodecPolicy()), answered(sent), DisFlow(), Stopwatch(), two_sided=True
+        reading(),
+        KeyFrameSelector(CodecPolicy(min_interval=1)),
+        answered(sent),
+        DisFlow(),
+        Stopwatch(),
+        two_sided=True,
     )
     assert next(found).following is not None
     assert read == [(0, 0), (1, 1), (2, 1), (3, 1), (4, 1)], "no further than the next key frame"
