@@ -54,6 +54,11 @@ Examples:
   mvstylizer stylize street.mp4 --style dusk.jpg --out out.mp4 --edge 192.168.1.20:8001
   mvstylizer stylize photo.jpg --style dusk.jpg --out photo-dusk.jpg --strength 0.7
 """
+SERVE_EXAMPLES = """\b
+Examples:
+  mvstylizer serve --port 8001
+  mvstylizer serve --host 0.0.0.0 --tls-cert edge.crt --tls-key edge.key --token-file tokens.txt
+"""
 
 
 @app.command(epilog=STYLIZE_EXAMPLES)
@@ -119,22 +124,49 @@ def stylize(
     _finish(report.as_dict(), _summary(report), as_json)
 
 
-@app.command(epilog="\b\nExample:\n  mvstylizer serve --port 8001")
+@app.command(epilog=SERVE_EXAMPLES)
 def serve(
     bundle: BundleOption = None,
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="gRPC port on 127.0.0.1; 0 takes a free one.")
-    ] = 8001,
+    host: Annotated[str, typer.Option(help="Address that phones reach.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="gRPC port; 0 takes a free one.")] = 8001,
+    health: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Where /healthz and /metrics are. [default: 127.0.0.1 and the gRPC port + 1]",
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Stylizer instances.")] = 1,
+    tls_cert: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Certificate chain (PEM); phones then speak TLS.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its private key (PEM).")] = None,
+    client_ca: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Who signs phones' certificates (PEM); they must show one then."),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Bearer tokens, one NAME TOKEN a line; read again on change."),
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Face a network without TLS or tokens all the same.")
+    ] = False,
 ) -> None:
-    """Serve the stylizer through the bundled Triton until Ctrl-C or SIGTERM."""
+    """Serve the stylizer to phones until Ctrl-C or SIGTERM: a gateway, and Triton behind it on loopback."""
+    from edge_triton.edge import EdgeOptions
     from edge_triton.serve import serve as run
 
+    options = EdgeOptions(
+        host, port, workers=workers, tls_cert=tls_cert, tls_key=tls_key, client_ca=client_ca,
+        token_file=token_file, insecure=insecure,
+    ).with_health(health)  # fmt: skip
     run(
         _bundle(bundle),
-        port=port,
-        workers=workers,
-        on_ready=lambda address: typer.echo(f"Serving on {address} (Ctrl-C stops)", err=True),
+        options,
+        on_ready=lambda edge: typer.echo(
+            f"Serving on {edge.address}, health on {edge.health_address} (Ctrl-C stops)", err=True
+        ),
     )
 
 
@@ -195,6 +227,23 @@ def export(
         spec.role: {"path": spec.path, "bytes": spec.bytes, "parity": spec.parity} for spec in written.files
     }
     _finish({"bundle": str(out), "version": version, "files": files}, f"Bundle: {out}", as_json)
+
+
+@app.command(epilog="\b\nExample:\n  mvstylizer doctor --json")
+def doctor(as_json: JsonOption = False) -> None:
+    """Look at what this machine has of what the kit needs, and say how to mend what is missing."""
+    from mvstylizer_doctor import examine
+
+    findings = examine()
+    ready = all(finding.verdict != "missing" for finding in findings)
+    lines = []
+    for finding in findings:
+        lines.append(f"{finding.verdict:8}{finding.name:16}{finding.found}")
+        if finding.mend:
+            lines.append(f"{'':24}mend: {finding.mend}")
+    _finish({"ready": ready, "findings": [finding.as_dict() for finding in findings]}, "\n".join(lines), as_json)
+    if not ready:
+        raise typer.Exit(1)
 
 
 @contextmanager

@@ -49,6 +49,11 @@ class KeptProcess:
             os.close(self._log)
             raise
 
+    @property
+    def pid(self) -> int:
+        """The keeper's process id; the command is its child."""
+        return self._keeper.pid
+
     def run(self, argv: list[str], env: dict[str, str]) -> None:
         """Let the keeper start the command; what it prints goes to the log."""
         self._order({"argv": argv, "env": env})

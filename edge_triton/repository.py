@@ -45,7 +45,8 @@ class ModelSpec:
         onnx: ONNX file, copied into the repository.
         inputs: Input tensors, in order, leading 1 included.
         outputs: Output tensors, in order, leading 1 included.
-        version: Model version, from 1; the config serves this one only.
+        version: Model version, from 1.
+        resident: Versions that the config serves, all of which must be in the repository; empty = this one.
         backend: Which backend runs it.
         instances: Instances that work side by side.
         threads: ONNX Runtime threads of one instance; 0 = one per core.
@@ -61,18 +62,34 @@ class ModelSpec:
     instances: int = 1
     threads: int = 0
     max_pixels: int = MAX_PIXELS
+    resident: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for tensor in ("", *self.inputs, *self.outputs):
             name = tensor.name if isinstance(tensor, TensorSpec) else self.name
             if not _NAME.fullmatch(name):
                 raise ValueError(f"name {name!r} may have letters, digits, '_', '.' and '-' only")
-        if self.version < 1 or self.instances < 1 or self.threads < 0 or self.max_pixels < 1:
+        if (
+            min(self.version, *self.served) < 1
+            or self.instances < 1
+            or self.threads < 0
+            or self.max_pixels < 1
+        ):
             raise ValueError(f"version, instances, threads or max_pixels of {self.name!r} is out of range")
+
+    @property
+    def served(self) -> tuple[int, ...]:
+        """The versions that the config serves."""
+        return self.resident or (self.version,)
 
 
 def bundle_models(
-    bundle: Bundle, *, backend: Backend = "python", instances: int = 1, threads: int = 0
+    bundle: Bundle,
+    *,
+    backend: Backend = "python",
+    instances: int = 1,
+    threads: int = 0,
+    resident: tuple[int, ...] = (),
 ) -> tuple[ModelSpec, ...]:
     """Return the two models that an edge serves, as a bundle describes them.
 
@@ -81,6 +98,7 @@ def bundle_models(
         backend: Which backend runs them.
         instances: Stylizer instances; the style encoder runs once per style, so it has one.
         threads: ONNX Runtime threads of one instance; 0 = one per core.
+        resident: Versions that the configs serve; empty = the bundle's.
 
     Raises:
         BundleError: A model is missing or differs from the manifest.
@@ -95,6 +113,7 @@ def bundle_models(
             backend=backend,
             instances=instances if role == STYLIZER else 1,
             threads=threads,
+            resident=resident,
         )
         for role in MODELS
     )
@@ -115,7 +134,7 @@ def config_text(spec: ModelSpec) -> str:
         f'default_model_filename: "{_FILES[spec.backend]}"',
         "max_batch_size: 0",
         # Never `latest`: a broken newest version would keep a restarted server from serving the good one.
-        f"version_policy {{ specific {{ versions: [{spec.version}] }} }}",
+        f"version_policy {{ specific {{ versions: [{', '.join(map(str, spec.served))}] }} }}",
         *(_tensor_block("input", tensor) for tensor in spec.inputs),
         *(_tensor_block("output", tensor) for tensor in spec.outputs),
         f"instance_group {{ count: {spec.instances} kind: {_KINDS[spec.backend]} }}",
@@ -147,10 +166,15 @@ def write_model(repository: Path, spec: ModelSpec) -> Path:
     version = model / str(spec.version)
     shutil.rmtree(version, ignore_errors=True)
     part.replace(version)
-    config = model / f"{CONFIG_NAME}.part"
-    config.write_text(config_text(spec))
-    config.replace(model / CONFIG_NAME)
+    write_config(repository, spec)
     return version
+
+
+def write_config(repository: Path, spec: ModelSpec) -> None:
+    """Write a model's config alone: which versions are served, and how."""
+    part = repository / spec.name / f"{CONFIG_NAME}.part"
+    part.write_text(config_text(spec))
+    part.replace(part.with_name(CONFIG_NAME))
 
 
 def write_repository(

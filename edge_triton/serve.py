@@ -1,74 +1,63 @@
-"""`mvstylizer serve`: the bundled Triton in the foreground, until it is asked to stop."""
+"""`mvstylizer serve`: the edge in the foreground, until it is asked to stop."""
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from types import FrameType
 
-from edge_triton.server import TritonServer
+from edge_triton.edge import Edge, EdgeOptions
 
 DRAIN_S = 8.0  # containers are killed 10 s after they were asked
-_POLL_S = 0.5
 
 
 def serve(
-    source: Path,
-    *,
-    port: int = 8001,
-    workers: int = 1,
-    on_ready: Callable[[str], None] = lambda address: None,
+    bundle: Path, options: EdgeOptions | None = None, *, on_ready: Callable[[Edge], None] = lambda edge: None
 ) -> None:
     """Serve a bundle in the foreground until SIGINT or SIGTERM, then finish what is in flight.
 
     Must be called from the main thread, which receives the signals.
 
     Args:
-        source: A bundle's folder, or a Triton repository with the two models.
-        port: gRPC port on loopback; 0 = a free one.
-        workers: Stylizer instances.
-        on_ready: Called once with the address when the server stylizes.
+        bundle: A bundle's folder.
+        options: How the edge faces its clients.
+        on_ready: Called once when the edge stylizes.
 
     Raises:
         ServerStartError: It does not start.
-        ServerDiedError: It ended by itself.
+        ServerDiedError: Triton cannot be kept alive.
         BundleError: A file of the bundle is missing or changed.
+        EdgeConfigError: The options are a mistake.
+        TokenFileError: The file of tokens cannot be used.
     """
-    server = TritonServer(source, port=port, workers=workers)
-    with _stop_signals():
-        try:
-            server.start()
-            on_ready(server.address)
-            while True:
-                server.check()
-                time.sleep(_POLL_S)
-        except _StopAskedError:
-            server.stop(DRAIN_S)
-        finally:
-            server.stop()
+    asyncio.run(_serve(bundle, options or EdgeOptions(), on_ready))
 
 
-class _StopAskedError(BaseException):
-    """SIGINT or SIGTERM has come."""
-
-
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[None]:
-    """Turn the first SIGINT or SIGTERM into `_StopAskedError` and swallow the rest: stopping is under way."""
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        for name in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, signal.SIG_IGN)
-        raise _StopAskedError
-
-    before = {name: signal.signal(name, ask) for name in (signal.SIGINT, signal.SIGTERM)}
+async def _serve(bundle: Path, options: EdgeOptions, on_ready: Callable[[Edge], None]) -> None:
+    stop_asked = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop_asked.set)
+    edge = Edge(bundle, options)
+    grace_s = 0.0
     try:
-        yield
-    except _StopAskedError:
-        pass
+        if await _unless(stop_asked, edge.start()):
+            on_ready(edge)
+            await _unless(stop_asked, edge.run())
+            grace_s = DRAIN_S
     finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
+        await edge.stop(grace_s)
+
+
+async def _unless(stop_asked: asyncio.Event, work: Awaitable[None]) -> bool:
+    """Do the work unless a stop is asked for; tell whether it was done."""
+    asked = asyncio.ensure_future(stop_asked.wait())
+    task = asyncio.ensure_future(work)
+    await asyncio.wait([asked, task], return_when=asyncio.FIRST_COMPLETED)
+    asked.cancel()
+    if not task.done():
+        task.cancel()
+        await asyncio.wait([task])
+        return False
+    task.result()
+    return True

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ import numpy as np
 from edge_triton.bundled_triton import BundledTriton
 from edge_triton.client import EdgeClient, EdgeError
 from edge_triton.kept_process import KeptProcess
-from edge_triton.repository import repository_models, write_repository
+from edge_triton.repository import MODELS, ModelSpec, bundle_models, repository_models, write_model
 from edge_triton.server_failure import (
     PortTakenError,
     ServerDiedError,
@@ -22,7 +24,8 @@ from edge_triton.server_failure import (
     last_line,
     start_error,
 )
-from export.manifest import load_bundle
+from edge_triton.stub_processes import stubs
+from export.manifest import Bundle, load_bundle
 
 __all__ = ["ServerDiedError", "ServerStartError", "TritonServer"]
 
@@ -41,7 +44,8 @@ class TritonServer:
     left behind even when this process is killed. Ctrl-C in a terminal does not reach the server.
 
     Args:
-        source: A bundle's folder, or a Triton repository with the two models.
+        source: A bundle's folder, or a Triton repository with the two models. The attribute `sources` may be
+            set to several bundles of different versions, which the next start serves side by side.
         port: gRPC port; 0 = a free one.
         workers: Stylizer instances (bundles only).
         threads: ONNX Runtime threads of one instance (bundles only); None = the usable cores, divided among
@@ -58,18 +62,54 @@ class TritonServer:
         threads: int | None = None,
         start_timeout_s: float = 60.0,
     ) -> None:
-        self._source = source
+        self.sources: tuple[Path, ...] = (source,)
         self._wanted_port = port
         self._workers = workers
         self._threads = threads if threads is not None else max(1, len(os.sched_getaffinity(0)) // workers)
         self._start_timeout_s = start_timeout_s
         self._address = ""
+        self._prefix = ""
         self._kept: KeptProcess | None = None
+        self._abandoned = threading.Event()
 
     @property
     def address(self) -> str:
         """``HOST:PORT`` of the running server."""
         return self._address
+
+    @property
+    def prefix(self) -> str:
+        """Start of the names of shared memory regions that go away with the running server."""
+        return self._prefix
+
+    @property
+    def repository(self) -> Path:
+        """The running server's model repository, made from bundles.
+
+        Raises:
+            ServerDiedError: It does not run.
+        """
+        return self._running().folder / "repository"
+
+    def specs(self, bundle: Bundle, resident: tuple[int, ...]) -> tuple[ModelSpec, ...]:
+        """Return a bundle's models as this server runs them.
+
+        Args:
+            bundle: Where they are described.
+            resident: Versions that the configs serve.
+
+        Raises:
+            BundleError: A model is missing or differs from the manifest.
+        """
+        return bundle_models(bundle, instances=self._workers, threads=self._threads, resident=resident)
+
+    def stubs(self) -> Counter[tuple[str, int]]:
+        """Count the living stub processes by model and version."""
+        return Counter() if self._kept is None else stubs(self._kept.pid)
+
+    def abandon(self) -> None:
+        """Let a `start` in another thread fail soon."""
+        self._abandoned.set()
 
     def __enter__(self) -> TritonServer:
         self.start()
@@ -118,26 +158,32 @@ class TritonServer:
         Raises:
             ServerDiedError: It has ended, or was never started.
         """
-        if self._kept is None:
-            raise ServerDiedError("The bundled Triton is not running", "Start it first")
-        ending = self._kept.ending()
+        kept = self._running()
+        ending = kept.ending()
         if ending:
-            line = last_line(self._kept.log())
+            line = last_line(kept.log())
             raise ServerDiedError(
                 f"The bundled Triton {ending} while in use" + (f": {line}" if line else ""), "Start it again"
             )
 
+    def _running(self) -> KeptProcess:
+        if self._kept is None:
+            raise ServerDiedError("The bundled Triton is not running", "Start it first")
+        return self._kept
+
     def _launch(self, triton: BundledTriton, port: int) -> None:
         """Lay out a working folder, start the server in it and wait for the canary."""
         token = secrets.token_hex(6)
-        prefix = f"mvs_{token}_"
+        self._prefix = prefix = f"mvs_{token}_"
         self._kept = kept = KeptProcess(prefix)
         triton.lay_out(kept.folder)
-        repository, models = self._source.resolve(), repository_models(self._source)
+        repository, models = self.sources[0].resolve(), repository_models(self.sources[0])
         if not models:
-            repository = kept.folder / "repository"
-            bundle = load_bundle(self._source)
-            models = write_repository(repository, bundle, instances=self._workers, threads=self._threads)
+            repository, models = self.repository, MODELS
+            bundles = [load_bundle(source) for source in self.sources]
+            resident = tuple(sorted(bundle.version for bundle in bundles))
+            for spec in (spec for bundle in bundles for spec in self.specs(bundle, resident)):
+                write_model(repository, spec)
         argv = triton.command(kept.folder, repository, models, port=port, server_id=token, prefix=prefix)
         kept.run(argv, triton.environment(kept.folder))
         self._await_canary(kept, f"{HOST}:{port}", token)
@@ -153,6 +199,8 @@ class TritonServer:
                     raise start_error(ending, kept.log())
                 if is_fatal(log):
                     raise start_error("cannot start", log)
+                if self._abandoned.is_set():
+                    raise start_error("was stopped before it was ready", "")
                 if time.monotonic() > deadline:
                     raise start_error(f"did not start within {self._start_timeout_s:g} s", log)
                 time.sleep(_POLL_S)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,6 +21,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_triton import keeper
 from edge_triton.client import EdgeClient
+from edge_triton.edge import Edge, EdgeOptions
+from edge_triton.gateway import Limits
 from edge_triton.server import TritonServer
 from export.manifest import Bundle, TensorSpec, file_spec, load_bundle, write_manifest
 
@@ -158,6 +164,72 @@ def client(server: TritonServer) -> Iterator[EdgeClient]:
         yield connected
 
 
+class RunningEdge:
+    """An edge in an event loop of its own, in a thread."""
+
+    def __init__(self, bundle: Path, options: EdgeOptions) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever)
+        self.thread.start()
+        self.edge = Edge(bundle, options)
+        self.watch: asyncio.Task[None] | None = None
+
+    def call(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
+
+    async def start(self) -> None:
+        await self.edge.start()
+        self.watch = asyncio.create_task(self.edge.run())
+
+    async def stop(self) -> None:
+        if self.watch is not None:
+            self.watch.cancel()
+            await asyncio.wait([self.watch])
+        await self.edge.stop(0.0)
+
+    def close(self) -> None:
+        self.call(self.stop())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
+
+
+# Tests are impatient: thousands of requests a second from one client are no attack here.
+OPEN = Limits(rate=1e6, burst=10**6)
+
+
+@contextmanager
+def running_edge(bundle: Bundle, **options: Any) -> Iterator[RunningEdge]:
+    edge = RunningEdge(bundle.path, EdgeOptions(**{"port": 0, "limits": OPEN, **options}))
+    try:
+        edge.call(edge.start())
+        yield edge
+    finally:
+        edge.close()
+
+
+StartEdge = Callable[..., AbstractContextManager[RunningEdge]]
+
+
+@pytest.fixture(scope="session")
+def start_edge() -> StartEdge:
+    """Start an edge of the test's own: `with start_edge(bundle, **options) as running`."""
+    return running_edge
+
+
+@pytest.fixture(scope="session")
+def edge(bundle: Bundle) -> Iterator[Edge]:
+    """One edge that the tests share."""
+    with running_edge(bundle) as running:
+        yield running.edge
+
+
+@pytest.fixture
+def phone(edge: Edge) -> Iterator[EdgeClient]:
+    with EdgeClient(edge.address) as connected:
+        yield connected
+
+
 @pytest.fixture
 def photo() -> Callable[[int, int], np.ndarray]:
     """Make an image of a given height and width: smooth colour plus noise."""
@@ -185,6 +257,7 @@ import os, signal, sys, time
 from pathlib import Path
 import numpy as np
 from edge_triton.client import EdgeClient
+from edge_triton.edge import EdgeOptions
 from edge_triton.serve import serve
 from edge_triton.server import TritonServer
 bundle = Path(sys.argv[1])

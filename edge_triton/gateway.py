@@ -1,0 +1,335 @@
+"""What phones reach: the KServe v2 protocol over gRPC in front of Triton, which stays on loopback.
+
+Plain tritonclient works against it. Before a message's body is read, the caller has shown a token, is within
+its rate and holds one of a bounded number of places; before a tensor is decoded or forwarded, its size has
+been worked out. All methods are registered as client-streaming ones, which look the same on the wire: only
+so can a server look at the headers first and give up on a body that comes too slowly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version as package_version
+from typing import Any
+
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+from tritonclient.grpc import service_pb2
+
+from edge_triton.admission import Places, RateLimit, Tokens, bearer, peer_host
+from edge_triton.jpeg import JpegError, encode_jpeg
+from edge_triton.metrics import Metrics
+from edge_triton.refusal import RefusalError, invalid, restarting
+from edge_triton.repository import MODELS
+from edge_triton.request_check import JPEG, Ask, Contract, check_values, read_request, upscaled
+from edge_triton.server_failure import PortTakenError
+from edge_triton.upstream import Output, Upstream, UpstreamClosedError
+from export.manifest import Bundle
+
+SERVICE = "inference.GRPCInferenceService"
+NAME = "mvstylizer"
+_LOG = logging.getLogger(__name__)
+_MOST_STREAMS = 256  # of one connection; each takes a place or is refused as soon as its headers are there
+_UNHEALTHY = "is not healthy"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one edge takes upon itself.
+
+    Attributes:
+        max_message_bytes: Largest message that is read; a raw 4K frame has 25 MB.
+        max_pixels: Most pixels of an image, before and after upscaling.
+        rate: Requests a second of one client in the long run.
+        burst: Requests that one client may make at once after a pause.
+        places: Requests inside at a time, in all.
+        places_each: Requests of one client inside at a time.
+        body_s: How long a message's body may take to arrive, in seconds.
+        answer_s: How long a request may take in all, whatever deadline the client sets, in seconds.
+        handshake_s: How long a new connection may take until it speaks HTTP/2, in seconds.
+        connection_s: Age at which a connection is asked to come again, in seconds.
+    """
+
+    max_message_bytes: int = 64 << 20
+    max_pixels: int = (64 << 20) // 3
+    rate: float = 60.0
+    burst: int = 120
+    places: int = 16
+    places_each: int = 8
+    body_s: float = 10.0
+    answer_s: float = 60.0
+    handshake_s: float = 10.0
+    connection_s: float = 600.0
+
+
+class Gateway:
+    """The public door; belongs to one event loop.
+
+    Args:
+        limits: What it takes upon itself.
+        metrics: Where it counts.
+        tokens: Who may come in; None = everyone.
+        on_trouble: Called when Triton turns out to be ill.
+
+    Attributes:
+        upstream: The running Triton; None while there is none.
+        bundles: The versions that Triton has loaded.
+        version: The one that a request without a version gets.
+        is_ready: Tells whether inferences work.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        metrics: Metrics,
+        tokens: Tokens | None = None,
+        on_trouble: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.upstream: Upstream | None = None
+        self.bundles: dict[int, Bundle] = {}
+        self.version = 0
+        self.is_ready: Callable[[], bool] = lambda: self.upstream is not None
+        self.last_success = 0.0
+        self._limits = limits
+        self._metrics = metrics
+        self._tokens = tokens
+        self._on_trouble = on_trouble
+        self._rate = RateLimit(limits.rate, limits.burst)
+        self._places = Places(limits.places, limits.places_each)
+        self._server: Any = None
+        metrics.gauge("mvstylizer_requests_inside", lambda: self._places.taken)
+        metrics.gauge("mvstylizer_model_version", lambda: self.version)
+
+    async def listen(self, host: str, port: int, credentials: Any = None) -> int:
+        """Open the door.
+
+        Args:
+            host: Address or name to listen on.
+            port: Port; 0 = a free one.
+            credentials: gRPC server credentials; None = no TLS.
+
+        Returns:
+            The port.
+
+        Raises:
+            PortTakenError: It cannot be had.
+        """
+        limits = self._limits
+        options = [
+            ("grpc.so_reuseport", 0),  # two edges on one port would share its requests in silence
+            ("grpc.max_receive_message_length", limits.max_message_bytes),
+            ("grpc.max_concurrent_streams", _MOST_STREAMS),
+            ("grpc.server_handshake_timeout_ms", int(1000 * limits.handshake_s)),
+            ("grpc.max_connection_age_ms", int(1000 * limits.connection_s)),
+            ("grpc.max_connection_age_grace_ms", int(1000 * limits.answer_s)),
+        ]
+        server = grpc.aio.server(options=options)
+        server.add_generic_rpc_handlers([self._handlers()])
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            if credentials is None:
+                bound = server.add_insecure_port(address)
+            else:
+                bound = server.add_secure_port(address, credentials)
+        except RuntimeError as err:
+            raise PortTakenError(
+                f"Port {port} cannot be used on {host}",
+                "Choose another with --port, or stop the program that has it",
+            ) from err
+        await server.start()
+        self._server = server
+        return int(bound)
+
+    async def close(self, grace_s: float) -> None:
+        """Take no new requests, and wait for those inside to be answered, `grace_s` seconds at most."""
+        if self._server is not None:
+            await self._server.stop(grace_s)
+
+    def _handlers(self) -> Any:
+        methods: dict[str, tuple[Callable[[Any], Awaitable[Any]], Any]] = {
+            "ServerLive": (self._server_live, service_pb2.ServerLiveRequest),
+            "ServerReady": (self._server_ready, service_pb2.ServerReadyRequest),
+            "ModelReady": (self._model_ready, service_pb2.ModelReadyRequest),
+            "ServerMetadata": (self._server_metadata, service_pb2.ServerMetadataRequest),
+            "ModelMetadata": (self._model_metadata, service_pb2.ModelMetadataRequest),
+            "ModelInfer": (self._model_infer, service_pb2.ModelInferRequest),
+        }
+        return grpc.method_handlers_generic_handler(
+            SERVICE,
+            {
+                name: grpc.stream_unary_rpc_method_handler(
+                    self._door(name, answer),
+                    request_deserializer=request.FromString,
+                    response_serializer=lambda reply: reply.SerializeToString(),
+                )
+                for name, (answer, request) in methods.items()
+            },
+        )
+
+    def _door(self, method: str, answer: Callable[[Any], Awaitable[Any]]) -> Callable[[Any, Any], Any]:
+        """Wrap a method: token, rate, place, body, deadline, and an error that tells strangers nothing."""
+
+        async def enter(_: Any, context: Any) -> Any:
+            began = time.monotonic()
+            model = ""
+            try:
+                client = self._client(context)
+                self._rate.take(client)
+                with self._places.take(client):
+                    request = await self._body(context)
+                    model = _known(getattr(request, "model_name", ""))
+                    reply = await self._in_time(answer(request), context)
+            except RefusalError as err:
+                refusal = err
+            except Exception:
+                _LOG.exception("%s failed", method)
+                refusal = RefusalError(grpc.StatusCode.INTERNAL, "the edge failed on this request")
+            else:
+                self._metrics.count("mvstylizer_requests_total", method=method, model=model, code="OK")
+                self._metrics.observe("mvstylizer_request_seconds", time.monotonic() - began, model=model)
+                return reply
+            code = refusal.status.name
+            self._metrics.count("mvstylizer_requests_total", method=method, model=model, code=code)
+            await context.abort(refusal.status, refusal.text, _pushback(refusal))
+
+        return enter
+
+    def _client(self, context: Any) -> str:
+        if self._tokens is not None:
+            return self._tokens.name(bearer(context.invocation_metadata()))
+        return peer_host(context.peer())
+
+    async def _body(self, context: Any) -> Any:
+        try:
+            request = await asyncio.wait_for(context.read(), self._limits.body_s)
+        except TimeoutError:
+            raise RefusalError(grpc.StatusCode.DEADLINE_EXCEEDED, "the request came too slowly") from None
+        if request is grpc.aio.EOF:
+            raise invalid("the request is empty, no message of this protocol, or too large")
+        return request
+
+    async def _in_time(self, answer: Awaitable[Any], context: Any) -> Any:
+        """Await the answer no longer than the client does."""
+        remaining = context.time_remaining()
+        allowed = self._limits.answer_s if remaining is None else min(remaining, self._limits.answer_s)
+        try:
+            return await asyncio.wait_for(answer, allowed)
+        except TimeoutError:
+            raise RefusalError(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline has passed") from None
+
+    async def _server_live(self, _: service_pb2.ServerLiveRequest) -> service_pb2.ServerLiveResponse:
+        return service_pb2.ServerLiveResponse(live=True)
+
+    async def _server_ready(self, _: service_pb2.ServerReadyRequest) -> service_pb2.ServerReadyResponse:
+        return service_pb2.ServerReadyResponse(ready=self.is_ready())
+
+    async def _model_ready(self, request: service_pb2.ModelReadyRequest) -> service_pb2.ModelReadyResponse:
+        self._version(request.name, request.version)
+        return service_pb2.ModelReadyResponse(ready=self.is_ready())
+
+    async def _server_metadata(
+        self, _: service_pb2.ServerMetadataRequest
+    ) -> service_pb2.ServerMetadataResponse:
+        return service_pb2.ServerMetadataResponse(name=NAME, version=package_version(NAME))
+
+    async def _model_metadata(
+        self, request: service_pb2.ModelMetadataRequest
+    ) -> service_pb2.ModelMetadataResponse:
+        contract = self._contract(request.name, self._version(request.name, request.version))
+        reply = service_pb2.ModelMetadataResponse(
+            name=request.name, versions=[str(v) for v in sorted(self.bundles)], platform=NAME
+        )
+        for name, datatype, shape in contract.wire_inputs():
+            reply.inputs.add(name=name, datatype=datatype, shape=shape)
+        for name, datatype, shape in contract.wire_outputs():
+            reply.outputs.add(name=name, datatype=datatype, shape=shape)
+        return reply
+
+    async def _model_infer(self, request: service_pb2.ModelInferRequest) -> service_pb2.ModelInferResponse:
+        name, version = request.model_name, self._version(request.model_name, request.model_version)
+        ask = read_request(request, self._contract(name, version), self._limits.max_pixels)
+        if ask.jpegs:
+            await asyncio.to_thread(ask.decode, self._limits.max_pixels)
+        check_values(ask.tensors, self._limits.max_pixels)
+        got = await self._forward(name, version, ask)
+        reply = service_pb2.ModelInferResponse(model_name=name, model_version=str(version), id=request.id)
+        for output in ask.outputs:
+            tensor = got[output.removesuffix(JPEG)]
+            if output not in got:
+                tensor = await asyncio.to_thread(_as_jpeg, tensor, ask.quality)
+            reply.outputs.add(name=output, datatype=tensor.datatype, shape=tensor.shape)
+            reply.raw_output_contents.append(tensor.data)
+        return reply
+
+    async def _forward(self, model: str, version: int, ask: Ask) -> dict[str, Output]:
+        """Let Triton answer, and say in our own words when it does not."""
+        if self.upstream is None:
+            raise restarting()
+        outputs = {name: _most_bytes(name, ask.tensors) for name in ask.raw_outputs()}
+        try:
+            got = await self.upstream.infer(model, version, ask.tensors, outputs)
+        except UpstreamClosedError as err:
+            raise restarting() from err
+        except grpc.aio.AioRpcError as err:
+            raise self._translated(err) from err
+        self.last_success = time.monotonic()
+        return got
+
+    def _translated(self, err: grpc.aio.AioRpcError) -> RefusalError:
+        code = err.code()
+        if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.CANCELLED) or (
+            _UNHEALTHY in (err.details() or "")
+        ):
+            self._on_trouble()
+            return restarting()
+        if code == grpc.StatusCode.DEADLINE_EXCEEDED:
+            return RefusalError(code, "the stylizer took too long")
+        if code == grpc.StatusCode.INVALID_ARGUMENT:
+            return invalid("the model refuses this input")
+        return RefusalError(grpc.StatusCode.INTERNAL, "the model failed on this input")
+
+    def _version(self, model: str, version: str) -> int:
+        """Return the version that a request means."""
+        if model not in MODELS:
+            raise RefusalError(grpc.StatusCode.NOT_FOUND, "no such model is served here")
+        wanted = [v for v in self.bundles if str(v) == version] if version else [self.version]
+        if not wanted:
+            raise RefusalError(grpc.StatusCode.NOT_FOUND, "no such model version is served here")
+        return wanted[0]
+
+    def _contract(self, model: str, version: int) -> Contract:
+        spec = self.bundles[version].spec(model)
+        return Contract(spec.inputs, spec.outputs)
+
+
+def _known(model: str) -> str:
+    """Return a model's name for the metrics; strangers' inventions all count as one."""
+    return model if model in MODELS else ""
+
+
+def _pushback(refusal: RefusalError) -> tuple[tuple[str, str], ...]:
+    if refusal.pushback_s is None:
+        return ()
+    return (("grpc-retry-pushback-ms", str(int(1000 * refusal.pushback_s) + 1)),)
+
+
+def _most_bytes(output: str, tensors: Mapping[str, NDArray[Any]]) -> int:
+    """Return the most bytes that an output can have, 0 where that is not known."""
+    if output != "stylized":
+        return 0
+    height, width = upscaled(dict(tensors))
+    return (height + 1) * (width + 1) * 3  # the graph may round a half the other way
+
+
+def _as_jpeg(image: Output, quality: int) -> Output:
+    """Turn a raw image (1, H, W, 3) into a BYTES tensor that holds it as a JPEG."""
+    try:
+        data = encode_jpeg(np.frombuffer(image.data, np.uint8).reshape(image.shape[1:]), quality)
+    except JpegError as err:
+        raise invalid(str(err)) from err
+    return Output("BYTES", (1,), len(data).to_bytes(4, "little") + data)
