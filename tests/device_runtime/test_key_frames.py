@@ -125,7 +125,7 @@ def test_a_thing_that_comes_and_goes_between_regular_key_frames_gets_its_own() -
             rgb[30:150, left : left + 100] = cv2.resize(data.chelsea(), (100, 120))
         return Frame(index, rgb, index, Fraction(1, 25), 1, index == 0)
 
-    selector = KeyFrameSelector(AdaptivePolicy(0.9))
+    selector = KeyFrameSelector(AdaptivePolicy(0.85))
     keys = [i for i in range(26) if selector.decide(scene(i)).is_key]
     assert keys[:2] == [0, 8]
     assert len(keys) <= 6
