@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock
-FOLDERS := mvstylizer.py mvstylizer_errors.py training export edge_triton device_runtime fl tests
+FOLDERS := mvstylizer.py mvstylizer_doctor.py mvstylizer_errors.py training export edge_triton device_runtime fl tests
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint fmt lock clean

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 import typer.core
 
+from fl import command_line as federate
 from mvstylizer_errors import MissingExtraError, MVStylizerError
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(federate.app)
 
 BundleOption = Annotated[
     Path | None, typer.Option("--bundle", metavar="DIR", help="Model bundle; the shipped one if left away.")
@@ -241,7 +244,9 @@ def doctor(as_json: JsonOption = False) -> None:
         lines.append(f"{finding.verdict:8}{finding.name:16}{finding.found}")
         if finding.mend:
             lines.append(f"{'':24}mend: {finding.mend}")
-    _finish({"ready": ready, "findings": [finding.as_dict() for finding in findings]}, "\n".join(lines), as_json)
+    _finish(
+        {"ready": ready, "findings": [finding.as_dict() for finding in findings]}, "\n".join(lines), as_json
+    )
     if not ready:
         raise typer.Exit(1)
 

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mvstylizer_doctor as doctor
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_this_machine_can_do_the_main_job() -> None:
+    findings = {finding.name: finding for finding in doctor.examine()}
+    assert len(findings) == len(doctor.CHECKS)
+    assert [f for f in findings.values() if f.verdict == "missing"] == []
+    assert all(f.mend for f in findings.values() if f.verdict != "ok")
+
+
+def test_as_json_on_the_command_line() -> None:
+    command = [sys.executable, "-m", "mvstylizer", "doctor", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["ready"] is True
+    assert {row["name"] for row in report["findings"]} >= {"python", "models", "bundled Triton", "video"}
+
+
+def test_a_missing_model_is_exit_1_and_says_what_to_do(tmp_path: Path) -> None:
+    """The same code without its models, as after a half copied clone."""
+    for name in ("mvstylizer.py", "mvstylizer_errors.py", "mvstylizer_doctor.py", *doctor_folders()):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "export").unlink()
+    (tmp_path / "export").mkdir()
+    for part in ("__init__.py", "manifest.py"):
+        (tmp_path / "export" / part).write_bytes((ROOT / "export" / part).read_bytes())
+    command = [sys.executable, "-m", "mvstylizer", "doctor"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 1
+    assert "models" in done.stdout
+    assert "mend: Install the kit again" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def doctor_folders() -> tuple[str, ...]:
+    return ("export", "edge_triton", "device_runtime")
+
+
+def test_a_taken_port_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        monkeypatch.setattr(doctor, "EDGE_PORT", taken.getsockname()[1])
+        finding = doctor.check_port()
+    assert finding.verdict == "absent"
+    assert "taken" in finding.found
+    assert "--port" in finding.mend
+
+
+def test_too_little_room_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "LEAST_DISK", 1 << 60)
+    assert doctor.check_disk().verdict == "missing"
+    monkeypatch.setattr(doctor, "SHARED_MEMORY", Path("/nowhere"))
+    assert "does not exist" in doctor.check_shared_memory().found
+
+
+def test_no_adb_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert doctor.check_adb().verdict == "absent"
+    assert doctor.check_gpu().verdict == "absent"
