@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 import typer.core
 
+from device_runtime.bench.command_line import EXAMPLES as DEVICE_EXAMPLES
+from device_runtime.bench.command_line import bench_device
 from fl import command_line as federate
 from mvstylizer_errors import MissingExtraError, MVStylizerError
 
@@ -41,6 +43,12 @@ app = typer.Typer(
 )
 
 app.add_typer(federate.app)
+
+bench = typer.Typer(
+    name="bench", help="Measure the kit.", no_args_is_help=True, rich_markup_mode=None, add_completion=False
+)
+bench.command("device", epilog=DEVICE_EXAMPLES)(bench_device)
+app.add_typer(bench)
 
 BundleOption = Annotated[
     Path | None, typer.Option("--bundle", metavar="DIR", help="Model bundle; the shipped one if left away.")

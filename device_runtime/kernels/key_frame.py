@@ -42,6 +42,11 @@ class KeyFrameScore:
         self._interpreter = KernelInterpreter(path)
         self._interpreter.resize({})
 
+    @property
+    def last(self) -> KernelInterpreter:
+        """The interpreter, which still holds inputs and outputs of the last call."""
+        return self._interpreter
+
     def __call__(
         self,
         cur_luma: NDArray[np.uint8],

@@ -74,6 +74,11 @@ class Transfer:
         self._pool.run(tiles, lambda kernel, tile: _transfer_tile(kernel, *tile, frame, cells, out))
         return out
 
+    @property
+    def last(self) -> KernelInterpreter:
+        """The first interpreter, which still holds inputs and outputs of the last tile that it did."""
+        return self._pool.interpreters[0]
+
     def close(self) -> None:
         """Stop the threads."""
         self._pool.close()

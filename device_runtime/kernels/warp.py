@@ -83,6 +83,11 @@ class Warp:
         self._pool.run(tops, lambda interpreter, top: self._warp_strip(interpreter, top, flow, out))
         return out
 
+    @property
+    def last(self) -> KernelInterpreter:
+        """The first interpreter, which still holds inputs and outputs of the last strip that it did."""
+        return self._pool.interpreters[0]
+
     def close(self) -> None:
         """Stop the threads."""
         self._pool.close()

@@ -44,7 +44,7 @@ class EmulatedPhone:
         self.pushed: list[str] = []
         self.free_bytes: int | None = None
         self.dies_at: str | None = None  # disappears under the first command that contains this
-        self._connections: set[asyncio.StreamWriter] = set()
+        self._connections: dict[asyncio.StreamWriter, asyncio.Task[Any] | None] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._server: asyncio.Server | None = None
@@ -74,23 +74,21 @@ class EmulatedPhone:
             writer.transport.abort()
 
     async def _stop(self) -> None:
+        handlers = [task for task in self._connections.values() if task]
         await self.disappear()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*handlers, return_exceptions=True)
 
     def _do(self, job: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(job, self._loop).result(timeout=20)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._connections.add(writer)
+        self._connections[writer] = asyncio.current_task()
         try:
             await _Connection(self, reader, writer).run()
         except (asyncio.IncompleteReadError, ConnectionError):
             pass  # the client is gone
         finally:
-            self._connections.discard(writer)
+            del self._connections[writer]
             writer.close()
 
 
@@ -145,6 +143,7 @@ class _Connection:
         finally:
             for task in self.tasks.values():
                 task.cancel()
+            await asyncio.gather(*self.tasks.values(), return_exceptions=True)
 
     async def _take_message(self) -> None:
         head = struct.unpack("<6I", await self.reader.readexactly(24))

@@ -14,6 +14,7 @@ import pytest
 
 from device_runtime.bench.adb import Adb, Phone
 from tests.device_runtime.bench.adb_daemon import EmulatedPhone
+from tests.device_runtime.bench.android import make_pixel_2, make_stand_in
 
 Connect = Callable[..., EmulatedPhone]
 
@@ -76,3 +77,15 @@ def phone(adb: Adb, emulated: EmulatedPhone) -> Phone:
 def _adb_is_not_inherited(adb: Adb) -> None:
     """No test of this folder may reach another adb server."""
     assert os.environ["ANDROID_ADB_SERVER_PORT"] != "5037"
+
+
+@pytest.fixture
+def pixel(emulated: EmulatedPhone) -> EmulatedPhone:
+    """An emulated Pixel 2 that can run the stand-in for benchmark_model."""
+    make_pixel_2(emulated.root)
+    return emulated
+
+
+@pytest.fixture(scope="session")
+def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_stand_in(tmp_path_factory.mktemp("bin") / "benchmark_model")

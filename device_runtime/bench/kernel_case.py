@@ -1,0 +1,101 @@
+"""What a kernel is measured on: what its caller feeds it, with the result of this machine's LiteRT."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device_runtime.kernels import KeyFrameScore, Transfer, Warp
+from device_runtime.kernels.interpreter import KernelInterpreter
+from device_runtime.kernels.key_frame import LUMA_SHAPE
+from export.manifest import Bundle
+
+Array = NDArray[Any]
+
+
+class KernelCase(NamedTuple):
+    """One invocation of a kernel.
+
+    Attributes:
+        inputs: Tensors by name, in the interpreter's order; shapes are those of one strip or tile.
+        outputs: This machine's results by name, in the interpreter's order.
+        calls_per_frame: Invocations that a frame of this size takes.
+    """
+
+    inputs: dict[str, Array]
+    outputs: dict[str, Array]
+    calls_per_frame: int
+
+
+def make_case(bundle: Bundle, kernel: str, width: int, height: int) -> KernelCase:
+    """Run a kernel's caller over a frame on this machine and keep its last invocation.
+
+    Args:
+        bundle: Holds the kernel.
+        kernel: ``warp``, ``transfer`` or ``key_frame``.
+        width: Of the frame in pixels; `key_frame` has one size and takes no notice.
+        height: Of the frame in pixels.
+
+    Raises:
+        BundleError: The bundle lacks the kernel, or the file is another.
+        KernelError: The runtime refuses the file.
+    """
+    if kernel == "warp":
+        return _warp(bundle, width, height)
+    if kernel == "transfer":
+        return _transfer(bundle, width, height)
+    return _key_frame(bundle)
+
+
+def _warp(bundle: Bundle, width: int, height: int) -> KernelCase:
+    rows, columns = np.indices((height, width))
+    # Signed, with fractions, and across every border: what a random input in 0..1 would never reach.
+    flow = np.stack([12 * np.sin(rows / 31 + columns / 57), 12 * np.cos(columns / 43)], axis=-1)
+    with Warp(bundle.file("warp"), threads=1) as warp:
+        warp.set_key(_picture(height, width))
+        warp(flow.astype(np.float32))
+        strips = -(-height // warp.last.input("up").shape[1])
+        return _case(bundle, "warp", warp.last, strips)
+
+
+def _transfer(bundle: Bundle, width: int, height: int) -> KernelCase:
+    noise = np.random.default_rng(1).normal(0, 0.1, (*_map_grid(bundle, width, height), 3, 4))
+    affine_map = (np.eye(3, 4) + noise).astype(np.float32)
+    with Transfer(bundle.file("transfer"), threads=1) as transfer:
+        transfer(_picture(height, width), affine_map)
+        tile_height, tile_width = transfer.last.input("frame").shape[2:]
+        tiles = -(-height // tile_height) * -(-width // tile_width)
+        return _case(bundle, "transfer", transfer.last, tiles)
+
+
+def _key_frame(bundle: Bundle) -> KernelCase:
+    score = KeyFrameScore(bundle.file("key_frame"))
+    luma = np.ascontiguousarray(_picture(*LUMA_SHAPE)[..., 0])
+    score(np.roll(luma, 2, axis=1), luma, threshold=0.3, gap=3, max_gap=30)
+    return _case(bundle, "key_frame", score.last, 1)
+
+
+def _picture(height: int, width: int) -> NDArray[np.uint8]:
+    """Slopes, edges and grain, the same in every run."""
+    rows, columns = np.indices((height, width))
+    bars = 60 * ((rows // 24 + columns // 40) % 2)
+    grain = np.random.default_rng(0).integers(0, 40, (height, width, 3))
+    slopes = np.stack([rows * 120 // height, columns * 120 // width, (rows + columns) % 120], axis=-1)
+    picture: NDArray[np.uint8] = (slopes + bars[..., None] + grain).astype(np.uint8)
+    return picture
+
+
+def _map_grid(bundle: Bundle, width: int, height: int) -> tuple[int, int]:
+    """Rows and columns of the stylizer's affine map for such a frame."""
+    pixels, cell = bundle.network.get("network_pixels", 147_456), bundle.network.get("map_cell", 8)
+    scale = min(1.0, (pixels / (width * height)) ** 0.5)
+    return max(2, round(height * scale / cell)), max(2, round(width * scale / cell))
+
+
+def _case(bundle: Bundle, kernel: str, done: KernelInterpreter, calls: int) -> KernelCase:
+    spec = bundle.spec(kernel)
+    inputs = {tensor.name: done.input(tensor.name).copy() for tensor in spec.inputs}
+    outputs = {tensor.name: done.output(tensor.name).copy() for tensor in spec.outputs}
+    return KernelCase(inputs, outputs, calls)

@@ -1,0 +1,58 @@
+"""The phone's output against this machine's, on the same input bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from device_runtime.bench.kernel_case import Array
+
+# Grey levels, and units of the score. The GPU's and NPU's arithmetic is float16.
+_GREY = {"cpu": 1.0, "xnnpack": 1.0, "gpu": 2.0, "npu": 2.0}
+_REAL = {"cpu": 1e-4, "xnnpack": 1e-4, "gpu": 1e-2, "npu": 1e-2}
+
+
+class Parity(NamedTuple):
+    """How far the phone's output is from this machine's.
+
+    Attributes:
+        passed: Within tolerance everywhere; decisions (int32) equal.
+        largest: Largest absolute difference over all outputs; None if the size is wrong or a value is NaN.
+        differing: Share of values that differ at all.
+        tolerance: By output.
+    """
+
+    passed: bool
+    largest: float | None
+    differing: float
+    tolerance: dict[str, float]
+
+
+def compare(expected: Mapping[str, Array], content: bytes, delegate: str) -> Parity:
+    """Compare an output file, all tensors one after the other, with this machine's tensors.
+
+    Args:
+        expected: By name, in the interpreter's order.
+        content: The file that ``benchmark_model`` wrote.
+        delegate: Decides the tolerance.
+    """
+    tolerance = {name: _tolerance(array, delegate) for name, array in expected.items()}
+    if len(content) != sum(array.nbytes for array in expected.values()):
+        return Parity(False, None, 1.0, tolerance)
+    largest, differing, total, passed, start = 0.0, 0, 0, True, 0
+    for name, array in expected.items():
+        found = np.frombuffer(content, array.dtype, array.size, start).astype(np.float64)
+        difference = np.abs(found - array.ravel().astype(np.float64))
+        start += array.nbytes
+        passed &= bool((difference <= tolerance[name]).all())  # False for NaN
+        largest = max(largest, float(difference.max())) if np.isfinite(difference).all() else np.nan
+        differing, total = differing + int((difference != 0).sum()), total + array.size
+    return Parity(passed, None if np.isnan(largest) else largest, differing / total, tolerance)
+
+
+def _tolerance(array: Array, delegate: str) -> float:
+    if array.dtype == np.uint8:
+        return _GREY[delegate]
+    return _REAL[delegate] if array.dtype == np.float32 else 0.0

@@ -1,0 +1,217 @@
+"""What a phone is (model, SoC, cores) and how it is at a moment (clocks, battery, heat)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from device_runtime.bench.adb import Phone
+
+_CPUS = "/sys/devices/system/cpu/cpu[0-9]*/cpufreq"
+# grep -H writes "path:value" for each file that the shell may read, and -s is silent about the others.
+_IDENTITY = f"""getprop
+grep -m 1 Features /proc/cpuinfo
+grep MemTotal /proc/meminfo
+grep -sH . {_CPUS}/cpuinfo_max_freq {_CPUS}/scaling_governor
+true"""
+_STATE = f"""grep -sH . {_CPUS}/scaling_cur_freq {_CPUS}/scaling_max_freq
+grep -sH . /sys/class/thermal/thermal_zone*/type /sys/class/thermal/thermal_zone*/temp
+dumpsys battery
+dumpsys thermalservice
+true"""
+_PROPERTY = re.compile(r"^\[(.+?)\]: \[(.*)\]$", re.M)
+_CPU_FILE = re.compile(r"cpu(\d+)/cpufreq/(\w+):(.+)$", re.M)
+_ZONE_FILE = re.compile(r"thermal_zone(\d+)/(type|temp):(.+)$", re.M)
+
+
+class Core(NamedTuple):
+    """A CPU core: number, highest clock in kHz, governor."""
+
+    number: int
+    max_khz: int
+    governor: str
+
+
+@dataclass(frozen=True)
+class PhoneRecord:
+    """What does not change while a benchmark runs.
+
+    Attributes:
+        serial_hash: First 12 hexadecimal digits of the serial's SHA-256: tells phones apart, names none.
+        model: Manufacturer and model.
+        soc: As the phone names it; its board where it does not (before Android 12).
+        abi: Of its native programs, for example ``arm64-v8a``.
+        android: Version, for example ``11``.
+        sdk: API level.
+        fingerprint: Of the system build.
+        memory_kb: Of RAM; 0 if unknown.
+        cpu_features: As the kernel lists them, for example ``asimdhp``.
+        cores: Empty where the phone hides its clocks.
+    """
+
+    serial_hash: str
+    model: str
+    soc: str
+    abi: str
+    android: str
+    sdk: str
+    fingerprint: str
+    memory_kb: int
+    cpu_features: tuple[str, ...]
+    cores: tuple[Core, ...]
+
+    def big_cores(self, threads: int) -> tuple[int, ...]:
+        """Return the cores for so many threads: the fastest cluster, slower ones only if it is too small.
+
+        Without them the scheduler moves a benchmark between clusters and figures differ by a factor of two.
+        """
+        chosen: list[int] = []
+        for clock in sorted({core.max_khz for core in self.cores}, reverse=True):
+            if len(chosen) < threads:
+                chosen += [core.number for core in self.cores if core.max_khz == clock]
+        return tuple(sorted(chosen))
+
+
+@dataclass(frozen=True)
+class PhoneState:
+    """How a phone is at a moment; None and empty where it does not tell.
+
+    Attributes:
+        battery_percent: Charge.
+        battery_c: Temperature of the battery, °C.
+        powered: Whether it is being charged.
+        thermal_status: Android's: 0 none, 1 light, 2 moderate, 3 severe and worse.
+        clocks_khz: Present clock by core.
+        ceilings_khz: Clock that thermal management allows at present, by core.
+        zones_c: Temperature by thermal zone, °C.
+    """
+
+    battery_percent: int | None
+    battery_c: float | None
+    powered: bool | None
+    thermal_status: int | None
+    clocks_khz: dict[int, int]
+    ceilings_khz: dict[int, int]
+    zones_c: dict[str, float]
+
+
+class Cooling(NamedTuple):
+    """What the cool-down gate did: seconds waited, whether the phone was cool at the end, and its state."""
+
+    waited_s: float
+    cool: bool
+    state: PhoneState
+
+
+def affinity_mask(cores: tuple[int, ...]) -> str:
+    """Return taskset's hexadecimal mask, ``f0`` for cores 4 to 7."""
+    return f"{sum(1 << core for core in cores):x}"
+
+
+def read_record(phone: Phone) -> PhoneRecord:
+    """Ask the phone what it is.
+
+    Raises:
+        AdbError: See `Phone.shell`.
+    """
+    said = phone.shell(_IDENTITY).stdout
+    properties = dict(_PROPERTY.findall(said))
+    features = re.search(r"^Features\s*:\s*(.*)$", said, re.M)
+    memory = re.search(r"^MemTotal:\s*(\d+)", said, re.M)
+    cpus = _by_cpu(said)
+    names = (properties.get(f"ro.product.{name}", "") for name in ("manufacturer", "model"))
+    return PhoneRecord(
+        serial_hash=hashlib.sha256(phone.serial.encode()).hexdigest()[:12],
+        model=" ".join(names).strip(),
+        soc=properties.get("ro.soc.model") or properties.get("ro.board.platform", ""),
+        abi=properties.get("ro.product.cpu.abi", ""),
+        android=properties.get("ro.build.version.release", ""),
+        sdk=properties.get("ro.build.version.sdk", ""),
+        fingerprint=properties.get("ro.build.fingerprint", ""),
+        memory_kb=int(memory[1]) if memory else 0,
+        cpu_features=tuple(features[1].split()) if features else (),
+        cores=tuple(
+            Core(cpu, int(files["cpuinfo_max_freq"]), files.get("scaling_governor", ""))
+            for cpu, files in sorted(cpus.items())
+            if "cpuinfo_max_freq" in files
+        ),
+    )
+
+
+def read_state(phone: Phone) -> PhoneState:
+    """Ask the phone how it is.
+
+    Raises:
+        AdbError: See `Phone.shell`.
+    """
+    said = phone.shell(_STATE).stdout
+    status = re.search(r"Thermal Status:\s*(\d+)", said)
+    level = re.search(r"^\s*level:\s*(\d+)", said, re.M)
+    tenths = re.search(r"^\s*temperature:\s*(-?\d+)", said, re.M)
+    powered = re.findall(r"(?:AC|USB|Wireless|Dock) powered:\s*(true|false)", said)
+    cpus = _by_cpu(said)
+    return PhoneState(
+        battery_percent=int(level[1]) if level else None,
+        battery_c=int(tenths[1]) / 10 if tenths else None,
+        powered="true" in powered if powered else None,
+        thermal_status=int(status[1]) if status else None,
+        clocks_khz={c: int(f["scaling_cur_freq"]) for c, f in cpus.items() if "scaling_cur_freq" in f},
+        ceilings_khz={c: int(f["scaling_max_freq"]) for c, f in cpus.items() if "scaling_max_freq" in f},
+        zones_c=_zones(said),
+    )
+
+
+def wait_until_cool(
+    phone: Phone,
+    *,
+    below_c: float,
+    seconds: float,
+    poll_s: float = 5.0,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Cooling:
+    """Wait until the battery is at most `below_c` and Android reports no thermal trouble.
+
+    What the phone does not tell does not hold it up.
+
+    Args:
+        phone: The phone.
+        below_c: Highest temperature of the battery, °C.
+        seconds: After which it goes on hot (`Cooling.cool` is False).
+        poll_s: Between two looks.
+        sleep: Waits; `time.sleep`.
+
+    Raises:
+        AdbError: See `Phone.shell`.
+    """
+    waited = 0.0
+    while True:
+        state = read_state(phone)
+        cool = (state.battery_c or 0) <= below_c and not state.thermal_status
+        if cool or waited >= seconds:
+            return Cooling(waited, cool, state)
+        sleep(poll_s)
+        waited += poll_s
+
+
+def _by_cpu(said: str) -> dict[int, dict[str, str]]:
+    cpus: dict[int, dict[str, str]] = {}
+    for number, name, value in _CPU_FILE.findall(said):
+        cpus.setdefault(int(number), {})[name] = value.strip()
+    return cpus
+
+
+def _zones(said: str) -> dict[str, float]:
+    zones: dict[str, dict[str, str]] = {}
+    for number, name, value in _ZONE_FILE.findall(said):
+        zones.setdefault(number, {})[name] = value.strip()
+    temperatures = {}
+    for zone in zones.values():
+        if "type" in zone and re.fullmatch(r"-?\d+", zone.get("temp", "")):
+            value = int(zone["temp"])
+            # Most kernels give thousandths; some zones whole degrees.
+            temperatures[zone["type"]] = value / 1000 if abs(value) >= 1000 else float(value)
+    return temperatures

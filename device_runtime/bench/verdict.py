@@ -1,0 +1,75 @@
+"""Whether a row's figures may be quoted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean, pstdev
+from typing import NamedTuple
+
+from device_runtime.bench.benchmark_model import Delegation
+from device_runtime.bench.parity import Parity
+from device_runtime.bench.phone import PhoneState
+
+# Spread of the repeats' medians (standard deviation over mean) above which a row is noise.
+NOISE = 0.10
+# Worst first: a row's verdict is the first that it has a reason for.
+VERDICTS = ("failed", "wrong", "throttled", "fallback", "noisy", "valid")
+
+
+class Verdict(NamedTuple):
+    """One of `VERDICTS`, and all reasons against the row (none: it is valid)."""
+
+    name: str
+    reasons: tuple[str, ...]
+
+
+def failed(reason: str) -> Verdict:
+    """Return the verdict of a configuration that the phone could not run."""
+    return Verdict("failed", (reason,))
+
+
+def judge(
+    parity: Parity,
+    delegation: Delegation,
+    cool: bool,
+    states: Sequence[PhoneState],
+    cores: Sequence[int],
+    medians: Sequence[float],
+) -> Verdict:
+    """Return a row's verdict.
+
+    Args:
+        parity: Of the output.
+        delegation: Of the graph.
+        cool: Whether the cool-down gate was passed.
+        states: Of the phone before the first and after each repeat.
+        cores: Those the benchmark ran on.
+        medians: Of the repeats, µs.
+    """
+    reasons: list[tuple[str, str]] = []
+    if not parity.passed:
+        reasons.append(("wrong", f"output differs from the host's by {parity.largest} at most"))
+    if not cool:
+        reasons.append(("throttled", "the phone did not cool down in time"))
+    worst = max((state.thermal_status or 0 for state in states), default=0)
+    if worst:
+        reasons.append(("throttled", f"thermal status {worst}"))
+    for core in cores:
+        ceilings = [state.ceilings_khz[core] for state in states if core in state.ceilings_khz]
+        if ceilings and min(ceilings) < ceilings[0]:
+            text = f"clock of core {core} was capped from {ceilings[0]} to {min(ceilings)} kHz"
+            reasons.append(("throttled", text))
+    if delegation.share in ("partial", "none"):
+        reasons.append(("fallback", _delegation_text(delegation)))
+    spread = pstdev(medians) / fmean(medians) if medians and fmean(medians) else 0.0
+    if spread > NOISE:
+        reasons.append(("noisy", f"medians of the repeats spread by {spread:.0%}"))
+    name = next((verdict for verdict in VERDICTS if verdict in dict(reasons)), "valid")
+    return Verdict(name, tuple(text for _, text in reasons))
+
+
+def _delegation_text(delegation: Delegation) -> str:
+    if delegation.share == "none":
+        return f"{delegation.wanted} took nothing"
+    nodes = f" {delegation.nodes} of {delegation.of_nodes} nodes" if delegation.nodes else " a part"
+    return f"{delegation.wanted} took{nodes}"
