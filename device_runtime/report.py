@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -21,8 +22,8 @@ class Report:
         frames: Frames read and written.
         key_frames: Those that the edge stylized.
         intermediate_frames: Those made on the device.
-        seconds: Wall time by part, and ``total``. ``edge`` is the time of the requests themselves; they run
-            beside the other parts, so the parts may add up to more than the total.
+        seconds: Wall time by part, and ``total``. The parts run beside each other, so they may add up to more
+            than the total. ``edge`` is the time of the requests themselves.
         interpolation: ``warp`` or ``transfer``; ``none`` for a photo.
         reply: What the edge sent back: ``image`` or ``map``.
         out: The file written.
@@ -51,11 +52,12 @@ class Report:
 
 
 class Stopwatch:
-    """Adds up wall time by part of the work; starts when it is made."""
+    """Adds up wall time by part of the work, in any thread; starts when it is made."""
 
     def __init__(self) -> None:
         self._began = time.perf_counter()
         self._seconds = dict.fromkeys(PARTS, 0.0)
+        self._lock = threading.Lock()
 
     @contextmanager
     def measure(self, part: str) -> Iterator[None]:
@@ -64,12 +66,15 @@ class Stopwatch:
         try:
             yield
         finally:
-            self._seconds[part] += time.perf_counter() - began
+            with self._lock:
+                self._seconds[part] += time.perf_counter() - began
 
     def measured(self, part: str, items: Iterable[Item]) -> Iterator[Item]:
         """Give `items` on, adding the time that it takes to get each of them to `part`."""
         source = iter(items)
+        item = None
         while True:
+            del item  # not held while the next one is awaited
             with self.measure(part):
                 item = next(source, None)
             if item is None:

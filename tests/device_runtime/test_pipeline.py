@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import itertools
 import os
 import re
+import signal
+import subprocess
+import sys
+import threading
 import tracemalloc
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -17,13 +23,15 @@ from device_runtime.key_frames import KeyFramePolicyError
 from device_runtime.local_stylizer import LocalStylizer
 from device_runtime.output_file import OutputError
 from device_runtime.photo import PhotoError, read_photo, write_photo
-from device_runtime.pipeline import Interpolation, check_request, stylize_photo, stylize_video
+from device_runtime.pipeline import check_request, stylize_photo, stylize_video
+from device_runtime.recipe import Interpolation
 from device_runtime.video import VideoError, VideoReader
 from edge_triton.client import Reply, StylizedKey
 from export.manifest import Bundle, default_bundle, load_bundle
 from mvstylizer_errors import MVStylizerError
 from tests.device_runtime.clips import remux, write_clip
 
+ROOT = Path(__file__).parents[2]
 BOTH: list[Interpolation] = ["warp", "transfer"]
 
 
@@ -284,6 +292,83 @@ def test_whatever_stops_a_run_leaves_nothing(street: Path, style: Path, out: Pat
             progress=interrupt,
         )
     assert os.listdir(out.parent) == []
+    assert "stage" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_ctrl_c_does_not_wait_for_an_edge_that_hangs(
+    street: Path, style: Path, out: Path, bundle: Bundle
+) -> None:
+    hanging = threading.Event()
+
+    class HangingStylizer(ColourStylizer):
+        def stylize(self, *args: Any, **options: Any) -> StylizedKey:
+            if self.requests:
+                os.kill(os.getpid(), signal.SIGINT)
+                hanging.wait(60)
+            return super().stylize(*args, **options)
+
+    began = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        stylize_video(street, style, out, stylizer=HangingStylizer(WARM), bundle=bundle, policy="every:10")
+    assert threading.active_count() == began + 1, "the request is still under way, and nothing else"
+    hanging.set()
+    assert os.listdir(out.parent) == []
+
+
+def test_an_error_while_pictures_are_made_ends_every_stage(
+    street: Path, style: Path, out: Path, bundle: Bundle
+) -> None:
+    nothing = np.full((3, 4), np.nan, np.float32)
+    with pytest.raises(MVStylizerError, match="finite"):
+        stylize_video(
+            street, style, out, stylizer=ColourStylizer(WARM, nothing), bundle=bundle, policy="every:10"
+        )
+    assert os.listdir(out.parent) == []
+    assert "stage" not in {thread.name for thread in threading.enumerate()}
+
+
+PEAK = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from device_runtime.pipeline import stylize_video
+from edge_triton.client import StylizedKey
+from export.manifest import default_bundle, load_bundle
+
+class Still:
+    def encode_style(self, style):
+        return np.zeros(4, np.float32)
+    def stylize(self, frame, style_code, *, r=1.0, reply="map"):
+        return StylizedKey(None, np.broadcast_to(np.eye(3, 4, dtype=np.float32), (18, 32, 3, 4)).copy())
+    def close(self):
+        pass
+
+source, style, out = map(Path, sys.argv[1:])
+bundle = load_bundle(default_bundle())
+report = stylize_video(source, style, out, stylizer=Still(), bundle=bundle, policy="every:10")
+print(report.frames, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_the_process_takes_the_same_memory_for_four_times_the_frames(
+    bikes: Path, style: Path, out: Path
+) -> None:
+    peaks = []
+    with VideoReader(bikes) as reader:
+        scene = [frame.rgb for frame in itertools.islice(reader, 20)]
+    for count in (100, 400):
+        source = write_clip(
+            style.with_name(f"{count}.mp4"),
+            range(count),
+            size=(640, 272),
+            picture=lambda i, *_: scene[i % 20],
+        )
+        command = [sys.executable, "-c", PEAK, str(source), str(style), str(out)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+        frames, kilobytes = map(int, done.stdout.split())
+        assert frames == count
+        peaks.append(kilobytes)
+    assert peaks[1] < peaks[0] * 1.05
 
 
 def test_bad_input_is_refused_before_the_edge_is_asked(

@@ -1,0 +1,144 @@
+"""The finished pictures of a video, made by stages that run beside each other.
+
+Decoding, finding key frames, and making pictures each have a thread, the requests to the stylizer another
+one, and whoever reads the pictures encodes them meanwhile. Never more than two key-frame intervals are held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device_runtime.fallback import Fallback
+from device_runtime.flow import DisFlow, FlowEstimator, Motion
+from device_runtime.interpolate import Interpolator, TransferInterpolator, WarpInterpolator
+from device_runtime.kernels import Transfer, Warp
+from device_runtime.key_requests import KeyRequests
+from device_runtime.recipe import Interpolation, Recipe
+from device_runtime.report import Stopwatch
+from device_runtime.segments import Segment, motions, segments
+from device_runtime.stages import Stages
+from device_runtime.stylizer import Stylizer
+from device_runtime.video import Frame
+from export.manifest import Bundle
+
+# A map's cells are so wide that a quarter of the frame's sides shows their motion well enough.
+FLOW_SCALE: Final[dict[Interpolation, float]] = {"warp": 0.5, "transfer": 0.25}
+NETWORK_PIXELS: Final = 512 * 288  # where a bundle does not say
+FRAMES_AHEAD: Final = 3  # between two stages: enough that neither waits for the other's slow frames
+
+
+class Finished(NamedTuple):
+    """A frame, its finished picture (uint8 RGB (H, W, 3)), and whether it is a key frame."""
+
+    frame: Frame
+    picture: NDArray[np.uint8]
+    is_key: bool
+
+
+class Pictures:
+    """The finished pictures in presentation order, for one reader.
+
+    Attributes:
+        key_frames: Those given so far, by their place in the video.
+    """
+
+    def __init__(self, finished: Iterator[Finished], requests: KeyRequests) -> None:
+        self.key_frames: list[int] = []
+        self._finished = finished
+        self._requests = requests
+
+    def __iter__(self) -> Iterator[Finished]:
+        for each in self._finished:
+            if each.is_key:
+                self.key_frames.append(each.frame.index)
+            yield each
+
+    @property
+    def fallback_key_frames(self) -> list[int]:
+        """Those of `key_frames` that the fall-back stylized."""
+        fell_back = set(self._requests.fell_back)
+        return [index for number, index in enumerate(self.key_frames) if number in fell_back]
+
+
+@contextmanager
+def open_pictures(
+    frames: Iterable[Frame],
+    style: NDArray[np.uint8],
+    recipe: Recipe,
+    *,
+    stylizer: Stylizer,
+    bundle: Bundle,
+    watch: Stopwatch,
+    fallback: Fallback | None = None,
+) -> Iterator[Pictures]:
+    """Make the pictures of a video.
+
+    Args:
+        frames: In presentation order; read in another thread until this block is left.
+        style: The style photo, uint8 RGB (H, W, 3).
+        recipe: How.
+        stylizer: An edge, or this machine.
+        bundle: Holds the TFLite kernels.
+        watch: Takes the time of all parts but ``encode``.
+        fallback: Loads a stylizer for the key frames that `stylizer` does not answer.
+
+    Yields:
+        The pictures; reading them raises what goes wrong in any stage.
+    """
+    selector = recipe.selector(bundle)
+    flow = DisFlow(FLOW_SCALE[recipe.interpolation])
+    map_pixels = int(bundle.network.get("network_pixels", NETWORK_PIXELS))
+    with (
+        _open_interpolator(recipe, bundle) as interpolator,
+        Stages() as stages,
+        KeyRequests(
+            stylizer, style, reply=recipe.asked_reply, map_pixels=map_pixels, watch=watch, fallback=fallback
+        ) as requests,
+    ):
+        decoded = stages.ahead(watch.measured("decode", frames), FRAMES_AHEAD)
+        divided = segments(decoded, selector, requests.submit, flow, watch, two_sided=recipe.two_sided)
+        finished = _finished(stages.ahead(divided, 1), interpolator, flow, watch)
+        yield Pictures(stages.ahead(finished, FRAMES_AHEAD), requests)
+
+
+def _finished(
+    divided: Iterable[Segment], interpolator: Interpolator, flow: FlowEstimator, watch: Stopwatch
+) -> Iterator[Finished]:
+    for segment in divided:
+        yield from _pictures_of(segment, interpolator, flow, watch)
+
+
+def _pictures_of(
+    segment: Segment, interpolator: Interpolator, flow: FlowEstimator, watch: Stopwatch
+) -> Iterator[Finished]:
+    """Give the pictures of a segment, the key frame's first."""
+    key, following = segment.key, segment.following
+    behind: Sequence[Motion | None] = [None] * len(segment.between)
+    if following is not None:
+        with watch.measure("flow"):  # done before waiting for the following key frame's reply
+            behind = list(motions(segment.between[::-1], following, flow))[::-1]
+    stylized = key.stylized, following.stylized if following else None
+    with watch.measure("interpolate"):
+        picture = interpolator.begin(*stylized)
+    yield Finished(key.frame, picture, True)
+    before = watch.measured("flow", motions(segment.between, key, flow))
+    for each, past, next_one in zip(segment.between, before, behind, strict=True):
+        with watch.measure("interpolate"):
+            picture = interpolator.between(each.frame.rgb, past, next_one, segment.position(each.frame))
+        yield Finished(each.frame, picture, False)
+
+
+@contextmanager
+def _open_interpolator(recipe: Recipe, bundle: Bundle) -> Iterator[Interpolator]:
+    with Transfer(bundle.file("transfer")) as transfer:
+        if recipe.interpolation == "transfer":
+            yield TransferInterpolator(transfer, strength=recipe.strength)
+            return
+        warp = bundle.file("warp")
+        with Warp(warp) as before, Warp(warp) as behind:
+            yield WarpInterpolator(before, behind, transfer, strength=recipe.strength)
