@@ -69,6 +69,7 @@ SERVE_EXAMPLES = """\b
 Examples:
   mvstylizer serve --port 8001
   mvstylizer serve --host 0.0.0.0 --tls-cert edge.crt --tls-key edge.key --token-file tokens.txt
+  mvstylizer serve --watch releases/
 """
 
 
@@ -160,6 +161,13 @@ def serve(
         Path | None,
         typer.Option(metavar="FILE", help="Bearer tokens, one NAME TOKEN a line; read again on change."),
     ] = None,
+    watch: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of bundles: serve the highest good version in it, swapping without a lost request.",
+        ),
+    ] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Face a network without TLS or tokens all the same.")
     ] = False,
@@ -170,7 +178,7 @@ def serve(
 
     options = EdgeOptions(
         host, port, workers=workers, tls_cert=tls_cert, tls_key=tls_key, client_ca=client_ca,
-        token_file=token_file, insecure=insecure,
+        token_file=token_file, watch=watch, insecure=insecure,
     ).with_health(health)  # fmt: skip
     run(
         _bundle(bundle),

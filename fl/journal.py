@@ -6,6 +6,7 @@ next start cuts it off.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import time
@@ -29,14 +30,15 @@ class Journal:
         path: The file; made with its folder when it is not there.
 
     Raises:
-        JournalError: A line other than the last is no JSON object.
+        JournalError: A line other than the last is no JSON object, or another process writes this journal.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.rows: list[Row] = self._recover() if path.exists() else []
         self._stream = path.open("ab")
+        self._lock()
+        self.rows: list[Row] = self._recover()
         sync_folder(path.parent)
 
     def write(self, event: str, **fields: Any) -> Row:
@@ -55,6 +57,15 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         self._stream.close()
+
+    def _lock(self) -> None:
+        """Hold the file until it is closed: two writers would tell two stories."""
+        try:
+            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as err:
+            raise JournalError(
+                f"Another process writes {self.path}", "Wait until its run has ended, or end it"
+            ) from err
 
     def _recover(self) -> list[Row]:
         rows = read_journal(self.path)

@@ -26,6 +26,7 @@ from fl.signing import sign, verify
 from mvstylizer_errors import MVStylizerError
 
 RELEASE, SIGNATURE, CURRENT = "release.json", "release.sig", "current"
+REGISTRY, RELEASES = "registry", "releases"  # in the cloud's folder, in an edge's
 SCHEMA = "mvstylizer.release/1"
 
 
@@ -197,6 +198,15 @@ def installed(releases: Path) -> int:
     """Return the version that ``current`` names, 0 where there is none."""
     current = releases / CURRENT
     return int(current.readlink().name) if current.is_symlink() else 0
+
+
+def is_current(files: Iterable[tuple[str, bytes]], releases: Path) -> bool:
+    """Tell whether ``current`` is this very release: the same signature, and every file untouched."""
+    signature = releases / CURRENT / SIGNATURE
+    if not signature.is_file() or dict(files).get(SIGNATURE) != signature.read_bytes():
+        return False
+    bundle = load_bundle(releases / CURRENT)
+    return all(bundle.file(spec.role).is_file() for spec in bundle.files)
 
 
 def release_files(registry: Path, version: int | None = None) -> list[tuple[str, bytes]]:

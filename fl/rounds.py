@@ -1,7 +1,7 @@
 """Rounds: ask the edges, keep each answer on the disk, average, judge, and only then call it the model.
 
     federation/
-        journal.jsonl                 what happened, see `Rounds.status`
+        journal.jsonl                 what happened, see `fl.status`
         00000/model.safetensors       the model that the federation began with
         00003/updates/EDGE.safetensors
         00003/model.safetensors       the average, refused or not
@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,7 @@ from mvstylizer_errors import MVStylizerError
 if TYPE_CHECKING:
     from fl.gate import Verdict
 
-JOURNAL, MODEL, UPDATES = "journal.jsonl", "model.safetensors", "updates"
+FEDERATION, JOURNAL, MODEL, UPDATES = "federation", "journal.jsonl", "model.safetensors", "updates"
 STALE_WEIGHT = 0.5  # an answer to the round before counts half, to the one before that a quarter
 KEEP_UPDATES = 3  # rounds whose single answers stay on the disk; models stay for ever
 
@@ -177,19 +177,6 @@ class Rounds:
             frames=sum(int(row["frames"]) for row in received.values()),
             **verdict.as_dict(),
         )
-
-    def status(self) -> dict[str, Any]:
-        """Return the round that comes next, the accepted model and each edge's last answer."""
-        edges: dict[str, Row] = {}
-        for row in self.journal.events("answer", "discarded"):
-            edges[row["edge"]] = row
-        ended = self.journal.events("accepted", "refused", "failed")
-        return {
-            "turn": self.turn,
-            "model": str(self.model),
-            "edges": edges,
-            "last": ended[-1] if ended else None,
-        }
 
     def _collect(self, fleet: Fleet, policy: Policy, turn: int, live: Path, like: Parameters) -> None:
         """Ask every edge that is there or comes, until all that were asked have answered or time is up.

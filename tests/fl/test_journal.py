@@ -37,6 +37,14 @@ def test_a_kill_at_any_byte_of_a_line_loses_that_line_only(tmp_path: Path) -> No
         assert [row["turn"] for row in read_journal(path)] == [1, 7]
 
 
+def test_a_second_writer_is_refused(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    with pytest.raises(JournalError, match="Another process writes"):
+        Journal(tmp_path / "journal.jsonl")
+    journal.close()
+    Journal(tmp_path / "journal.jsonl").close()
+
+
 @pytest.mark.parametrize("line", [b"not json\n", b"[1]\n", b'{"turn": 1}\n'])
 def test_a_line_that_no_kill_leaves_is_named(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "journal.jsonl"

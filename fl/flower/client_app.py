@@ -1,0 +1,83 @@
+"""An edge's Flower app: retrain when asked, install a release when one comes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+
+from fl.flower.edge import EdgeFolder
+from fl.flower.fleet import LOSSES, MODEL, ORDER, RELEASE, UPDATE
+from fl.flower.order import Order
+from fl.flower.processes import EDGE_VARIABLE, METRICS_VARIABLE
+from fl.idle import wait_until_idle
+from fl.parameters import write_parameters
+from fl.release import install, installed, is_current
+from mvstylizer_errors import MVStylizerError
+
+REFUSED = 1000  # error code of ours; Flower's own are below
+
+app = ClientApp()
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    """Retrain the sent model on the spool; answer with parameters, frames, losses and hash."""
+    from fl.site import retrain
+
+    be_polite()
+    edge = _edge()
+    config = message.content.config_records[ORDER]
+    order = Order.read(config)
+    header = {k.removeprefix("header."): str(v) for k, v in config.items() if k.startswith("header.")}
+    received = message.content.array_records[MODEL]
+    start = edge.flower / "start.safetensors"
+    try:
+        write_parameters(start, {name: array.numpy() for name, array in received.items()}, header)
+        update = retrain(
+            start,
+            edge.spool,
+            steps=order.steps,
+            config=order.step,
+            turn=int(str(config["turn"])),
+            proximal=order.proximal,
+            pause=lambda: wait_until_idle(os.environ.get(METRICS_VARIABLE, "")),
+        )
+    except MVStylizerError as err:
+        return Message(Error(REFUSED, str(err)), reply_to=message)
+    content = RecordDict(
+        {
+            MODEL: ArrayRecord({k: Array(np.ascontiguousarray(v)) for k, v in update.parameters.items()}),
+            UPDATE: ConfigRecord({"frames": update.frames, "sha256": update.sha256}),
+            LOSSES: MetricRecord({**update.losses}),
+        }
+    )
+    return Message(content, reply_to=message)
+
+
+@app.query()
+def release(message: Message, context: Context) -> Message:
+    """Verify and install the sent release; one that runs already is only confirmed."""
+    edge = _edge()
+    sent = message.content.config_records[RELEASE]
+    files = [(name, value) for name, value in sent.items() if isinstance(value, bytes)]
+    try:
+        if not is_current(files, edge.releases):
+            install(files, edge.releases, edge.release_pub)
+    except MVStylizerError as err:
+        return Message(Error(REFUSED, str(err)), reply_to=message)
+    content = RecordDict({RELEASE: ConfigRecord({"version": installed(edge.releases)})})
+    return Message(content, reply_to=message)
+
+
+def be_polite() -> None:
+    """Give way to everything else on the machine, above all to the phones' requests."""
+    os.nice(19)
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
+def _edge() -> EdgeFolder:
+    return EdgeFolder(Path(os.environ[EDGE_VARIABLE]))

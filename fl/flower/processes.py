@@ -1,0 +1,92 @@
+"""Flower's programs as child processes that end with us and call nobody but each other."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from mvstylizer_errors import MissingExtraError, MVStylizerError
+
+CLOUD_VARIABLE, EDGE_VARIABLE = "MVSTYLIZER_CLOUD", "MVSTYLIZER_EDGE"
+METRICS_VARIABLE = "MVSTYLIZER_METRICS"
+STOP_S = 10.0
+
+_OFFLINE = {
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+}
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
+
+
+class FederationError(MVStylizerError):
+    """The federation cannot be started or reached, or a run did not end well."""
+
+
+def program(name: str) -> str:
+    """Return the path of one of Flower's programs, that of this environment before any other.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    found = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
+    if found is None:
+        raise MissingExtraError("fl", "flwr")
+    return found
+
+
+def environment(home: Path, extra: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of Flower's programs: offline, with their own home and our code in reach."""
+    here = str(Path(__file__).resolve().parents[2])
+    paths = [here, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    programs = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+    return {
+        **os.environ,
+        **_OFFLINE,
+        "FLWR_HOME": str(home),
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
+        "PATH": os.pathsep.join(programs),
+        **extra,
+    }
+
+
+@contextlib.contextmanager
+def running(argv: Sequence[str], env: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program in its own process group, its output in a file; on leaving, end the whole group.
+
+    It also ends when this process dies without leaving. Call from the main thread: the kernel ties the
+    child to the thread that started it.
+    """
+
+    def die_with_us() -> None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            argv, env=dict(env), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            process_group=0, preexec_fn=die_with_us,
+        )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_S)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def last_lines(log: Path, count: int = 3) -> str:
+    """Return the end of a log as one line, for an error's message."""
+    lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
+    return " | ".join(line.strip() for line in lines[-count:])

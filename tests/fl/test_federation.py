@@ -1,0 +1,133 @@
+"""The whole federation as a user starts it: Flower's processes on loopback, TLS, registered edges."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fl.average import distance
+from fl.journal import Row, read_journal
+from fl.parameters import map_parameters
+from fl.release import load_release
+from tests.fl.conftest import fill
+
+ROOT = Path(__file__).parents[2]
+TINY = ("--steps", "1", "--crop", "32", "--holdout-size", "64", "--learning-rate", "1e-5")
+
+
+class Federation:
+    """A cloud and its edges as processes of the command line, ended with the test.
+
+    Args:
+        folder: Where all of them keep their folders.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.cloud = folder, folder / "cloud"
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = str(free.getsockname()[1])
+
+    def start(self, name: str, *arguments: str) -> None:
+        with self.log(name).open("wb") as log:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-m", "mvstylizer", "federate", *arguments],
+                cwd=ROOT, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+
+    def start_cloud(self) -> None:
+        self.start("cloud", "cloud", "--folder", str(self.cloud), "--port", self.port)
+        self.wait(lambda: "Cloud on" in self.said("cloud"))
+
+    def start_edge(self, name: str, photos: tuple[str, ...], *, admit: bool = True) -> Path:
+        edge = self.folder / name
+        if not edge.exists():
+            fill(edge / "spool" / "frames", photos)
+            fill(edge / "spool" / "styles", ("astronaut",))
+            shutil.copytree(self.cloud / "join", edge / "join")
+        address = f"127.0.0.1:{self.port}"
+        self.start(name, "edge", "--folder", str(edge), "--cloud", address, "--name", name)
+        if admit:
+            self.wait((edge / f"{name}.pub").is_file)
+            shutil.copy(edge / f"{name}.pub", self.cloud / "edges")
+            self.wait(lambda: f"Edge {name} may take part" in self.said("cloud"))
+        return edge
+
+    def federate(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        argv = [sys.executable, "-m", "mvstylizer", "federate", *arguments]
+        return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=500)
+
+    def submit(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self.federate("submit", "--folder", str(self.cloud), *TINY, *arguments)
+
+    def journal(self, *events: str) -> list[Row]:
+        rows = read_journal(self.cloud / "federation" / "journal.jsonl")
+        return [row for row in rows if row["event"] in events]
+
+    def log(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
+
+    def said(self, name: str) -> str:
+        return self.log(name).read_text()
+
+    def wait(self, condition: Callable[[], bool]) -> None:
+        end = time.monotonic() + 120
+        while not condition():
+            assert time.monotonic() < end, {name: self.said(name) for name in self.processes}
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        for process in reversed(self.processes.values()):
+            process.terminate()
+        for process in self.processes.values():
+            process.wait(30)
+
+
+@pytest.fixture
+def federation(tmp_path: Path, checkpoint: Path) -> Iterator[Federation]:
+    made = Federation(tmp_path)
+    fill(made.cloud / "holdout" / "contents", ("chelsea",))
+    fill(made.cloud / "holdout" / "styles", ("coffee",))
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.mark.slow
+def test_two_edges_two_rounds_one_release(federation: Federation, checkpoint: Path) -> None:
+    federation.start_cloud()
+    edges = {
+        "a": federation.start_edge("a", ("coffee", "rocket")),
+        "b": federation.start_edge("b", ("coffee", "chelsea", "rocket")),
+    }
+    federation.start_edge("stranger", ("coffee", "rocket"), admit=False)
+    done = federation.submit("--start", str(checkpoint), "--rounds", "2", "--json")
+    assert done.returncode == 0, done.stderr + (federation.cloud / "flower" / "run.log").read_text()
+    rows = json.loads(done.stdout)["rows"]
+    assert rows[-1]["event"] == "finished"
+    accepted = federation.journal("accepted")
+    assert [(row["turn"], row["edges"], row["frames"]) for row in accepted] == [
+        (1, ["a", "b"], 5),
+        (2, ["a", "b"], 5),
+    ]
+    models = [
+        map_parameters(federation.cloud / "federation" / f"{turn:05d}" / "model.safetensors")[0]
+        for turn in (0, 1, 2)
+    ]
+    assert 0 < distance(models[1], models[0]) < distance(models[2], models[0])
+    for edge in edges.values():
+        release, bundle = load_release(edge / "releases" / "current", edge / "join" / "release.pub")
+        assert (release.version, release.turn, bundle.version) == (1, 2, 1)
+    status = json.loads(federation.federate("status", "--folder", str(federation.cloud), "--json").stdout)
+    assert {name: edge["version"] for name, edge in status["edges"].items()} == {"a": 1, "b": 1}
+    assert "Turned away" in federation.said("stranger")

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from fl.idle import requests_inside, wait_until_idle
+
+
+class Gateway(http.server.ThreadingHTTPServer):
+    """Answers with one text after the other, the last one for ever."""
+
+    texts: list[str]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/metrics"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    server: Gateway
+
+    def do_GET(self) -> None:
+        text = self.server.texts.pop(0) if len(self.server.texts) > 1 else self.server.texts[0]
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    server = Gateway(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_requests_of_all_rows_count(gateway: Gateway) -> None:
+    gateway.texts = [
+        "# TYPE mvstylizer_requests_inside gauge\n"
+        'mvstylizer_requests_inside{model="stylizer"} 2\nmvstylizer_requests_inside 1\n'
+        "mvstylizer_requests_inside_total 50\nmvstylizer_up 1\n"
+    ]
+    assert requests_inside(gateway.url) == 3
+
+
+def test_training_goes_on_when_the_last_request_is_answered(gateway: Gateway) -> None:
+    gateway.texts = [f"mvstylizer_requests_inside {count}\n" for count in (2, 1, 0)]
+    wait_until_idle(gateway.url)
+    assert len(gateway.texts) == 1
+
+
+def test_an_edge_that_serves_nobody_is_idle(gateway: Gateway) -> None:
+    wait_until_idle("")
+    gateway.texts = [""]
+    assert requests_inside(gateway.url) == 0
+    url = gateway.url
+    gateway.shutdown()
+    gateway.server_close()
+    wait_until_idle(url)
