@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, cast
+from typing import Final, Self
 
 import av
 import numpy as np
 from av.container import OutputContainer
+from av.packet import Packet
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from device_runtime.audio_copy import AudioCopy
-from device_runtime.colour import ColourConverter
 from device_runtime.output_file import check_output, pending_file
+from device_runtime.picture_encoder import CODEC, PictureEncoder
 from device_runtime.video import VideoError, VideoInfo
 
 CONTAINERS: Final = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
@@ -28,15 +30,11 @@ class VideoWriter:
     Use as a context manager. The file stands under a temporary name beside the target until the block ends
     well; any exception (KeyboardInterrupt too) removes it and leaves the target as it was.
 
-    Even sizes are written as yuv420p. An odd width or height cannot be: 4:2:0 halves both, and H.264 can only
-    crop it in steps of two. Such a video is written as yuv444p (High 4:4:4 Predictive profile), which keeps
-    the size exactly; computers play it, some phones' hardware decoders do not.
-
     Args:
         target: Where the video goes: .mp4, .m4v, .mov or .mkv.
         like: The source, whose size, rate, times, colour tags and sound are taken over.
-        crf: x264's quality, 0 (lossless) to 51; 18 can hardly be told from its input.
-        preset: x264's speed, from ``ultrafast`` to ``veryslow``.
+        crf: x264's quality; see `PictureEncoder`.
+        preset: x264's speed.
 
     Raises:
         VideoError: The suffix is unknown or the file cannot be written.
@@ -48,15 +46,11 @@ class VideoWriter:
             raise VideoError(f"{target.name} has no suffix of a video", f"Use {', '.join(CONTAINERS)}")
         self._target = check_output(target, like.path)
         self._like = like
-        self._options = {"crf": str(crf), "preset": preset}
-        self._pixel_format = "yuv444p" if like.width % 2 or like.height % 2 else "yuv420p"
-        self._colours = ColourConverter(like.colour)
-        self._shift = round(like.start / like.time_base)
-        self._step = max(1, round(1 / (like.rate * like.time_base)))
-        self._durations: dict[int, int] = {}
+        self._crf, self._preset = crf, preset
         self._cleanup = ExitStack()
         self._container: OutputContainer
         self._stream: VideoStream
+        self._encoder: PictureEncoder
         self._sound: AudioCopy | None = None
 
     @property
@@ -69,7 +63,10 @@ class VideoWriter:
             pending = opened.enter_context(pending_file(self._target))
             self._container = self._open(pending)
             opened.callback(_abandon, self._container)
-            self._stream = self._add_picture()
+            self._stream = self._container.add_stream(CODEC, rate=self._like.rate)
+            self._encoder = PictureEncoder(
+                self._like, crf=self._crf, preset=self._preset, codec=self._stream.codec_context
+            )
             if self._like.has_audio:
                 self._sound = AudioCopy(self._like.path, self._container, self._like.start)
                 opened.callback(self._sound.close)
@@ -84,7 +81,7 @@ class VideoWriter:
             self._cleanup.__exit__(kind, error, trace)
             return
         with self._cleanup, _writing(self._target):
-            self._encode(None)
+            self._mux(self._encoder.finish())
             if self._sound:
                 self._sound.finish()
             self._container.close()
@@ -100,16 +97,20 @@ class VideoWriter:
         Raises:
             VideoError: The disk is full or the file cannot be written for another reason.
         """
-        if rgb.shape != (self._like.height, self._like.width, 3):
-            raise ValueError(f"frame {rgb.shape} in a video of {self._like.width}×{self._like.height}")
-        frame = self._colours.from_rgb(rgb, self._pixel_format)
-        frame.pts = pts - self._shift
-        frame.time_base = self._like.time_base
-        self._durations[frame.pts] = duration or self._step
         with _writing(self._target):
-            self._encode(frame)
-            if self._sound:
-                self._sound.copy_until(frame.pts * self._like.time_base)
+            self._mux(self._encoder.encode(rgb, pts, duration))
+
+    def append(self, packet: Packet[VideoStream]) -> None:
+        """Append a packet of a `PictureEncoder` with the same options, instead of writing frames.
+
+        Args:
+            packet: With all times set; in decoding order.
+
+        Raises:
+            VideoError: As `write`.
+        """
+        with _writing(self._target):
+            self._mux([packet])
 
     def _open(self, pending: Path) -> OutputContainer:
         name = CONTAINERS[self._target.suffix.lower()]
@@ -123,22 +124,11 @@ class VideoWriter:
         container.metadata.update(self._like.metadata)
         return container
 
-    def _add_picture(self) -> VideoStream:
-        stream = self._container.add_stream("libx264", rate=self._like.rate, options=self._options)
-        codec = stream.codec_context
-        codec.width, codec.height = self._like.width, self._like.height
-        codec.pix_fmt = self._pixel_format
-        codec.time_base = self._like.time_base
-        codec.sample_aspect_ratio = self._like.pixel_aspect
-        colour = self._like.colour
-        codec.colorspace, codec.color_range = colour.matrix, colour.range
-        codec.color_primaries, codec.color_trc = colour.primaries, colour.transfer
-        return stream
-
-    def _encode(self, frame: av.VideoFrame | None) -> None:
-        for packet in self._stream.encode(frame):
-            # x264 drops durations; without them the last frame of a variable rate would lose its own.
-            packet.duration = self._durations.pop(cast("int", packet.pts), self._step)
+    def _mux(self, packets: Iterable[Packet[VideoStream]]) -> None:
+        for packet in packets:
+            if self._sound:
+                self._sound.copy_until(Fraction(packet.dts or 0) * packet.time_base)
+            packet.stream = self._stream
             self._container.mux(packet)
 
 
