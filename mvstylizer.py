@@ -103,6 +103,9 @@ def stylize(
         float, typer.Option(min=0, max=1, help="0 leaves the video as it is, 1 is full style.")
     ] = 1.0,
     crf: Annotated[int, typer.Option(min=0, max=51, help="H.264 quality: lower is better and larger.")] = 18,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and an estimate of the time; write nothing.")
+    ] = False,
     bundle: BundleOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -111,18 +114,29 @@ def stylize(
     from device_runtime.local_stylizer import LocalStylizer
     from device_runtime.photo import is_photo
     from device_runtime.pipeline import check_request, stylize_photo, stylize_video
+    from device_runtime.plan import plan_video
+    from device_runtime.recipe import Recipe
     from export.manifest import load_bundle
 
     if edge and local:
         raise typer.BadParameter("--edge and --local exclude each other", param_hint="--local")
     if interpolation == "transfer" and reply == "image":
         raise typer.BadParameter("transfer needs the map, not the image", param_hint="--reply")
+    if dry_run and is_photo(source):
+        raise typer.BadParameter("a photo needs no plan", param_hint="--dry-run")
     model = load_bundle(_bundle(bundle))
     try:
         check_request(source, style, out, bundle=model, policy=key_frames)
     except KeyFramePolicyError as err:
         raise typer.BadParameter(str(err), param_hint="--key-frames") from err
     with _Show("Stylizing") as show, _stylizer(edge, local, model) as stylizer:
+        if dry_run:
+            plan = plan_video(
+                source, style, Recipe(key_frames, interpolation, reply, strength),
+                stylizer=stylizer, bundle=model, crf=crf,
+            )  # fmt: skip
+            _finish(plan.as_dict(), plan.summary(), as_json)
+            return
         if is_photo(source):
             report = stylize_photo(source, style, out, stylizer=stylizer, strength=strength)
         else:
