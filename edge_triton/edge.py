@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from edge_triton.client import check_address
 from edge_triton.gateway import Gateway, Limits
 from edge_triton.health import HealthDoor
 from edge_triton.metrics import Metrics
+from edge_triton.releases import Releases
 from edge_triton.server import TritonServer
 from edge_triton.supervisor import Supervisor
 from export.manifest import load_bundle
@@ -41,6 +43,7 @@ class EdgeOptions:
         tls_key: Its private key (PEM).
         client_ca: Who signs client certificates (PEM); given, a client must show one.
         token_file: Bearer tokens, see `Tokens`.
+        watch: Folder whose bundles are releases, see `Releases.follow`.
         insecure: Listen on a public address without TLS or tokens all the same.
         limits: What the gateway takes upon itself.
     """
@@ -54,6 +57,7 @@ class EdgeOptions:
     tls_key: Path | None = None
     client_ca: Path | None = None
     token_file: Path | None = None
+    watch: Path | None = None
     insecure: bool = False
     limits: Limits = field(default_factory=Limits)
 
@@ -72,13 +76,15 @@ class EdgeOptions:
         """Refuse what would be a mistake.
 
         Raises:
-            EdgeConfigError: A public address without TLS and tokens, or half of a TLS pair.
+            EdgeConfigError: A public address without TLS and tokens, half of a TLS pair, no folder to watch.
         """
         if (self.tls_cert is None) != (self.tls_key is None):
             raise EdgeConfigError("TLS needs a certificate and its key", "Give --tls-cert and --tls-key")
         if self.client_ca is not None and self.tls_cert is None:
             raise EdgeConfigError("A client CA needs TLS", "Give --tls-cert and --tls-key too")
         known = self.token_file is not None or self.client_ca is not None
+        if self.watch is not None and not self.watch.is_dir():
+            raise EdgeConfigError(f"{self.watch} is no folder", "Make it, or name another with --watch")
         if not (is_loopback(self.host) or self.insecure or (self.tls_cert is not None and known)):
             raise EdgeConfigError(
                 f"{self.host} can be reached from outside, so it needs TLS, and tokens or a client CA",
@@ -95,16 +101,19 @@ class Edge:
 
     Attributes:
         metrics: Its own numbers.
+        releases: Changes the version that is served.
     """
 
     def __init__(self, bundle: Path, options: EdgeOptions) -> None:
         options.check()
+        bundle = bundle.resolve()  # a link like `current` may soon name another release
         self.metrics = Metrics()
         self._options = options
         self._server = TritonServer(bundle, workers=options.workers)
         tokens = Tokens(options.token_file) if options.token_file else None
         self._gateway = Gateway(options.limits, self.metrics, tokens, lambda: self._supervisor.look())
         self._supervisor = Supervisor(self._server, self._gateway, self.metrics, options.workers)
+        self.releases = Releases(self._server, self._gateway, self._supervisor, self.metrics)
         self._health = HealthDoor(self._facts, self._metrics_text)
         self._draining = False
         self._port = self._health_port = 0
@@ -142,8 +151,17 @@ class Edge:
 
         Raises:
             ServerDiedError: Triton cannot be kept alive.
+            BundleError: It must be restarted, and its bundle is gone.
         """
-        await self._supervisor.run()
+        tasks = [asyncio.ensure_future(self._supervisor.run())]
+        if self._options.watch is not None:
+            tasks.append(asyncio.ensure_future(self.releases.follow(self._options.watch)))
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
     async def stop(self, grace_s: float) -> None:
         """Say not ready, take no new requests, answer those inside, then stop Triton.

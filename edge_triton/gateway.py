@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version as package_version
 from typing import Any
@@ -25,9 +25,10 @@ from edge_triton.admission import Places, RateLimit, Tokens, bearer, peer_host
 from edge_triton.jpeg import JpegError, encode_jpeg
 from edge_triton.metrics import Metrics
 from edge_triton.refusal import RefusalError, invalid, restarting
-from edge_triton.repository import MODELS
-from edge_triton.request_check import JPEG, Ask, Contract, check_values, read_request, upscaled
+from edge_triton.repository import MODELS, STYLE_ENCODER
+from edge_triton.request_check import JPEG, Contract, check_values, read_request, upscaled
 from edge_triton.server_failure import PortTakenError
+from edge_triton.styles import Styles, photo_key
 from edge_triton.upstream import Output, Upstream, UpstreamClosedError
 from export.manifest import Bundle
 
@@ -101,8 +102,10 @@ class Gateway:
         self._on_trouble = on_trouble
         self._rate = RateLimit(limits.rate, limits.burst)
         self._places = Places(limits.places, limits.places_each)
+        self._styles = Styles()
         self._server: Any = None
         metrics.gauge("mvstylizer_requests_inside", lambda: self._places.taken)
+        metrics.gauge("mvstylizer_styles", lambda: len(self._styles))
         metrics.gauge("mvstylizer_model_version", lambda: self.version)
 
     async def listen(self, host: str, port: int, credentials: Any = None) -> int:
@@ -256,7 +259,11 @@ class Gateway:
         if ask.jpegs:
             await asyncio.to_thread(ask.decode, self._limits.max_pixels)
         check_values(ask.tensors, self._limits.max_pixels)
-        got = await self._forward(name, version, ask)
+        if name == STYLE_ENCODER:
+            got = {"style_code": await self._encode(version, ask.tensors["style"])}
+        else:
+            ask.tensors["style_code"] = await self._translate(version, ask.tensors["style_code"])
+            got = await self._forward(name, version, ask.tensors, ask.raw_outputs())
         reply = service_pb2.ModelInferResponse(model_name=name, model_version=str(version), id=request.id)
         for output in ask.outputs:
             tensor = got[output.removesuffix(JPEG)]
@@ -266,13 +273,32 @@ class Gateway:
             reply.raw_output_contents.append(tensor.data)
         return reply
 
-    async def _forward(self, model: str, version: int, ask: Ask) -> dict[str, Output]:
+    async def _encode(self, version: int, photo: NDArray[np.uint8]) -> Output:
+        """Return a photo's style code, from memory if this version has encoded it before."""
+        key = await asyncio.to_thread(photo_key, photo)
+        code = self._styles.code(key, version)
+        if code is None:
+            got = await self._forward(STYLE_ENCODER, version, {"style": photo}, ("style_code",))
+            code = got["style_code"].data
+            self._styles.add(key, photo, version, code)
+        return Output("FP32", (1, len(code) // 4), code)
+
+    async def _translate(self, version: int, code: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the code that this version gives the photo behind a code of another version."""
+        known = self._styles.translate(code.tobytes(), version)
+        if not isinstance(known, bytes):
+            known = (await self._encode(version, known)).data
+        return np.frombuffer(known, np.float32)[None]
+
+    async def _forward(
+        self, model: str, version: int, tensors: Mapping[str, NDArray[Any]], names: Sequence[str]
+    ) -> dict[str, Output]:
         """Let Triton answer, and say in our own words when it does not."""
         if self.upstream is None:
             raise restarting()
-        outputs = {name: _most_bytes(name, ask.tensors) for name in ask.raw_outputs()}
+        outputs = {name: _most_bytes(name, tensors) for name in names}
         try:
-            got = await self.upstream.infer(model, version, ask.tensors, outputs)
+            got = await self.upstream.infer(model, version, tensors, outputs)
         except UpstreamClosedError as err:
             raise restarting() from err
         except grpc.aio.AioRpcError as err:

@@ -24,6 +24,7 @@ from edge_triton.repository import MODELS, STYLE_ENCODER, STYLIZER
 from edge_triton.server import CANARY_SIZE, TritonServer
 from edge_triton.server_failure import ServerDiedError, ServerStartError
 from edge_triton.upstream import Upstream, UpstreamClosedError
+from export.manifest import BundleError
 
 _LOG = logging.getLogger(__name__)
 _POLL_S = 0.2
@@ -191,12 +192,33 @@ class Supervisor:
             await self._disconnect()
             await asyncio.to_thread(self._server.stop)
             await asyncio.sleep(self._pause_s())
+            self._drop_missing()
             try:
                 await self.start()
                 return
             except ServerStartError as err:
                 cause = "start_failed"
                 _LOG.warning("%s", err)
+
+    def _drop_missing(self) -> None:
+        """Go on without a version whose bundle was taken away or damaged, if another one is there.
+
+        Raises:
+            BundleError: None is there.
+        """
+        good = {}
+        for version, bundle in self._gateway.bundles.items():
+            try:
+                self._server.specs(bundle, ())
+                good[version] = bundle
+            except BundleError as err:
+                if not good and version == max(self._gateway.bundles):
+                    raise
+                _LOG.warning("going on without version %d: %s", version, err)
+        self._gateway.bundles = good
+        if self._gateway.version not in good:
+            self._gateway.version = max(good)
+        self._server.sources = tuple(bundle.path for bundle in good.values())
 
     def _pause_s(self) -> float:
         """Return how long to wait before this restart.

@@ -62,15 +62,15 @@ def _save(
     onnx.save(model, path)
 
 
-def _save_style_encoder(path: Path) -> None:
-    """Mean colour of the style, 0..1."""
+def _save_style_encoder(path: Path, gain: float) -> None:
+    """Mean colour of the style, 0..gain."""
     node = helper.make_node
     nodes = [
         node("Cast", ["style"], ["f"], to=TensorProto.FLOAT),
         node("ReduceMean", ["f", "axes"], ["mean"], keepdims=0),
         node("Div", ["mean", "white"], ["style_code"]),
     ]
-    constants = {"axes": np.array([1, 2]), "white": np.array(255, np.float32)}
+    constants = {"axes": np.array([1, 2]), "white": np.array(255 / gain, np.float32)}
     _save(path, nodes, (STYLE,), (STYLE_CODE,), constants)
 
 
@@ -127,9 +127,9 @@ def _save_stylizer(path: Path) -> None:
     _save(path, nodes, (FRAME, STYLE_CODE, FACTOR), (STYLIZED, AFFINE_MAP), constants)
 
 
-def make_bundle(folder: Path, version: int = 1) -> Bundle:
+def make_bundle(folder: Path, version: int = 1, gain: float = 1.0) -> Bundle:
     folder.mkdir(parents=True, exist_ok=True)
-    _save_style_encoder(folder / "style_encoder.onnx")
+    _save_style_encoder(folder / "style_encoder.onnx", gain)
     _save_stylizer(folder / "stylizer.onnx")
     files = (
         file_spec(folder, "style_encoder", "style_encoder.onnx", (STYLE,), (STYLE_CODE,)),
@@ -143,6 +143,12 @@ def make_bundle(folder: Path, version: int = 1) -> Bundle:
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A real bundle of two tiny ONNX models."""
     return make_bundle(tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.fixture(scope="session")
+def bundle_maker() -> Callable[..., Bundle]:
+    """Make a bundle: `bundle_maker(folder, version, gain)`; the gain scales its style codes."""
+    return make_bundle
 
 
 @pytest.fixture
@@ -176,6 +182,15 @@ class RunningEdge:
 
     def call(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result()
+
+    def until(self, holds: Callable[[], bool], seconds: float = 60) -> None:
+        """Wait until something holds; fail when the edge has ended by itself, or after a long while."""
+        deadline = time.monotonic() + seconds
+        while not holds():
+            assert self.watch is not None
+            assert not self.watch.done(), self.watch
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
 
     async def start(self) -> None:
         await self.edge.start()

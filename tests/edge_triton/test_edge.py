@@ -317,8 +317,8 @@ def test_an_idle_edge_heals_before_anyone_asks(start_edge: StartEdge, bundle: Bu
     with start_edge(bundle) as running:
         (victim, *_) = set(processes("triton_python")) - before
         victim.kill()
-        while "restarts_total" not in running.edge.metrics.text() or get(running.edge, "/healthz")[0] != 200:
-            time.sleep(0.05)
+        running.until(lambda: "restarts_total" in running.edge.metrics.text())
+        running.until(lambda: get(running.edge, "/healthz")[0] == 200)
         assert stylizes(running.edge.address)
 
 
