@@ -113,7 +113,7 @@ def status(folder: CloudOption, as_json: JsonOption = False) -> None:
 
 @app.command(
     epilog="\b\nExample:\n  mvstylizer federate restore --registry cloud/registry --folder edge"
-    "\n  mvstylizer serve --bundle edge/releases/current"
+    "\n  mvstylizer serve --watch edge/releases"
 )
 def restore(
     folder: EdgeOption,
@@ -121,14 +121,14 @@ def restore(
     version: Annotated[int | None, typer.Option(min=1, help="Version; the last one if left away.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Verify the last release and make it the edge's current bundle."""
-    from fl.release import RELEASES, install, is_current, release_files
+    """Verify the last release and give it to the edge to serve."""
+    from fl.release import RELEASES, install, is_newest, newest, release_files
 
     files, releases = release_files(registry, version), folder / RELEASES
-    if not is_current(files, releases):
+    if not is_newest(files, releases):
         install(files, releases, folder / "join" / "release.pub")
-    bundle = (releases / "current").resolve()
-    _finish({"bundle": str(bundle), "version": int(bundle.name)}, f"Bundle: {bundle}", as_json)
+    bundle = str(newest(releases))
+    _finish({"bundle": bundle}, f"Bundle: {bundle}", as_json)
 
 
 def _line(row: dict[str, Any]) -> str:

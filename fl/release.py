@@ -25,7 +25,7 @@ from fl.parameters import sync_folder
 from fl.signing import sign, verify
 from mvstylizer_errors import MVStylizerError
 
-RELEASE, SIGNATURE, CURRENT = "release.json", "release.sig", "current"
+RELEASE, SIGNATURE = "release.json", "release.sig"
 REGISTRY, RELEASES = "registry", "releases"  # in the cloud's folder, in an edge's
 SCHEMA = "mvstylizer.release/1"
 
@@ -40,7 +40,7 @@ class Release:
 
     Attributes:
         version: From 1; the bundle's and Triton's version.
-        parents: Versions that it was made from; empty for the first.
+        parents: Versions that it was made from.
         turn: The round whose average it is; 0 = the federation's start.
         checkpoint_sha256: Of the checkpoint file.
         bundle_sha256: Of the bundle's model.json.
@@ -58,7 +58,13 @@ class Release:
 
 
 def publish(
-    checkpoint: Path, registry: Path, private_key: Path, *, turn: int, metrics: Mapping[str, Any]
+    checkpoint: Path,
+    registry: Path,
+    private_key: Path,
+    *,
+    turn: int,
+    metrics: Mapping[str, Any],
+    after: int = 0,
 ) -> Release:
     """Export a checkpoint and add it to the registry as the next version.
 
@@ -68,6 +74,7 @@ def publish(
         private_key: The cloud's release key.
         turn: The round whose average it is.
         metrics: The gate's scores.
+        after: Version that the edges came with: the first release is the next one, its child.
 
     Raises:
         ParityError, CheckpointError, BundleError: The export failed; the registry is as it was.
@@ -76,7 +83,8 @@ def publish(
     from export.bundle import export_bundle
 
     before = versions(registry)
-    version = max(before, default=0) + 1
+    parent = max(before, default=after)
+    version = parent + 1
     registry.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=".part.", dir=registry))
     try:
@@ -84,7 +92,7 @@ def publish(
         export_bundle(checkpoint, folder, version=version)
         release = Release(
             version,
-            tuple(before[-1:]),
+            (parent,) if parent else (),
             turn,
             sha256_of(checkpoint),
             sha256_of(folder / MANIFEST_NAME),
@@ -151,24 +159,23 @@ def load_release(folder: Path, public_key: Path, *, newer_than: int = 0) -> tupl
 
 
 def install(files: Iterable[tuple[str, bytes]], releases: Path, public_key: Path) -> Path:
-    """Add a release to an edge's folder, verified first, and let ``current`` point to it.
+    """Add a release to an edge's folder of bundles, the one that `mvstylizer serve --watch` follows.
 
-    The one before stays for a rollback, older ones go. Whenever this is killed, ``current`` names a whole
-    verified release.
+    It is verified first and appears whole. The one before stays for a rollback, older ones go.
 
     Args:
         files: Names and contents, as they come from the cloud.
-        releases: The edge's folder of releases; made when it is not there.
+        releases: The edge's folder; made when it is not there.
         public_key: The trusted key.
 
     Returns:
         The release's folder, a bundle.
 
     Raises:
-        SignatureError, ReleaseError, BundleError: As `load_release`, an older release than the current one,
-            or the disk is full; ``current`` is as it was.
+        SignatureError, ReleaseError, BundleError: As `load_release`, no newer release than those that are
+            there, or the disk is full; the folder is as it was.
     """
-    before = installed(releases)
+    before = versions(releases)
     try:
         releases.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".part.", dir=releases) as part:
@@ -178,34 +185,35 @@ def install(files: Iterable[tuple[str, bytes]], releases: Path, public_key: Path
                 if Path(name).name != name:
                     raise ReleaseError(f"The release names a file {name!r}", "Do not use it")
                 (new / name).write_bytes(content)
-            version = load_release(new, public_key, newer_than=before)[0].version
+            version = load_release(new, public_key, newer_than=max(before, default=0))[0].version
             folder = releases / f"{version:05d}"
-            shutil.rmtree(folder, ignore_errors=True)  # left by a kill before it became current
             new.rename(folder)
-            link = Path(part) / CURRENT
-            link.symlink_to(folder.name)
-            link.replace(releases / CURRENT)
         sync_folder(releases)
     except OSError as err:
         raise ReleaseError(f"{releases} cannot be written: {err}", "Free space on the disk") from err
-    for old in versions(releases):
-        if old not in {version, before}:
-            shutil.rmtree(releases / f"{old:05d}", ignore_errors=True)
+    for old in before[:-1]:
+        withdraw(releases, old)
     return folder
 
 
-def installed(releases: Path) -> int:
-    """Return the version that ``current`` names, 0 where there is none."""
-    current = releases / CURRENT
-    return int(current.readlink().name) if current.is_symlink() else 0
+def withdraw(releases: Path, version: int) -> None:
+    """Take a version out of an edge's folder in one step: its gateway goes back to the one before."""
+    with tempfile.TemporaryDirectory(prefix=".old.", dir=releases) as old:
+        (releases / f"{version:05d}").rename(Path(old) / "bundle")
 
 
-def is_current(files: Iterable[tuple[str, bytes]], releases: Path) -> bool:
-    """Tell whether ``current`` is this very release: the same signature, and every file untouched."""
-    signature = releases / CURRENT / SIGNATURE
-    if not signature.is_file() or dict(files).get(SIGNATURE) != signature.read_bytes():
+def newest(releases: Path) -> Path | None:
+    """Return the folder of the highest version, None where there is none."""
+    present = versions(releases)
+    return releases / f"{present[-1]:05d}" if present else None
+
+
+def is_newest(files: Iterable[tuple[str, bytes]], releases: Path) -> bool:
+    """Tell whether the newest is this very release: the same signature, and every file untouched."""
+    folder = newest(releases)
+    if folder is None or dict(files).get(SIGNATURE) != (folder / SIGNATURE).read_bytes():
         return False
-    bundle = load_bundle(releases / CURRENT)
+    bundle = load_bundle(folder)
     return all(bundle.file(spec.role).is_file() for spec in bundle.files)
 
 

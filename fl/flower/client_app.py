@@ -9,16 +9,17 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
+from fl.edge_metrics import wait_until_idle, wait_until_served
 from fl.flower.edge import EdgeFolder
 from fl.flower.fleet import LOSSES, MODEL, ORDER, RELEASE, UPDATE
 from fl.flower.order import Order
 from fl.flower.processes import EDGE_VARIABLE, METRICS_VARIABLE
-from fl.idle import wait_until_idle
 from fl.parameters import write_parameters
-from fl.release import install, installed, is_current
+from fl.release import ReleaseError, install, is_newest, versions, withdraw
 from mvstylizer_errors import MVStylizerError
 
 REFUSED = 1000  # error code of ours; Flower's own are below
+SERVED_S = 120.0  # the gateway loads, tries and promotes a version in some seconds
 
 app = ClientApp()
 
@@ -60,17 +61,32 @@ def train(message: Message, context: Context) -> Message:
 
 @app.query()
 def release(message: Message, context: Context) -> Message:
-    """Verify and install the sent release; one that runs already is only confirmed."""
+    """Verify and install the sent release; one that is there already is only confirmed."""
     edge = _edge()
     sent = message.content.config_records[RELEASE]
     files = [(name, value) for name, value in sent.items() if isinstance(value, bytes)]
     try:
-        if not is_current(files, edge.releases):
-            install(files, edge.releases, edge.release_pub)
+        if not is_newest(files, edge.releases):
+            folder = install(files, edge.releases, edge.release_pub)
+            _see_it_served(edge, int(folder.name))
     except MVStylizerError as err:
         return Message(Error(REFUSED, str(err)), reply_to=message)
-    content = RecordDict({RELEASE: ConfigRecord({"version": installed(edge.releases)})})
+    content = RecordDict({RELEASE: ConfigRecord({"version": versions(edge.releases)[-1]})})
     return Message(content, reply_to=message)
+
+
+def _see_it_served(edge: EdgeFolder, version: int) -> None:
+    """Wait until the gateway answers phones with a version; one that it refuses is withdrawn.
+
+    Raises:
+        ReleaseError: It does not serve it; phones get the version before.
+    """
+    metrics = os.environ.get(METRICS_VARIABLE, "")
+    if metrics and not wait_until_served(metrics, version, SERVED_S):
+        withdraw(edge.releases, version)
+        raise ReleaseError(
+            f"The gateway does not serve version {version} after {SERVED_S:g} s", "Read its log"
+        )
 
 
 def be_polite() -> None:

@@ -5,7 +5,7 @@
         NAME.pub                    copy it to the cloud's folder ``edges/``
         node.key, tls/, flower/     its identity and Flower's state
         spool/frames, styles        what it retrains on
-    releases/current            the bundle to serve
+    releases/                   bundles, for `mvstylizer serve --watch`
 
 Nothing of the spool leaves the edge; what does are parameters, a count of frames and losses.
 """
@@ -23,7 +23,7 @@ from fl.flower.processes import (
     METRICS_VARIABLE,
     FederationError,
     environment,
-    last_lines,
+    first_error,
     program,
     running,
 )
@@ -88,6 +88,8 @@ def run_edge(
     public = folder.prepare(name)
     log = folder.flower / "supernode.log"
     env = environment(folder.flower, {EDGE_VARIABLE: str(folder.root), METRICS_VARIABLE: metrics})
+    said = ""
+    on_state(f"Edge {name} takes part when {public} lies in the cloud's folder `edges`")
     while True:
         argv = [
             program("flower-supernode"), "--superlink", cloud, "--root-certificates", str(folder.ca),
@@ -96,10 +98,13 @@ def run_edge(
             "--ssl-certfile", str(folder.tls / "server.pem"),
             "--ssl-keyfile", str(folder.tls / "server.key"),
         ]  # fmt: skip
-        on_state(f"Edge {name} asks {cloud}; its key {public} must be in the cloud's folder `edges`")
+        began = log.stat().st_size if log.is_file() else 0
         with running(argv, env, log) as process:
             process.wait()
-        on_state(f"Turned away: {last_lines(log)}")
+        reason = first_error(log, began)
+        if reason != said:
+            on_state(f"Not connected to {cloud}: {reason}. Is {public} in the cloud's folder `edges`?")
+            said = reason
         time.sleep(RETRY_S)
 
 

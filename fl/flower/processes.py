@@ -90,3 +90,10 @@ def last_lines(log: Path, count: int = 3) -> str:
     """Return the end of a log as one line, for an error's message."""
     lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
     return " | ".join(line.strip() for line in lines[-count:])
+
+
+def first_error(log: Path, began: int) -> str:
+    """Return what Flower says after its first ``Exit Code`` since an offset in a log, as one line."""
+    lines = log.read_bytes()[began:].decode(errors="replace").splitlines()
+    at = next((number for number, line in enumerate(lines) if "Exit Code" in line), None)
+    return " ".join(line.strip() for line in (lines[-1:] if at is None else lines[at + 1 : at + 3]))

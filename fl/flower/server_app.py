@@ -9,6 +9,7 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from export.manifest import default_bundle, load_bundle
 from fl.flower.cloud import CloudFolder
 from fl.flower.fleet import GridFleet
 from fl.flower.order import Order
@@ -56,6 +57,7 @@ def release_accepted(cloud: CloudFolder, rounds: Rounds) -> None:
         cloud.release_key,
         turn=accepted["turn"],
         metrics=accepted.get("scores", {}),
+        after=load_bundle(default_bundle()).version,
     )
     rounds.journal.write("released", turn=release.turn, version=release.version)
 

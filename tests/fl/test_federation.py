@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -11,9 +12,16 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import skimage.data
 
+from device_runtime.local_stylizer import LocalStylizer
+from device_runtime.stylizer import Stylizer
+from edge_triton.client import EdgeClient
+from export.manifest import default_bundle, load_bundle
 from fl.average import distance
+from fl.edge_metrics import VERSION, read_gauge
 from fl.journal import Row, read_journal
 from fl.parameters import map_parameters
 from fl.release import load_release
@@ -37,10 +45,10 @@ class Federation:
             free.bind(("127.0.0.1", 0))
             self.port = str(free.getsockname()[1])
 
-    def start(self, name: str, *arguments: str) -> None:
+    def start(self, name: str, *arguments: str, group: tuple[str, ...] = ("federate",)) -> None:
         with self.log(name).open("wb") as log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "mvstylizer", "federate", *arguments],
+                [sys.executable, "-m", "mvstylizer", *group, *arguments],
                 cwd=ROOT, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
             )  # fmt: skip
 
@@ -48,14 +56,27 @@ class Federation:
         self.start("cloud", "cloud", "--folder", str(self.cloud), "--port", self.port)
         self.wait(lambda: "Cloud on" in self.said("cloud"))
 
-    def start_edge(self, name: str, photos: tuple[str, ...], *, admit: bool = True) -> Path:
+    def start_gateway(self, name: str) -> tuple[str, str]:
+        """Serve an edge's releases to phones; return the gateway's address and the URL of its metrics."""
+        releases = self.folder / name / "releases"
+        releases.mkdir(parents=True)
+        self.start(f"{name}.serve", "serve", "--port", "0", "--watch", str(releases), group=())
+        self.wait(lambda: "Serving on" in self.said(f"{name}.serve"))
+        found = re.search(r"Serving on (\S+), health on (\S+)", self.said(f"{name}.serve"))
+        assert found
+        return found[1], f"http://{found[2]}/metrics"
+
+    def start_edge(
+        self, name: str, photos: tuple[str, ...], *, metrics: str = "", admit: bool = True
+    ) -> Path:
         edge = self.folder / name
-        if not edge.exists():
+        if not (edge / "spool").exists():
             fill(edge / "spool" / "frames", photos)
             fill(edge / "spool" / "styles", ("astronaut",))
             shutil.copytree(self.cloud / "join", edge / "join")
         address = f"127.0.0.1:{self.port}"
-        self.start(name, "edge", "--folder", str(edge), "--cloud", address, "--name", name)
+        self.start(name, "edge", "--folder", str(edge), "--cloud", address, "--name", name,
+                   "--metrics", metrics)  # fmt: skip
         if admit:
             self.wait((edge / f"{name}.pub").is_file)
             shutil.copy(edge / f"{name}.pub", self.cloud / "edges")
@@ -106,15 +127,19 @@ def federation(tmp_path: Path, checkpoint: Path) -> Iterator[Federation]:
 @pytest.mark.slow
 def test_two_edges_two_rounds_one_release(federation: Federation, checkpoint: Path) -> None:
     federation.start_cloud()
+    address, metrics = federation.start_gateway("a")
     edges = {
-        "a": federation.start_edge("a", ("coffee", "rocket")),
+        "a": federation.start_edge("a", ("coffee", "rocket"), metrics=metrics),
         "b": federation.start_edge("b", ("coffee", "chelsea", "rocket")),
     }
     federation.start_edge("stranger", ("coffee", "rocket"), admit=False)
-    done = federation.submit("--start", str(checkpoint), "--rounds", "2", "--json")
-    assert done.returncode == 0, done.stderr + (federation.cloud / "flower" / "run.log").read_text()
-    rows = json.loads(done.stdout)["rows"]
-    assert rows[-1]["event"] == "finished"
+    shipped = load_bundle(default_bundle())
+    with EdgeClient(address) as phone:
+        before = stylized(phone)
+        done = federation.submit("--start", str(checkpoint), "--rounds", "2", "--json")
+        assert done.returncode == 0, done.stderr + (federation.cloud / "flower" / "run.log").read_text()
+        after = stylized(phone)  # the same connection: its next request
+    assert json.loads(done.stdout)["rows"][-1]["event"] == "finished"
     accepted = federation.journal("accepted")
     assert [(row["turn"], row["edges"], row["frames"]) for row in accepted] == [
         (1, ["a", "b"], 5),
@@ -126,8 +151,30 @@ def test_two_edges_two_rounds_one_release(federation: Federation, checkpoint: Pa
     ]
     assert 0 < distance(models[1], models[0]) < distance(models[2], models[0])
     for edge in edges.values():
-        release, bundle = load_release(edge / "releases" / "current", edge / "join" / "release.pub")
-        assert (release.version, release.turn, bundle.version) == (1, 2, 1)
+        release, bundle = load_release(
+            edge / "releases" / f"{shipped.version + 1:05d}", edge / "join" / "release.pub"
+        )
+        assert (release.turn, release.parents) == (2, (shipped.version,))
+    with LocalStylizer(shipped) as old, LocalStylizer(bundle) as merged:
+        assert levels_apart(before, stylized(old)) <= 1
+        assert levels_apart(after, stylized(merged)) <= 1
+        assert levels_apart(before, after) > 1
+    assert read_gauge(metrics, VERSION) == release.version
     status = json.loads(federation.federate("status", "--folder", str(federation.cloud), "--json").stdout)
-    assert {name: edge["version"] for name, edge in status["edges"].items()} == {"a": 1, "b": 1}
-    assert "Turned away" in federation.said("stranger")
+    assert {name: edge["version"] for name, edge in status["edges"].items()} == {
+        "a": release.version,
+        "b": release.version,
+    }
+    assert "Not connected" in federation.said("stranger")
+
+
+def stylized(stylizer: Stylizer) -> np.ndarray:
+    """A phone's request."""
+    code = stylizer.encode_style(skimage.data.coffee()[::4, ::4])
+    image = stylizer.stylize(skimage.data.chelsea()[::2, ::2], code, reply="image").image
+    assert image is not None
+    return image
+
+
+def levels_apart(one: np.ndarray, other: np.ndarray) -> int:
+    return int(np.abs(one.astype(int) - other.astype(int)).max())

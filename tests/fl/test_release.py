@@ -12,12 +12,14 @@ from export.manifest import ROLES, BundleError, load_bundle, sha256_of, write_ma
 from fl.release import (
     ReleaseError,
     install,
-    installed,
+    is_newest,
     load_release,
+    newest,
     publish,
     release_files,
     seal,
     versions,
+    withdraw,
 )
 from fl.signing import SignatureError, make_keys, sign
 from training.checkpoint import CheckpointError
@@ -116,15 +118,34 @@ def test_a_failed_export_leaves_the_registry_as_it_was(
 
 def test_a_wiped_edge_is_restored_and_brought_up_to_date(cloud: Cloud, tmp_path: Path) -> None:
     releases = tmp_path / "edge" / "releases"
-    assert installed(releases) == 0
+    assert newest(releases) is None
     for version in (1, 2):
-        folder = install(release_files(cloud.registry, version), releases, cloud.public)
-        assert folder == releases / f"{version:05d}"
-        assert installed(releases) == version
-        bundle = load_bundle(releases / "current")
+        files = release_files(cloud.registry, version)
+        assert not is_newest(files, releases)
+        folder = install(files, releases, cloud.public)
+        assert folder == newest(releases) == releases / f"{version:05d}"
+        assert is_newest(files, releases)
+        bundle = load_bundle(folder)
         assert bundle.version == version
         assert all(bundle.file(role).is_file() for role in ROLES)
-    assert sorted(path.name for path in releases.iterdir()) == ["00001", "00002", "current"]
+    assert sorted(path.name for path in releases.iterdir()) == ["00001", "00002"]
+
+
+def test_only_the_release_before_is_kept(cloud: Cloud, tmp_path: Path) -> None:
+    releases = tmp_path / "releases"
+    (releases / "00000").mkdir(parents=True)
+    (releases / "00000" / "release.json").write_text("{}")
+    for version in (1, 2):
+        install(release_files(cloud.registry, version), releases, cloud.public)
+    assert sorted(path.name for path in releases.iterdir()) == ["00001", "00002"]
+
+
+def test_a_withdrawn_release_leaves_the_one_before(cloud: Cloud, tmp_path: Path) -> None:
+    releases = tmp_path / "releases"
+    for version in (1, 2):
+        install(release_files(cloud.registry, version), releases, cloud.public)
+    withdraw(releases, 2)
+    assert [path.name for path in releases.iterdir()] == ["00001"]
 
 
 def test_a_replayed_old_release_is_refused(cloud: Cloud, tmp_path: Path) -> None:
@@ -133,8 +154,7 @@ def test_a_replayed_old_release_is_refused(cloud: Cloud, tmp_path: Path) -> None
     for version in (1, 2):
         with pytest.raises(ReleaseError, match="not newer than 2, which runs already"):
             install(release_files(cloud.registry, version), releases, cloud.public)
-    assert installed(releases) == 2
-    assert sorted(path.name for path in releases.iterdir()) == ["00002", "current"]
+    assert [path.name for path in releases.iterdir()] == ["00002"]
 
 
 def test_a_release_that_arrives_damaged_changes_nothing(cloud: Cloud, tmp_path: Path) -> None:
@@ -149,15 +169,7 @@ def test_a_release_that_arrives_damaged_changes_nothing(cloud: Cloud, tmp_path: 
     for message, files in cases.items():
         with pytest.raises((BundleError, ReleaseError), match=message):
             install(files, releases, cloud.public)
-        assert sorted(path.name for path in releases.iterdir()) == ["00001", "current"]
-
-
-def test_what_a_killed_install_left_does_not_stand_in_the_way(cloud: Cloud, tmp_path: Path) -> None:
-    releases = tmp_path / "releases"
-    (releases / "00002").mkdir(parents=True)
-    (releases / "00002" / "stylizer.onnx").write_bytes(b"half")
-    install(release_files(cloud.registry), releases, cloud.public)
-    assert load_release(releases / "current", cloud.public)[0] == cloud.releases[1]
+        assert [path.name for path in releases.iterdir()] == ["00001"]
 
 
 def test_a_folder_that_cannot_be_written(cloud: Cloud, tmp_path: Path) -> None:

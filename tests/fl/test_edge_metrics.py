@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fl.idle import requests_inside, wait_until_idle
+from fl.edge_metrics import INSIDE, read_gauge, wait_until_idle, wait_until_served
 
 
 class Gateway(http.server.ThreadingHTTPServer):
@@ -47,7 +47,7 @@ def test_requests_of_all_rows_count(gateway: Gateway) -> None:
         'mvstylizer_requests_inside{model="stylizer"} 2\nmvstylizer_requests_inside 1\n'
         "mvstylizer_requests_inside_total 50\nmvstylizer_up 1\n"
     ]
-    assert requests_inside(gateway.url) == 3
+    assert read_gauge(gateway.url, INSIDE) == 3
 
 
 def test_training_goes_on_when_the_last_request_is_answered(gateway: Gateway) -> None:
@@ -59,8 +59,14 @@ def test_training_goes_on_when_the_last_request_is_answered(gateway: Gateway) ->
 def test_an_edge_that_serves_nobody_is_idle(gateway: Gateway) -> None:
     wait_until_idle("")
     gateway.texts = [""]
-    assert requests_inside(gateway.url) == 0
+    assert read_gauge(gateway.url, INSIDE) is None
     url = gateway.url
     gateway.shutdown()
     gateway.server_close()
     wait_until_idle(url)
+
+
+def test_a_version_is_served_in_the_end_or_it_is_not(gateway: Gateway) -> None:
+    gateway.texts = [f"mvstylizer_model_version {version}\n" for version in (2, 2, 3)]
+    assert wait_until_served(gateway.url, 3, timeout_s=30)
+    assert not wait_until_served(gateway.url, 4, timeout_s=1)
