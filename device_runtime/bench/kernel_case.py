@@ -51,8 +51,9 @@ def make_case(bundle: Bundle, kernel: str, width: int, height: int) -> KernelCas
 
 def _warp(bundle: Bundle, width: int, height: int) -> KernelCase:
     rows, columns = np.indices((height, width))
-    # Signed, with fractions, and across every border: what a random input in 0..1 would never reach.
+    # Signed, with fractions, and across the borders: what a random input in 0..1 would never reach.
     flow = np.stack([12 * np.sin(rows / 31 + columns / 57), 12 * np.cos(columns / 43)], axis=-1)
+    flow[:, :8, 0], flow[:, -8:, 0], flow[-4:, ::2, 1] = -20.25, 20.75, 9.5
     with Warp(bundle.file("warp"), threads=1) as warp:
         warp.set_key(_picture(height, width))
         warp(flow.astype(np.float32))

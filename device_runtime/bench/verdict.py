@@ -48,7 +48,7 @@ def judge(
     """
     reasons: list[tuple[str, str]] = []
     if not parity.passed:
-        reasons.append(("wrong", f"output differs from the host's by {parity.largest} at most"))
+        reasons.append(("wrong", _parity_text(parity)))
     if not cool:
         reasons.append(("throttled", "the phone did not cool down in time"))
     worst = max((state.thermal_status or 0 for state in states), default=0)
@@ -66,6 +66,12 @@ def judge(
         reasons.append(("noisy", f"medians of the repeats spread by {spread:.0%}"))
     name = next((verdict for verdict in VERDICTS if verdict in dict(reasons)), "valid")
     return Verdict(name, tuple(text for _, text in reasons))
+
+
+def _parity_text(parity: Parity) -> str:
+    if parity.largest is None:
+        return "output is of another size than the host's, or not finite"
+    return f"output differs from the host's by up to {parity.largest:g}, {parity.differing:.1%} of it at all"
 
 
 def _delegation_text(delegation: Delegation) -> str:

@@ -38,7 +38,7 @@ def adb(adb_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         for name in ("ADB_SERVER_SOCKET", "ANDROID_SERIAL", "ANDROID_ADB_SERVER_ADDRESS", "ADB_TRACE"):
             patch.delenv(name, raising=False)
         patch.setenv("ANDROID_ADB_SERVER_PORT", str(port))
-        patch.setenv("ADB_MDNS", "0")
+        patch.setenv("ADB_LIBUSB", "0")  # starts in milliseconds: libusb's first scan takes seconds
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
         patch.setenv("ADB", adb_program)
         try:

@@ -1,0 +1,123 @@
+"""The parsers against lines that the real tool printed (public logs of LiteRT users)."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from device_runtime.bench import benchmark_model as tool
+
+GPU = """\
+INFO: STARTING!
+INFO: Use gpu: [1]
+INFO: Created TensorFlow Lite delegate for GPU.
+VERBOSE: Replacing 58 out of 58 node(s) with delegate (TfLiteGpuDelegateV2) node, yielding 1 partitions for the whole graph.
+INFO: Explicitly applied GPU delegate, and the model graph will be completely executed by the delegate.
+INFO: Initialized session in 1361.24ms.
+INFO: Running benchmark for at least 1 iterations and at least 0.5 seconds but terminate if exceeding 150 seconds.
+INFO: count=5 first=125113 curr=112537 min=111758 max=125113 avg=115344 std=4959 p5=111758 median=112912 p95=125113
+
+INFO: Running benchmark for at least 50 iterations and at least 1 seconds but terminate if exceeding 150 seconds.
+INFO: count=50 first=119614 curr=115889 min=111842 max=119614 avg=115246 std=1329 p5=112107 median=115350 p95=116620
+
+INFO: Inference timings in us: Init: 1361236, First inference: 125113, Warmup (avg): 115344, Inference (avg): 115246
+INFO: Memory footprint delta from the start of the tool (MB): init=14.4414 overall=14.8164
+INFO: Overall peak memory footprint (MB) via periodic monitoring: 74.6641
+"""  # noqa: E501
+OLD = """\
+Explicitly applied NNAPI delegate, and the model graph will be partially executed by the delegate w/ 3 delegate kernels.
+count=1 curr=11403859
+
+count=260 first=3918 curr=3711 min=3700 max=4026 avg=3756.87 std=35
+
+Inference timings in us: Init: 13386, First inference: 11403859, Warmup (avg): 1.14039e+07, Inference (avg): 3756.87
+"""  # noqa: E501
+PROFILE = """\
+Profiling Info for Benchmark Initialization:
+============================== Summary by node type ==============================
+node type, count, avg_ms, avg %, cdf %, mem KB, times called
+AllocateTensors, 1, 0.029, 100%, 100%, 0, 1
+
+Timings (microseconds): count=1 curr=29
+
+Operator-wise Profiling Info for Regular Benchmark Runs:
+============================== Run Order ==============================
+node type, start, first, avg_ms, %, cdf%, mem KB, times called, name
+CONV_2D, 0, 0.11, 0.0930388, 44.8994%, 44.8994%, 0, 1, [sequential_11/conv2d_33/Conv2D]:0
+
+============================== Summary by node type ==============================
+node type, count, avg_ms, avg %, cdf %, mem KB, times called
+CONV_2D, 4, 0.15, 75.5%, 75.5%, 0, 4
+ELU, 3, 0.05, 24.5%, 100%, 0, 3
+
+Timings (microseconds): count=50 first=210 curr=200 min=190 max=210 avg=200 std=3
+
+Delegate internal:
+============================== Summary by node type ==============================
+node type, count, avg_ms, avg %, cdf %, mem KB, times called
+Convolution, 4, 0.14, 100%, 100%, 0, 4
+"""
+
+
+def test_latency_of_the_measured_runs() -> None:
+    found = tool.parse_latency(GPU)
+    assert (found.init, found.first, found.warmup_mean, found.runs) == (1361236, 125113, 115344, 50)
+    assert (found.mean, found.std, found.min, found.max) == (115246, 1329, 111842, 119614)
+    assert found.percentiles == {"p5": 112107, "p50": 115350, "p95": 116620}
+
+
+def test_a_binary_without_percentiles_gives_none() -> None:
+    found = tool.parse_latency(OLD)
+    assert (found.warmup_mean, found.mean, found.percentiles) == (1.14039e7, 3756.87, {})
+
+
+def test_runs_that_are_all_alike() -> None:
+    found = tool.parse_latency(
+        "INFO: count=50 curr=812(all same) p5=812 median=812 p95=812\n"
+        "INFO: Inference timings in us: Init: 1, First inference: 2, Warmup (avg): 3, Inference (avg): 812"
+    )
+    assert (found.runs, found.mean, found.min, found.max, found.std) == (50, 812, 812, 812, 0)
+    assert found.percentiles["p50"] == 812
+
+
+@pytest.mark.parametrize("log", ["", "hello", "count=5 curr=3", GPU.split("INFO: count")[0]])
+def test_another_programs_log(log: str) -> None:
+    with pytest.raises(tool.BenchmarkModelError, match="no timings"):
+        tool.parse_latency(log)
+
+
+def test_memory() -> None:
+    assert tool.parse_memory(GPU) == {"init": 14.4414, "overall": 14.8164, "peak": 74.6641}
+    assert tool.parse_memory(OLD) == {}
+
+
+def test_delegation() -> None:
+    assert tool.parse_delegation(GPU, "gpu") == ("gpu", "full", 58, 58, 1)
+    assert tool.parse_delegation(OLD, "npu") == ("npu", "partial", None, None, None)
+    assert tool.parse_delegation(GPU, "xnnpack").share == "none"
+    assert tool.parse_delegation(OLD, "cpu").share == "not wanted"
+
+
+def test_the_profile_is_that_of_the_graphs_operators() -> None:
+    assert tool.parse_profile(PROFILE) == [
+        {"type": "CONV_2D", "count": 4, "ms": 0.15, "percent": 75.5},
+        {"type": "ELU", "count": 3, "ms": 0.05, "percent": 24.5},
+    ]
+    assert tool.parse_profile(GPU) == []
+
+
+def test_the_command_names_every_input_in_order() -> None:
+    line = tool.command(
+        "/data/local/tmp/x", "bm", "warp.tflite", {"b": ((1, 8, 512, 1), "b.bin"), "a": ((3,), "a.bin")},
+        "xnnpack", 4, "f0", ["--num_runs=7"],
+    )  # fmt: skip
+    words = shlex.split(line)
+    assert words[:4] == ["taskset", "f0", "/data/local/tmp/x/bm", "--graph=/data/local/tmp/x/warp.tflite"]
+    assert "--input_layer=b,a" in words
+    assert "--input_layer_shape=1,8,512,1:3" in words
+    assert "--input_layer_value_files=b:/data/local/tmp/x/b.bin,a:/data/local/tmp/x/a.bin" in words
+    assert {"--num_threads=4", "--use_xnnpack=true", "--num_runs=7", "2>&1"} <= set(words)
+    free = tool.command("/x", "bm", "k", {}, "cpu", 1, None, [])
+    assert "taskset" not in free
+    assert "--use_xnnpack=false" in free

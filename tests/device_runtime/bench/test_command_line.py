@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from device_runtime.bench import results
+from device_runtime.bench.adb import Adb
+from tests.device_runtime.bench.adb_daemon import EmulatedPhone
+from tests.device_runtime.bench.android import behave
+from tests.device_runtime.bench.conftest import Connect
+
+QUICK = ["--repeats", "1", "--runs", "3", "--min-seconds", "0", "--warmup-seconds", "0", "--no-profile"]
+ONE_ROW = [*QUICK, "--kernels", "key_frame", "--delegates", "cpu", "--threads", "1"]
+
+
+def bench(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    words = ["bench", "device", *map(str, arguments)]
+    program = f"import sys, mvstylizer; sys.argv = ['mvstylizer', *{words}]; mvstylizer.main()"
+    command, root = [sys.executable, "-c", program], Path(__file__).parents[3]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    return tmp_path / "rows.jsonl"
+
+
+def test_without_a_phone_there_is_one_clear_line(adb: Adb, stand_in: Path, rows: Path) -> None:
+    done = bench("--benchmark-bin", stand_in, "--out", rows)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == ("mvstylizer: No phone is connected. Connect one with USB debugging switched on\n")
+    assert not rows.exists()
+
+
+def test_without_adb_there_is_one_clear_line(tmp_path: Path) -> None:
+    done = bench("--adb", tmp_path / "adb")
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert "No adb program" in done.stderr
+    assert json.loads(bench("--adb", tmp_path / "adb", "--json").stdout)["error"].startswith("No adb program")
+
+
+def test_without_the_binary_it_tells_where_to_get_one(pixel: EmulatedPhone) -> None:
+    done = bench("--serial", pixel.serial)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "LiteRT's release page" in done.stderr
+
+
+def test_two_phones_without_a_serial(connect: Connect, stand_in: Path) -> None:
+    connect("first"), connect("second")
+    done = bench("--benchmark-bin", stand_in)
+    assert done.returncode == 1
+    assert "Several phones are connected" in done.stderr
+
+
+def test_rows_table_and_comparison(pixel: EmulatedPhone, stand_in: Path, rows: Path) -> None:
+    done = bench("--benchmark-bin", stand_in, "--out", rows, *ONE_ROW)
+    assert done.returncode == 0, done.stderr
+    figures = "4.200 | 2.000 | 1.001 | 1.001 | 1.002 | 1.0 | 17.8 | valid |"
+    assert f"| key_frame | 160x90 | cpu | 1 | {figures}" in done.stdout
+    assert "1/1  key_frame 160x90 cpu, 1 thread: valid" in done.stderr
+    behave(pixel.root, times_us=[1200])
+    again = bench("--benchmark-bin", stand_in, "--out", rows, "--compare", rows, "--json", *ONE_ROW)
+    (answer,) = [json.loads(line) for line in again.stdout.splitlines()]
+    assert answer["rows"][0]["latency_us"]["p50"] == 1201
+    (change,) = answer["changes"]
+    assert (change["before"], change["now"], change["meaning"]) == (1001, 1201, "slower")
+    assert len(rows.read_text().splitlines()) == 2
+    assert results.read(rows) == answer["rows"]
+
+
+def test_what_was_measured_before_the_phone_disappeared_is_kept(
+    pixel: EmulatedPhone, stand_in: Path, rows: Path
+) -> None:
+    pixel.dies_at = "--use_gpu=true"
+    done = bench("--benchmark-bin", stand_in, "--out", rows, *ONE_ROW, "--delegates", "cpu,gpu")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1] == (
+        f"mvstylizer: Phone {pixel.serial} disappeared. Check the cable and start again"
+    )
+    assert [results.config_key(row) for row in results.read(rows)] == ["key_frame 160x90 cpu 1"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--kernels", "wrap"),
+        ("--delegates", "tpu"),
+        ("--resolutions", "512"),
+        ("--resolutions", "0x4"),
+        ("--threads", "two"),
+        ("--repeats", "0"),
+    ],
+)
+def test_wrong_usage(option: str, value: str) -> None:
+    done = bench(option, value)
+    assert done.returncode == 2
+    assert option in done.stderr

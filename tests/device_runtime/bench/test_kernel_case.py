@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from device_runtime.bench.kernel_case import make_case
+from device_runtime.bench.parity import compare
+from device_runtime.bench.plan import RESOLUTIONS, Config, plan
+from device_runtime.kernels.interpreter import KernelInterpreter
+from export.manifest import Bundle, default_bundle, load_bundle
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return load_bundle(default_bundle())
+
+
+@pytest.mark.parametrize("kernel", ["warp", "transfer"])
+@pytest.mark.parametrize(("width", "height"), RESOLUTIONS)
+def test_inputs_and_outputs_belong_together(bundle: Bundle, kernel: str, width: int, height: int) -> None:
+    """A second interpreter that knows nothing of the caller makes the same output of the same bytes."""
+    case = make_case(bundle, kernel, width, height)
+    interpreter = KernelInterpreter(bundle.file(kernel))
+    interpreter.resize({name: array.shape for name, array in case.inputs.items()})
+    for name, array in case.inputs.items():
+        interpreter.put(name, array)
+    interpreter.invoke()
+    ((name, expected),) = case.outputs.items()
+    np.testing.assert_array_equal(interpreter.output(name), expected)
+    assert len(np.unique(expected)) > 50
+    assert case.calls_per_frame * expected.size >= width * height * 3
+    assert (case.calls_per_frame - 1) * expected.size < 1.2 * width * height * 3
+
+
+def test_the_flow_is_signed_and_leaves_the_frame(bundle: Bundle) -> None:
+    inputs = make_case(bundle, "warp", 512, 256).inputs
+    for axis in ("flow_x", "flow_y"):
+        assert inputs[axis].min() < -5
+        assert inputs[axis].max() > 5
+    assert (inputs["flow_x"] < inputs["left"]).any()
+    assert (inputs["flow_x"] > inputs["right"]).any()
+    assert (inputs["flow_y"] > inputs["down"] - inputs["top"]).any()
+
+
+def test_key_frame_has_one_size(bundle: Bundle) -> None:
+    case = make_case(bundle, "key_frame", 160, 90)
+    assert case.calls_per_frame == 1
+    assert 0 < case.outputs["score"][0] < 1
+
+
+def test_the_manifest_lists_tensors_in_the_interpreters_order(bundle: Bundle) -> None:
+    """benchmark_model takes shapes, and writes outputs, in the interpreter's order."""
+    for kernel in ("warp", "transfer", "key_frame"):
+        spec, interpreter = bundle.spec(kernel), Interpreter(str(Path(bundle.file(kernel))))
+        assert [t.name for t in spec.inputs] == [d["name"] for d in interpreter.get_input_details()]
+        assert [t.name for t in spec.outputs] == [d["name"] for d in interpreter.get_output_details()]
+
+
+def test_parity_of_grey_levels() -> None:
+    expected = {"styled": np.arange(100, dtype=np.uint8)}
+    off = expected["styled"].copy()
+    off[3] += 1
+    off[4] += 2
+    found = compare(expected, off.tobytes(), "gpu")
+    assert (found.passed, found.largest, found.differing) == (True, 2, 0.02)
+    assert not compare(expected, off.tobytes(), "cpu").passed
+    short = compare(expected, off.tobytes()[:-1], "gpu")
+    assert (short.passed, short.largest) == (False, None)
+
+
+def test_parity_of_numbers_and_decisions() -> None:
+    expected = {"is_key": np.array([1], np.int32), "score": np.array([0.5], np.float32)}
+
+    def check(decision: int, score: float, delegate: str) -> bool:
+        content = np.array([decision], np.int32).tobytes() + np.array([score], np.float32).tobytes()
+        return compare(expected, content, delegate).passed
+
+    assert check(1, 0.505, "npu")
+    assert not check(1, 0.505, "xnnpack")
+    assert not check(0, 0.5, "npu")
+    assert not check(1, float("nan"), "npu")
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.binary(min_size=12, max_size=12), st.sampled_from(["cpu", "gpu"]))
+def test_parity_takes_any_bytes(content: bytes, delegate: str) -> None:
+    expected = {"a": np.zeros(2, np.float32), "b": np.zeros(4, np.uint8)}
+    found = compare(expected, content, delegate)
+    assert 0 <= found.differing <= 1
+    assert not (found.passed and found.largest is None)
+
+
+def test_the_plan_has_every_combination_once() -> None:
+    configs = list(plan(("warp", "key_frame"), RESOLUTIONS, ("cpu", "xnnpack", "gpu"), (1, 4)))
+    assert len(configs) == len(set(configs)) == (4 + 1) * (2 + 2 + 1)
+    assert {config[:3] for config in configs if config.kernel == "key_frame"} == {("key_frame", 160, 90)}
+    assert {config.threads for config in configs if config.delegate == "gpu"} == {1}
+    assert Config("warp", 1920, 1080, "xnnpack", 4) in configs
+    assert str(configs[1]) == "warp 512x256 cpu, 4 threads"

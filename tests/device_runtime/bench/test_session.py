@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from device_runtime.bench.adb import NoSpaceError, Phone, PhoneGoneError
+from device_runtime.bench.benchmark_model import BenchmarkModelError
+from device_runtime.bench.plan import Config
+from device_runtime.bench.session import Effort, Session
+from export.manifest import Bundle, default_bundle, load_bundle
+from tests.device_runtime.bench.adb_daemon import EmulatedPhone
+from tests.device_runtime.bench.android import BIG_KHZ, behave, calls, set_battery
+
+KEY_FRAME = Config("key_frame", 160, 90, "xnnpack", 2)
+SHORT = Effort(repeats=1, runs=3, min_seconds=0, warmup_seconds=0, cool_seconds=0, profile=False)
+TWICE = replace(SHORT, repeats=2)
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return load_bundle(default_bundle())
+
+
+@pytest.fixture
+def measure(phone: Phone, pixel: EmulatedPhone, bundle: Bundle, stand_in: Path) -> Any:
+    def rows(*plan: Config, effort: Effort = SHORT) -> list[dict[str, Any]]:
+        return list(Session(phone, bundle, stand_in, effort).measure(plan))
+
+    return rows
+
+
+def test_each_kernel_runs_on_its_callers_input(measure: Any, pixel: EmulatedPhone) -> None:
+    plan = [
+        Config("warp", 512, 256, "cpu", 1),
+        Config("transfer", 512, 256, "gpu", 1),
+        Config("key_frame", 160, 90, "npu", 1),
+    ]
+    rows = measure(*plan)
+    assert [row["verdict"] for row in rows] == ["valid"] * 3
+    assert [row["parity"]["passed"] for row in rows] == [True] * 3
+    assert [row["config"]["calls_per_frame"] for row in rows] == [8, 16, 1]
+    flags = [(call["use_xnnpack"], call.get("use_gpu"), call.get("use_nnapi")) for call in calls(pixel.root)]
+    cpu, gpu, npu = ("false", None, None), ("false", "true", None), ("false", None, "true")
+    assert flags == [cpu, cpu, gpu, gpu, npu, npu]
+
+
+def test_a_valid_row_tells_everything(measure: Any, pixel: EmulatedPhone) -> None:
+    behave(pixel.root, times_us=[1000, 1020])
+    effort = replace(SHORT, repeats=3, runs=50, profile=True)
+    (row,) = measure(KEY_FRAME, effort=effort)
+    assert (row["schema"], row["verdict"], row["reasons"]) == ("mvstylizer.bench.device/1", "valid", [])
+    latency = row["latency_us"]
+    # Calls 2, 3 and 4 are the repeats, at 1000, 1020 and 1000 µs, each with 0 to 9 µs on top.
+    assert [repeat["percentiles"]["p50"] for repeat in latency["repeats"]] == [1005, 1025, 1005]
+    assert (latency["init"], latency["first"], latency["runs"]) == (4200, 2000, 150)
+    assert (latency["p50"], latency["p95"], latency["min"], latency["max"]) == (1005, 1009, 1000, 1029)
+    assert latency["mean"] == pytest.approx((1004.5 + 1024.5 + 1004.5) / 3)
+    assert latency["p90"] is None  # benchmark_model prints none, and none is made up
+    assert row["memory_mb"] == {"init": 3.5, "overall": 5.25, "peak": 17.75}
+    assert row["delegation"]["share"] == "full"
+    assert [operator["type"] for operator in row["profile"]] == ["GATHER", "TfLiteXNNPackDelegate"]
+    assert row["config"]["affinity"] == "f0"
+    assert (pixel.root / "masks").read_text().split() == ["f0"] * 5
+    assert len(row["states"]) == 4
+    assert row["states"][0]["battery_c"] == 31.5
+
+    # Profiling, outputs and the watch on memory slow the binary down: none of them in a latency run.
+    check, *repeats, profile = calls(pixel.root)
+    assert {"output_filepath", "report_peak_memory_footprint"} <= set(check)
+    assert profile["enable_op_profiling"] == "true"
+    for repeat in repeats:
+        assert not set(repeat) & {"enable_op_profiling", "output_filepath", "report_peak_memory_footprint"}
+        assert (repeat["num_runs"], repeat["num_threads"]) == ("50", "2")
+
+
+def test_a_second_run_copies_nothing(measure: Any, pixel: EmulatedPhone) -> None:
+    measure(KEY_FRAME)
+    first = list(pixel.pushed)
+    assert len(first) == 8  # the binary, the kernel and its six inputs
+    measure(KEY_FRAME)
+    assert pixel.pushed == first
+
+
+def test_a_phone_that_gets_hot(measure: Any, pixel: EmulatedPhone) -> None:
+    behave(pixel.root, hot_at_call=3, capped=[4, 5])
+    (row,) = measure(KEY_FRAME, effort=TWICE)
+    assert row["verdict"] == "throttled"
+    assert row["reasons"] == [
+        "thermal status 2",
+        f"clock of core 4 was capped from {BIG_KHZ} to 1574400 kHz",
+        f"clock of core 5 was capped from {BIG_KHZ} to 1574400 kHz",
+    ]
+    assert [state["thermal_status"] for state in row["states"]] == [0, 0, 2]
+
+
+def test_a_phone_that_does_not_cool_down(measure: Any, pixel: EmulatedPhone) -> None:
+    set_battery(pixel.root, 41.2)
+    (row,) = measure(KEY_FRAME)
+    assert (row["verdict"], row["reasons"]) == ("throttled", ["the phone did not cool down in time"])
+    assert row["cooling"] == {"waited_s": 0, "cool": False}
+
+
+def test_wrong_output_has_no_figures(measure: Any, pixel: EmulatedPhone) -> None:
+    behave(pixel.root, off_by=40)
+    (row,) = measure(Config("transfer", 512, 256, "gpu", 1))
+    assert row["verdict"] == "wrong"
+    assert row["parity"]["differing"] == 1
+    assert (row["latency_us"], row["frame_ms"], row["profile"]) == (None, None, [])
+    assert len(calls(pixel.root)) == 1
+
+
+@pytest.mark.parametrize(
+    ("share", "reason"),
+    [
+        ("partial", "gpu took 21 of 34 nodes"),
+        ("missing", "gpu took nothing"),  # a binary built without it warns of an unknown flag
+    ],
+)
+def test_a_delegate_that_leaves_work_to_the_cpu(
+    measure: Any, pixel: EmulatedPhone, share: str, reason: str
+) -> None:
+    behave(pixel.root, share={"GPU": share})
+    (row,) = measure(Config("key_frame", 160, 90, "gpu", 1))
+    assert (row["verdict"], row["reasons"]) == ("fallback", [reason])
+    assert row["latency_us"]
+    assert row["evidence"]
+
+
+def test_a_delegate_that_fails_costs_its_row_only(measure: Any, pixel: EmulatedPhone) -> None:
+    behave(pixel.root, share={"NNAPI": "error"})
+    failed, valid = measure(Config("key_frame", 160, 90, "npu", 1), Config("key_frame", 160, 90, "cpu", 1))
+    assert failed["verdict"] == "failed"
+    assert failed["reasons"] == ["benchmark_model exits with 1: ERROR: Failed to apply NNAPI delegate."]
+    assert failed["latency_us"] is None
+    assert valid["verdict"] == "valid"
+
+
+def test_repeats_that_disagree(measure: Any, pixel: EmulatedPhone) -> None:
+    behave(pixel.root, times_us=[1000, 1500])
+    (row,) = measure(KEY_FRAME, effort=TWICE)
+    assert (row["verdict"], row["reasons"]) == ("noisy", ["medians of the repeats spread by 20%"])
+
+
+def test_a_phone_that_disappears_keeps_the_rows_before(
+    phone: Phone, pixel: EmulatedPhone, bundle: Bundle, stand_in: Path
+) -> None:
+    pixel.dies_at = "--use_gpu=true"
+    rows = Session(phone, bundle, stand_in, SHORT).measure([KEY_FRAME, KEY_FRAME._replace(delegate="gpu")])
+    assert next(rows)["verdict"] == "valid"
+    with pytest.raises(PhoneGoneError, match="disappeared"):
+        next(rows)
+
+
+def test_a_full_phone(phone: Phone, pixel: EmulatedPhone, bundle: Bundle, stand_in: Path) -> None:
+    pixel.free_bytes = 20_000  # the binary fits, the kernel does not
+    session = Session(phone, bundle, stand_in, SHORT)
+    with pytest.raises(NoSpaceError, match="No space left on phone"):
+        next(session.measure([KEY_FRAME]))
+
+
+def test_a_binary_for_another_machine(
+    phone: Phone, pixel: EmulatedPhone, bundle: Bundle, tmp_path: Path
+) -> None:
+    (tmp_path / "arm").write_bytes(b"\x7fELF\x02\x01\x01" + bytes(57))
+    with pytest.raises(BenchmarkModelError, match=r"arm64-v8a\) cannot run the binary.*release page"):
+        next(Session(phone, bundle, tmp_path / "arm", SHORT).measure([KEY_FRAME]))
+
+
+def test_a_binary_that_is_another_program(
+    phone: Phone, pixel: EmulatedPhone, bundle: Bundle, tmp_path: Path
+) -> None:
+    (tmp_path / "other").write_text(
+        "#!/bin/sh\nfor a; do case $a in --output_filepath=*) echo > ${a#*=};; esac; done"
+    )
+    (row,) = Session(phone, bundle, tmp_path / "other", SHORT).measure([KEY_FRAME])
+    assert row["verdict"] == "wrong"
+    with pytest.raises(BenchmarkModelError, match="no benchmark_model at"):
+        Session(phone, bundle, tmp_path / "nothing", SHORT)
