@@ -109,15 +109,24 @@ class BundledTriton:
         }
 
     def command(
-        self, folder: Path, repository: Path, models: Sequence[str], *, port: int, server_id: str, prefix: str
+        self,
+        folder: Path,
+        repository: Path,
+        models: Sequence[str],
+        *,
+        port: int,
+        metrics_port: int,
+        server_id: str,
+        prefix: str,
     ) -> list[str]:
-        """Return the server's command line: gRPC on loopback, nothing else, the named models loaded.
+        """Return the server's command line: gRPC and metrics on loopback, the named models loaded.
 
         Args:
             folder: What `lay_out` made.
             repository: Model repository.
             models: Names of the models to load; the server ends when one fails.
             port: gRPC port.
+            metrics_port: HTTP port of Prometheus' numbers; 0 = none.
             server_id: Name that the server reports, by which a client knows that it reached this one.
             prefix: Start of the names of its shared memory regions.
         """
@@ -129,7 +138,7 @@ class BundledTriton:
             "--grpc-address=127.0.0.1",
             f"--grpc-port={port}",
             "--allow-http=false",
-            "--allow-metrics=false",
+            *(_metrics_options(metrics_port) if metrics_port else ["--allow-metrics=false"]),
             "--model-control-mode=explicit",
             *(f"--load-model={name}" for name in models),
             # Ready means that the server answers; whether a model does, only an inference can tell.
@@ -140,6 +149,16 @@ class BundledTriton:
             f"--backend-config=python,shm-region-prefix-name={prefix}",
             f"--backend-config=python,shm-default-byte-size={_region_bytes()}",
         ]
+
+
+def _metrics_options(port: int) -> list[str]:
+    return [
+        "--metrics-address=127.0.0.1",
+        f"--metrics-port={port}",
+        "--allow-gpu-metrics=false",
+        "--metrics-config=summary_latencies=true",
+        "--metrics-config=summary_quantiles=0.5:0.05,0.95:0.005,0.99:0.001",
+    ]
 
 
 def _package_folders() -> Iterable[Path]:

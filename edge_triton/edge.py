@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import urllib.request
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from export.manifest import load_bundle
 from mvstylizer_errors import MVStylizerError
 
 HOST = "127.0.0.1"
+_SCRAPE_S = 2.0
 
 
 class EdgeConfigError(MVStylizerError):
@@ -109,7 +111,7 @@ class Edge:
         bundle = bundle.resolve()  # a link like `current` may soon name another release
         self.metrics = Metrics()
         self._options = options
-        self._server = TritonServer(bundle, workers=options.workers)
+        self._server = TritonServer(bundle, workers=options.workers, metrics=True)
         tokens = Tokens(options.token_file) if options.token_file else None
         self._gateway = Gateway(options.limits, self.metrics, tokens, lambda: self._supervisor.look())
         self._supervisor = Supervisor(self._server, self._gateway, self.metrics, options.workers)
@@ -188,7 +190,18 @@ class Edge:
         }
 
     async def _metrics_text(self) -> str:
-        return self.metrics.text()
+        return self.metrics.text() + await asyncio.to_thread(_triton_metrics, self._server.metrics_address)
+
+
+def _triton_metrics(address: str) -> str:
+    """Return Triton's own numbers; nothing while it is away."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"http://{address}/metrics", timeout=_SCRAPE_S) as reply:
+            text: str = reply.read().decode()
+    except OSError:
+        return ""
+    return text
 
 
 def is_loopback(host: str) -> bool:

@@ -51,6 +51,7 @@ class TritonServer:
         threads: ONNX Runtime threads of one instance (bundles only); None = the usable cores, divided among
             the workers.
         start_timeout_s: How long the server may take until the first inference, in seconds.
+        metrics: Let it show its numbers at `metrics_address`.
     """
 
     def __init__(
@@ -61,12 +62,15 @@ class TritonServer:
         workers: int = 1,
         threads: int | None = None,
         start_timeout_s: float = 60.0,
+        metrics: bool = False,
     ) -> None:
         self.sources: tuple[Path, ...] = (source,)
         self._wanted_port = port
         self._workers = workers
         self._threads = threads if threads is not None else max(1, len(os.sched_getaffinity(0)) // workers)
         self._start_timeout_s = start_timeout_s
+        self._metrics = metrics
+        self._metrics_port = 0
         self._address = ""
         self._prefix = ""
         self._kept: KeptProcess | None = None
@@ -76,6 +80,11 @@ class TritonServer:
     def address(self) -> str:
         """``HOST:PORT`` of the running server."""
         return self._address
+
+    @property
+    def metrics_address(self) -> str:
+        """``HOST:PORT`` of the running server's numbers for Prometheus."""
+        return f"{HOST}:{self._metrics_port}"
 
     @property
     def prefix(self) -> str:
@@ -184,7 +193,16 @@ class TritonServer:
             resident = tuple(sorted(bundle.version for bundle in bundles))
             for spec in (spec for bundle in bundles for spec in self.specs(bundle, resident)):
                 write_model(repository, spec)
-        argv = triton.command(kept.folder, repository, models, port=port, server_id=token, prefix=prefix)
+        self._metrics_port = _free_port() if self._metrics else 0
+        argv = triton.command(
+            kept.folder,
+            repository,
+            models,
+            port=port,
+            metrics_port=self._metrics_port,
+            server_id=token,
+            prefix=prefix,
+        )
         kept.run(argv, triton.environment(kept.folder))
         self._await_canary(kept, f"{HOST}:{port}", token)
         self._address = f"{HOST}:{port}"

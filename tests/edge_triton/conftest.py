@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +221,21 @@ def running_edge(bundle: Bundle, **options: Any) -> Iterator[RunningEdge]:
         yield edge
     finally:
         edge.close()
+
+
+@pytest.fixture(scope="session")
+def kin() -> Callable[[str], set[psutil.Process]]:
+    """Find the running descendants of this process whose names start so."""
+
+    def find(name: str) -> set[psutil.Process]:
+        found = set()
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):  # it has just ended
+                if process.name().startswith(name):
+                    found.add(process)
+        return found
+
+    return find
 
 
 StartEdge = Callable[..., AbstractContextManager[RunningEdge]]

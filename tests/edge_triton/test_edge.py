@@ -12,7 +12,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,14 +25,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from edge_triton.admission import TokenFileError
+from edge_triton.bundled_triton import BundledTriton
 from edge_triton.client import EdgeClient, EdgeRefusedError, EdgeTlsError, EdgeUnavailableError, Tls
 from edge_triton.edge import Edge, EdgeConfigError, EdgeOptions
 from edge_triton.server_failure import PortTakenError, ServerDiedError
-from export.manifest import Bundle, file_spec, write_manifest
+from export.manifest import Bundle, BundleError
 
 pytestmark = pytest.mark.server
 
 StartEdge = Callable[..., Any]
+Kin = Callable[[str], set[psutil.Process]]
 GREY = np.full((8, 8, 3), 100, np.uint8)
 CODE = np.array([0.2, 0.5, 0.8], np.float32)
 TOKEN = "0123456789abcdef-phone-1"
@@ -237,6 +238,7 @@ def test_health_and_metrics(start_edge: StartEdge, bundle: Bundle) -> None:
         assert f'mvstylizer_requests_total{{{labels},code="INVALID_ARGUMENT"}} 1' in lines
         assert 'mvstylizer_request_seconds_count{model="stylizer"} 1' in lines
         assert "mvstylizer_up 1" in lines
+        assert any(line.startswith('nv_inference_request_success{model="stylizer"') for line in lines)
 
 
 def test_health_door_survives_nonsense(edge: Edge) -> None:
@@ -252,10 +254,6 @@ def test_health_door_survives_nonsense(edge: Edge) -> None:
             except ConnectionError:
                 pass
     assert get(edge, "/healthz")[0] == 200
-
-
-def processes(name: str) -> list[psutil.Process]:
-    return [p for p in psutil.Process().children(recursive=True) if p.name().startswith(name)]
 
 
 class Traffic:
@@ -298,12 +296,12 @@ class Traffic:
 
 @pytest.mark.parametrize("victim_name", ["tritonserver", "triton_python"])
 def test_a_dead_server_and_a_dead_stub_are_healed_without_a_lost_frame(
-    start_edge: StartEdge, bundle: Bundle, victim_name: str
+    start_edge: StartEdge, bundle: Bundle, kin: Kin, victim_name: str
 ) -> None:
-    before = set(processes(victim_name))
+    before = kin(victim_name)
     with start_edge(bundle) as running:
         with Traffic(running.edge.address) as traffic:
-            for process in set(processes(victim_name)) - before:
+            for process in kin(victim_name) - before:
                 process.kill()
             traffic.wait_for(20)
         assert traffic.failures == []
@@ -312,10 +310,10 @@ def test_a_dead_server_and_a_dead_stub_are_healed_without_a_lost_frame(
         assert get(running.edge, "/healthz")[0] == 200
 
 
-def test_an_idle_edge_heals_before_anyone_asks(start_edge: StartEdge, bundle: Bundle) -> None:
-    before = set(processes("triton_python"))
+def test_an_idle_edge_heals_before_anyone_asks(start_edge: StartEdge, bundle: Bundle, kin: Kin) -> None:
+    before = kin("triton_python")
     with start_edge(bundle) as running:
-        (victim, *_) = set(processes("triton_python")) - before
+        (victim, *_) = kin("triton_python") - before
         victim.kill()
         running.until(lambda: "restarts_total" in running.edge.metrics.text())
         running.until(lambda: get(running.edge, "/healthz")[0] == 200)
@@ -323,22 +321,14 @@ def test_an_idle_edge_heals_before_anyone_asks(start_edge: StartEdge, bundle: Bu
 
 
 def test_health_tells_the_truth_and_a_crash_loop_ends(
-    start_edge: StartEdge, new_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+    start_edge: StartEdge, bundle: Bundle, kin: Kin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("edge_triton.supervisor._LONGEST_PAUSE_S", 0.1)
-    before = set(processes("tritonserver"))
-    with start_edge(new_bundle) as running:
-        # The model's file is fine when the edge starts, and has become nonsense when it restarts.
-        (new_bundle.path / "stylizer.onnx").write_bytes(b"no model")
-        specs = [
-            file_spec(new_bundle.path, spec.role, spec.path, spec.inputs, spec.outputs)
-            for spec in new_bundle.files
-        ]
-        write_manifest(replace(new_bundle, files=tuple(specs)))
-        for process in set(processes("tritonserver")) - before:
+    before = kin("tritonserver")
+    with start_edge(bundle) as running:
+        monkeypatch.setattr(BundledTriton, "command", lambda *_, **__: ["false"])
+        for process in kin("tritonserver") - before:
             process.kill()
-        while get(running.edge, "/healthz")[0] == 200:
-            time.sleep(0.02)
         while not running.watch.done():
             time.sleep(0.05)
         with pytest.raises(ServerDiedError, match="more than 5 times"):
@@ -346,6 +336,20 @@ def test_health_tells_the_truth_and_a_crash_loop_ends(
         with pytest.raises(EdgeUnavailableError):
             stylizes(running.edge.address)
         assert get(running.edge, "/healthz")[0] == 503
+
+
+def test_a_bundle_that_was_damaged_meanwhile_is_named(
+    start_edge: StartEdge, new_bundle: Bundle, kin: Kin
+) -> None:
+    before = kin("tritonserver")
+    with start_edge(new_bundle) as running:
+        (new_bundle.path / "stylizer.onnx").write_bytes(b"no model")
+        for process in kin("tritonserver") - before:
+            process.kill()
+        while not running.watch.done():
+            time.sleep(0.05)
+        with pytest.raises(BundleError, match=r"stylizer\.onnx"):
+            running.watch.result()
 
 
 DRAIN = """

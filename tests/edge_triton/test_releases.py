@@ -26,6 +26,7 @@ from export.manifest import Bundle, BundleError, file_spec, load_bundle, write_m
 pytestmark = pytest.mark.server
 
 StartEdge = Callable[..., Any]
+Kin = Callable[[str], set[psutil.Process]]
 GREY = np.full((32, 32, 3), 100, np.uint8)
 CODE = np.array([0.2, 0.5, 0.8], np.float32)
 
@@ -182,12 +183,6 @@ def test_bad_releases_are_refused_and_nothing_changes(
         assert "restarts_total" not in running.edge.metrics.text()
 
 
-def kill_server(before: set[psutil.Process]) -> None:
-    for process in set(psutil.Process().children(recursive=True)) - before:
-        if process.name() == "tritonserver":
-            process.kill()
-
-
 def wait_for_restart(running: Any) -> None:
     running.until(lambda: "restarts_total" in running.edge.metrics.text())
     running.until(lambda: facts(running)["status"] == "serving")
@@ -203,15 +198,16 @@ def facts(running: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("taken_away", [False, True])
 def test_a_restart_serves_what_was_served(
-    start_edge: StartEdge, bundle: Bundle, tmp_path: Path, taken_away: bool
+    start_edge: StartEdge, bundle: Bundle, tmp_path: Path, kin: Kin, taken_away: bool
 ) -> None:
-    before = set(psutil.Process().children(recursive=True))
+    before = kin("tritonserver")
     with start_edge(bundle) as running:
         newer = publish(bundle, tmp_path / "2", 2)
         running.call(running.edge.releases.promote(newer))
         if taken_away:
             shutil.rmtree(newer.path)
-        kill_server(before)
+        for process in kin("tritonserver") - before:
+            process.kill()
         wait_for_restart(running)
         seen = facts(running)
         expected = (1, [1]) if taken_away else (2, [1, 2])
