@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from mvstylizer_errors import MissingExtraError
 
 if TYPE_CHECKING:
     from device_runtime.bench.plan import Config
@@ -44,6 +47,9 @@ def bench_device(
     compare: Annotated[
         Path | None, typer.Option(metavar="FILE.jsonl", help="Earlier run to set the rows against.")
     ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw the rows (.png, .svg or .pdf).")
+    ] = None,
     kernels: Annotated[
         str, typer.Option(metavar="LIST", help="Of warp, transfer, key_frame.")
     ] = "warp,transfer,key_frame",
@@ -76,7 +82,13 @@ def bench_device(
 
     configs = _plan(kernels, resolutions, delegates, threads)
     effort = Effort(repeats, runs, min_seconds, warmup_seconds, cool_below, cool_seconds, profile)
+    if plot and find_spec("matplotlib") is None:
+        raise MissingExtraError("bench", "matplotlib")
     result, table = _run(serial, adb, benchmark_bin, bundle, out, compare, configs, effort)
+    if plot:
+        from device_runtime.bench.plot import save_plot
+
+        save_plot(result["rows"], plot)
     typer.echo(json.dumps(result) if as_json else table)
 
 

@@ -38,9 +38,12 @@ def adb(adb_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         for name in ("ADB_SERVER_SOCKET", "ANDROID_SERIAL", "ANDROID_ADB_SERVER_ADDRESS", "ADB_TRACE"):
             patch.delenv(name, raising=False)
         patch.setenv("ANDROID_ADB_SERVER_PORT", str(port))
-        patch.setenv("ADB_LIBUSB", "0")  # starts in milliseconds: libusb's first scan takes seconds
-        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
         patch.setenv("ADB", adb_program)
+        # The server's key goes to a home of its own. libusb's first scan takes seconds.
+        home = {"HOME": str(tmp_path_factory.mktemp("home")), "ADB_LIBUSB": "0"}
+        subprocess.run(
+            [adb_program, "start-server"], env={**os.environ, **home}, capture_output=True, check=True
+        )
         try:
             yield Adb(adb_program)
         finally:

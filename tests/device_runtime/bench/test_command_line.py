@@ -63,13 +63,16 @@ def test_rows_table_and_comparison(pixel: EmulatedPhone, stand_in: Path, rows: P
     assert f"| key_frame | 160x90 | cpu | 1 | {figures}" in done.stdout
     assert "1/1  key_frame 160x90 cpu, 1 thread: valid" in done.stderr
     behave(pixel.root, times_us=[1200])
-    again = bench("--benchmark-bin", stand_in, "--out", rows, "--compare", rows, "--json", *ONE_ROW)
+    plot = rows.with_suffix(".png")
+    more = ["--compare", rows, "--plot", plot, "--json"]
+    again = bench("--benchmark-bin", stand_in, "--out", rows, *more, *ONE_ROW)
     (answer,) = [json.loads(line) for line in again.stdout.splitlines()]
     assert answer["rows"][0]["latency_us"]["p50"] == 1201
     (change,) = answer["changes"]
     assert (change["before"], change["now"], change["meaning"]) == (1001, 1201, "slower")
     assert len(rows.read_text().splitlines()) == 2
     assert results.read(rows) == answer["rows"]
+    assert plot.stat().st_size
 
 
 def test_what_was_measured_before_the_phone_disappeared_is_kept(
