@@ -101,9 +101,11 @@ def run_edge(
         began = log.stat().st_size if log.is_file() else 0
         with running(argv, env, log) as process:
             process.wait()
-        reason = first_error(log, began)
+        reason = first_error(log, began).rstrip(".")
         if reason != said:
-            on_state(f"Not connected to {cloud}: {reason}. Is {public} in the cloud's folder `edges`?")
+            on_state(
+                f"Not connected to {cloud}: {reason.rstrip('.')}. Is {public} in the cloud's folder `edges`?"
+            )
             said = reason
         time.sleep(RETRY_S)
 
