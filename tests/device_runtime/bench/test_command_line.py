@@ -5,8 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
+import mvstylizer
 from device_runtime.bench import results
 from device_runtime.bench.adb import Adb
 from tests.device_runtime.bench.adb_daemon import EmulatedPhone
@@ -99,6 +101,6 @@ def test_what_was_measured_before_the_phone_disappeared_is_kept(
     ],
 )
 def test_wrong_usage(option: str, value: str) -> None:
-    done = bench(option, value)
-    assert done.returncode == 2
-    assert option in done.stderr
+    with pytest.raises(click.UsageError) as caught:
+        mvstylizer.app(["bench", "device", option, value], standalone_mode=False)
+    assert option in caught.value.format_message()
