@@ -21,7 +21,7 @@ import typer.core
 from device_runtime.bench.command_line import EXAMPLES as DEVICE_EXAMPLES
 from device_runtime.bench.command_line import bench_device
 from fl import command_line as federate
-from mvstylizer_errors import MissingExtraError, MVStylizerError
+from mvstylizer_errors import MVStylizerError, need_extra
 
 if TYPE_CHECKING:
     from device_runtime.report import Report
@@ -227,7 +227,7 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train a stylizer on a folder of photos."""
-    _need("train", "torch")
+    need_extra("train", "torch")
     if crop % 8:
         raise typer.BadParameter(f"{crop} is no multiple of 8", param_hint="--crop")
     from training.loop import TrainConfig
@@ -252,7 +252,7 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Export a checkpoint to ONNX and TFLite; each file is compared with its reference."""
-    _need("export", "torch", "onnx", "onnxscript", "tensorflow")
+    need_extra("export", "torch", "onnx", "onnxscript", "tensorflow")
     from export.bundle import export_bundle
 
     written = export_bundle(checkpoint, out, version=version, report=lambda line: typer.echo(line, err=True))
@@ -305,15 +305,6 @@ def _bundle(bundle: Path | None) -> Path:
     from export.manifest import default_bundle
 
     return bundle or default_bundle()
-
-
-def _need(extra: str, *packages: str) -> None:
-    """Say which extra to install when one of its packages is missing."""
-    from importlib.util import find_spec
-
-    for package in packages:
-        if find_spec(package) is None:
-            raise MissingExtraError(extra, package)
 
 
 class _Show:

@@ -6,6 +6,8 @@ so that the phone side and the server side can both import it.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 
 class MVStylizerError(Exception):
     """Something the user can mend.
@@ -34,3 +36,14 @@ class MissingExtraError(MVStylizerError):
             f"This command needs {package}, which is not installed",
             f"Run: pip install 'mvstylizer[{extra}]'",
         )
+
+
+def need_extra(extra: str, *packages: str) -> None:
+    """Say which extra to install when one of its packages is missing.
+
+    Raises:
+        MissingExtraError: One is.
+    """
+    for package in packages:
+        if find_spec(package) is None:
+            raise MissingExtraError(extra, package)

@@ -9,6 +9,10 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from mvstylizer_errors import need_extra
+
+FLOWER = ("flwr", "torch")
+
 app = typer.Typer(
     name="federate",
     help="Let edges learn from what they see, average in the cloud, judge, release and roll out.",
@@ -38,6 +42,8 @@ def cloud(
     ] = None,
 ) -> None:
     """Run the cloud until Ctrl-C; edges whose keys lie in DIR/edges may take part."""
+    need_extra("fl", *FLOWER)
+    need_extra("export", "onnx", "onnxscript", "tensorflow")  # each accepted model is exported here
     from fl.flower.cloud import run_cloud
 
     run_cloud(folder, host=host, port=port, names=name or (), on_ready=_say)
@@ -56,6 +62,7 @@ def edge(
     ] = "",
 ) -> None:
     """Take part with this edge until Ctrl-C; DIR/join comes from the cloud's folder."""
+    need_extra("fl", *FLOWER)
     from fl.flower.edge import run_edge
 
     run_edge(folder, cloud, name, metrics=metrics, on_state=_say)
@@ -89,6 +96,7 @@ def submit(
     as_json: JsonOption = False,
 ) -> None:
     """Run rounds on the cloud, release what passed the gate and roll it out; resumes after a kill."""
+    need_extra("fl", *FLOWER)
     from fl.flower.order import Order
     from fl.flower.submit import submit as run
 
@@ -105,6 +113,7 @@ def submit(
 @app.command(epilog="\b\nExample:\n  mvstylizer federate status --folder cloud")
 def status(folder: CloudOption, as_json: JsonOption = False) -> None:
     """Show the last round, the releases, and which edge runs which version."""
+    need_extra("fl", *FLOWER)
     from fl.status import read_status, table
 
     found = read_status(folder)
@@ -122,6 +131,7 @@ def restore(
     as_json: JsonOption = False,
 ) -> None:
     """Verify the last release and give it to the edge to serve."""
+    need_extra("fl", *FLOWER)
     from fl.release import RELEASES, install, is_newest, newest, release_files
 
     files, releases = release_files(registry, version), folder / RELEASES

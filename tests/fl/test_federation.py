@@ -85,7 +85,7 @@ class Federation:
 
     def federate(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         argv = [sys.executable, "-m", "mvstylizer", "federate", *arguments]
-        return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=500)
+        return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=1200)
 
     def submit(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return self.federate("submit", "--folder", str(self.cloud), *TINY, *arguments)
