@@ -103,6 +103,9 @@ def stylize(
         float, typer.Option(min=0, max=1, help="0 leaves the video as it is, 1 is full style.")
     ] = 1.0,
     crf: Annotated[int, typer.Option(min=0, max=51, help="H.264 quality: lower is better and larger.")] = 18,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep finished pieces; go on with those of an earlier run.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and an estimate of the time; write nothing.")
     ] = False,
@@ -143,7 +146,7 @@ def stylize(
             report = stylize_video(
                 source, style, out, stylizer=stylizer, bundle=model, policy=key_frames,
                 interpolation=interpolation, reply=reply, strength=strength, crf=crf, progress=show,
-                fallback=None if local or no_fallback else lambda: LocalStylizer(model),
+                fallback=None if local or no_fallback else lambda: LocalStylizer(model), resume=resume,
             )  # fmt: skip
     for warning in report.warnings:
         typer.echo(f"Warning: {warning}", err=True)
@@ -367,6 +370,10 @@ def _terminate(*_: object) -> None:
     raise _TerminatedError
 
 
+def _kept() -> str:
+    return "run it again to go on" if "--resume" in sys.argv else "nothing unfinished was kept"
+
+
 def main() -> None:
     """Run the command line and exit."""
     import click
@@ -376,7 +383,7 @@ def main() -> None:
     try:
         code = app(standalone_mode=False) or 0
         if code == INTERRUPTED:  # Typer turns Ctrl-C into this exit code and says nothing
-            typer.echo("mvstylizer: interrupted, nothing unfinished was kept", err=True)
+            typer.echo(f"mvstylizer: interrupted, {_kept()}", err=True)
         sys.exit(code)
     except click.UsageError as err:
         err.show()
@@ -387,7 +394,7 @@ def main() -> None:
         typer.echo(f"mvstylizer: {err}", err=True)
         sys.exit(1)
     except _TerminatedError:
-        typer.echo("mvstylizer: terminated, nothing unfinished was kept", err=True)
+        typer.echo(f"mvstylizer: terminated, {_kept()}", err=True)
         sys.exit(TERMINATED)
 
 

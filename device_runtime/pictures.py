@@ -75,6 +75,7 @@ def open_pictures(
     bundle: Bundle,
     watch: Stopwatch,
     fallback: Fallback | None = None,
+    first: int = 0,
 ) -> Iterator[Pictures]:
     """Make the pictures of a video.
 
@@ -86,6 +87,7 @@ def open_pictures(
         bundle: Holds the TFLite kernels.
         watch: Takes the time of all parts but ``encode``.
         fallback: Loads a stylizer for the key frames that `stylizer` does not answer.
+        first: The frame to begin with, a key frame; those before it were made earlier.
 
     Yields:
         The pictures; reading them raises what goes wrong in any stage.
@@ -101,7 +103,9 @@ def open_pictures(
         ) as requests,
     ):
         decoded = stages.ahead(watch.measured("decode", frames), FRAMES_AHEAD)
-        divided = segments(decoded, selector, requests.submit, flow, watch, two_sided=recipe.two_sided)
+        divided = segments(
+            decoded, selector, requests.submit, flow, watch, two_sided=recipe.two_sided, first=first
+        )
         finished = _finished(stages.ahead(divided, 1), interpolator, flow, watch)
         yield Pictures(stages.ahead(finished, FRAMES_AHEAD), requests)
 

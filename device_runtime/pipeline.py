@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -15,12 +15,14 @@ from device_runtime.key_frames import MAX_INTERVAL
 from device_runtime.key_requests import KeyRequests
 from device_runtime.output_file import check_output
 from device_runtime.photo import check_photo_output, is_photo, read_photo, write_photo
-from device_runtime.pictures import NETWORK_PIXELS, open_pictures
+from device_runtime.pictures import NETWORK_PIXELS, Finished, Pictures, open_pictures
 from device_runtime.recipe import Interpolation, Recipe
 from device_runtime.report import Report, Stopwatch
+from device_runtime.resumption import Made, describe_job, join_pieces, keep_pieces
 from device_runtime.stylizer import Stylizer
 from device_runtime.video import VideoReader
 from device_runtime.video_writer import VideoWriter
+from device_runtime.work_folder import WorkFolder
 from edge_triton.client import Reply
 from export.manifest import Bundle
 
@@ -69,6 +71,7 @@ def stylize_video(
     max_interval: int = MAX_INTERVAL,
     two_sided: bool = True,
     fallback: Fallback | None = None,
+    resume: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Stylize a video after a photo.
@@ -91,6 +94,8 @@ def stylize_video(
         two_sided: Use the key frames before and behind; False only the one before, as the paper does.
         fallback: Loads a stylizer on the device for the key frames that the edge does not answer, which the
             report names. None = an edge that goes away ends the run.
+        resume: Keep finished pieces in a hidden folder beside the result until it is whole, and begin with
+            those that an interrupted run of the same job left. It then equals that of an unbroken run.
         progress: Called after each frame with the number of frames done and an estimate of all, or None.
 
     Raises:
@@ -104,26 +109,34 @@ def stylize_video(
     recipe.selector(bundle)  # wrong words are said before any work is done
     watch = Stopwatch()
     style = read_photo(style_photo)
-    check_output(out, source, style_photo)
-    frames = 0
-    with (
-        VideoReader(source) as reader,
-        open_pictures(
-            reader, style, recipe, stylizer=stylizer, bundle=bundle, watch=watch, fallback=fallback
-        ) as pictures,
-        VideoWriter(out, reader.info, crf=crf) as writer,
-    ):
-        for frame, picture, _ in pictures:
-            with watch.measure("encode"):
-                writer.write(picture, frame.pts, frame.duration)
-            frames += 1
-            if progress is not None:
-                progress(frames, reader.info.frame_count)
-    key_frames, fell_back = len(pictures.key_frames), pictures.fallback_key_frames
+    target = check_output(out, source, style_photo)
+    with VideoReader(source) as reader:
+        writer = VideoWriter(out, reader.info, crf=crf)
+        folder = (
+            WorkFolder(target, describe_job(source, style_photo, bundle, recipe, crf)) if resume else None
+        )
+        resumed = folder.frames if folder else 0
+        with open_pictures(
+            reader,
+            style,
+            recipe,
+            stylizer=stylizer,
+            bundle=bundle,
+            watch=watch,
+            fallback=fallback,
+            first=resumed,
+        ) as pictures:
+            told = _told(pictures, resumed, reader.info.frame_count, progress)
+            if folder:
+                keep_pieces(told, pictures, folder, reader.info, crf=crf, watch=watch)
+                made = join_pieces(folder, writer, reader.info, watch=watch)
+            else:
+                made = _write(told, pictures, writer, watch)
+    key_frames, fell_back = len(made.key_frames), made.fallback_key_frames
     return Report(
-        frames=frames,
+        frames=made.frames,
         key_frames=key_frames,
-        intermediate_frames=frames - key_frames,
+        intermediate_frames=made.frames - key_frames,
         seconds=watch.seconds(),
         interpolation=interpolation,
         reply=recipe.asked_reply,
@@ -131,6 +144,7 @@ def stylize_video(
         width=reader.info.width,
         height=reader.info.height,
         fallback_key_frames=fell_back,
+        resumed_frames=resumed,
         warnings=[*reader.warnings, *writer.warnings, *_outage(len(fell_back), key_frames)],
     )
 
@@ -164,6 +178,25 @@ def stylize_photo(
         write_photo(out, blended(photo, cast("NDArray[np.uint8]", image), strength))
     height, width = photo.shape[:2]
     return Report(1, 1, 0, watch.seconds(), "none", "image", str(out), width, height)
+
+
+def _told(pictures: Pictures, done: int, total: int | None, progress: Progress | None) -> Iterator[Finished]:
+    """Give the pictures on, and tell after each that it is done."""
+    for each in pictures:
+        yield each
+        done += 1
+        if progress is not None:
+            progress(done, total)
+
+
+def _write(finished: Iterable[Finished], pictures: Pictures, writer: VideoWriter, watch: Stopwatch) -> Made:
+    frames = 0
+    with writer:
+        for frame, picture, _ in finished:
+            with watch.measure("encode"):
+                writer.write(picture, frame.pts, frame.duration)
+            frames += 1
+    return Made(frames, pictures.key_frames, pictures.fallback_key_frames)
 
 
 def _outage(missed: int, key_frames: int) -> list[str]:

@@ -62,8 +62,8 @@ class Plan:
         estimate = self.estimated_seconds
         parts = "  ".join(f"{part} {seconds:.1f}" for part, seconds in estimate.items() if part != "total")
         return (
-            f"{self.frames} frames of {self.width}×{self.height}: {self.key_frames} key, "
-            f"{self.frames - self.key_frames} intermediate ({self.interpolation}), {len(self.cuts)} scene cuts\n"
+            f"{self.frames} frames of {self.width}×{self.height}, {len(self.cuts)} scene cuts: "
+            f"{self.key_frames} key, {self.frames - self.key_frames} intermediate ({self.interpolation})\n"
             f"About {estimate['total']:.0f} s, by the first {self.calibration_frames} frames  [{parts}]"
         )
 

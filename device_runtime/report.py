@@ -31,6 +31,7 @@ class Report:
         height: Pixels.
         fallback_key_frames: Key frames (their places in the video, from 0) that the device stylized, because
             the edge did not answer.
+        resumed_frames: Frames that an interrupted run had finished.
         warnings: One line for each thing the user should know, such as a file that is cut short.
     """
 
@@ -44,6 +45,7 @@ class Report:
     width: int
     height: int
     fallback_key_frames: list[int] = field(default_factory=list)
+    resumed_frames: int = 0
     warnings: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:

@@ -69,6 +69,7 @@ def segments(
     watch: Stopwatch,
     *,
     two_sided: bool,
+    first: int = 0,
 ) -> Iterator[Segment]:
     """Divide a video into segments, and send off each key frame as soon as it is found.
 
@@ -81,14 +82,18 @@ def segments(
         flow: Prepares frames.
         watch: Takes the time as ``key_frames`` and ``flow``.
         two_sided: False leaves `Segment.following` out, as the paper does.
+        first: The frame to begin with, a key frame. Those before it are only shown to the selector, so that
+            it decides as if nothing had been left out.
 
     Yields:
-        Every frame of the video in exactly one segment, in order.
+        Every frame from `first` on in exactly one segment, in order.
     """
     segment: Segment | None = None
     for frame in frames:
         with watch.measure("key_frames"):
             decision = selector.decide(frame)
+        if frame.index < first:
+            continue
         with watch.measure("flow"):
             luma = flow.prepare(frame.rgb)
         if segment is not None and not decision.is_key:

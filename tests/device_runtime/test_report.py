@@ -6,7 +6,7 @@ from device_runtime.report import PARTS, Report, Stopwatch
 
 
 def test_a_report_is_plain_json() -> None:
-    report = Report(3, 1, 2, {"total": 0.5}, "warp", "image", "out.mp4", 64, 48, [0], ["one warning"])
+    report = Report(3, 1, 2, {"total": 0.5}, "warp", "image", "out.mp4", 64, 48, [0], 2, ["one warning"])
     assert json.loads(json.dumps(report.as_dict())) == report.as_dict()
 
 
