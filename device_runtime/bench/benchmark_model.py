@@ -10,6 +10,7 @@ import csv
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from mvstylizer_errors import MVStylizerError
@@ -26,7 +27,7 @@ _DELEGATE_FLAGS = {
     "gpu": ["--use_xnnpack=false", "--use_gpu=true"],
     "npu": ["--use_xnnpack=false", "--use_nnapi=true", "--disable_nnapi_cpu=true"],
 }
-_LOG_NAMES = {"xnnpack": "XNNPACK", "gpu": "GPU", "npu": "NNAPI"}
+_LOG_NAMES = {"xnnpack": "XNNPACK", "gpu": "GPU", "npu": "(?:NNAPI|EXTERNAL)"}
 _NUMBER = r"([-+.\de]+)"
 _TIMINGS = re.compile(
     rf"Inference timings in us: Init: {_NUMBER}, First inference: {_NUMBER}, Warmup \(avg\): {_NUMBER}"
@@ -44,6 +45,18 @@ _REPLACED = re.compile(
 
 class BenchmarkModelError(MVStylizerError):
     """There is no ``benchmark_model``, the phone cannot run it, or its log is another's."""
+
+
+class NpuLibrary(NamedTuple):
+    """An NPU vendor's TFLite delegate, for phones whose NPU NNAPI does not reach (Android 15 has none).
+
+    Attributes:
+        files: The delegate, then the libraries that it loads.
+        options: Of the delegate, for example ``backend_type:htp;htp_performance_mode:2``.
+    """
+
+    files: tuple[Path, ...]
+    options: str = ""
 
 
 class Latency(NamedTuple):
@@ -99,6 +112,7 @@ def command(
     threads: int,
     mask: str | None,
     flags: Sequence[str],
+    npu: NpuLibrary | None = None,
 ) -> str:
     """Return the shell command of one call.
 
@@ -111,13 +125,19 @@ def command(
         threads: Of the interpreter.
         mask: Of the cores, for taskset; None leaves it to the scheduler.
         flags: More of them.
+        npu: What `delegate` ``npu`` is; None is NNAPI. Its files lie in `folder`.
     """
     shapes = ":".join(",".join(map(str, shape)) for shape, _ in inputs.values())
     files = ",".join(f"{name}:{folder}/{file}" for name, (_, file) in inputs.items())
+    environment, delegate_flags = [], _DELEGATE_FLAGS[delegate]
+    if npu and delegate == "npu":
+        environment = [f"LD_LIBRARY_PATH={folder}", f"ADSP_LIBRARY_PATH={folder}"]
+        delegate_flags = ["--use_xnnpack=false", f"--external_delegate_path={folder}/{npu.files[0].name}"]
+        delegate_flags += [f"--external_delegate_options={npu.options}"] if npu.options else []
     words = [
-        *(["taskset", mask] if mask else []), f"{folder}/{program}", f"--graph={folder}/{graph}",
-        f"--input_layer={','.join(inputs)}", f"--input_layer_shape={shapes}",
-        f"--input_layer_value_files={files}", f"--num_threads={threads}", *_DELEGATE_FLAGS[delegate], *flags,
+        *environment, *(["taskset", mask] if mask else []), f"{folder}/{program}",
+        f"--graph={folder}/{graph}", f"--input_layer={','.join(inputs)}", f"--input_layer_shape={shapes}",
+        f"--input_layer_value_files={files}", f"--num_threads={threads}", *delegate_flags, *flags,
     ]  # fmt: skip
     return f"{shlex.join(words)} 2>&1"
 

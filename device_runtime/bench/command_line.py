@@ -12,6 +12,7 @@ import typer
 from mvstylizer_errors import MissingExtraError
 
 if TYPE_CHECKING:
+    from device_runtime.bench.benchmark_model import NpuLibrary
     from device_runtime.bench.plan import Config
     from device_runtime.bench.session import Effort
 
@@ -60,6 +61,14 @@ def bench_device(
         str, typer.Option(metavar="LIST", help="Of cpu (the runtime's own operators), xnnpack, gpu, npu.")
     ] = "cpu,xnnpack,gpu,npu",
     threads: Annotated[str, typer.Option(metavar="LIST", help="For cpu and xnnpack.")] = "1,2,4",
+    npu_library: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="The NPU vendor's TFLite delegate, then (again) each library it loads. [default: NNAPI]",
+        ),
+    ] = None,
+    npu_options: Annotated[str, typer.Option(metavar="KEY:VALUE;...", help="Options of that delegate.")] = "",
     repeats: Annotated[int, typer.Option(min=1, help="Latency runs of each configuration.")] = 5,
     runs: Annotated[int, typer.Option(min=1, help="Inferences of a latency run, at least.")] = 50,
     min_seconds: Annotated[float, typer.Option(min=0, help="Length of a latency run, at least.")] = 1.0,
@@ -78,13 +87,15 @@ def bench_device(
     ] = False,
 ) -> None:
     """Measure the TFLite kernels on a phone over adb."""
+    from device_runtime.bench.benchmark_model import NpuLibrary
     from device_runtime.bench.session import Effort
 
     configs = _plan(kernels, resolutions, delegates, threads)
     effort = Effort(repeats, runs, min_seconds, warmup_seconds, cool_below, cool_seconds, profile)
     if plot and find_spec("matplotlib") is None:
         raise MissingExtraError("bench", "matplotlib")
-    result, table = _run(serial, adb, benchmark_bin, bundle, out, compare, configs, effort)
+    npu = NpuLibrary(tuple(npu_library), npu_options) if npu_library else None
+    result, table = _run(serial, adb, benchmark_bin, bundle, out, compare, configs, effort, npu)
     if plot:
         from device_runtime.bench.plot import save_plot
 
@@ -101,6 +112,7 @@ def _run(
     earlier: Path | None,
     configs: list[Config],
     effort: Effort,
+    npu: NpuLibrary | None,
 ) -> tuple[dict[str, Any], str]:
     from device_runtime.bench import results
     from device_runtime.bench.adb import Adb, find_adb
@@ -112,7 +124,7 @@ def _run(
     if binary is None:
         raise BenchmarkModelError("The phone needs TFLite's benchmark_model", WHERE_TO_GET_IT)
     before = results.read(earlier) if earlier else []
-    session = Session(phone, load_bundle(bundle or default_bundle()), binary, effort)
+    session = Session(phone, load_bundle(bundle or default_bundle()), binary, effort, npu)
     typer.echo(f"{session.record.model}, Android {session.record.android}: {len(configs)} rows", err=True)
     rows = []
     for config, row in zip(configs, session.measure(configs), strict=True):

@@ -28,7 +28,8 @@ _CPU_FILE = re.compile(r"cpu(\d+)/cpufreq/(\w+):(.+)$", re.M)
 _ZONE_FILE = re.compile(r"thermal_zone(\d+)/(type|temp):(.+)$", re.M)
 
 
-class Core(NamedTuple):
+@dataclass(frozen=True)
+class Core:
     """A CPU core: number, highest clock in kHz, governor."""
 
     number: int

@@ -1,4 +1,17 @@
-"""A benchmark's rows: as JSON lines with a schema, as a Markdown table, and against an earlier run."""
+"""A benchmark's rows: as JSON lines with a schema, as a Markdown table, and against an earlier run.
+
+A row of schema `SCHEMA` has:
+
+- ``run_id``, ``time``, ``host``, ``phone`` (`phone.PhoneRecord`), ``tool`` and ``npu`` (with SHA-256), and
+  ``bundle``;
+- ``config`` (kernel, resolution, delegate, threads, affinity mask, shapes of the inputs, invocations a frame
+  takes, effort) and ``kernel_sha256``;
+- ``latency_us`` (`latency_row`; null for a row that failed or is wrong), ``frame_ms`` (mean × invocations a
+  frame takes, on one interpreter, without the caller's work), ``memory_mb``, ``profile`` by operator;
+- ``delegation``, ``parity``, ``evidence`` (lines of the log), ``states`` (`phone.PhoneState` before the first
+  and after each repeat), ``cooling``;
+- ``verdict`` (`verdict.VERDICTS`) and ``reasons``.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +29,8 @@ from mvstylizer_errors import MVStylizerError
 SCHEMA = "mvstylizer.bench.device/1"
 # A change of the median below this is within what one phone shows from day to day.
 NOTABLE = 0.05
+
+_COMPARED = {"config", "kernel_sha256", "latency_us", "phone", "verdict"}
 
 Row = dict[str, Any]
 
@@ -102,7 +117,7 @@ def read(path: Path) -> list[Row]:
             row = json.loads(line)
         except ValueError as err:
             raise ResultsError(f"{path}, line {number} is no JSON") from err
-        if not isinstance(row, dict) or row.get("schema") != SCHEMA:
+        if not isinstance(row, dict) or row.get("schema") != SCHEMA or not row.keys() >= _COMPARED:
             raise ResultsError(f"{path}, line {number} is no row of schema {SCHEMA}")
         rows[config_key(row)] = row
     return list(rows.values())

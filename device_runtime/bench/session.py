@@ -89,16 +89,28 @@ class Session:
         bundle: Holds the kernels.
         binary: ``benchmark_model`` for the phone's ABI.
         effort: How long and how carefully to measure.
+        npu: What ``npu`` means; None is NNAPI.
 
     Raises:
-        BenchmarkModelError: `binary` is no file.
+        BenchmarkModelError: `binary` or a library is no file.
         AdbError: The phone disappears; see `Phone`.
     """
 
-    def __init__(self, phone: Phone, bundle: Bundle, binary: Path, effort: Effort) -> None:
+    def __init__(
+        self,
+        phone: Phone,
+        bundle: Bundle,
+        binary: Path,
+        effort: Effort,
+        npu: tool.NpuLibrary | None = None,
+    ) -> None:
         if not binary.is_file():
             raise tool.BenchmarkModelError(f"There is no benchmark_model at {binary}", tool.WHERE_TO_GET_IT)
-        self._phone, self._bundle, self._effort = phone, bundle, effort
+        libraries = {file.name: file for file in npu.files} if npu else {}
+        for file in libraries.values():
+            if not file.is_file():
+                raise tool.BenchmarkModelError(f"There is no NPU library at {file}")
+        self._phone, self._bundle, self._effort, self._npu = phone, bundle, effort, npu
         self.record = read_record(phone)
         self._program = f"benchmark_model-{sha256_of(binary)[:16]}"
         self._head = {
@@ -107,9 +119,13 @@ class Session:
             "host": {"machine": platform.machine(), "ai_edge_litert": version("ai-edge-litert")},
             "phone": asdict(self.record),
             "tool": {"name": "benchmark_model", "sha256": sha256_of(binary)},
+            "npu": {
+                "options": npu.options if npu else "nnapi",
+                "sha256": {name: sha256_of(file) for name, file in libraries.items()},
+            },
             "bundle": {"name": bundle.name, "version": bundle.version},
         }
-        push_changed(phone, {self._program: binary})
+        push_changed(phone, {self._program: binary} | libraries)
         phone.shell(f"chmod 755 {FOLDER}/{self._program}")
 
     def measure(self, plan: Sequence[Config]) -> Iterator[Row]:
@@ -179,7 +195,7 @@ class Session:
         line = tool.command(
             FOLDER, self._program, _kernel_name(config.kernel),
             {name: (array.shape, _input_name(config, name)) for name, array in case.inputs.items()},
-            config.delegate, config.threads, self._mask(config), flags,
+            config.delegate, config.threads, self._mask(config), flags, self._npu,
         )  # fmt: skip
         done = self._phone.shell(line, _CALL_SECONDS)
         if done.exit_code in _CANNOT_RUN:

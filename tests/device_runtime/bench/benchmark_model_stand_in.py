@@ -86,6 +86,10 @@ def delegated(flags: dict[str, str], behaviour: dict[str, Any]) -> None:
     for flag, name in wanted.items():
         if flags.get(flag) == "true":
             delegate(flag, name, behaviour.get("share", {}).get(name, "full"))
+    if library := flags.get("external_delegate_path"):
+        if Path(library).parent != Path(os.environ["LD_LIBRARY_PATH"]) or not Path(library).is_file():
+            fail(f"dlopen failed: library {library} not found")
+        delegate("external_delegate_path", "EXTERNAL", "full")
 
 
 def delegate(flag: str, name: str, share: str) -> None:

@@ -57,7 +57,9 @@ def test_rows_travel_through_the_file(tmp_path: Path) -> None:
     assert results.read(path) == [second]  # of one configuration the last counts
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"schema": "other/1"}', '"text"'])
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"schema": "other/1"}', '"text"', f'{{"schema": "{results.SCHEMA}"}}']
+)
 def test_a_file_that_is_no_results(tmp_path: Path, content: str) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps(row()) + "\n" + content + "\n")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from device_runtime.bench.adb import NoSpaceError, Phone, PhoneGoneError
-from device_runtime.bench.benchmark_model import BenchmarkModelError
+from device_runtime.bench.benchmark_model import BenchmarkModelError, NpuLibrary
 from device_runtime.bench.plan import Config
 from device_runtime.bench.session import Effort, Session
 from export.manifest import Bundle, default_bundle, load_bundle
@@ -66,6 +67,9 @@ def test_a_valid_row_tells_everything(measure: Any, pixel: EmulatedPhone) -> Non
     assert (pixel.root / "masks").read_text().split() == ["f0"] * 5
     assert len(row["states"]) == 4
     assert row["states"][0]["battery_c"] == 31.5
+    assert row["phone"]["cores"][7] == {"number": 7, "max_khz": BIG_KHZ, "governor": "schedutil"}
+    assert row["kernel_sha256"]
+    json.dumps(row)
 
     # Profiling, outputs and the watch on memory slow the binary down: none of them in a latency run.
     check, *repeats, profile = calls(pixel.root)
@@ -142,6 +146,23 @@ def test_repeats_that_disagree(measure: Any, pixel: EmulatedPhone) -> None:
     behave(pixel.root, times_us=[1000, 1500])
     (row,) = measure(KEY_FRAME, effort=TWICE)
     assert (row["verdict"], row["reasons"]) == ("noisy", ["medians of the repeats spread by 20%"])
+
+
+def test_the_npus_own_delegate(
+    phone: Phone, pixel: EmulatedPhone, bundle: Bundle, stand_in: Path, tmp_path: Path
+) -> None:
+    files = (tmp_path / "libDelegate.so", tmp_path / "libBackend.so")
+    npu = NpuLibrary(files, "backend_type:htp")
+    with pytest.raises(BenchmarkModelError, match=r"no NPU library at .*libDelegate\.so"):
+        Session(phone, bundle, stand_in, SHORT, npu)
+    for file in files:
+        file.write_text(file.name)
+    (row,) = Session(phone, bundle, stand_in, SHORT, npu).measure([KEY_FRAME._replace(delegate="npu")])
+    assert (row["verdict"], row["delegation"]["share"]) == ("valid", "full")
+    assert set(row["npu"]["sha256"]) == {"libDelegate.so", "libBackend.so"}
+    flags = calls(pixel.root)[0]
+    assert flags["external_delegate_options"] == "backend_type:htp"
+    assert "use_nnapi" not in flags
 
 
 def test_a_phone_that_disappears_keeps_the_rows_before(
