@@ -178,6 +178,10 @@ def serve(
         Path | None,
         typer.Option(metavar="FILE", help="Bearer tokens, one NAME TOKEN a line; read again on change."),
     ] = None,
+    spool: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Keep frames and styles for retraining, of phones that allow it."),
+    ] = None,
     watch: Annotated[
         Path | None,
         typer.Option(
@@ -195,7 +199,7 @@ def serve(
 
     options = EdgeOptions(
         host, port, workers=workers, tls_cert=tls_cert, tls_key=tls_key, client_ca=client_ca,
-        token_file=token_file, watch=watch, insecure=insecure,
+        token_file=token_file, spool=spool, watch=watch, insecure=insecure,
     ).with_health(health)  # fmt: skip
     run(
         _bundle(bundle),

@@ -131,6 +131,7 @@ class EdgeClient:
         model_version: Model version to ask for; empty = the edge's choice.
         tls: Speak TLS with the edge; None = in the clear.
         token: Bearer token; send one over TLS only.
+        keep_for_training: Let the edge learn from what is sent (gateways only); see `forget_me`.
         jpeg_quality: Send and get images as JPEG of this quality, 1 to 100 (gateways only): a tenth of the
             bytes, for some milliseconds at each end. None = raw.
 
@@ -149,6 +150,7 @@ class EdgeClient:
         tls: Tls | None = None,
         token: str = "",
         jpeg_quality: int | None = None,
+        keep_for_training: bool = False,
     ) -> None:
         self.address = check_address(address)
         self._timeout_s = timeout_s
@@ -156,6 +158,7 @@ class EdgeClient:
         self._version = model_version
         self._headers = {"authorization": f"Bearer {token}"} if token else None
         self._jpeg_quality = jpeg_quality
+        self._retrain = "keep" if keep_for_training else ""
         self._client = _connect(self.address, tls)
 
     def __enter__(self) -> EdgeClient:
@@ -228,6 +231,15 @@ class EdgeClient:
             else self._shaped(grid, np.float32, (-1, -1, 12)).reshape(*grid.shape[1:3], 3, 4),
         )
 
+    def forget_me(self) -> None:
+        """Let the edge remove all that it has kept of this client for training (gateways only).
+
+        Raises:
+            EdgeUnavailableError: No answer, none in time, or it could not.
+            EdgeRefusedError: The edge refuses.
+        """
+        self._infer("style_encoder", {"style": np.zeros((1, 16, 16, 3), np.uint8)}, ("style_code",), "forget")
+
     def server_info(self) -> ServerInfo:
         """Ask the server for its name and version.
 
@@ -241,7 +253,7 @@ class EdgeClient:
         return ServerInfo(answer.name, answer.version)
 
     def _infer(
-        self, model: str, inputs: dict[str, NDArray[Any]], outputs: Sequence[str]
+        self, model: str, inputs: dict[str, NDArray[Any]], outputs: Sequence[str], retrain: str = ""
     ) -> list[NDArray[Any] | None]:
         """Run one model and return its outputs in the order asked for."""
         from tritonclient.grpc import InferInput, InferRequestedOutput
@@ -254,7 +266,7 @@ class EdgeClient:
             tensors.append(tensor)
         names = [self._wire_name(name) for name in outputs]
         wanted = [InferRequestedOutput(name) for name in names]
-        parameters = None if self._jpeg_quality is None else {"jpeg_quality": self._jpeg_quality}
+        parameters = {"jpeg_quality": self._jpeg_quality, "retrain": retrain or self._retrain}
         result = self._call(
             lambda: self._client.infer(
                 model,
@@ -263,7 +275,7 @@ class EdgeClient:
                 outputs=wanted,
                 headers=self._headers,
                 client_timeout=self._timeout_s,
-                parameters=parameters,
+                parameters={key: value for key, value in parameters.items() if value},
             )
         )
         try:

@@ -14,17 +14,20 @@ import grpc
 
 from edge_triton.admission import Tokens
 from edge_triton.client import check_address
-from edge_triton.gateway import Gateway, Limits
+from edge_triton.door import Limits
+from edge_triton.gateway import Gateway
 from edge_triton.health import HealthDoor
 from edge_triton.metrics import Metrics
 from edge_triton.releases import Releases
 from edge_triton.server import TritonServer
+from edge_triton.spool import Spool
 from edge_triton.supervisor import Supervisor
 from export.manifest import load_bundle
 from mvstylizer_errors import MVStylizerError
 
 HOST = "127.0.0.1"
 _SCRAPE_S = 2.0
+_AGE_S = 600.0
 
 
 class EdgeConfigError(MVStylizerError):
@@ -45,6 +48,7 @@ class EdgeOptions:
         tls_key: Its private key (PEM).
         client_ca: Who signs client certificates (PEM); given, a client must show one.
         token_file: Bearer tokens, see `Tokens`.
+        spool: Folder for what clients allow to be learnt from, see `Spool`; None = nothing is kept.
         watch: Folder whose bundles are releases, see `Releases.follow`.
         insecure: Listen on a public address without TLS or tokens all the same.
         limits: What the gateway takes upon itself.
@@ -59,6 +63,7 @@ class EdgeOptions:
     tls_key: Path | None = None
     client_ca: Path | None = None
     token_file: Path | None = None
+    spool: Path | None = None
     watch: Path | None = None
     insecure: bool = False
     limits: Limits = field(default_factory=Limits)
@@ -113,7 +118,10 @@ class Edge:
         self._options = options
         self._server = TritonServer(bundle, workers=options.workers, metrics=True)
         tokens = Tokens(options.token_file) if options.token_file else None
-        self._gateway = Gateway(options.limits, self.metrics, tokens, lambda: self._supervisor.look())
+        self._spool = Spool(options.spool) if options.spool else None
+        self._gateway = Gateway(
+            options.limits, self.metrics, tokens, self._spool, lambda: self._supervisor.look()
+        )
         self._supervisor = Supervisor(self._server, self._gateway, self.metrics, options.workers)
         self.releases = Releases(self._server, self._gateway, self._supervisor, self.metrics)
         self._health = HealthDoor(self._facts, self._metrics_text)
@@ -156,6 +164,8 @@ class Edge:
             BundleError: It must be restarted, and its bundle is gone.
         """
         tasks = [asyncio.ensure_future(self._supervisor.run())]
+        if self._spool is not None:
+            tasks.append(asyncio.ensure_future(_age(self._spool)))
         if self._options.watch is not None:
             tasks.append(asyncio.ensure_future(self.releases.follow(self._options.watch)))
         try:
@@ -191,6 +201,13 @@ class Edge:
 
     async def _metrics_text(self) -> str:
         return self.metrics.text() + await asyncio.to_thread(_triton_metrics, self._server.metrics_address)
+
+
+async def _age(spool: Spool) -> None:
+    """Let nothing stay for longer than it may, even when nobody comes."""
+    while True:
+        await asyncio.to_thread(spool.shrink)
+        await asyncio.sleep(_AGE_S)
 
 
 def _triton_metrics(address: str) -> str:

@@ -1,9 +1,7 @@
 """What phones reach: the KServe v2 protocol over gRPC in front of Triton, which stays on loopback.
 
-Plain tritonclient works against it. Before a message's body is read, the caller has shown a token, is within
-its rate and holds one of a bounded number of places; before a tensor is decoded or forwarded, its size has
-been worked out. All methods are registered as client-streaming ones, which look the same on the wire: only
-so can a server look at the headers first and give up on a body that comes too slowly.
+Plain tritonclient works against it. Who comes in is the door's business (see `door`); here each request is
+checked before a tensor is decoded or forwarded, and answered in the words of the protocol.
 """
 
 from __future__ import annotations
@@ -11,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version as package_version
 from typing import Any
 
@@ -21,13 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2
 
-from edge_triton.admission import Places, RateLimit, Tokens, bearer, peer_host
+from edge_triton.admission import Tokens
+from edge_triton.door import Answer, Door, Limits
 from edge_triton.jpeg import JpegError, encode_jpeg
 from edge_triton.metrics import Metrics
 from edge_triton.refusal import RefusalError, invalid, restarting
 from edge_triton.repository import MODELS, STYLE_ENCODER
-from edge_triton.request_check import JPEG, Contract, check_values, read_request, upscaled
+from edge_triton.request_check import FORGET, JPEG, Ask, Contract, check_values, read_request, upscaled
 from edge_triton.server_failure import PortTakenError
+from edge_triton.spool import Spool
 from edge_triton.styles import Styles, photo_key
 from edge_triton.upstream import Output, Upstream, UpstreamClosedError
 from export.manifest import Bundle
@@ -35,37 +34,7 @@ from export.manifest import Bundle
 SERVICE = "inference.GRPCInferenceService"
 NAME = "mvstylizer"
 _LOG = logging.getLogger(__name__)
-_MOST_STREAMS = 256  # of one connection; each takes a place or is refused as soon as its headers are there
 _UNHEALTHY = "is not healthy"
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one edge takes upon itself.
-
-    Attributes:
-        max_message_bytes: Largest message that is read; a raw 4K frame has 25 MB.
-        max_pixels: Most pixels of an image, before and after upscaling.
-        rate: Requests a second of one client in the long run.
-        burst: Requests that one client may make at once after a pause.
-        places: Requests inside at a time, in all.
-        places_each: Requests of one client inside at a time.
-        body_s: How long a message's body may take to arrive, in seconds.
-        answer_s: How long a request may take in all, whatever deadline the client sets, in seconds.
-        handshake_s: How long a new connection may take until it speaks HTTP/2, in seconds.
-        connection_s: Age at which a connection is asked to come again, in seconds.
-    """
-
-    max_message_bytes: int = 64 << 20
-    max_pixels: int = (64 << 20) // 3
-    rate: float = 60.0
-    burst: int = 120
-    places: int = 16
-    places_each: int = 8
-    body_s: float = 10.0
-    answer_s: float = 60.0
-    handshake_s: float = 10.0
-    connection_s: float = 600.0
 
 
 class Gateway:
@@ -75,6 +44,7 @@ class Gateway:
         limits: What it takes upon itself.
         metrics: Where it counts.
         tokens: Who may come in; None = everyone.
+        spool: Keeps what clients allow to be learnt from; None = nothing is kept.
         on_trouble: Called when Triton turns out to be ill.
 
     Attributes:
@@ -89,6 +59,7 @@ class Gateway:
         limits: Limits,
         metrics: Metrics,
         tokens: Tokens | None = None,
+        spool: Spool | None = None,
         on_trouble: Callable[[], None] = lambda: None,
     ) -> None:
         self.upstream: Upstream | None = None
@@ -98,13 +69,12 @@ class Gateway:
         self.last_success = 0.0
         self._limits = limits
         self._metrics = metrics
-        self._tokens = tokens
+        self._spool = spool
         self._on_trouble = on_trouble
-        self._rate = RateLimit(limits.rate, limits.burst)
-        self._places = Places(limits.places, limits.places_each)
+        self._door = Door(limits, metrics, tokens)
         self._styles = Styles()
         self._server: Any = None
-        metrics.gauge("mvstylizer_requests_inside", lambda: self._places.taken)
+        metrics.gauge("mvstylizer_spool_bytes", lambda: 0 if spool is None else spool.bytes)
         metrics.gauge("mvstylizer_styles", lambda: len(self._styles))
         metrics.gauge("mvstylizer_model_version", lambda: self.version)
 
@@ -122,16 +92,7 @@ class Gateway:
         Raises:
             PortTakenError: It cannot be had.
         """
-        limits = self._limits
-        options = [
-            ("grpc.so_reuseport", 0),  # two edges on one port would share its requests in silence
-            ("grpc.max_receive_message_length", limits.max_message_bytes),
-            ("grpc.max_concurrent_streams", _MOST_STREAMS),
-            ("grpc.server_handshake_timeout_ms", int(1000 * limits.handshake_s)),
-            ("grpc.max_connection_age_ms", int(1000 * limits.connection_s)),
-            ("grpc.max_connection_age_grace_ms", int(1000 * limits.answer_s)),
-        ]
-        server = grpc.aio.server(options=options)
+        server = grpc.aio.server(options=self._door.options())
         server.add_generic_rpc_handlers([self._handlers()])
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
@@ -154,7 +115,7 @@ class Gateway:
             await self._server.stop(grace_s)
 
     def _handlers(self) -> Any:
-        methods: dict[str, tuple[Callable[[Any], Awaitable[Any]], Any]] = {
+        methods: dict[str, tuple[Answer, Any]] = {
             "ServerLive": (self._server_live, service_pb2.ServerLiveRequest),
             "ServerReady": (self._server_ready, service_pb2.ServerReadyRequest),
             "ModelReady": (self._model_ready, service_pb2.ModelReadyRequest),
@@ -166,7 +127,7 @@ class Gateway:
             SERVICE,
             {
                 name: grpc.stream_unary_rpc_method_handler(
-                    self._door(name, answer),
+                    self._door.guard(name, answer),
                     request_deserializer=request.FromString,
                     response_serializer=lambda reply: reply.SerializeToString(),
                 )
@@ -174,74 +135,29 @@ class Gateway:
             },
         )
 
-    def _door(self, method: str, answer: Callable[[Any], Awaitable[Any]]) -> Callable[[Any, Any], Any]:
-        """Wrap a method: token, rate, place, body, deadline, and an error that tells strangers nothing."""
-
-        async def enter(_: Any, context: Any) -> Any:
-            began = time.monotonic()
-            model = ""
-            try:
-                client = self._client(context)
-                self._rate.take(client)
-                with self._places.take(client):
-                    request = await self._body(context)
-                    model = _known(getattr(request, "model_name", ""))
-                    reply = await self._in_time(answer(request), context)
-            except RefusalError as err:
-                refusal = err
-            except Exception:
-                _LOG.exception("%s failed", method)
-                refusal = RefusalError(grpc.StatusCode.INTERNAL, "the edge failed on this request")
-            else:
-                self._metrics.count("mvstylizer_requests_total", method=method, model=model, code="OK")
-                self._metrics.observe("mvstylizer_request_seconds", time.monotonic() - began, model=model)
-                return reply
-            code = refusal.status.name
-            self._metrics.count("mvstylizer_requests_total", method=method, model=model, code=code)
-            await context.abort(refusal.status, refusal.text, _pushback(refusal))
-
-        return enter
-
-    def _client(self, context: Any) -> str:
-        if self._tokens is not None:
-            return self._tokens.name(bearer(context.invocation_metadata()))
-        return peer_host(context.peer())
-
-    async def _body(self, context: Any) -> Any:
-        try:
-            request = await asyncio.wait_for(context.read(), self._limits.body_s)
-        except TimeoutError:
-            raise RefusalError(grpc.StatusCode.DEADLINE_EXCEEDED, "the request came too slowly") from None
-        if request is grpc.aio.EOF:
-            raise invalid("the request is empty, no message of this protocol, or too large")
-        return request
-
-    async def _in_time(self, answer: Awaitable[Any], context: Any) -> Any:
-        """Await the answer no longer than the client does."""
-        remaining = context.time_remaining()
-        allowed = self._limits.answer_s if remaining is None else min(remaining, self._limits.answer_s)
-        try:
-            return await asyncio.wait_for(answer, allowed)
-        except TimeoutError:
-            raise RefusalError(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline has passed") from None
-
-    async def _server_live(self, _: service_pb2.ServerLiveRequest) -> service_pb2.ServerLiveResponse:
+    async def _server_live(
+        self, _: service_pb2.ServerLiveRequest, client: str
+    ) -> service_pb2.ServerLiveResponse:
         return service_pb2.ServerLiveResponse(live=True)
 
-    async def _server_ready(self, _: service_pb2.ServerReadyRequest) -> service_pb2.ServerReadyResponse:
+    async def _server_ready(
+        self, _: service_pb2.ServerReadyRequest, client: str
+    ) -> service_pb2.ServerReadyResponse:
         return service_pb2.ServerReadyResponse(ready=self.is_ready())
 
-    async def _model_ready(self, request: service_pb2.ModelReadyRequest) -> service_pb2.ModelReadyResponse:
+    async def _model_ready(
+        self, request: service_pb2.ModelReadyRequest, client: str
+    ) -> service_pb2.ModelReadyResponse:
         self._version(request.name, request.version)
         return service_pb2.ModelReadyResponse(ready=self.is_ready())
 
     async def _server_metadata(
-        self, _: service_pb2.ServerMetadataRequest
+        self, _: service_pb2.ServerMetadataRequest, client: str
     ) -> service_pb2.ServerMetadataResponse:
         return service_pb2.ServerMetadataResponse(name=NAME, version=package_version(NAME))
 
     async def _model_metadata(
-        self, request: service_pb2.ModelMetadataRequest
+        self, request: service_pb2.ModelMetadataRequest, client: str
     ) -> service_pb2.ModelMetadataResponse:
         contract = self._contract(request.name, self._version(request.name, request.version))
         reply = service_pb2.ModelMetadataResponse(
@@ -253,12 +169,15 @@ class Gateway:
             reply.outputs.add(name=name, datatype=datatype, shape=shape)
         return reply
 
-    async def _model_infer(self, request: service_pb2.ModelInferRequest) -> service_pb2.ModelInferResponse:
+    async def _model_infer(
+        self, request: service_pb2.ModelInferRequest, client: str
+    ) -> service_pb2.ModelInferResponse:
         name, version = request.model_name, self._version(request.model_name, request.model_version)
         ask = read_request(request, self._contract(name, version), self._limits.max_pixels)
         if ask.jpegs:
             await asyncio.to_thread(ask.decode, self._limits.max_pixels)
         check_values(ask.tensors, self._limits.max_pixels)
+        await self._retrain(ask, client)
         if name == STYLE_ENCODER:
             got = {"style_code": await self._encode(version, ask.tensors["style"])}
         else:
@@ -272,6 +191,23 @@ class Gateway:
             reply.outputs.add(name=output, datatype=tensor.datatype, shape=tensor.shape)
             reply.raw_output_contents.append(tensor.data)
         return reply
+
+    async def _retrain(self, ask: Ask, client: str) -> None:
+        """Keep the request's image for retraining, or forget the client's, as it wishes."""
+        if self._spool is None or not ask.retrain:
+            return
+        try:
+            if ask.retrain == FORGET:
+                await asyncio.to_thread(self._spool.forget, client)
+            elif "frame" in ask.tensors:
+                await asyncio.to_thread(self._spool.put, "frames", client, ask.tensors["frame"][0])
+            else:
+                await asyncio.to_thread(self._spool.put, "styles", client, ask.tensors["style"][0])
+        except (OSError, JpegError) as err:
+            _LOG.warning("the spool: %s", err)
+            if ask.retrain == FORGET:
+                text = "the edge could not remove what it kept"
+                raise RefusalError(grpc.StatusCode.INTERNAL, text) from err
 
     async def _encode(self, version: int, photo: NDArray[np.uint8]) -> Output:
         """Return a photo's style code, from memory if this version has encoded it before."""
@@ -331,17 +267,6 @@ class Gateway:
     def _contract(self, model: str, version: int) -> Contract:
         spec = self.bundles[version].spec(model)
         return Contract(spec.inputs, spec.outputs)
-
-
-def _known(model: str) -> str:
-    """Return a model's name for the metrics; strangers' inventions all count as one."""
-    return model if model in MODELS else ""
-
-
-def _pushback(refusal: RefusalError) -> tuple[tuple[str, str], ...]:
-    if refusal.pushback_s is None:
-        return ()
-    return (("grpc-retry-pushback-ms", str(int(1000 * refusal.pushback_s) + 1)),)
 
 
 def _most_bytes(output: str, tensors: Mapping[str, NDArray[Any]]) -> int:

@@ -15,6 +15,7 @@ _HELP = {
     "mvstylizer_requests_total": ("counter", "Requests answered, by method, model and gRPC status."),
     "mvstylizer_request_seconds": ("histogram", "Time from headers to reply, by model, successful requests."),
     "mvstylizer_requests_inside": ("gauge", "Requests that are read, checked, waiting or computed now."),
+    "mvstylizer_spool_bytes": ("gauge", "Bytes kept for retraining."),
     "mvstylizer_styles": ("gauge", "Style photos whose codes are remembered."),
     "mvstylizer_shared_memory_bytes": ("gauge", "Shared memory between gateway and Triton."),
     "mvstylizer_up": ("gauge", "1 while an inference has worked within the last seconds."),

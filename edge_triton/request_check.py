@@ -23,6 +23,8 @@ from export.manifest import TensorSpec
 
 JPEG = "_jpeg"
 JPEG_QUALITY = "jpeg_quality"
+RETRAIN = "retrain"
+KEEP, FORGET = "keep", "forget"
 _DEFAULT_QUALITY = 95
 DATATYPES = {"uint8": "UINT8", "int32": "INT32", "float32": "FP32"}
 _PREFIX_BYTES = 4
@@ -58,12 +60,15 @@ class Ask:
         jpegs: JPEG files by the name of the raw input that they stand for, not yet decoded.
         outputs: What was asked for, in order, JPEG forms by their own names.
         quality: JPEG quality of the reply.
+        retrain: ``keep``: the edge may learn from this request's image; ``forget``: it shall remove all
+            that this client ever allowed; empty: neither.
     """
 
     tensors: dict[str, NDArray[Any]] = field(default_factory=dict)
     jpegs: dict[str, bytes] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
     quality: int = _DEFAULT_QUALITY
+    retrain: str = ""
 
     def decode(self, max_pixels: int) -> None:
         """Turn the JPEG files into arrays (1, H, W, 3); takes milliseconds, so not in the event loop.
@@ -113,6 +118,7 @@ def read_request(request: service_pb2.ModelInferRequest, contract: Contract, max
         raise invalid("an input tensor is missing")
     ask.outputs = _outputs(request, contract)
     ask.quality = _quality(request)
+    ask.retrain = _retrain(request)
     return ask
 
 
@@ -205,3 +211,12 @@ def _quality(request: service_pb2.ModelInferRequest) -> int:
     if not 1 <= quality <= 100:
         raise invalid("jpeg_quality is a whole number from 1 to 100")
     return quality
+
+
+def _retrain(request: service_pb2.ModelInferRequest) -> str:
+    if RETRAIN not in request.parameters:
+        return ""
+    wish: str = request.parameters[RETRAIN].string_param
+    if wish not in (KEEP, FORGET):
+        raise invalid("retrain is keep or forget")
+    return wish

@@ -21,8 +21,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_triton import keeper
 from edge_triton.client import EdgeClient
+from edge_triton.door import Limits
 from edge_triton.edge import Edge, EdgeOptions
-from edge_triton.gateway import Limits
 from edge_triton.server import TritonServer
 from export.manifest import Bundle, TensorSpec, file_spec, load_bundle, write_manifest
 

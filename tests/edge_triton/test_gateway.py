@@ -13,13 +13,13 @@ import grpc
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from edge_triton.client import EdgeClient, EdgeRefusedError, EdgeUnavailableError
+from edge_triton.door import Limits
 from edge_triton.edge import Edge
-from edge_triton.gateway import Limits
 from edge_triton.jpeg import encode_jpeg
 from export.manifest import Bundle
 
@@ -282,6 +282,7 @@ def test_bad_requests_are_refused_and_the_edge_goes_on(stub: Stub, phone: EdgeCl
     assert phone.stylize(GREY, STYLE_CODE).image is not None
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.binary(max_size=200))
 def test_bytes_that_are_no_message(edge: Edge, data: bytes) -> None:
     with grpc.insecure_channel(edge.address) as channel:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_triton.styles import Styles, photo_key
@@ -16,6 +16,7 @@ def code_of(photo: int, version: int) -> bytes:
     return f"{photo} by {version}".encode()
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 11), st.integers(1, 3)), max_size=40))
 def test_codes_are_found_and_memory_is_bounded(steps: list[tuple[int, int]]) -> None:
     styles = Styles(ROOM)
