@@ -19,7 +19,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_triton.repository import Backend
 from edge_triton.server_failure import ELSEWHERE, ServerStartError
+from edge_triton.server_options import common_options
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 STUB = "triton_python_backend_stub"
@@ -34,9 +36,11 @@ class BundledTriton:
 
     Attributes:
         root: The wheel's ``tritonserver`` folder.
+        backend: Which backend runs the models.
     """
 
     root: Path
+    backend: Backend = "python"
 
     @classmethod
     def find(cls) -> BundledTriton:
@@ -132,33 +136,13 @@ class BundledTriton:
         """
         return [
             str(self.server),
-            f"--id={server_id}",
-            f"--model-repository={repository}",
             f"--backend-directory={folder / 'backends'}",
-            "--grpc-address=127.0.0.1",
-            f"--grpc-port={port}",
-            "--allow-http=false",
-            *(_metrics_options(metrics_port) if metrics_port else ["--allow-metrics=false"]),
-            "--model-control-mode=explicit",
-            *(f"--load-model={name}" for name in models),
-            # Ready means that the server answers; whether a model does, only an inference can tell.
-            "--strict-readiness=false",
-            "--disable-auto-complete-config",
+            *common_options(repository, models, port=port, metrics_port=metrics_port, server_id=server_id),
+            "--allow-gpu-metrics=false",
             "--pinned-memory-pool-byte-size=0",
-            "--log-info=false",
             f"--backend-config=python,shm-region-prefix-name={prefix}",
             f"--backend-config=python,shm-default-byte-size={_region_bytes()}",
         ]
-
-
-def _metrics_options(port: int) -> list[str]:
-    return [
-        "--metrics-address=127.0.0.1",
-        f"--metrics-port={port}",
-        "--allow-gpu-metrics=false",
-        "--metrics-config=summary_latencies=true",
-        "--metrics-config=summary_quantiles=0.5:0.05,0.95:0.005,0.99:0.001",
-    ]
 
 
 def _package_folders() -> Iterable[Path]:

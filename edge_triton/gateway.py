@@ -181,6 +181,9 @@ class Gateway:
         if name == STYLE_ENCODER:
             got = {"style_code": await self._encode(version, ask.tensors["style"])}
         else:
+            if "stylized" not in ask.raw_outputs():
+                # ONNX Runtime runs the whole graph whatever is asked for, so the image nobody wants is tiny.
+                ask.tensors["r"] = np.array([1 / min(ask.tensors["frame"].shape[1:3])], np.float32)
             ask.tensors["style_code"] = await self._translate(version, ask.tensors["style_code"])
             got = await self._forward(name, version, ask.tensors, ask.raw_outputs())
         reply = service_pb2.ModelInferResponse(model_name=name, model_version=str(version), id=request.id)

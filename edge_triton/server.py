@@ -1,4 +1,4 @@
-"""The bundled Triton as a context manager: on loopback, checked by a real inference, gone without a trace."""
+"""Triton as a context manager: on loopback, checked by a real inference, gone without a trace."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,17 @@ import numpy as np
 from edge_triton.bundled_triton import BundledTriton
 from edge_triton.client import EdgeClient, EdgeError
 from edge_triton.kept_process import KeptProcess
-from edge_triton.repository import MODELS, ModelSpec, bundle_models, repository_models, write_model
+from edge_triton.official_triton import OfficialTriton
+from edge_triton.repository import (
+    MODELS,
+    STYLE_ENCODER,
+    STYLIZER,
+    Backend,
+    ModelSpec,
+    bundle_models,
+    repository_models,
+    write_model,
+)
 from edge_triton.server_failure import (
     PortTakenError,
     ServerDiedError,
@@ -37,7 +48,9 @@ _PROBE_S = 1.0
 
 
 class TritonServer:
-    """One bundled tritonserver that serves a bundle's models over gRPC on loopback.
+    """One tritonserver that serves a bundle's models over gRPC on loopback.
+
+    It is the bundled one, on the CPU; inside NVIDIA's official container it is the container's.
 
     Entering starts it and returns when an inference through both models has worked; leaving stops it. A
     keeper process (see `keeper`) owns the server, its shared memory and its working folder, so nothing is
@@ -70,6 +83,7 @@ class TritonServer:
         self._threads = threads if threads is not None else max(1, len(os.sched_getaffinity(0)) // workers)
         self._start_timeout_s = start_timeout_s
         self._metrics = metrics
+        self._backend: Backend = "onnxruntime" if OfficialTriton().is_there() else "python"
         self._metrics_port = 0
         self._address = ""
         self._prefix = ""
@@ -110,11 +124,21 @@ class TritonServer:
         Raises:
             BundleError: A model is missing or differs from the manifest.
         """
-        return bundle_models(bundle, instances=self._workers, threads=self._threads, resident=resident)
+        return bundle_models(
+            bundle,
+            backend=self._backend,
+            instances=self._workers,
+            threads=self._threads,
+            resident=resident,
+        )
 
-    def stubs(self) -> Counter[tuple[str, int]]:
-        """Count the living stub processes by model and version."""
-        return Counter() if self._kept is None else stubs(self._kept.pid)
+    def has_lost_a_stub(self, versions: Iterable[int]) -> bool:
+        """Tell whether a stub process of these versions is missing; the native backend has none."""
+        if self._backend != "python":
+            return False
+        counts = {STYLE_ENCODER: 1, STYLIZER: self._workers}
+        expected = Counter({(model, version): counts[model] for version in versions for model in MODELS})
+        return bool(expected - stubs(self._running().pid))
 
     def abandon(self) -> None:
         """Let a `start` in another thread fail soon."""
@@ -134,7 +158,7 @@ class TritonServer:
             ServerStartError: It cannot run here, its port is taken, or it is not ready in time.
             BundleError: The source is a bundle with a missing or changed file.
         """
-        triton = BundledTriton.find()
+        triton = OfficialTriton() if self._backend == "onnxruntime" else BundledTriton.find()
         if self._wanted_port:
             _check_port(self._wanted_port)
         for attempt in range(1, _ATTEMPTS + 1):
@@ -180,7 +204,7 @@ class TritonServer:
             raise ServerDiedError("The bundled Triton is not running", "Start it first")
         return self._kept
 
-    def _launch(self, triton: BundledTriton, port: int) -> None:
+    def _launch(self, triton: BundledTriton | OfficialTriton, port: int) -> None:
         """Lay out a working folder, start the server in it and wait for the canary."""
         token = secrets.token_hex(6)
         self._prefix = prefix = f"mvs_{token}_"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Awaitable
 from typing import Any
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from edge_triton.gateway import Gateway
 from edge_triton.metrics import Metrics
-from edge_triton.repository import MODELS, STYLE_ENCODER, STYLIZER
+from edge_triton.repository import STYLE_ENCODER, STYLIZER
 from edge_triton.server import CANARY_SIZE, TritonServer
 from edge_triton.server_failure import ServerDiedError, ServerStartError
 from edge_triton.upstream import Upstream, UpstreamClosedError
@@ -136,14 +136,7 @@ class Supervisor:
             self._server.check()
         except ServerDiedError:
             return "server_died"
-        expected = Counter(
-            {
-                (model, version): self._workers if model == STYLIZER else 1
-                for version in self._gateway.bundles
-                for model in MODELS
-            }
-        )
-        return "stub_died" if expected - self._server.stubs() else ""
+        return "stub_died" if self._server.has_lost_a_stub(self._gateway.bundles) else ""
 
     async def _watched(self, canary: Awaitable[str]) -> str:
         """Await a canary, but no longer than the processes live."""
