@@ -120,7 +120,8 @@ class Session:
             "phone": asdict(self.record),
             "tool": {"name": "benchmark_model", "sha256": sha256_of(binary)},
             "npu": {
-                "options": npu.options if npu else "nnapi",
+                "delegate": npu.files[0].name if npu else "nnapi",
+                "options": npu.options if npu else "",
                 "sha256": {name: sha256_of(file) for name, file in libraries.items()},
             },
             "bundle": {"name": bundle.name, "version": bundle.version},

@@ -159,6 +159,7 @@ def test_the_npus_own_delegate(
         file.write_text(file.name)
     (row,) = Session(phone, bundle, stand_in, SHORT, npu).measure([KEY_FRAME._replace(delegate="npu")])
     assert (row["verdict"], row["delegation"]["share"]) == ("valid", "full")
+    assert (row["npu"]["delegate"], row["npu"]["options"]) == ("libDelegate.so", "backend_type:htp")
     assert set(row["npu"]["sha256"]) == {"libDelegate.so", "libBackend.so"}
     flags = calls(pixel.root)[0]
     assert flags["external_delegate_options"] == "backend_type:htp"
