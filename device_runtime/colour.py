@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import av
+import cv2
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
@@ -23,8 +24,19 @@ FULL_RANGE: Final = 2
 # H.273 matrix → the number swscale knows it by; constant-luminance BT.2020 is near enough to the other one.
 _SWSCALE_MATRIX: Final = {BT709: 1, 4: 4, 5: 5, BT601: 5, 7: 7, 9: 9, 10: 9}
 
+# Shares of red and blue in the luma, by H.273 matrix.
+_RED_AND_BLUE: Final = {
+    BT709: (0.2126, 0.0722),
+    4: (0.30, 0.11),
+    5: (0.299, 0.114),
+    BT601: (0.299, 0.114),
+    7: (0.212, 0.087),
+    9: (0.2627, 0.0593),
+    10: (0.2627, 0.0593),
+}
+
 # swscale's fast paths darken by one to two levels on each way through; with these flags a round trip is
-# unbiased in limited range, and within half a level of chroma in full range.
+# unbiased in limited range.
 _EXACT: Final = (
     Interpolation.AREA
     | Interpolation.ACCURATE_RND
@@ -79,6 +91,7 @@ class ColourConverter:
     def __init__(self, colour: Colour) -> None:
         self._matrix = _SWSCALE_MATRIX[colour.conversion]
         self._range = FULL_RANGE if colour.range == FULL_RANGE else LIMITED_RANGE
+        self._to_full_range = _full_range_matrix(*_RED_AND_BLUE[colour.conversion])
         self._reformatter = VideoReformatter()
 
     def to_rgb(self, frame: av.VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
@@ -109,11 +122,13 @@ class ColourConverter:
 
         Args:
             rgb: uint8 RGB (H, W, 3).
-            pixel_format: A planar YUV format of eight bits, such as ``yuv420p``.
+            pixel_format: ``yuv420p`` (even sizes only) or ``yuv444p``.
 
         Returns:
             A frame without timestamps.
         """
+        if self._range == FULL_RANGE:
+            return self._to_full(rgb, pixel_format)
         return self._reformatter.reformat(
             av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24"),
             format=pixel_format,
@@ -121,3 +136,29 @@ class ColourConverter:
             dst_color_range=self._range,
             interpolation=_EXACT,
         )
+
+    def _to_full(self, rgb: NDArray[np.uint8], pixel_format: str) -> av.VideoFrame:
+        """Convert to full range, where swscale rounds chroma down: half a level too low on average."""
+        yuv = np.asarray(cv2.transform(rgb, self._to_full_range), np.uint8)
+        y, u, v = np.moveaxis(yuv, -1, 0)
+        if pixel_format == "yuv444p":
+            return av.VideoFrame.from_ndarray(np.stack([y, u, v]), format=pixel_format)
+        height, width = y.shape
+        planes = np.concatenate([plane.ravel() for plane in (y, _halved(u), _halved(v))])
+        return av.VideoFrame.from_ndarray(planes.reshape(height * 3 // 2, width), format=pixel_format)
+
+
+def _halved(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Average 2×2 pixels; OpenCV's own rounding of bytes would add an eighth of a level."""
+    height, width = plane.shape
+    half = cv2.resize(plane.astype(np.float32), (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    return np.rint(half).astype(np.uint8)
+
+
+def _full_range_matrix(red: float, blue: float) -> NDArray[np.float64]:
+    """Return the 3×4 matrix from RGB to Y, U, V, all in 0..255, by the shares of red and blue in the luma."""
+    luma = np.array([red, 1 - red - blue, blue, 0])
+    u = (np.array([0, 0, 1, 0]) - luma) / (2 - 2 * blue)
+    v = (np.array([1, 0, 0, 0]) - luma) / (2 - 2 * red)
+    offsets = np.array([[0, 0, 0, offset] for offset in (0, 128, 128)])
+    return np.asarray(np.stack([luma, u, v]) + offsets, np.float64)

@@ -33,19 +33,23 @@ def colour(matrix: int, colour_range: int) -> Colour:
 
 @pytest.mark.parametrize("matrix", [BT601, BT709])
 @pytest.mark.parametrize("colour_range", [LIMITED_RANGE, FULL_RANGE])
-def test_yuv_is_what_the_standard_says(matrix: int, colour_range: int) -> None:
+@pytest.mark.parametrize(("pixel_format", "chroma_step"), [("yuv420p", 8), ("yuv444p", 16)])
+def test_yuv_is_what_the_standard_says(
+    matrix: int, colour_range: int, pixel_format: str, chroma_step: int
+) -> None:
     rgb = patches()
-    frame = ColourConverter(colour(matrix, colour_range)).from_rgb(rgb, "yuv420p")
+    frame = ColourConverter(colour(matrix, colour_range)).from_rgb(rgb, pixel_format)
     expected = yuv_by_definition(rgb[8::16, 8::16], matrix, colour_range)
-    for plane, value, step in zip(frame.planes, expected, (16, 8, 8), strict=True):
+    for plane, value, step in zip(frame.planes, expected, (16, chroma_step, chroma_step), strict=True):
         pixels = np.frombuffer(plane, np.uint8).reshape(plane.height, -1)[:, : plane.width]
         assert np.abs(pixels[step // 2 :: step, step // 2 :: step] - value).max() < 1.05
 
 
 @pytest.mark.parametrize("matrix", [BT601, BT709])
-def test_many_round_trips_neither_darken_nor_tint(matrix: int) -> None:
+@pytest.mark.parametrize("colour_range", [LIMITED_RANGE, FULL_RANGE])
+def test_many_round_trips_neither_darken_nor_tint(matrix: int, colour_range: int) -> None:
     smooth = cv2.resize(patches()[::16, ::16], (256, 144), interpolation=cv2.INTER_CUBIC)
-    converter = ColourConverter(colour(matrix, LIMITED_RANGE))
+    converter = ColourConverter(colour(matrix, colour_range))
     rgb = smooth
     for _ in range(5):
         rgb = converter.to_rgb(converter.from_rgb(rgb, "yuv420p"), 256, 144)
