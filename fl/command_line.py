@@ -88,6 +88,9 @@ def submit(
         float, typer.Option(min=0, help="Shorten updates to this many times the median length; 0 = never.")
     ] = 3.0,
     proximal: Annotated[float, typer.Option(min=0, help="FedProx's mu.")] = 0.0,
+    adam_rate: Annotated[
+        float, typer.Option(min=0, help="FedAdam's server learning rate; 0 = plain averaging.")
+    ] = 0.0,
     steps: Annotated[int, typer.Option(min=1, help="Steps of an edge in a round.")] = 100,
     batch: Annotated[int, typer.Option(min=2, help="Samples a step.")] = 2,
     crop: Annotated[int, typer.Option(min=32, help="Side of a training crop, a multiple of 8.")] = 128,
@@ -103,8 +106,9 @@ def submit(
     if crop % 8 or holdout_size % 8:
         raise typer.BadParameter("must be a multiple of 8", param_hint="--crop, --holdout-size")
     order = Order(
-        rounds=rounds, quorum=quorum, deadline_s=deadline, mode=average, clip=clip, proximal=proximal,
-        steps=steps, batch=batch, crop=crop, learning_rate=learning_rate, holdout_size=holdout_size,
+        rounds=rounds, quorum=quorum, deadline_s=deadline, mode=average, clip=clip, adam_rate=adam_rate,
+        proximal=proximal, steps=steps, batch=batch, crop=crop, learning_rate=learning_rate,
+        holdout_size=holdout_size,
     )  # fmt: skip
     rows = run(folder, order, start=start, progress=lambda row: _say(_line(row)))
     _finish({"rows": rows}, "Done", as_json)

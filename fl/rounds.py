@@ -4,7 +4,7 @@
         journal.jsonl                 what happened, see `fl.status`
         00000/model.safetensors       the model that the federation began with
         00003/updates/EDGE.safetensors
-        00003/model.safetensors       the average, refused or not
+        00003/model.safetensors       the average, refused or not; with FedAdam its moments.safetensors too
 
 Whoever is killed resumes where the journal ends, with the answers of the unfinished round kept. A transport
 (Flower, or the edges in one process) is a `Fleet`.
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.average import Averaging, merge
+from fl.average import Averaging, adam_step, merge
 from fl.journal import Journal, Row
 from fl.parameters import (
     Parameters,
@@ -37,7 +37,8 @@ from mvstylizer_errors import MVStylizerError
 if TYPE_CHECKING:
     from fl.gate import Verdict
 
-FEDERATION, JOURNAL, MODEL, UPDATES = "federation", "journal.jsonl", "model.safetensors", "updates"
+FEDERATION, JOURNAL = "federation", "journal.jsonl"
+MODEL, MOMENTS, UPDATES = "model.safetensors", "moments.safetensors", "updates"
 STALE_WEIGHT = 0.5  # an answer to the round before counts half, to the one before that a quarter
 KEEP_UPDATES = 3  # rounds whose single answers stay on the disk; models stay for ever
 
@@ -166,6 +167,11 @@ class Rounds:
             )
         average = self._average(received, live_parameters, policy.averaging)
         candidate = self.model_path(turn)
+        if policy.averaging.adam_rate > 0:
+            average, moments = adam_step(
+                live_parameters, average, self._moments(live), policy.averaging.adam_rate
+            )
+            write_parameters(candidate.with_name(MOMENTS), moments, {})
         write_parameters(candidate, average, header)
         verdict = judge.judge(candidate, live)
         self._prune(turn - KEEP_UPDATES)
@@ -228,6 +234,11 @@ class Rounds:
             updates.append(map_parameters(path)[0])
             weights.append(row["frames"] * STALE_WEIGHT ** (row["turn"] - row["answers"]))
         return merge(base, updates, weights, averaging)
+
+    def _moments(self, live: Path) -> Parameters:
+        """Return FedAdam's moments of the accepted model: those of a refused one die with it."""
+        path = live.with_name(MOMENTS)
+        return map_parameters(path)[0] if path.is_file() else {}
 
     def _prune(self, turn: int) -> None:
         shutil.rmtree(self.folder / f"{turn:05d}" / UPDATES, ignore_errors=True)

@@ -21,9 +21,10 @@ class Order:
         rounds: How many; 0 = only bring every edge to the last release.
         quorum: Edges that must answer each round.
         deadline_s: Seconds of a round.
-        mode: Averaging, see `fl.average.Averaging`; so are the next two.
+        mode: Averaging, see `fl.average.Averaging`; so are the next three.
         trim: Share dropped at either end.
         clip: Multiple of the median length.
+        adam_rate: FedAdam's rate.
         steps: Optimizer steps of an edge in a round.
         batch: Samples a step.
         crop: Side of a crop.
@@ -39,6 +40,7 @@ class Order:
     mode: str = "frames"
     trim: float = 0.2
     clip: float = 3.0
+    adam_rate: float = 0.0
     steps: int = 100
     batch: int = 2
     crop: int = 128
@@ -63,7 +65,7 @@ class Order:
     @property
     def policy(self) -> Policy:
         """What a round needs."""
-        averaging = Averaging(cast(Mode, self.mode), self.trim, self.clip)
+        averaging = Averaging(cast(Mode, self.mode), self.trim, self.clip, self.adam_rate)
         return Policy(self.quorum, self.deadline_s, averaging)
 
     @property

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import skimage.data
 
@@ -90,8 +91,12 @@ class Federation:
     def submit(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return self.federate("submit", "--folder", str(self.cloud), *TINY, *arguments)
 
+    def start_submission(self, name: str, *arguments: str) -> None:
+        self.start(name, "submit", "--folder", str(self.cloud), *TINY, *arguments)
+
     def journal(self, *events: str) -> list[Row]:
-        rows = read_journal(self.cloud / "federation" / "journal.jsonl")
+        path = self.cloud / "federation" / "journal.jsonl"
+        rows = read_journal(path) if path.is_file() else []
         return [row for row in rows if row["event"] in events]
 
     def log(self, name: str) -> Path:
@@ -101,7 +106,7 @@ class Federation:
         return self.log(name).read_text()
 
     def wait(self, condition: Callable[[], bool]) -> None:
-        end = time.monotonic() + 120
+        end = time.monotonic() + 300
         while not condition():
             assert time.monotonic() < end, {name: self.said(name) for name in self.processes}
             time.sleep(0.2)
@@ -166,6 +171,27 @@ def test_two_edges_two_rounds_one_release(federation: Federation, checkpoint: Pa
         "b": release.version,
     }
     assert "Not connected" in federation.said("stranger")
+
+
+@pytest.mark.slow
+def test_a_cloud_killed_in_a_round_resumes_where_it_was(federation: Federation, checkpoint: Path) -> None:
+    federation.start_cloud()
+    federation.start_edge("a", ("coffee", "rocket"))
+    federation.start_submission("first", "--start", str(checkpoint))
+    federation.wait(lambda: federation.journal("answer") != [])  # of a; the quorum waits for b
+    (superlink,) = psutil.Process(federation.processes["cloud"].pid).children()
+    superlink.kill()
+    assert federation.processes.pop("first").wait(120) == 1
+    assert "Submit again" in federation.said("first")
+    assert federation.processes.pop("cloud").wait(30) == 1
+    assert "The SuperLink ended" in federation.said("cloud")
+    federation.start_cloud()
+    federation.start_edge("b", ("coffee", "chelsea", "rocket"))
+    federation.start_submission("second")
+    federation.wait(lambda: federation.journal("accepted") != [])
+    (accepted,) = federation.journal("accepted")
+    assert (accepted["turn"], accepted["edges"], accepted["frames"]) == (1, ["a", "b"], 5)
+    assert [row["edge"] for row in federation.journal("answer")] == ["a", "b"]  # a was not asked again
 
 
 def stylized(stylizer: Stylizer) -> np.ndarray:
