@@ -26,6 +26,7 @@ from mvstylizer_errors import MVStylizerError
 
 AV_TIME_BASE: Final = Fraction(1, 1_000_000)  # FFmpeg's unit for the times of a whole file
 ABOUT_THE_FILE: Final = {"major_brand", "minor_version", "compatible_brands", "encoder"}
+ABOUT_THE_PICTURE: Final = {"title", "language"}
 CUT_SHORT: Final = Fraction(97, 100)  # a file that yields less of its duration than this is reported
 
 
@@ -72,6 +73,8 @@ class VideoInfo:
         pixel_aspect: Width of a pixel over its height, after rotation.
         colour: Colour tags.
         has_audio: There is at least one audio stream.
+        has_subtitles: There is at least one subtitle stream.
+        picture_metadata: Title and language of the picture's stream.
         metadata: Title, creation time and the like.
     """
 
@@ -87,6 +90,8 @@ class VideoInfo:
     pixel_aspect: Fraction
     colour: Colour
     has_audio: bool
+    has_subtitles: bool
+    picture_metadata: Mapping[str, str]
     metadata: Mapping[str, str]
 
     @property
@@ -273,6 +278,8 @@ def _describe(path: Path, container: InputContainer, stream: VideoStream, first:
         pixel_aspect=aspect,
         colour=Colour.of(first),
         has_audio=bool(container.streams.audio),
+        has_subtitles=bool(container.streams.subtitles),
+        picture_metadata={k: text for k, text in stream.metadata.items() if k in ABOUT_THE_PICTURE},
         metadata={key: text for key, text in container.metadata.items() if key not in ABOUT_THE_FILE},
     )
 

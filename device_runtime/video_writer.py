@@ -1,4 +1,4 @@
-"""Video out: H.264 that any player opens, with the source's times, colours and sound."""
+"""Video out: H.264 that any player opens, with the source's times, colours, sound and subtitles."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from device_runtime.audio_copy import AudioCopy
 from device_runtime.output_file import check_output, pending_file
 from device_runtime.picture_encoder import CODEC, PictureEncoder
+from device_runtime.side_streams import SideStreams
 from device_runtime.video import VideoError, VideoInfo
 
 CONTAINERS: Final = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 
 
 class VideoWriter:
-    """Encodes frames as H.264 and copies the source's sound beside them.
+    """Encodes frames as H.264 and copies the source's sound and subtitles beside them.
 
     Use as a context manager. The file stands under a temporary name beside the target until the block ends
     well; any exception (KeyboardInterrupt too) removes it and leaves the target as it was.
@@ -51,12 +51,12 @@ class VideoWriter:
         self._container: OutputContainer
         self._stream: VideoStream
         self._encoder: PictureEncoder
-        self._sound: AudioCopy | None = None
+        self._beside: SideStreams | None = None
 
     @property
     def warnings(self) -> list[str]:
-        """What of the sound could not be copied."""
-        return self._sound.warnings if self._sound else []
+        """What of the sound and subtitles could not be copied."""
+        return self._beside.warnings if self._beside else []
 
     def __enter__(self) -> Self:
         with ExitStack() as opened, _writing(self._target):
@@ -67,9 +67,10 @@ class VideoWriter:
             self._encoder = PictureEncoder(
                 self._like, crf=self._crf, preset=self._preset, codec=self._stream.codec_context
             )
-            if self._like.has_audio:
-                self._sound = AudioCopy(self._like.path, self._container, self._like.start)
-                opened.callback(self._sound.close)
+            self._stream.metadata.update(self._like.picture_metadata)
+            if self._like.has_audio or self._like.has_subtitles:
+                self._beside = SideStreams(self._like.path, self._container, self._like.start)
+                opened.callback(self._beside.close)
             self._container.start_encoding()
             self._cleanup = opened.pop_all()
         return self
@@ -82,8 +83,8 @@ class VideoWriter:
             return
         with self._cleanup, _writing(self._target):
             self._mux(self._encoder.finish())
-            if self._sound:
-                self._sound.finish()
+            if self._beside:
+                self._beside.finish()
             self._container.close()
 
     def write(self, rgb: NDArray[np.uint8], pts: int, duration: int = 0) -> None:
@@ -126,8 +127,8 @@ class VideoWriter:
 
     def _mux(self, packets: Iterable[Packet[VideoStream]]) -> None:
         for packet in packets:
-            if self._sound:
-                self._sound.copy_until(Fraction(packet.dts or 0) * packet.time_base)
+            if self._beside:
+                self._beside.copy_until(Fraction(packet.dts or 0) * packet.time_base)
             packet.stream = self._stream
             self._container.mux(packet)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -220,3 +221,90 @@ def test_a_stream_that_changes_its_size_midway_keeps_the_first_one(style: Path, 
     assert (report.width, report.height) == (64, 48)
     assert report.frames == len(times(out)) >= 11
     assert all(a < b for a, b in itertools.pairwise(times(out)))
+
+
+SRT = """1
+00:00:00,040 --> 00:00:00,160
+Good <i>morning</i>
+
+2
+00:00:00,200 --> 00:00:00,400
+Grüße,
+zwei Zeilen
+"""
+Lines = list[tuple[Fraction, Fraction, str]]
+
+
+def with_subtitles(target: Path) -> Path:
+    """A clip with sound and a subtitle track, with a language for the picture and one for the text."""
+    clip, text = write_clip(target.with_name("tone.mp4"), sound="aac"), target.with_suffix(".srt")
+    text.write_text(SRT)
+    with av.open(str(clip)) as video, av.open(str(text)) as lines, av.open(str(target), "w") as both:
+        streams = [*video.streams.video, *video.streams.audio, *lines.streams.subtitles]
+        copies = [both.add_stream_from_template(stream, opaque=True) for stream in streams]
+        copies[0].metadata["language"], copies[2].metadata["language"] = "fra", "ita"
+        for container in (video, lines):
+            for packet in container.demux():
+                if packet.size:
+                    packet.stream = copies[streams.index(packet.stream)]
+                    both.mux(packet)
+    return target
+
+
+def subtitles(path: Path) -> tuple[str | None, Lines]:
+    """Language, and start, duration and text of each line."""
+    found: Lines = []
+    with av.open(str(path)) as container:
+        (stream,) = container.streams.subtitles
+        for packet in container.demux(stream):
+            for line in packet.decode() if packet.size else []:
+                text = re.sub(r"{.*?}", "", line.dialogue.decode()).strip()  # type: ignore[union-attr]
+                if text:
+                    start = (packet.pts or 0) * packet.time_base
+                    found.append((start, (packet.duration or 0) * packet.time_base, text))
+        return stream.language, found
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
+def test_subtitles_keep_words_times_and_language(style: Path, out: Path, suffix: str, resume: bool) -> None:
+    source = with_subtitles(style.with_name("talk.mkv"))
+    report = run(source, style, out.with_suffix(suffix), resume=resume)
+    language, lines = subtitles(out.with_suffix(suffix))
+    assert language == "ita"
+    assert lines == subtitles(source)[1]
+    assert [text for _, _, text in lines] == ["Good morning", "Grüße,\nzwei Zeilen"]
+    assert report.warnings == []
+    with av.open(str(out.with_suffix(suffix))) as container:
+        assert container.streams.video[0].language == "fra"
+        assert len(container.streams.audio) == 1
+
+
+def test_subtitles_of_an_mp4_are_copied_bit_for_bit_and_become_text_in_a_matroska(
+    style: Path, out: Path
+) -> None:
+    source = style.with_name("talk.mp4")
+    run(with_subtitles(style.with_name("talk.mkv")), style, source)
+    run(source, style, out)
+    run(source, style, out.with_suffix(".mkv"))
+    packets = []
+    for path in (source, out):
+        with av.open(str(path)) as container:
+            packets.append([bytes(packet) for packet in container.demux(subtitles=0) if packet.size])
+    assert packets[0] == packets[1]
+    assert subtitles(out.with_suffix(".mkv")) == subtitles(source)
+
+
+def test_subtitles_that_are_pictures_are_left_out_of_an_mp4_with_a_warning(style: Path, out: Path) -> None:
+    source = style.with_name("disc.mkv")
+    clip = write_clip(style.with_name("plain.mp4"))
+    with av.open(str(clip)) as video, av.open(str(source), "w") as both:
+        copy = both.add_stream_from_template(video.streams.video[0], opaque=True)
+        both.add_mux_stream("dvd_subtitle")
+        for packet in video.demux(video=0):
+            if packet.size:
+                packet.stream = copy
+                both.mux(packet)
+    report = run(source, style, out)
+    assert any("subtitles (dvd_subtitle) that mp4 cannot hold" in warning for warning in report.warnings)
+    assert report.frames == 12
