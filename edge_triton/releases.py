@@ -94,7 +94,12 @@ class Releases:
         first = self._gateway.bundles[self._gateway.version]
         refused: set[object] = set()
         while True:
-            bundle = await asyncio.to_thread(_newest, folder, first, refused)
+            try:
+                bundle = await asyncio.to_thread(_newest, folder, first, refused)
+            except OSError as err:  # a folder that is away for a while is no reason to change anything
+                _LOG.warning("the folder of releases: %s", err)
+                await asyncio.sleep(_LOOK_S)
+                continue
             try:
                 if bundle.version == self._gateway.version:
                     await asyncio.sleep(_LOOK_S)
@@ -172,14 +177,20 @@ def _kinds(tensors: tuple[TensorSpec, ...]) -> set[tuple[str, str, tuple[int, ..
 
 
 def _newest(folder: Path, first: Bundle, refused: set[object]) -> Bundle:
-    """Return the bundle with the highest version that was not refused."""
+    """Return the bundle with the highest version that was not refused.
+
+    Raises:
+        OSError: The folder cannot be read.
+    """
     best = first
-    for manifest in sorted(folder.glob(f"[!.]*/{MANIFEST_NAME}")):
-        stamp = _stamp(manifest.parent)
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or not (path / MANIFEST_NAME).is_file():
+            continue
+        stamp = _stamp(path)
         if stamp in refused:
             continue
         try:
-            bundle = load_bundle(manifest.parent)
+            bundle = load_bundle(path)
         except (MVStylizerError, OSError) as err:
             refused.add(stamp)
             _LOG.warning("a bundle is refused: %s", err)

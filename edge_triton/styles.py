@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MOST_BYTES = 128 << 20
+_MOST_VERSIONS = 8
 
 
 @dataclass
@@ -60,8 +61,11 @@ class Styles:
         if key not in self._styles:
             self._styles[key] = _Style(photo)
             self._bytes += photo.nbytes
-        self._styles[key].codes[version] = code
-        self._makers[code] = key, version
+        codes = self._styles[key].codes
+        codes.setdefault(version, code)  # two requests may have encoded it at the same time
+        self._makers[codes[version]] = key, version
+        if len(codes) > _MOST_VERSIONS:
+            self._makers.pop(codes.pop(min(codes)), None)
         self._styles.move_to_end(key)
         while self._bytes > self._most_bytes:
             _, oldest = self._styles.popitem(last=False)

@@ -29,6 +29,7 @@ from export.manifest import BundleError
 _LOG = logging.getLogger(__name__)
 _POLL_S = 0.2
 _CANARY_S = 1.0
+_LEAST_OFTEN_S = 5.0
 _CANARY_WAIT_S = 5.0
 _FRESH_S = 10.0
 _STUCK_S = 120.0
@@ -115,14 +116,16 @@ class Supervisor:
 
     async def _trouble(self) -> str:
         """Return what is wrong, once something is."""
-        canary_due = 0.0
+        last = 0.0
         while True:
             async with self.changing:
                 cause = self._process_trouble()
-                if not cause and (self._hint.is_set() or time.monotonic() > canary_due):
+                # Requests that work are canaries too; but they may use one of the two models only.
+                overdue = self.age_s > _CANARY_S or time.monotonic() - last > _LEAST_OFTEN_S
+                if not cause and (overdue or self._hint.is_set()):
                     self._hint.clear()
                     cause = await self._watched(self.canary(self._gateway.version))
-                    canary_due = time.monotonic() + _CANARY_S
+                    last = time.monotonic()
                     self._metrics.count("mvstylizer_canaries_total", result=cause or "good")
             if not cause and self.age_s > _STUCK_S:
                 cause = "stuck"

@@ -237,6 +237,10 @@ def test_a_watched_folder_decides_what_is_served(
         publish(bundle, watched / "3", 3)  # mended
         wait_for(3)
         load.wait()
+        watched.rename(tmp_path / "away")  # as a network disk may be
+        time.sleep(1.5)
+        assert facts(running)["version"] == 3
+        (tmp_path / "away").rename(watched)
         shutil.rmtree(watched / "3")
         wait_for(2)
         shutil.rmtree(watched / "2")

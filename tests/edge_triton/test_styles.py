@@ -46,3 +46,14 @@ def test_a_photo_larger_than_the_room_is_not_kept() -> None:
 
 def test_shape_counts() -> None:
     assert photo_key(np.zeros((1, 2, 3, 3), np.uint8)) != photo_key(np.zeros((1, 3, 2, 3), np.uint8))
+
+
+def test_codes_of_long_gone_versions_are_dropped() -> None:
+    styles = Styles(ROOM)
+    key = photo_key(PHOTOS[0])
+    for version in range(1, 30):
+        styles.add(key, PHOTOS[0], version, code_of(0, version))
+    assert styles.code(key, 29) == code_of(0, 29)
+    assert styles.code(key, 1) is None
+    assert styles.translate(code_of(0, 1), 29) == code_of(0, 1)
+    assert styles.translate(code_of(0, 28), 29) == code_of(0, 29)
