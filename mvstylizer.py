@@ -256,13 +256,21 @@ def export(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="What `mvstylizer train` wrote.")],
     out: Annotated[Path, typer.Option("--out", metavar="BUNDLE", help="Folder of the bundle.")],
     version: Annotated[int, typer.Option(min=1, help="Release number: Triton's model version.")] = 1,
+    ridge: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Regularise the finish otherwise than in training; more keeps more contrast."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Export a checkpoint to ONNX and TFLite; each file is compared with its reference."""
     need_extra("export", "torch", "onnx", "onnxscript", "tensorflow")
     from export.bundle import export_bundle
 
-    written = export_bundle(checkpoint, out, version=version, report=lambda line: typer.echo(line, err=True))
+    written = export_bundle(
+        checkpoint, out, version=version, ridge=ridge, report=lambda line: typer.echo(line, err=True)
+    )
     files = {
         spec.role: {"path": spec.path, "bytes": spec.bytes, "parity": spec.parity} for spec in written.files
     }

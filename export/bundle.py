@@ -10,6 +10,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from export.manifest import (
 )
 from export.onnx_graphs import write_style_encoder, write_stylizer
 from export.onnx_parity import check_style_encoder, check_stylizer
-from training.checkpoint import CheckpointInfo, load_checkpoint
+from training.checkpoint import load_checkpoint
 from training.stylizer import STYLE_CODE, Stylizer
 
 RGB = "NHWC RGB"
@@ -55,7 +56,12 @@ Report = Callable[[str], None]
 
 
 def export_bundle(
-    checkpoint: Path, out: Path, *, version: int = 1, report: Report = lambda _: None
+    checkpoint: Path,
+    out: Path,
+    *,
+    version: int = 1,
+    ridge: float | None = None,
+    report: Report = lambda _: None,
 ) -> Bundle:
     """Export a checkpoint.
 
@@ -63,6 +69,8 @@ def export_bundle(
         checkpoint: What `mvstylizer train` wrote.
         out: The bundle's folder; a bundle that is there is replaced, anything else is refused.
         version: Release number, from 1.
+        ridge: Regularisation of the affine finish (`StylizerDims.ridge`) instead of the checkpoint's: larger
+            keeps more of the frame's own contrast.
         report: Called with one line for each file.
 
     Raises:
@@ -71,6 +79,8 @@ def export_bundle(
         ParityError: A file does not compute what its reference computes.
     """
     stylizer, info = load_checkpoint(checkpoint)
+    if ridge is not None:
+        stylizer.dims = replace(stylizer.dims, ridge=ridge)
     _refuse_foreign(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +95,7 @@ def export_bundle(
             version,
             tuple(files),
             source={"checkpoint": checkpoint.name, "sha256": sha256_of(checkpoint), "step": info.step},
-            network=_network(info),
+            network={**stylizer.dims.as_dict(), "style_code": STYLE_CODE},
             tools={"python": platform.python_version(), **{name: metadata.version(name) for name in TOOLS}},
         )
         write_manifest(bundle)
@@ -123,10 +133,6 @@ def _write_kernels(folder: Path, report: Report) -> list[FileSpec]:
         )
         report(_line(files[-1]))
     return files
-
-
-def _network(info: CheckpointInfo) -> dict[str, Any]:
-    return {**info.dims.as_dict(), "style_code": STYLE_CODE}
 
 
 def _line(spec: FileSpec) -> str:

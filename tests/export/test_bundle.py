@@ -28,8 +28,9 @@ def test_checkpoint_to_bundle_over_an_older_one(checkpoint: Path, tmp_path: Path
     out.mkdir(parents=True)
     (out / MANIFEST_NAME).write_text("{}")
     (out / "old.onnx").write_bytes(b"of the release before")
-    export_bundle(checkpoint, out, version=4, report=lines.append)
+    export_bundle(checkpoint, out, version=4, ridge=0.25, report=lines.append)
     loaded = load_bundle(out)
+    assert loaded.network["ridge"] == 0.25
     assert (loaded.version, loaded.source["step"]) == (4, 12)
     assert {loaded.file(role).parent for role in ROLES} == {out}
     assert len(lines) == len(ROLES)
