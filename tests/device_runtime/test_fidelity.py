@@ -202,9 +202,9 @@ def test_4k(style: Path, out: Path, interpolation: Interpolation) -> None:
         large = cv2.resize(data.astronaut(), (width, height))
         return np.ascontiguousarray(np.roll(large, 8 * index, axis=1))
 
-    source = write_clip(style.with_name("4k.mp4"), range(4), size=(3840, 2160), picture=scene)
+    source = write_clip(style.with_name("4k.mp4"), range(3), size=(3840, 2160), picture=scene)
     report = run(source, style, out, interpolation=interpolation, crf=18)
-    assert (report.width, report.height, report.frames) == (3840, 2160, 4)
+    assert (report.width, report.height, report.frames) == (3840, 2160, 3)
     assert mean_difference(source, out) < 6
 
 
