@@ -7,10 +7,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 FOLDERS := mvstylizer.py mvstylizer_doctor.py mvstylizer_errors.py training export edge_triton device_runtime fl tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt lock clean
+.PHONY: help demo test test-long lint fmt lock clean
 
 help:  ## List the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 demo: $(VENV)/.installed $(VENV)/.clips  ## Stylize a sample clip with a sample photo, through the bundled Triton
 	$(BIN)/mvstylizer stylize $$(cat $(VENV)/.clips)/bikes.mp4 --style samples/dusk.jpg --out demo.mp4
@@ -18,6 +18,9 @@ demo: $(VENV)/.installed $(VENV)/.clips  ## Stylize a sample clip with a sample 
 test: $(VENV)/.complete $(VENV)/.clips  ## Check style and types, then run every test
 	$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest
+
+test-long: $(VENV)/.complete  ## Run the tests that take minutes: a whole federation in real processes
+	$(BIN)/python -m pytest -m long
 
 lint: $(VENV)/.complete  ## Check style and types
 	$(BIN)/ruff check $(FOLDERS)
