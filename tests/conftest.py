@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -30,5 +31,7 @@ def bunny() -> Path:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _no_telemetry() -> None:
+def _as_from_a_terminal() -> None:
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    # A runner started in the background has Ctrl-C ignored, and so would every program that the tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
