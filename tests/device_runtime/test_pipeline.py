@@ -257,7 +257,9 @@ def test_memory_does_not_grow_with_the_length(bikes: Path, style: Path, out: Pat
         tracemalloc.stop()
         return found
 
-    assert peak(9.9) < peak(2.96) * 1.05
+    # How full the queues between the threads are at one moment is chance; 174 more frames would be 91 MB.
+    in_flight = 8 * 640 * 272 * 3
+    assert peak(9.9) < peak(2.96) + in_flight
 
 
 def test_a_broken_off_video_is_done_as_far_as_it_goes(
