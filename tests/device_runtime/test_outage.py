@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from fractions import Fraction
@@ -37,8 +38,9 @@ def killing(at: int, mine: set[psutil.Process]) -> Callable[[int, int | None], N
     def progress(done: int, total: int | None) -> None:
         if done == at:
             for process in set(psutil.Process().children(recursive=True)) - mine:
-                if process.name() == "tritonserver":
-                    process.kill()
+                with contextlib.suppress(psutil.NoSuchProcess):  # a child may end while we look
+                    if process.name() == "tritonserver":
+                        process.kill()
 
     return progress
 
