@@ -146,6 +146,7 @@ def stylize_video(
         fallback_key_frames=fell_back,
         resumed_frames=resumed,
         warnings=[*reader.warnings, *writer.warnings, *_outage(len(fell_back), key_frames)],
+        key_frame_places=made.key_frames,
     )
 
 
@@ -177,7 +178,7 @@ def stylize_photo(
     with watch.measure("encode"):
         write_photo(out, blended(photo, cast("NDArray[np.uint8]", image), strength))
     height, width = photo.shape[:2]
-    return Report(1, 1, 0, watch.seconds(), "none", "image", str(out), width, height)
+    return Report(1, 1, 0, watch.seconds(), "none", "image", str(out), width, height, key_frame_places=[0])
 
 
 def _told(pictures: Pictures, done: int, total: int | None, progress: Progress | None) -> Iterator[Finished]:

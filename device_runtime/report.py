@@ -33,6 +33,7 @@ class Report:
             the edge did not answer.
         resumed_frames: Frames that an interrupted run had finished.
         warnings: One line for each thing the user should know, such as a file that is cut short.
+        key_frame_places: Where the key frames are in the video, from 0.
     """
 
     frames: int
@@ -47,6 +48,7 @@ class Report:
     fallback_key_frames: list[int] = field(default_factory=list)
     resumed_frames: int = 0
     warnings: list[str] = field(default_factory=list)
+    key_frame_places: list[int] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as plain values, fit for JSON."""

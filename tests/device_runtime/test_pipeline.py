@@ -180,6 +180,7 @@ def test_nothing_crosses_a_cut_and_colours_pass_smoothly_between_keys(
         street, style, out, stylizer=stylizer, bundle=bundle, policy="every:15", interpolation=interpolation
     )
     assert report.key_frames == 6
+    assert report.key_frame_places == [0, 15, 30, 45, 60, 75]
     red, green, blue = np.array([np.mean(p, (0, 1)) for p in pictures(out)]).T
     assert (np.diff(red[:16]) < 0).all()
     assert (np.diff(green[:16]) > 0).all()
