@@ -2,7 +2,8 @@
 
 A bundle is a folder that travels from `export` to the edge and to the phone. This module is all that those
 two read of `export`, so it uses the standard library only. A file whose hash differs from the manifest is
-refused: a half-copied or edited model must not run.
+refused: a half-copied or edited model must not run. The manifest carries its own hash too, over its bytes
+with that hash written as zeros. ``model.schema.json`` beside this module describes it as JSON Schema.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from typing import Any
 
 from mvstylizer_errors import MVStylizerError
 
-SCHEMA = "mvstylizer.bundle/1"
+SCHEMA = "mvstylizer.bundle/2"
+UNSEALED_SCHEMA = "mvstylizer.bundle/1"  # of the first releases, which had no hash of the manifest itself
 MANIFEST_NAME = "model.json"
 ROLES = ("style_encoder", "stylizer", "warp", "transfer", "key_frame")
+"""What every bundle has; `export.bundle` adds more."""
 DTYPES = ("uint8", "int32", "float32")
 
 
@@ -47,16 +50,31 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class FileSpec:
-    """One file of a bundle: role, contract, hash, and how far it is from its reference (`parity`)."""
+    """One file of a bundle.
+
+    Attributes:
+        role: What it is for; one file has it.
+        path: File name in the bundle's folder.
+        format: ``onnx``, ``tflite``, ``npz`` or ``md``.
+        sha256: Of the file, hexadecimal.
+        bytes: Its size.
+        inputs: Tensors it takes; none where it is no model.
+        outputs: Tensors it gives.
+        parity: How far it is from its reference: ``max``, ``mean``, ``p999``, ``psnr``, ``cases``, ``lanes``.
+        cost: ``parameters``, and ``macs`` (multiply-accumulates) of one run at the size that it names.
+        latency: ``median_ms`` of one run, with size, threads and number of runs.
+    """
 
     role: str
     path: str
     format: str
     sha256: str
     bytes: int
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
     parity: dict[str, Any] = field(default_factory=dict)
+    cost: dict[str, Any] = field(default_factory=dict)
+    latency: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,6 +89,7 @@ class Bundle:
         source: Checkpoint name, its sha256 and training step.
         network: Sizes that callers may need (network pixels, map cell, style code length).
         tools: Versions of the converters.
+        machine: Where it was exported: what its latency figures were measured on.
     """
 
     path: Path
@@ -80,6 +99,7 @@ class Bundle:
     source: dict[str, Any] = field(default_factory=dict)
     network: dict[str, Any] = field(default_factory=dict)
     tools: dict[str, str] = field(default_factory=dict)
+    machine: dict[str, Any] = field(default_factory=dict)
 
     def spec(self, role: str) -> FileSpec:
         """Return the entry of `role`.
@@ -112,6 +132,15 @@ class Bundle:
             )
         return path
 
+    def verify(self) -> None:
+        """Check size and sha256 of every file.
+
+        Raises:
+            BundleError: A file is missing or differs from the manifest; names the first one.
+        """
+        for spec in self.files:
+            self.file(spec.role)
+
 
 def sha256_of(path: Path) -> str:
     """Return the hexadecimal SHA-256 of a file, read in blocks."""
@@ -123,40 +152,45 @@ def file_spec(
     folder: Path,
     role: str,
     path: str,
-    inputs: tuple[TensorSpec, ...],
-    outputs: tuple[TensorSpec, ...],
+    inputs: tuple[TensorSpec, ...] = (),
+    outputs: tuple[TensorSpec, ...] = (),
     parity: dict[str, Any] | None = None,
+    cost: dict[str, Any] | None = None,
+    latency: dict[str, Any] | None = None,
 ) -> FileSpec:
     """Describe a file that already lies in `folder`: size and hash are read from it."""
     whole = folder / path
     return FileSpec(
-        role,
-        path,
-        whole.suffix.lstrip("."),
-        sha256_of(whole),
-        whole.stat().st_size,
-        inputs,
-        outputs,
-        parity or {},
-    )
+        role, path, whole.suffix.lstrip("."), sha256_of(whole), whole.stat().st_size,
+        inputs, outputs, parity or {}, cost or {}, latency or {},
+    )  # fmt: skip
 
 
 def write_manifest(bundle: Bundle) -> Path:
     """Write ``model.json`` into the bundle's folder, last and whole, and return its path."""
-    body = {"schema": SCHEMA, **asdict(bundle)}
+    body = asdict(bundle)
     del body["path"]
     target = bundle.path / MANIFEST_NAME
     part = target.with_suffix(".json.part")
-    part.write_text(json.dumps(body, indent=2) + "\n")
+    part.write_bytes(sealed(body))
     part.replace(target)
     return target
 
 
+def sealed(body: dict[str, Any]) -> bytes:
+    """Return a manifest as JSON, with schema and its own sha256 put first."""
+    rest = {key: value for key, value in body.items() if key not in ("schema", "sha256")}
+    text = json.dumps({"schema": SCHEMA, "sha256": _UNSEALED, **rest}, indent=2) + "\n"
+    content = text.encode()
+    return content.replace(_UNSEALED.encode(), hashlib.sha256(content).hexdigest().encode(), 1)
+
+
 def load_bundle(path: Path | str) -> Bundle:
-    """Read a bundle's manifest. Files are verified when they are asked for.
+    """Read a bundle's manifest and verify every file.
 
     Raises:
-        BundleError: No manifest, no JSON, another schema, or a field that is missing or wrong.
+        BundleError: No manifest, no JSON, another schema, a field that is missing or wrong, or a file (the
+            manifest among them) whose hash differs.
     """
     folder = Path(path)
     manifest = folder / MANIFEST_NAME
@@ -165,19 +199,38 @@ def load_bundle(path: Path | str) -> Bundle:
             f"{folder} is no bundle: it holds no {MANIFEST_NAME}",
             "Name a folder that `mvstylizer export` wrote",
         )
+    content = manifest.read_bytes()
     try:
-        body = json.loads(manifest.read_text())
+        body = json.loads(content)
     except ValueError as err:
         raise BundleError(f"{manifest} is no JSON: {err}", "Export the bundle again") from err
-    if not isinstance(body, dict) or body.get("schema") != SCHEMA:
-        found = body.get("schema") if isinstance(body, dict) else type(body).__name__
+    _check_seal(manifest, content, body)
+    try:
+        bundle = _bundle_from(folder, body)
+    except (KeyError, TypeError, ValueError) as err:
+        raise BundleError(f"{manifest}: {type(err).__name__}: {err}", "Export the bundle again") from err
+    bundle.verify()
+    return bundle
+
+
+_UNSEALED = "0" * 64
+
+
+def _check_seal(manifest: Path, content: bytes, body: Any) -> None:
+    found = body.get("schema") if isinstance(body, dict) else type(body).__name__
+    if found not in (SCHEMA, UNSEALED_SCHEMA):
         raise BundleError(
             f"{manifest} has schema {found!r}, this version reads {SCHEMA!r}", "Export the bundle again"
         )
-    try:
-        return _bundle_from(folder, body)
-    except (KeyError, TypeError, ValueError) as err:
-        raise BundleError(f"{manifest}: {type(err).__name__}: {err}", "Export the bundle again") from err
+    seal = body.get("sha256")
+    if found == UNSEALED_SCHEMA and seal is None:
+        return
+    unsealed = content.replace(str(seal).encode(), _UNSEALED.encode(), 1)
+    if seal != hashlib.sha256(unsealed).hexdigest():
+        raise BundleError(
+            f"{manifest} was changed after the export (its sha256 differs)",
+            "Copy the whole bundle folder again, or export it again",
+        )
 
 
 def _bundle_from(folder: Path, body: dict[str, Any]) -> Bundle:
@@ -193,6 +246,7 @@ def _bundle_from(folder: Path, body: dict[str, Any]) -> Bundle:
         dict(body.get("source", {})),
         dict(body.get("network", {})),
         dict(body.get("tools", {})),
+        dict(body.get("machine", {})),
     )
 
 
@@ -202,7 +256,8 @@ def _file_from(row: dict[str, Any]) -> FileSpec:
     tensors = {side: tuple(_tensor_from(t) for t in row[side]) for side in ("inputs", "outputs")}
     return FileSpec(
         row["role"], row["path"], row["format"], row["sha256"], int(row["bytes"]),
-        tensors["inputs"], tensors["outputs"], dict(row.get("parity", {})),
+        tensors["inputs"], tensors["outputs"],
+        dict(row.get("parity", {})), dict(row.get("cost", {})), dict(row.get("latency", {})),
     )  # fmt: skip
 
 

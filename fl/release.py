@@ -150,11 +150,11 @@ def load_release(folder: Path, public_key: Path, *, newer_than: int = 0) -> tupl
             f"{folder} is version {release.version}, not newer than {newer_than}, which runs already",
             "To go back, publish the older checkpoint again as a new version",
         )
-    bundle = load_bundle(folder)
-    if sha256_of(folder / MANIFEST_NAME) != release.bundle_sha256 or bundle.version != release.version:
-        raise ReleaseError(f"{folder / MANIFEST_NAME} is not the released one", "Copy the folder again")
-    for spec in bundle.files:
-        bundle.file(spec.role)
+    manifest = folder / MANIFEST_NAME
+    known = manifest.is_file() and sha256_of(manifest) == release.bundle_sha256
+    bundle = load_bundle(folder) if known else None
+    if bundle is None or bundle.version != release.version:
+        raise ReleaseError(f"{manifest} is not the released one", "Copy the folder again")
     return release, bundle
 
 
