@@ -32,6 +32,8 @@ class KeyRequests:
 
     Attributes:
         fell_back: Which key frames the fall-back stylized, numbered from 0 in the order they were submitted.
+        bytes_up: Of the key frames' requests so far, without gRPC's framing.
+        bytes_down: Of the replies to them.
 
     Args:
         stylizer: Where they go; used from one other thread only while this object is open.
@@ -57,6 +59,7 @@ class KeyRequests:
         fallback: Fallback | None = None,
     ) -> None:
         self.fell_back: list[int] = []
+        self.bytes_up = self.bytes_down = 0
         self._reply = reply
         self._map_pixels = map_pixels
         self._watch = watch
@@ -112,6 +115,8 @@ class KeyRequests:
             return
         if answer.fell_back:
             self.fell_back.append(number)
+        self.bytes_up += answer.key.sent
+        self.bytes_down += answer.key.received
         if not reply.cancelled():
             reply.set_result(answer.key)
 

@@ -64,6 +64,11 @@ class Pictures:
         fell_back = set(self._requests.fell_back)
         return [index for number, index in enumerate(self.key_frames) if number in fell_back]
 
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """Bytes of the key frames' requests and of the replies so far."""
+        return self._requests.bytes_up, self._requests.bytes_down
+
 
 @contextmanager
 def open_pictures(

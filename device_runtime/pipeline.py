@@ -133,6 +133,7 @@ def stylize_video(
             else:
                 made = _write(told, pictures, writer, watch)
     key_frames, fell_back = len(made.key_frames), made.fallback_key_frames
+    bytes_up, bytes_down = pictures.traffic
     return Report(
         frames=made.frames,
         key_frames=key_frames,
@@ -145,6 +146,8 @@ def stylize_video(
         height=reader.info.height,
         fallback_key_frames=fell_back,
         resumed_frames=resumed,
+        bytes_up=bytes_up,
+        bytes_down=bytes_down,
         warnings=[*reader.warnings, *writer.warnings, *_outage(len(fell_back), key_frames)],
         key_frame_places=made.key_frames,
     )
@@ -174,11 +177,14 @@ def stylize_photo(
         photo, style = read_photo(source), read_photo(style_photo)
     check_photo_output(out, source, style_photo)
     with KeyRequests(stylizer, style, reply="image", map_pixels=NETWORK_PIXELS, watch=watch) as requests:
-        image = requests.submit(photo).result().image
+        image, _, *traffic = requests.submit(photo).result()
     with watch.measure("encode"):
         write_photo(out, blended(photo, cast("NDArray[np.uint8]", image), strength))
     height, width = photo.shape[:2]
-    return Report(1, 1, 0, watch.seconds(), "none", "image", str(out), width, height, key_frame_places=[0])
+    return Report(
+        1, 1, 0, watch.seconds(), "none", "image", str(out), width, height,
+        bytes_up=traffic[0], bytes_down=traffic[1], key_frame_places=[0],
+    )  # fmt: skip
 
 
 def _told(pictures: Pictures, done: int, total: int | None, progress: Progress | None) -> Iterator[Finished]:

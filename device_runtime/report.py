@@ -32,6 +32,9 @@ class Report:
         fallback_key_frames: Key frames (their places in the video, from 0) that the device stylized, because
             the edge did not answer.
         resumed_frames: Frames that an interrupted run had finished.
+        bytes_up: Sent to the edge for the key frames that it stylized in this run: tensors, without gRPC's
+            framing. 0 when nothing was sent.
+        bytes_down: What came back for them.
         warnings: One line for each thing the user should know, such as a file that is cut short.
         key_frame_places: Where the key frames are in the video, from 0.
     """
@@ -47,6 +50,8 @@ class Report:
     height: int
     fallback_key_frames: list[int] = field(default_factory=list)
     resumed_frames: int = 0
+    bytes_up: int = 0
+    bytes_down: int = 0
     warnings: list[str] = field(default_factory=list)
     key_frame_places: list[int] = field(default_factory=list)
 

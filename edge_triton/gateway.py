@@ -21,10 +21,20 @@ from tritonclient.grpc import service_pb2
 from edge_triton.admission import Tokens
 from edge_triton.door import Answer, Door, Limits
 from edge_triton.jpeg import JpegError, encode_jpeg
+from edge_triton.map_codec import MapCodecError, pack_map
 from edge_triton.metrics import Metrics
 from edge_triton.refusal import RefusalError, invalid, restarting
 from edge_triton.repository import MODELS, STYLE_ENCODER
-from edge_triton.request_check import FORGET, JPEG, Ask, Contract, check_values, read_request, upscaled
+from edge_triton.request_check import (
+    FORGET,
+    PACKED,
+    Ask,
+    Contract,
+    check_values,
+    plain_name,
+    read_request,
+    upscaled,
+)
 from edge_triton.server_failure import PortTakenError
 from edge_triton.spool import Spool
 from edge_triton.styles import Styles, photo_key
@@ -188,8 +198,10 @@ class Gateway:
             got = await self._forward(name, version, ask.tensors, ask.raw_outputs())
         reply = service_pb2.ModelInferResponse(model_name=name, model_version=str(version), id=request.id)
         for output in ask.outputs:
-            tensor = got[output.removesuffix(JPEG)]
-            if output not in got:
+            tensor = got[plain_name(output)]
+            if output.endswith(PACKED):
+                tensor = await asyncio.to_thread(_as_packed, tensor)
+            elif output not in got:
                 tensor = await asyncio.to_thread(_as_jpeg, tensor, ask.quality)
             reply.outputs.add(name=output, datatype=tensor.datatype, shape=tensor.shape)
             reply.raw_output_contents.append(tensor.data)
@@ -286,4 +298,17 @@ def _as_jpeg(image: Output, quality: int) -> Output:
         data = encode_jpeg(np.frombuffer(image.data, np.uint8).reshape(image.shape[1:]), quality)
     except JpegError as err:
         raise invalid(str(err)) from err
+    return _as_bytes(data)
+
+
+def _as_packed(affine_map: Output) -> Output:
+    """Turn a raw map (1, gh, gw, 12) into a BYTES tensor that holds it packed."""
+    try:
+        data = pack_map(np.frombuffer(affine_map.data, np.float32).reshape(affine_map.shape[1:]))
+    except MapCodecError as err:
+        raise RefusalError(grpc.StatusCode.INTERNAL, "the model failed on this input") from err
+    return _as_bytes(data)
+
+
+def _as_bytes(data: bytes) -> Output:
     return Output("BYTES", (1,), len(data).to_bytes(4, "little") + data)

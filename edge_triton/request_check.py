@@ -3,7 +3,8 @@
 Sizes are worked out in Python's unbounded integers: Triton 2.51 multiplies dimensions in 64 bits, so that
 ``[2^31, 2^31, 4, 3]`` counts as 0 bytes, fits an empty body, and kills the model for good.
 
-An image tensor ``x`` may come as ``x_jpeg`` and be asked for as ``x_jpeg``: BYTES, shape [1], one JPEG.
+An image tensor ``x`` may come as ``x_jpeg`` and be asked for as ``x_jpeg``: BYTES, shape [1], one JPEG. An
+affine map ``x`` may be asked for as ``x_packed``: BYTES, shape [1], see `map_codec`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from edge_triton.jpeg import JpegError, decode_jpeg
 from edge_triton.refusal import invalid
 from export.manifest import TensorSpec
 
-JPEG = "_jpeg"
+JPEG, PACKED = "_jpeg", "_packed"
 JPEG_QUALITY = "jpeg_quality"
 RETRAIN = "retrain"
 KEEP, FORGET = "keep", "forget"
@@ -47,8 +48,10 @@ class Contract:
         return _wire(self.inputs)
 
     def wire_outputs(self) -> list[tuple[str, str, tuple[int, ...]]]:
-        """Return (name, datatype, shape) of all that may be asked for, JPEG forms included."""
-        return _wire(self.outputs)
+        """Return (name, datatype, shape) of all that may be asked for, JPEG and packed forms included."""
+        return _wire(self.outputs) + [
+            (spec.name + PACKED, "BYTES", (1,)) for spec in self.outputs if _is_map(spec)
+        ]
 
 
 @dataclass
@@ -58,7 +61,7 @@ class Ask:
     Attributes:
         tensors: Raw input arrays by name.
         jpegs: JPEG files by the name of the raw input that they stand for, not yet decoded.
-        outputs: What was asked for, in order, JPEG forms by their own names.
+        outputs: What was asked for, in order, JPEG and packed forms by their own names.
         quality: JPEG quality of the reply.
         retrain: ``keep``: the edge may learn from this request's image; ``forget``: it shall remove all
             that this client ever allowed; empty: neither.
@@ -85,7 +88,7 @@ class Ask:
 
     def raw_outputs(self) -> tuple[str, ...]:
         """Return the model's outputs that are needed, each once."""
-        return tuple(dict.fromkeys(name.removesuffix(JPEG) for name in self.outputs))
+        return tuple(dict.fromkeys(plain_name(name) for name in self.outputs))
 
 
 def read_request(request: service_pb2.ModelInferRequest, contract: Contract, max_pixels: int) -> Ask:
@@ -141,6 +144,11 @@ def check_values(tensors: dict[str, NDArray[Any]], max_pixels: int) -> None:
             raise invalid("the upscaling factor makes the image too small or larger than this edge allows")
 
 
+def plain_name(output: str) -> str:
+    """Return the model's own name of an output that may be asked for in another form."""
+    return output.removesuffix(JPEG).removesuffix(PACKED)
+
+
 def upscaled(tensors: dict[str, NDArray[Any]]) -> tuple[int, int]:
     """Return height and width of the stylized image: round(r·H), round(r·W)."""
     factor = float(tensors["r"][0])
@@ -154,6 +162,10 @@ def _wire(specs: Sequence[TensorSpec]) -> list[tuple[str, str, tuple[int, ...]]]
 
 def _is_image(spec: TensorSpec) -> bool:
     return spec.dtype == "uint8" and len(spec.shape) == 4 and spec.shape[3] == 3
+
+
+def _is_map(spec: TensorSpec) -> bool:
+    return spec.dtype == "float32" and len(spec.shape) == 4 and spec.shape[3] == 12
 
 
 def _split(name: str, specs: dict[str, TensorSpec]) -> tuple[str, bool]:
@@ -199,7 +211,8 @@ def _outputs(request: service_pb2.ModelInferRequest, contract: Contract) -> tupl
         raise invalid("output parameters, shared memory among them, are not accepted")
     if len(set(names)) != len(names):
         raise invalid("an output tensor is asked for twice")
-    for name in names:
+    packed = {name + PACKED for name, spec in specs.items() if _is_map(spec)}
+    for name in set(names) - packed:
         _split(name, specs)
     return names or tuple(specs)
 

@@ -21,6 +21,7 @@ from edge_triton.client import EdgeClient, EdgeRefusedError, EdgeUnavailableErro
 from edge_triton.door import Limits
 from edge_triton.edge import Edge
 from edge_triton.jpeg import encode_jpeg
+from edge_triton.server import TritonServer
 from export.manifest import Bundle
 
 pytestmark = pytest.mark.server
@@ -108,6 +109,24 @@ def test_jpeg_both_ways(edge: Edge, phone: EdgeClient, photo: Photo) -> None:
     assert np.abs(packed.image.astype(int) - raw.image).mean() < 2
     np.testing.assert_array_equal(packed.affine_map, raw.affine_map)
     np.testing.assert_allclose(code, phone.encode_style(frame), atol=0.01)
+
+
+def test_a_frugal_client_spares_bytes_where_it_can(
+    edge: Edge, phone: EdgeClient, server: TritonServer, photo: Photo
+) -> None:
+    frame = cv2.GaussianBlur(photo(240, 320), (0, 0), 1)
+    raw = phone.stylize(frame, STYLE_CODE, reply="both")
+    with EdgeClient(edge.address, frugal=True) as client, EdgeClient(server.address, frugal=True) as plain:
+        spared = client.stylize(frame, STYLE_CODE, reply="both")
+        untouched = plain.stylize(frame, STYLE_CODE, reply="both")
+    assert raw.image is not None
+    assert spared.image is not None
+    assert raw.sent == frame.nbytes + STYLE_CODE.nbytes + 4 == untouched.sent
+    assert spared.sent < 240 * 320 * 2.2 / 8 + 100
+    assert spared.received < raw.received / 4
+    assert np.abs(spared.image.astype(int) - raw.image).mean() < 4
+    np.testing.assert_allclose(spared.affine_map, raw.affine_map, atol=0.01)  # JPEG changes what is seen
+    np.testing.assert_array_equal(untouched.affine_map, raw.affine_map)
 
 
 KINDS = {"uint8": "UINT8", "float32": "FP32", "int64": "INT64", "object": "BYTES"}
@@ -237,6 +256,7 @@ BAD = {
     "large-factor": (request(r=np.array([5000], np.float32)), INVALID),
     "unknown-output": (with_output("../../etc/passwd"), INVALID),
     "jpeg-of-a-map": (with_output("affine_map_jpeg"), INVALID),
+    "packed-image": (with_output("stylized_packed"), INVALID),
     "output-twice": (twice("output"), INVALID),
     "foreign-shared-memory-in": (altered("region", "region"), INVALID),
     "foreign-shared-memory-out": (altered("output_region", "region"), INVALID),
