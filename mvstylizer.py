@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 import typer.core
 
-from device_runtime.bench.command_line import EXAMPLES as DEVICE_EXAMPLES
-from device_runtime.bench.command_line import bench_device
+from benchmarks import command_line as benchmarks
 from fl import command_line as federate
 from mvstylizer_errors import MVStylizerError, need_extra
 
@@ -43,12 +42,7 @@ app = typer.Typer(
 )
 
 app.add_typer(federate.app)
-
-bench = typer.Typer(
-    name="bench", help="Measure the kit.", no_args_is_help=True, rich_markup_mode=None, add_completion=False
-)
-bench.command("device", epilog=DEVICE_EXAMPLES)(bench_device)
-app.add_typer(bench)
+app.add_typer(benchmarks.app)
 
 BundleOption = Annotated[
     Path | None, typer.Option("--bundle", metavar="DIR", help="Model bundle; the shipped one if left away.")

@@ -26,20 +26,21 @@ class LocalStylizerError(MVStylizerError):
 
 
 class LocalStylizer:
-    """Implements `device_runtime.stylizer.Stylizer` on this machine's CPU.
+    """Implements `device_runtime.stylizer.Stylizer` on this machine.
 
     Args:
         bundle: A loaded bundle; the hashes of its two ONNX files are checked.
         threads: Cores for one request; 0 = all.
+        provider: ONNX Runtime's execution provider.
 
     Raises:
         BundleError: A file is missing or differs from the manifest.
         LocalStylizerError: ONNX Runtime cannot load it.
     """
 
-    def __init__(self, bundle: Bundle, *, threads: int = 0) -> None:
-        self._style_encoder = _session(bundle.file("style_encoder"), threads)
-        self._stylizer = _session(bundle.file("stylizer"), threads)
+    def __init__(self, bundle: Bundle, *, threads: int = 0, provider: str = "CPUExecutionProvider") -> None:
+        self._style_encoder = _session(bundle.file("style_encoder"), threads, provider)
+        self._stylizer = _session(bundle.file("stylizer"), threads, provider)
 
     def __enter__(self) -> Self:
         return self
@@ -87,14 +88,14 @@ class LocalStylizer:
         )
 
 
-def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+def _session(path: Path, threads: int, provider: str) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     # Memory patterns are for inputs of one size; with others they only keep a second copy of everything.
     options.enable_mem_pattern = False
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(str(path), options, providers=[provider])
     except Exception as error:  # ONNX Runtime's exceptions share no other base
         raise LocalStylizerError(f"{path} cannot be loaded ({error})", "Export the bundle again") from error
 

@@ -1,0 +1,155 @@
+"""``mvstylizer bench``: one command a bench, and `all`, `compare`, `readme`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from device_runtime.bench.command_line import EXAMPLES as DEVICE_EXAMPLES
+from device_runtime.bench.command_line import bench_device
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+RESULTS: Final = Path("benchmarks/results")
+
+app = typer.Typer(
+    name="bench", help="Measure the kit.", no_args_is_help=True, rich_markup_mode=None, add_completion=False
+)
+app.command("device", epilog=DEVICE_EXAMPLES)(bench_device)
+
+QuickOption = Annotated[bool, typer.Option("--quick", help="Reduced settings: seconds instead of minutes.")]
+ThreadsOption = Annotated[int, typer.Option(min=1, help="Cores that everything measured is held to.")]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="FILE.json", help="The result. [default: benchmarks/results/NAME.json]"),
+]
+BundlesOption = Annotated[
+    list[Path] | None,
+    typer.Option("--bundle", metavar="DIR", help="Model bundle, may be repeated. [default: all shipped]"),
+]
+JsonOption = Annotated[
+    bool,
+    typer.Option("--json", help="Print exactly one JSON object on stdout; everything else goes to stderr."),
+]
+
+
+def measure(name: str, *, quick: bool, threads: int, out: Path | None, as_json: bool, **options: Any) -> None:
+    """Run a bench, keep its result and print it: what every bench's command comes down to.
+
+    Args:
+        name: Of the bench.
+        quick: Reduced settings.
+        threads: Cores to hold this process to.
+        out: The result's file; None takes its usual place.
+        as_json: Print the result instead of its tables.
+        options: The bench's own.
+    """
+    from benchmarks.machine import Watch, pin
+    from benchmarks.registry import Effort, bench
+
+    threads = pin(threads)  # before anything that starts threads is imported
+    from benchmarks.result import write
+
+    found = bench(name)
+    watch = Watch(threads, quick=quick)
+    result = found.run(Effort(quick, threads), _say, **options)
+    document = result.document(watch.metadata())
+    path = out or RESULTS / f"{name}.json"
+    write(document, path)
+    _say(f"{name}: {path}")
+    typer.echo(json.dumps(document) if as_json else _text(document))
+
+
+@app.command(
+    epilog="\b\nExamples:\n  mvstylizer bench table1\n"
+    "  mvstylizer bench table1 --peer 'pcakd=python pcakd.py {content} {style} {out}'"
+)
+def table1(
+    bundle: BundlesOption = None,
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=COMMAND", help="Another method: a command with {content}, {style} and {out} in it."
+        ),
+    ] = None,
+    quick: QuickOption = False,
+    threads: ThreadsOption = 2,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Table 1: time of one key frame, by resolution and model."""
+    measure(
+        "table1",
+        quick=quick,
+        threads=threads,
+        out=out,
+        as_json=as_json,
+        bundles=bundle or [],
+        peers=peer or [],
+    )
+
+
+@app.command(
+    "all", epilog="\b\nExamples:\n  mvstylizer bench all --quick\n  mvstylizer bench all --out-dir results/"
+)
+def every(
+    quick: QuickOption = False,
+    threads: ThreadsOption = 2,
+    out_dir: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the results.")] = RESULTS,
+    only: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Of the benches, such as table1,table2.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run every bench, one after the other, each in a process of its own."""
+    from benchmarks.every import run_every
+    from benchmarks.registry import BENCHES, bench
+
+    chosen = [bench(name.strip()) for name in only.split(",")] if only else [b for b in BENCHES if b.in_all]
+    outcomes = run_every(chosen, out_dir, quick=quick, threads=threads, say=_say)
+    failed = [outcome.bench for outcome in outcomes if outcome.exit_code]
+    lines = [f"{o.bench:12}{'failed' if o.exit_code else 'done':8}{o.seconds:7.0f} s" for o in outcomes]
+    result = {"failed": failed, "benches": [outcome._asdict() for outcome in outcomes]}
+    typer.echo(json.dumps(result) if as_json else "\n".join(lines))
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog="\b\nExample:\n  mvstylizer bench compare before/table1.json benchmarks/results/table1.json"
+)
+def compare(
+    before: Annotated[Path, typer.Argument(metavar="A.json", help="A result.")],
+    after: Annotated[Path, typer.Argument(metavar="B.json", help="A later one of the same bench.")],
+    everything: Annotated[
+        bool, typer.Option("--everything", help="Show the figures within the noise too.")
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 when a figure is worse.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare two results of one bench figure by figure."""
+    from benchmarks import comparison
+    from benchmarks.result import read
+    from benchmarks.text import aligned
+
+    changes = comparison.compare(read(before), read(after))
+    text = aligned(comparison.as_table(changes, everything=everything))
+    typer.echo(json.dumps(comparison.as_dict(changes)) if as_json else text)
+    if strict and any(change.verdict == "worse" for change in changes):
+        raise typer.Exit(1)
+
+
+def _text(document: Mapping[str, Any]) -> str:
+    from benchmarks.registry import bench
+    from benchmarks.text import aligned
+
+    tables = bench(document["bench"]).load().tables(document)
+    return "\n\n".join([*map(aligned, tables), *document["notes"]])
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)

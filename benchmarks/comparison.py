@@ -1,0 +1,108 @@
+"""Two results of one bench, figure by figure: the same within the noise, better, or worse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from benchmarks.registry import Table
+from benchmarks.result import ResultError, case_name, middle
+from benchmarks.text import number
+
+Verdict = Literal["same", "better", "worse", "changed", "gone", "new"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One figure of one case in both results.
+
+    Attributes:
+        case: In words.
+        figure: Its name.
+        before: Median in the first result; None when it is not there.
+        after: Median in the second.
+        ratio: after / before; None when one is missing or before is 0.
+        verdict: ``same`` within the figure's noise, or when the spreads of both overlap; else ``better`` or
+            ``worse``, ``changed`` where neither direction is better; ``gone`` and ``new`` are in one only.
+    """
+
+    case: str
+    figure: str
+    before: float | None
+    after: float | None
+    ratio: float | None
+    verdict: Verdict
+
+
+def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+    """Compare two kept results.
+
+    Raises:
+        ResultError: They are of different benches.
+    """
+    if before["bench"] != after["bench"]:
+        raise ResultError(
+            f"These are results of {before['bench']} and {after['bench']}", "Name two results of one bench"
+        )
+    first, second = _by_case(before), _by_case(after)
+    meanings = {**before["figures"], **after["figures"]}
+    return [
+        _change(
+            case, figure, first.get(case, {}).get(figure), second.get(case, {}).get(figure), meanings[figure]
+        )
+        for case in {**first, **second}
+        for figure in {**first.get(case, {}), **second.get(case, {})}
+    ]
+
+
+def as_table(changes: list[Change], *, everything: bool = False) -> Table:
+    """Lay changes out, those within the noise only when `everything` is asked for."""
+    shown = [change for change in changes if everything or change.verdict != "same"]
+    same = sum(change.verdict == "same" for change in changes)
+    rows = [
+        [c.case, c.figure, number(c.before, digits=4), number(c.after, digits=4), number(c.ratio), c.verdict]
+        for c in shown
+    ]
+    header = ["case", "figure", "before", "after", "ratio", "verdict"]
+    return Table(
+        "Comparison", header, rows, f"{same} of {len(changes)} figures are the same within the noise."
+    )
+
+
+def as_dict(changes: list[Change]) -> dict[str, Any]:
+    """Return changes as plain values, counted by verdict."""
+    counts = {verdict: sum(c.verdict == verdict for c in changes) for verdict in Verdict.__args__}  # type: ignore[attr-defined]
+    return {"counts": counts, "changes": [asdict(change) for change in changes]}
+
+
+def _by_case(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {case_name(row["case"]): row["figures"] for row in document["results"]}
+
+
+def _change(case: str, figure: str, before: Any, after: Any, meaning: Mapping[str, Any]) -> Change:
+    if before is None or after is None:
+        alone: Verdict = "same" if before is after else "gone" if after is None else "new"
+        return Change(case, figure, _plain(before), _plain(after), None, alone)
+    old, new = middle(before), middle(after)
+    ratio = new / old if old else None
+    return Change(case, figure, old, new, ratio, _verdict(before, after, meaning))
+
+
+def _verdict(before: Any, after: Any, meaning: Mapping[str, Any]) -> Verdict:
+    old, new = middle(before), middle(after)
+    if abs(new - old) <= meaning["noise"] * max(abs(old), abs(new)) or _overlap(before, after):
+        return "same"
+    if meaning["better"] == "neither":
+        return "changed"
+    return "better" if (new < old) == (meaning["better"] == "lower") else "worse"
+
+
+def _overlap(before: Any, after: Any) -> bool:
+    if not (isinstance(before, Mapping) and isinstance(after, Mapping)):
+        return False
+    return bool(before["min"] <= after["max"] and after["min"] <= before["max"])
+
+
+def _plain(value: Any) -> float | None:
+    return None if value is None else middle(value)

@@ -1,0 +1,217 @@
+"""Table 1: the time that one key frame takes, by resolution and model, beside the paper's and any peer's."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import cv2
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from benchmarks import footage, paper
+from benchmarks.machine import gmacs_per_second
+from benchmarks.macs import count_macs
+from benchmarks.measure import Work, measure, spread
+from benchmarks.models import shipped
+from benchmarks.peers import Peer, PeerError
+from benchmarks.registry import Effort, Say, Table
+from benchmarks.result import Case, Figure, Result, Row, Value, find
+from benchmarks.text import MISSING, number, span
+from device_runtime.key_requests import shrunk
+from device_runtime.local_stylizer import LocalStylizer
+from export.manifest import Bundle
+
+Reply = Literal["image", "map"]
+
+REPLIES: Final[tuple[Reply, ...]] = ("image", "map")
+FIGURES: Final = {
+    "seconds": Figure("s", "wall time of stylizing one key frame, style code given", "lower", 0.10),
+    "style_seconds": Figure("s", "wall time of the style code, needed once a style", "lower", 0.10),
+    "paper_seconds": Figure("s", f"the paper's MVStylizer at this resolution, on a {paper.GPU}"),
+    "of_paper": Figure("ratio", "seconds / paper_seconds", "lower", 0.10),
+    "gmacs": Figure("GMAC", "multiply-adds of convolutions and matrix products, counted from a run"),
+    "floor_seconds": Figure(
+        "s", "gmacs over the speed of a matrix product on the same cores: the least time"
+    ),
+    "of_floor": Figure("ratio", "seconds / floor_seconds", "lower", 0.10),
+    "process_seconds": Figure("s", "wall time of a peer's whole process, loading included", "lower", 0.15),
+}
+
+
+def run(
+    effort: Effort,
+    say: Say,
+    *,
+    bundles: Sequence[Path] = (),
+    peers: Sequence[str] = (),
+    resolutions: Sequence[str] = paper.RESOLUTIONS,
+) -> Result:
+    """Measure.
+
+    Args:
+        effort: How long it may take.
+        say: Takes progress.
+        bundles: Models; the shipped ones if none.
+        peers: Each ``NAME=COMMAND``; see `Peer`.
+        resolutions: Frame sizes.
+
+    Raises:
+        MVStylizerError: A bundle cannot be loaded, or a peer's words are not understood.
+    """
+    others = [Peer.parse(text) for text in peers]
+    models = shipped(bundles)
+    runners = [_Runner(bundle, device, effort.threads) for bundle in models for device in devices()]
+    rows = [_paper_row(method, resolution) for method in _METHODS for resolution in resolutions]
+    notes: list[str] = []
+    peak = gmacs_per_second()
+    for resolution in resolutions:
+        say(f"table1: {resolution}")
+        rows += _resolution(runners, resolution, effort, peak)
+        for peer in others:
+            row, note = _peer_row(peer, resolution, effort)
+            rows.append(row)
+            notes += note
+    settings = {
+        "repeats": effort.pick(7, 2),
+        "style_size": "x".join(map(str, footage.style().shape[1::-1])),
+        "models": {bundle.name: bundle.version for bundle in models},
+    }
+    return Result("table1", FIGURES, rows, settings, notes)
+
+
+def devices() -> list[str]:
+    """Return ``cpu``, and ``cuda`` where ONNX Runtime has it."""
+    return ["cpu", *(["cuda"] if "CUDAExecutionProvider" in onnxruntime.get_available_providers() else [])]
+
+
+@dataclass
+class _Runner:
+    """One model on one device."""
+
+    bundle: Bundle
+    device: str
+    threads: int
+
+    def __post_init__(self) -> None:
+        provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}[self.device]
+        self._stylizer = LocalStylizer(self.bundle, threads=self.threads, provider=provider)
+        self._code = self._stylizer.encode_style(footage.style())
+
+    def case(self, resolution: str, reply: Reply) -> Case:
+        return {"model": self.bundle.name, "device": self.device, "resolution": resolution, "reply": reply}
+
+    def style(self) -> Work:
+        photo = footage.style()
+        return lambda: self._stylizer.encode_style(photo)
+
+    def stylize(self, frame: NDArray[np.uint8], reply: Reply) -> Work:
+        """What one key frame costs; for a map the phone sends a frame of the network's own size."""
+        sent = self._sent(frame, reply)
+        return lambda: self._stylizer.stylize(sent, self._code, reply=reply)
+
+    def gmacs(self, frame: NDArray[np.uint8], reply: Reply) -> float:
+        inputs: dict[str, NDArray[Any]] = {
+            "frame": self._sent(frame, reply)[None],
+            "style_code": self._code[None],
+            "r": np.ones(1, np.float32),
+        }
+        output = {"image": "stylized", "map": "affine_map"}[reply]
+        return count_macs(self.bundle.file("stylizer"), inputs, [output]) / 1e9
+
+    def _sent(self, frame: NDArray[np.uint8], reply: Reply) -> NDArray[np.uint8]:
+        return shrunk(frame, int(self.bundle.network["network_pixels"])) if reply == "map" else frame
+
+
+def _resolution(runners: Sequence[_Runner], resolution: str, effort: Effort, peak: float) -> list[Row]:
+    frame = footage.photo(*footage.size(resolution))
+    work: dict[str, Work] = {}
+    for number_, runner in enumerate(runners):
+        work |= {f"{number_} {reply}": runner.stylize(frame, reply) for reply in REPLIES}
+        work[f"{number_} style"] = runner.style()
+    times = measure(work, repeats=effort.pick(7, 2))
+    rows = []
+    for number_, runner in enumerate(runners):
+        for reply in REPLIES:
+            seconds = times[f"{number_} {reply}"]
+            gmacs = round(runner.gmacs(frame, reply), 3)
+            figures: dict[str, Value] = {
+                "seconds": seconds, "style_seconds": times[f"{number_} style"], "gmacs": gmacs
+            }  # fmt: skip
+            theirs = paper.STYLIZATION_SECONDS["MVStylizer"].get(resolution)
+            if theirs is not None:
+                figures |= {"paper_seconds": theirs, "of_paper": seconds.median / theirs}
+            if runner.device == "cpu":
+                figures |= {"floor_seconds": gmacs / peak, "of_floor": seconds.median * peak / gmacs}
+            rows.append(Row(runner.case(resolution, reply), figures))
+    return rows
+
+
+_METHODS: Final = tuple(paper.STYLIZATION_SECONDS)
+
+
+def _paper_row(method: str, resolution: str) -> Row:
+    case: Case = {
+        "model": f"paper: {method}",
+        "device": paper.GPU,
+        "resolution": resolution,
+        "reply": "image",
+    }
+    return Row(case, {"seconds": paper.STYLIZATION_SECONDS[method].get(resolution)})
+
+
+def _peer_row(peer: Peer, resolution: str, effort: Effort) -> tuple[Row, list[str]]:
+    """Time a peer; one that fails leaves an empty row and a note, and the others go on."""
+    case: Case = {
+        "model": peer.name,
+        "device": "as its command says",
+        "resolution": resolution,
+        "reply": "image",
+    }
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        content, style = folder / "content.png", folder / "style.png"
+        cv2.imwrite(str(content), footage.photo(*footage.size(resolution))[..., ::-1])
+        cv2.imwrite(str(style), footage.style()[..., ::-1])
+        try:
+            runs = [peer.run(content, style, folder / "out.png") for _ in range(effort.pick(4, 1))]
+        except PeerError as err:
+            return Row(case, {"seconds": None}), [str(err)]
+    runs = runs[1:] or runs  # the first one warms the disk's cache
+    told = [run.seconds for run in runs if run.seconds is not None]
+    whole = spread(run.process_seconds for run in runs)
+    note = [] if told else [f"{peer.name} does not tell its own time: its seconds are of the whole process."]
+    figures: dict[str, Value] = {"seconds": spread(told) if told else whole, "process_seconds": whole}
+    return Row(case, figures), note
+
+
+def tables(document: Mapping[str, Any]) -> list[Table]:
+    """Lay a kept result out: methods down, resolutions across, seconds a frame."""
+    cases = [row["case"] for row in document["results"]]
+    resolutions = list(dict.fromkeys(case["resolution"] for case in cases))
+    methods = list(dict.fromkeys((case["model"], case["device"], case["reply"]) for case in cases))
+    rows = []
+    for model, device, reply in methods:
+        cells = [_cell(document, model, device, reply, resolution) for resolution in resolutions]
+        kind = "" if model.startswith("paper") else f", {reply}"
+        rows.append([f"{model}{kind}", device, *cells])
+    threads = document["metadata"]["threads"]
+    caption = (
+        f"Seconds a key frame, median (minimum–maximum); cpu is {threads} cores. In brackets the time as "
+        "a multiple of its floor: multiply-adds over the speed of a matrix product on the same cores."
+    )
+    return [Table("Table 1: stylizing one key frame", ["method", "on", *resolutions], rows, caption)]
+
+
+def _cell(document: Mapping[str, Any], model: str, device: str, reply: str, resolution: str) -> str:
+    figures = find(document, model=model, device=device, reply=reply, resolution=resolution)
+    if figures is None:
+        return MISSING
+    if figures.get("seconds") is None:
+        return "> 1000" if model == "paper: Luan et al." else "failed"
+    floor = figures.get("of_floor")
+    return span(figures["seconds"]) + (f" [{number(floor, digits=2)}×]" if floor else "")
