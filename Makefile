@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock
 EXTRAS := train,export,edge,fl,bench,studio,docs,dev
-FOLDERS := mvstylizer.py mvstylizer_doctor.py mvstylizer_errors.py training export edge_triton device_runtime fl benchmarks tests
+FOLDERS := mvstylizer.py mvstylizer_doctor.py mvstylizer_errors.py training export edge_triton device_runtime fl studio benchmarks tests
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-long lint fmt lock clean

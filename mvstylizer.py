@@ -205,6 +205,44 @@ def serve(
 
 
 @app.command(
+    epilog="\b\nExamples:\n  mvstylizer studio\n  mvstylizer studio --port 9000 --edge 192.168.1.20:8001"
+)
+def studio(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on loopback; 0 takes a free one.")] = 8765,
+    edge: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Edge server. Left away: the bundled Triton is started."),
+    ] = None,
+    local: Annotated[bool, typer.Option("--local", help="No server: run the model in this process.")] = False,
+    bundle: BundleOption = None,
+    max_upload: Annotated[int, typer.Option(min=1, metavar="MB", help="Largest file taken.")] = 2000,
+    browse: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+) -> None:
+    """Serve a local page for stylizing and comparing, until Ctrl-C; what it was given is removed then."""
+    need_extra("studio", "starlette", "uvicorn")
+    import webbrowser
+
+    from device_runtime.local_stylizer import LocalStylizer
+    from export.manifest import load_bundle
+    from studio.serve import listening, serve
+    from studio.workbench import MEGABYTE, Engine
+
+    if edge and local:
+        raise typer.BadParameter("--edge and --local exclude each other", param_hint="--local")
+
+    def ready(url: str) -> None:
+        typer.echo(f"Studio on {url} (Ctrl-C stops)", err=True)
+        if browse:
+            webbrowser.open(url)
+
+    model = load_bundle(_bundle(bundle))
+    name = "in this process" if local else f"edge {edge}" if edge else "bundled Triton"
+    with listening(port) as door, _stylizer(edge, local, model) as stylizer:
+        engine = Engine(stylizer, model, name, fallback=None if local else lambda: LocalStylizer(model))
+        serve(door, engine, max_upload=max_upload * MEGABYTE, on_ready=ready)
+
+
+@app.command(
     epilog="\b\nExample:\n  mvstylizer train --photos photos/ --out runs/first.safetensors --steps 20000"
 )
 def train(

@@ -17,6 +17,7 @@ ALLOWED = {
     "export": {"training"},
     "edge_triton": {"export.manifest"},
     "device_runtime": {"export.manifest", "edge_triton.client"},
+    "studio": {"device_runtime", "export.manifest"},
 }
 OURS = (*ALLOWED, "fl", "benchmarks")
 

@@ -1,0 +1,1 @@
+"""A local page for stylizing: two files in, a result to compare with the original."""

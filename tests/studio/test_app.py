@@ -1,0 +1,160 @@
+"""The studio over plain HTTP, as the page or curl speaks to it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import av
+import httpx
+import psutil
+import pytest
+
+from tests.studio.conftest import FRAMES, MAX_UPLOAD_MB, ROOT, Studio, running
+
+
+def wait(studio: Studio) -> dict[str, object]:
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline:
+        job: dict[str, object] = studio.http.get("/api/state").json()["job"]
+        if job["state"] != "running":
+            return job
+        time.sleep(0.1)
+    raise AssertionError("the job does not end")
+
+
+def command_line(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mvstylizer", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+def test_the_page_needs_nothing_from_elsewhere(studio: Studio) -> None:
+    page = studio.http.get("/")
+    assert page.status_code == 200
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    for path in ("studio.css", "studio.js", "viewer.js", "icon.svg"):
+        part = studio.http.get(f"/{path}")
+        assert part.status_code == 200, path
+        outside = part.text.replace('xmlns="http://www.w3.org/2000/svg"', "")
+        assert "http:" not in outside, path
+        assert "https:" not in outside, path
+    assert "//" not in page.text.replace("<!--", "")
+
+
+@pytest.mark.slow
+def test_a_video_and_a_style_in_a_video_out(studio: Studio, clip: Path, dusk: Path, tmp_path: Path) -> None:
+    assert studio.put("source", "street.mp4", clip.read_bytes()).status_code == 201
+    shown = studio.put("style", "dusk.jpg", dusk.read_bytes()).json()
+    assert (shown["name"], shown["kind"], shown["width"], shown["height"]) == ("dusk.jpg", "photo", 960, 640)
+    started = studio.http.post("/api/job", json={"key_frames": "every:12", "interpolation": "warp"})
+    assert started.status_code == 202
+    busy = studio.http.post("/api/job", json={})
+    assert busy.status_code == 409
+    assert "running" in busy.json()["error"]
+    assert studio.put("style", "dusk.jpg", dusk.read_bytes()).status_code == 409
+    job = wait(studio)
+    assert job["state"] == "done", job["error"]
+    report = job["report"]
+    assert isinstance(report, dict)
+    assert report["key_frame_places"] == [0, 12, 24, 30]
+    assert job["done"] == FRAMES
+    fetched = studio.http.get("/api/result?download")
+    assert 'filename="street-dusk.mp4"' in fetched.headers["content-disposition"]
+    (tmp_path / "out.mp4").write_bytes(fetched.content)
+    with av.open(str(tmp_path / "out.mp4")) as video:
+        assert sum(1 for _ in video.decode(video=0)) == FRAMES
+    part = studio.http.get("/api/result", headers={"Range": "bytes=4-7"})
+    assert (part.status_code, part.content) == (206, b"ftyp")
+
+
+def test_a_photo_works_too(studio: Studio, dusk: Path) -> None:
+    assert studio.put("source", "a.jpg", dusk.read_bytes()).json()["kind"] == "photo"
+    assert studio.put("style", "b.jpg", dusk.read_bytes()).status_code == 201
+    assert studio.http.post("/api/job", json={"strength": 0}).status_code == 202
+    assert wait(studio)["state"] == "done"
+    assert studio.http.get("/api/result").headers["content-type"] == "image/jpeg"
+
+
+@pytest.mark.parametrize(("role", "name"), [("source", "text.mp4"), ("style", "text.jpg")])
+def test_a_bad_file_gets_the_command_lines_own_words(
+    studio: Studio, clip: Path, dusk: Path, tmp_path: Path, role: str, name: str
+) -> None:
+    bad = tmp_path / name
+    bad.write_text("neither a video nor a photo\n" * 40)
+    files = {"source": clip, "style": dusk, role: bad}
+    done = command_line("stylize", files["source"], "--style", files["style"], "--out", tmp_path / "o.mp4")
+    assert done.returncode == 1
+    reply = studio.put(role, name, bad.read_bytes())
+    assert reply.status_code == 422
+    assert f"mvstylizer: {reply.json()['error']}" == done.stderr.strip().replace(f"{tmp_path}/", "")
+
+
+def test_a_large_upload_is_refused_politely(studio: Studio) -> None:
+    large = b"\0" * (MAX_UPLOAD_MB * 1_000_000 + 1)
+    reply = studio.put("source", "large.mp4", large)
+    assert reply.status_code == 413
+    assert f"{MAX_UPLOAD_MB} MB" in reply.json()["error"]
+    assert "--max-upload" in reply.json()["error"]
+
+    def unannounced() -> object:
+        for start in range(0, len(large), 1 << 16):
+            yield large[start : start + (1 << 16)]
+
+    reply = studio.http.put("/api/files/source?name=large.mp4", content=unannounced())  # type: ignore[arg-type]
+    assert reply.status_code == 413
+
+
+def test_no_other_site_gets_in(studio: Studio) -> None:
+    for headers in ({"Origin": "http://elsewhere.example"}, {"Origin": "null"}):
+        reply = studio.http.post("/api/job", json={}, headers=headers)
+        assert reply.status_code == 403, headers
+    assert studio.http.get("/api/state", headers={"Host": "elsewhere.example"}).status_code == 400
+    own = studio.http.get("/api/state", headers={"Origin": studio.url})
+    assert own.status_code == 200
+
+
+def test_wrong_usage_is_one_sentence(studio: Studio, dusk: Path) -> None:
+    studio.put("source", "a.jpg", dusk.read_bytes())
+    studio.put("style", "b.jpg", dusk.read_bytes())
+    for wrong in ({"key_frames": "sometimes"}, {"interpolation": "magic"}, {"strength": 7}, {"strength": []}):
+        reply = studio.http.post("/api/job", json=wrong)
+        assert reply.status_code == 400, wrong
+        assert "\n" not in reply.json()["error"]
+    assert studio.http.post("/api/job", content=b"[]").status_code == 400
+    assert studio.http.put("/api/files/else", content=b"").status_code == 404
+    assert studio.http.get("/api/nothing").status_code == 404
+
+
+@pytest.mark.slow
+def test_cancel(studio: Studio, bikes: Path, dusk: Path) -> None:
+    studio.put("source", "bikes.mp4", bikes.read_bytes())
+    studio.put("style", "dusk.jpg", dusk.read_bytes())
+    assert studio.http.post("/api/job", json={}).status_code == 202
+    assert studio.http.delete("/api/job").json()["job"]["cancelling"] is True
+    assert wait(studio)["state"] == "cancelled"
+    assert studio.http.get("/api/result").status_code == 404
+
+
+@pytest.mark.slow
+@pytest.mark.server
+def test_ctrl_c_in_the_middle_leaves_nothing_behind(bikes: Path, dusk: Path, tmp_path: Path) -> None:
+    with running(tmp_path) as studio:
+        family = psutil.Process(studio.process.pid).children(recursive=True)
+        assert any("triton" in process.name() for process in family)
+        studio.put("source", "bikes.mp4", bikes.read_bytes())
+        studio.put("style", "dusk.jpg", dusk.read_bytes())
+        assert studio.http.post("/api/job", json={}).status_code == 202
+        assert list(tmp_path.glob("mvstylizer-studio-*"))
+        assert studio.stop(signal.SIGINT) == 0
+        assert psutil.wait_procs(family, timeout=60)[1] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_taken_port_is_named_before_anything_starts(studio: Studio) -> None:
+    port = httpx.URL(studio.url).port
+    done = command_line("studio", "--port", port)
+    assert done.returncode == 1
+    assert f"Port {port} cannot be used" in done.stderr

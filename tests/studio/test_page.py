@@ -1,0 +1,107 @@
+"""The page in headless Chromium: what a person does with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.studio.conftest import FRAMES, MAX_UPLOAD_MB, Studio
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+PATIENCE_MS = 240_000
+CENTRE = """(selector) => {
+    const video = document.querySelector(selector);
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+    const pen = canvas.getContext("2d");
+    pen.drawImage(video, 0, 0);
+    return Array.from(pen.getImageData(0, 0, canvas.width, canvas.height).data);
+}"""
+
+
+def give(page: Page, role: str, path: Path) -> None:
+    page.set_input_files(f"[data-role={role}] input", path)
+
+
+def test_from_two_files_to_a_comparison(page: Page, studio: Studio, clip: Path, dusk: Path) -> None:
+    page.goto(studio.url)
+    give(page, "source", clip)
+    expect(page.locator("[data-role=source] small")).to_contain_text("320 × 136", timeout=PATIENCE_MS)
+    give(page, "style", dusk)
+    expect(page.locator("#go")).to_be_enabled(timeout=PATIENCE_MS)
+    page.get_by_text("Every", exact=True).click()
+    page.locator("[name=every]").fill("12")
+    page.locator("#go").click()
+    expect(page.locator(".result")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.locator("#ticks i")).to_have_count(4, timeout=PATIENCE_MS)  # 0, 12, 24 and the cut at 30
+    expect(page.locator("#keys-told")).to_contain_text(f"4 key frames of {FRAMES}")
+    page.wait_for_function("after.readyState >= 2 && before.readyState >= 2", timeout=PATIENCE_MS)
+
+    page.locator("#play").click()  # it began to play by itself
+    expect(page.locator("#play")).to_have_attribute("aria-label", "Play")
+    page.locator("#next-key").click()
+    page.wait_for_function(
+        "!after.seeking && !before.seeking && after.currentTime === before.currentTime", timeout=PATIENCE_MS
+    )
+    before, after = page.evaluate(CENTRE, "#before"), page.evaluate(CENTRE, "#after")
+    assert len(before) == len(after) == 320 * 136 * 4
+    assert sum(abs(a - b) for a, b in zip(before, after, strict=True)) / len(before) > 3
+
+    shape = page.locator("#compare").bounding_box()
+    assert shape
+    page.mouse.click(shape["x"] + shape["width"] / 4, shape["y"] + shape["height"] / 2)
+    assert float(page.locator("#split").input_value()) == pytest.approx(25, abs=2)
+    with page.expect_download() as download:
+        page.locator("#download").click()
+    assert download.value.suggested_filename == "street-dusk.mp4"
+    page.reload()
+    expect(page.locator(".result")).to_be_visible(timeout=PATIENCE_MS)
+
+
+def test_bad_and_large_files_are_told_in_words(page: Page, studio: Studio, tmp_path: Path) -> None:
+    page.goto(studio.url)
+    text = tmp_path / "text.mp4"
+    text.write_text("no video\n" * 100)
+    give(page, "source", text)
+    expect(page.get_by_role("alert")).to_contain_text(
+        "text.mp4 cannot be read as a video", timeout=PATIENCE_MS
+    )
+    large = tmp_path / "large.mp4"
+    large.write_bytes(b"\0" * (MAX_UPLOAD_MB * 1_000_000 + 1))
+    give(page, "source", large)
+    expect(page.get_by_role("alert")).to_contain_text(
+        f"takes {MAX_UPLOAD_MB} MB at most", timeout=PATIENCE_MS
+    )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 390, 768, 1440])
+def test_nothing_sticks_out_and_everything_can_be_read(
+    page: Page, studio: Studio, width: int, scheme: str
+) -> None:
+    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto(studio.url)
+    expect(page.locator("#engine")).not_to_be_empty(timeout=PATIENCE_MS)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for selector in ("body", "#setup .explained", "#engine"):
+        assert page.evaluate(CONTRAST, selector) >= 4.5, selector
+
+
+# WCAG's contrast ratio of a text and the nearest opaque ground behind it.
+CONTRAST = """(selector) => {
+    const light = (colour) => {
+        const [r, g, b] = colour.match(/[\\d.]+/g).slice(0, 3).map((v) => {
+            const s = v / 255;
+            return s <= 0.03928 ? s / 12.92 : ((s + 0.055) / 1.055) ** 2.4;
+        });
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const text = document.querySelector(selector);
+    let ground = text;
+    while (getComputedStyle(ground).backgroundColor === "rgba(0, 0, 0, 0)") ground = ground.parentElement;
+    const pair = [light(getComputedStyle(text).color), light(getComputedStyle(ground).backgroundColor)];
+    return (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
+}"""
