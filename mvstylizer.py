@@ -63,7 +63,7 @@ SERVE_EXAMPLES = """\b
 Examples:
   mvstylizer serve --port 8001
   mvstylizer serve --host 0.0.0.0 --tls-cert edge.crt --tls-key edge.key --token-file tokens.txt
-  mvstylizer serve --watch releases/
+  mvstylizer serve --watch releases/ --release-key join/release.pub
 """
 
 
@@ -183,6 +183,13 @@ def serve(
             help="Folder of bundles: serve the highest good version in it, swapping without a lost request.",
         ),
     ] = None,
+    release_key: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Public key (PEM): of the watched bundles serve only those that its owner has signed.",
+        ),
+    ] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Face a network without TLS or tokens all the same.")
     ] = False,
@@ -193,7 +200,7 @@ def serve(
 
     options = EdgeOptions(
         host, port, workers=workers, tls_cert=tls_cert, tls_key=tls_key, client_ca=client_ca,
-        token_file=token_file, spool=spool, watch=watch, insecure=insecure,
+        token_file=token_file, spool=spool, watch=watch, release_key=release_key, insecure=insecure,
     ).with_health(health)  # fmt: skip
     run(
         _bundle(bundle),

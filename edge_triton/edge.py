@@ -22,8 +22,9 @@ from edge_triton.releases import Releases
 from edge_triton.server import TritonServer
 from edge_triton.spool import Spool
 from edge_triton.supervisor import Supervisor
+from edge_triton.watched_folder import WatchedFolder
 from export.manifest import load_bundle
-from mvstylizer_errors import MVStylizerError
+from mvstylizer_errors import MVStylizerError, need_extra
 
 HOST = "127.0.0.1"
 _SCRAPE_S = 2.0
@@ -50,6 +51,7 @@ class EdgeOptions:
         token_file: Bearer tokens, see `Tokens`.
         spool: Folder for what clients allow to be learnt from, see `Spool`; None = nothing is kept.
         watch: Folder whose bundles are releases, see `Releases.follow`.
+        release_key: Public key (PEM) whose signature a watched bundle needs; None = none.
         insecure: Listen on a public address without TLS or tokens all the same.
         limits: What the gateway takes upon itself.
     """
@@ -65,6 +67,7 @@ class EdgeOptions:
     token_file: Path | None = None
     spool: Path | None = None
     watch: Path | None = None
+    release_key: Path | None = None
     insecure: bool = False
     limits: Limits = field(default_factory=Limits)
 
@@ -84,6 +87,8 @@ class EdgeOptions:
 
         Raises:
             EdgeConfigError: A public address without TLS and tokens, half of a TLS pair, no folder to watch.
+            SignatureError: The release key is none.
+            MissingExtraError: There is one, and nothing is installed to verify signatures with.
         """
         if (self.tls_cert is None) != (self.tls_key is None):
             raise EdgeConfigError("TLS needs a certificate and its key", "Give --tls-cert and --tls-key")
@@ -92,11 +97,21 @@ class EdgeOptions:
         known = self.token_file is not None or self.client_ca is not None
         if self.watch is not None and not self.watch.is_dir():
             raise EdgeConfigError(f"{self.watch} is no folder", "Make it, or name another with --watch")
+        if self.release_key is not None:
+            self._check_release_key(self.release_key)
         if not (is_loopback(self.host) or self.insecure or (self.tls_cert is not None and known)):
             raise EdgeConfigError(
                 f"{self.host} can be reached from outside, so it needs TLS, and tokens or a client CA",
                 "Give --tls-cert, --tls-key and --token-file, or say --insecure",
             )
+
+    def _check_release_key(self, release_key: Path) -> None:
+        if self.watch is None:
+            raise EdgeConfigError("A release key needs a folder of releases", "Give --watch too")
+        need_extra("edge", "cryptography")
+        from export.signature import read_public_key
+
+        read_public_key(release_key)
 
 
 class Edge:
@@ -167,7 +182,8 @@ class Edge:
         if self._spool is not None:
             tasks.append(asyncio.ensure_future(_age(self._spool)))
         if self._options.watch is not None:
-            tasks.append(asyncio.ensure_future(self.releases.follow(self._options.watch)))
+            watched = WatchedFolder(self._options.watch, self._options.release_key)
+            tasks.append(asyncio.ensure_future(self.releases.follow(watched)))
         try:
             await asyncio.gather(*tasks)
         finally:

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import shutil
 from collections.abc import Iterable
-from pathlib import Path
 
 import grpc
 
@@ -19,17 +18,15 @@ from edge_triton.metrics import Metrics
 from edge_triton.repository import MODELS, write_config, write_model
 from edge_triton.server import TritonServer
 from edge_triton.supervisor import Supervisor
-from export.manifest import MANIFEST_NAME, Bundle, BundleError, TensorSpec, load_bundle
+from edge_triton.watched_folder import WatchedFolder
+from export.manifest import Bundle, BundleError, TensorSpec
+from export.release import ReleaseError
 from mvstylizer_errors import MVStylizerError
 
 _LOG = logging.getLogger(__name__)
 _LOAD_S = 60.0
 _LOOK_S = 1.0
 _EVENTS = "mvstylizer_releases_total"
-
-
-class ReleaseError(MVStylizerError):
-    """A release is refused; what was served before still is."""
 
 
 class Releases:
@@ -81,37 +78,43 @@ class Releases:
         self._gateway.version = version
         self._metrics.count(_EVENTS, event="rolled_back")
 
-    async def follow(self, folder: Path) -> None:
+    async def follow(self, folder: WatchedFolder) -> None:
         """Serve the highest good version among a folder's bundles and the one that is served now.
 
-        Bundles are subfolders, written beside (names with a dot in front are passed over) and renamed into
-        place. Taking the highest one away brings the one below it back. A refused bundle is tried again
-        when a file of it changes.
+        Taking the highest one away brings the one below it back. A refused bundle is tried again when a file
+        of it changes.
 
         Args:
             folder: Looked at once a second, until cancelled.
         """
         first = self._gateway.bundles[self._gateway.version]
-        refused: set[object] = set()
         while True:
             try:
-                bundle = await asyncio.to_thread(_newest, folder, first, refused)
+                bundle, reasons = await asyncio.to_thread(folder.newest, first)
             except OSError as err:  # a folder that is away for a while is no reason to change anything
                 _LOG.warning("the folder of releases: %s", err)
                 await asyncio.sleep(_LOOK_S)
                 continue
+            for reason in reasons:
+                self._metrics.count(_EVENTS, event="refused")
+                _LOG.warning("a bundle is refused: %s", reason)
+            if bundle.version == self._gateway.version:
+                await asyncio.sleep(_LOOK_S)
+                continue
             try:
-                if bundle.version == self._gateway.version:
-                    await asyncio.sleep(_LOOK_S)
-                elif bundle.version in self._gateway.bundles:
-                    self.roll_back(bundle.version)
-                    _LOG.warning("serving version %d again", bundle.version)
-                else:
-                    await self.promote(bundle)
-                    _LOG.warning("serving version %d", bundle.version)
-            except (MVStylizerError, OSError) as err:  # a file may vanish between two looks
-                refused.add(_stamp(bundle.path))
+                await self._change_to(bundle)
+            except (MVStylizerError, OSError) as err:
+                folder.refuse(bundle)
                 _LOG.warning("version %d is refused: %s", bundle.version, err)
+            else:
+                _LOG.warning("serving version %d", bundle.version)
+
+    async def _change_to(self, bundle: Bundle) -> None:
+        """Serve a bundle: by the pointer alone where it is still loaded."""
+        if bundle.version in self._gateway.bundles:
+            self.roll_back(bundle.version)
+        else:
+            await self.promote(bundle)
 
     async def _load_beside(self, bundle: Bundle) -> None:
         served = self._gateway.bundles[self._gateway.version]
@@ -174,36 +177,3 @@ def _check_contract(bundle: Bundle, served: Bundle) -> None:
 
 def _kinds(tensors: tuple[TensorSpec, ...]) -> set[tuple[str, str, tuple[int, ...]]]:
     return {(tensor.name, tensor.dtype, tensor.shape) for tensor in tensors}
-
-
-def _newest(folder: Path, first: Bundle, refused: set[object]) -> Bundle:
-    """Return the bundle with the highest version that was not refused.
-
-    Raises:
-        OSError: The folder cannot be read.
-    """
-    best = first
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or not (path / MANIFEST_NAME).is_file():
-            continue
-        stamp = _stamp(path)
-        if stamp in refused:
-            continue
-        try:
-            bundle = load_bundle(path)
-        except (MVStylizerError, OSError) as err:
-            refused.add(stamp)
-            _LOG.warning("a bundle is refused: %s", err)
-            continue
-        if bundle.version > best.version:
-            best = bundle
-    return best
-
-
-def _stamp(bundle: Path) -> object:
-    """Return what changes when a file of a bundle does."""
-    try:
-        stats = [(path.name, path.stat()) for path in sorted(bundle.iterdir())]
-    except OSError:
-        return bundle  # it is being taken away
-    return bundle, tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats)

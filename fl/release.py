@@ -1,12 +1,7 @@
 """Releases: an accepted checkpoint, exported with parity, described, signed and numbered.
 
-    registry/
-        00003/model.json, *.onnx, *.tflite    the bundle, version 3
-        00003/release.json                    what it is made of, and the hash of model.json
-        00003/release.sig                     Ed25519 over release.json
-
-The signature covers release.json, that the hash of model.json, and that the hash of every file: one check
-covers all. A folder appears in the registry whole or not at all.
+The cloud's registry holds one folder a version (`export.release` has the format), an edge's folder of
+releases the same ones. A folder appears in either whole or not at all.
 """
 
 from __future__ import annotations
@@ -16,45 +11,16 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from export.manifest import MANIFEST_NAME, Bundle, load_bundle, sha256_of
+from export.manifest import MANIFEST_NAME, load_bundle, sha256_of
+from export.release import RELEASE, SCHEMA, SIGNATURE, Release, ReleaseError, load_release
 from fl.parameters import sync_folder
-from fl.signing import sign, verify
-from mvstylizer_errors import MVStylizerError
+from fl.signing import sign
 
-RELEASE, SIGNATURE = "release.json", "release.sig"
 REGISTRY, RELEASES = "registry", "releases"  # in the cloud's folder, in an edge's
-SCHEMA = "mvstylizer.release/1"
-
-
-class ReleaseError(MVStylizerError):
-    """A release is missing, incomplete, not what it says, or older than what runs."""
-
-
-@dataclass(frozen=True)
-class Release:
-    """What release.json says.
-
-    Attributes:
-        version: From 1; the bundle's and Triton's version.
-        parents: Versions that it was made from.
-        turn: The round whose average it is; 0 = the federation's start.
-        checkpoint_sha256: Of the checkpoint file.
-        bundle_sha256: Of the bundle's model.json.
-        metrics: The gate's scores.
-        created: Seconds since 1970.
-    """
-
-    version: int
-    parents: tuple[int, ...]
-    turn: int
-    checkpoint_sha256: str
-    bundle_sha256: str
-    metrics: dict[str, Any]
-    created: float
 
 
 def publish(
@@ -121,41 +87,6 @@ def seal(folder: Path, release: Release, private_key: Path) -> None:
 def versions(registry: Path) -> list[int]:
     """Return the versions in a registry, oldest first."""
     return sorted(int(path.parent.name) for path in registry.glob(f"[0-9]*/{RELEASE}"))
-
-
-def load_release(folder: Path, public_key: Path, *, newer_than: int = 0) -> tuple[Release, Bundle]:
-    """Verify a release from its signature down to every file's hash.
-
-    Args:
-        folder: A version's folder.
-        public_key: The trusted key.
-        newer_than: The version that runs: an older one, though signed, is a replay.
-
-    Raises:
-        SignatureError: Not signed by the key's owner.
-        ReleaseError: Incomplete, not what it says, or not newer.
-        BundleError: A file is missing or its hash differs.
-    """
-    try:
-        body, signature = (folder / RELEASE).read_bytes(), (folder / SIGNATURE).read_bytes()
-    except OSError as err:
-        raise ReleaseError(f"{folder} is no release: {err}", "Copy the whole folder again") from err
-    verify(public_key, body, signature, str(folder / RELEASE))
-    fields = json.loads(body)
-    if fields.pop("schema") != SCHEMA:
-        raise ReleaseError(f"{folder / RELEASE} is of another format", f"This version reads {SCHEMA}")
-    release = Release(**{**fields, "parents": tuple(fields["parents"])})
-    if release.version <= newer_than:
-        raise ReleaseError(
-            f"{folder} is version {release.version}, not newer than {newer_than}, which runs already",
-            "To go back, publish the older checkpoint again as a new version",
-        )
-    manifest = folder / MANIFEST_NAME
-    known = manifest.is_file() and sha256_of(manifest) == release.bundle_sha256
-    bundle = load_bundle(folder) if known else None
-    if bundle is None or bundle.version != release.version:
-        raise ReleaseError(f"{manifest} is not the released one", "Copy the folder again")
-    return release, bundle
 
 
 def install(files: Iterable[tuple[str, bytes]], releases: Path, public_key: Path) -> Path:

@@ -1,26 +1,20 @@
-"""Ed25519 keys and signatures: the cloud signs each release, an edge trusts one public key."""
+"""Ed25519 keys and signatures: the cloud signs each release; edges verify it with `export.signature`."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
     PublicFormat,
     load_pem_private_key,
-    load_pem_public_key,
 )
 
-from mvstylizer_errors import MVStylizerError
-
-
-class SignatureError(MVStylizerError):
-    """A key cannot be read, or a signature is not that of the trusted key."""
+from export.signature import SignatureError
 
 
 def make_keys(private: Path, public: Path) -> None:
@@ -64,29 +58,3 @@ def sign(private: Path, message: bytes) -> bytes:
     if not isinstance(key, Ed25519PrivateKey):
         raise SignatureError(f"{private} is no Ed25519 key", "Name the cloud's release key")
     return key.sign(message)
-
-
-def verify(public: Path, message: bytes, signature: bytes, what: str) -> None:
-    """Refuse a message that the key's owner has not signed.
-
-    Args:
-        public: The trusted key.
-        message: What was signed.
-        signature: 64 bytes.
-        what: Names the message in the error.
-
-    Raises:
-        SignatureError: Another key's signature, another message, or no key.
-    """
-    try:
-        key = load_pem_public_key(public.read_bytes())
-    except (OSError, ValueError) as err:
-        raise SignatureError(f"{public} is no public key: {err}", "Copy it from the cloud again") from err
-    if not isinstance(key, Ed25519PublicKey):
-        raise SignatureError(f"{public} is no Ed25519 key", "Copy it from the cloud again")
-    try:
-        key.verify(signature, message)
-    except InvalidSignature as err:
-        raise SignatureError(
-            f"{what} is not signed by the owner of {public}", "Do not use it; ask who runs the cloud"
-        ) from err

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 ALLOWED = {
     "training": set(),
     "export": {"training"},
-    "edge_triton": {"export.manifest"},
+    "edge_triton": {"export.manifest", "export.release", "export.signature"},
     "device_runtime": {"export.manifest", "edge_triton.client"},
     "studio": {"device_runtime", "export.manifest"},
 }

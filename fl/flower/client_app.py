@@ -9,13 +9,14 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
+from export.release import ReleaseError
 from fl.edge_metrics import wait_until_idle, wait_until_served
 from fl.flower.edge import EdgeFolder
 from fl.flower.fleet import LOSSES, MODEL, ORDER, RELEASE, UPDATE
 from fl.flower.order import Order
 from fl.flower.processes import EDGE_VARIABLE, METRICS_VARIABLE
 from fl.parameters import write_parameters
-from fl.release import ReleaseError, install, is_newest, versions, withdraw
+from fl.release import install, is_newest, versions, withdraw
 from mvstylizer_errors import MVStylizerError
 
 REFUSED = 1000  # error code of ours; Flower's own are below

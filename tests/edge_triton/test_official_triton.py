@@ -73,7 +73,7 @@ def serve_options() -> set[str]:
 def test_compose_file_uses_options_that_exist() -> None:
     edge = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]["edge"]
     named = {option.partition("=")[0] for option in edge["command"]}
-    assert {"--tls-cert", "--tls-key", "--token-file", "--watch", "--spool"} == named
+    assert {"--tls-cert", "--tls-key", "--token-file", "--watch", "--release-key", "--spool"} == named
     assert named <= serve_options()
     assert (
         FOLDER / edge["build"]["context"] / edge["build"]["dockerfile"]

@@ -20,8 +20,12 @@ import tritonclient.grpc as triton
 
 from edge_triton.client import EdgeClient, EdgeRefusedError
 from edge_triton.edge import EdgeConfigError, EdgeOptions
-from edge_triton.releases import ReleaseError
-from export.manifest import Bundle, BundleError, file_spec, load_bundle, write_manifest
+from edge_triton.watched_folder import WatchedFolder
+from export.manifest import Bundle, BundleError, file_spec, load_bundle, sha256_of, write_manifest
+from export.release import Release, ReleaseError
+from export.signature import SignatureError
+from fl.release import seal
+from fl.signing import make_keys
 
 pytestmark = pytest.mark.server
 
@@ -246,6 +250,67 @@ def test_a_watched_folder_decides_what_is_served(
         shutil.rmtree(watched / "2")
         wait_for(1)
     assert load.failures == []
+
+
+def sign(bundle: Bundle, key: Path) -> Bundle:
+    manifest = sha256_of(bundle.path / "model.json")
+    seal(bundle.path, Release(bundle.version, (), 1, "", manifest, {}, 0.0), key)
+    return bundle
+
+
+def test_only_signed_releases_are_served_where_a_key_is_given(
+    start_edge: StartEdge, bundle: Bundle, tmp_path: Path
+) -> None:
+    cloud, thief, watched = tmp_path / "cloud", tmp_path / "thief", tmp_path / "releases"
+    for key in (cloud, thief):
+        make_keys(key, key.with_suffix(".pub"))
+    watched.mkdir()
+    with start_edge(bundle, watch=watched, release_key=cloud.with_suffix(".pub")) as running:
+        with Load(running.edge.address) as load:
+            publish(bundle, watched / "5", 5)  # not signed
+            sign(publish(bundle, tmp_path / "4", 4), thief).path.rename(watched / "4")
+            replayed = sign(publish(bundle, tmp_path / "3", 3), cloud)
+            write_manifest(replace(replayed, version=9))  # under the signature of version 3
+            replayed.path.rename(watched / "3")
+            refused = 'mvstylizer_releases_total{event="refused"} 3'
+            running.until(lambda: refused in running.edge.metrics.text())
+            sign(publish(bundle, tmp_path / "2", 2), cloud).path.rename(watched / "2")
+            running.until(lambda: facts(running)["version"] == 2)
+        assert load.failures == []
+        assert set(load.versions) <= {1, 2}
+        assert 'refused"} 4' not in running.edge.metrics.text()
+
+
+def test_a_bundle_is_verified_once_and_again_when_it_changes(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def note(path: Path) -> Bundle:
+        read.append(path)
+        return load_bundle(path)
+
+    monkeypatch.setattr("edge_triton.watched_folder.load_bundle", note)
+    newer, folder = publish(bundle, tmp_path / "2", 2), WatchedFolder(tmp_path)
+    for _ in range(3):
+        assert folder.newest(bundle) == (newer, [])
+    assert read == [tmp_path / "2"]
+    folder.refuse(newer)
+    assert folder.newest(bundle) == (bundle, [])
+    (tmp_path / "2" / "stylizer.onnx").write_bytes(b"no model")
+    found, (reason,) = folder.newest(bundle)
+    assert found == bundle
+    assert "stylizer.onnx" in reason
+    assert len(read) == 2
+
+
+def test_a_release_key_must_be_one_and_needs_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "no.pub").write_text("nothing")
+    for key in (tmp_path / "no.pub", tmp_path / "missing.pub"):
+        with pytest.raises(SignatureError, match=key.name):
+            EdgeOptions(watch=tmp_path, release_key=key).check()
+    with pytest.raises(EdgeConfigError, match="needs a folder of releases"):
+        EdgeOptions(release_key=tmp_path / "no.pub").check()
 
 
 def test_watched_folder_must_be_there(tmp_path: Path) -> None:

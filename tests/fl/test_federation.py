@@ -21,11 +21,11 @@ from device_runtime.local_stylizer import LocalStylizer
 from device_runtime.stylizer import Stylizer
 from edge_triton.client import EdgeClient
 from export.manifest import default_bundle, load_bundle
+from export.release import load_release
 from fl.average import distance
 from fl.edge_metrics import VERSION, read_gauge
 from fl.journal import Row, read_journal
 from fl.parameters import map_parameters
-from fl.release import load_release
 from tests.fl.conftest import fill
 
 ROOT = Path(__file__).parents[2]

@@ -19,6 +19,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from safetensors.numpy import load_file
 
 from export.manifest import Bundle, file_spec, load_bundle, sha256_of, write_manifest
+from export.release import Release
 from fl.average import Averaging
 from fl.flower import client_app, server_app
 from fl.flower.certificates import make_certificates, make_node_keys
@@ -30,7 +31,7 @@ from fl.flower.processes import CLOUD_VARIABLE, EDGE_VARIABLE, FederationError
 from fl.flower.submit import submit
 from fl.gate import Verdict
 from fl.parameters import fingerprint
-from fl.release import Release, newest, seal
+from fl.release import newest, seal
 from fl.rounds import Policy, Rounds
 from fl.signing import make_keys
 from tests.fl.conftest import fill

@@ -9,11 +9,11 @@ import pytest
 
 from export.kernel_parity import ParityError
 from export.manifest import ROLES, BundleError, load_bundle, sha256_of, write_manifest
+from export.release import ReleaseError, load_release
+from export.signature import SignatureError
 from fl.release import (
-    ReleaseError,
     install,
     is_newest,
-    load_release,
     newest,
     publish,
     release_files,
@@ -21,7 +21,7 @@ from fl.release import (
     versions,
     withdraw,
 )
-from fl.signing import SignatureError, make_keys, sign
+from fl.signing import make_keys, sign
 from training.checkpoint import CheckpointError
 
 

@@ -7,7 +7,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from fl.signing import SignatureError, make_keys, sign, verify
+from export.signature import SignatureError, verify
+from fl.signing import make_keys, sign
 
 
 @pytest.fixture
