@@ -31,7 +31,7 @@ def test_from_two_files_to_a_comparison(page: Page, studio: Studio, clip: Path, 
     expect(page.locator("[data-role=source] small")).to_contain_text("320 × 136", timeout=PATIENCE_MS)
     give(page, "style", dusk)
     expect(page.locator("#go")).to_be_enabled(timeout=PATIENCE_MS)
-    page.get_by_text("Every", exact=True).click()
+    page.locator("[name=policy][value=every]").check()
     page.locator("[name=every]").fill("12")
     page.locator("#go").click()
     expect(page.locator(".result")).to_be_visible(timeout=PATIENCE_MS)
