@@ -6,6 +6,7 @@ is so small that all of this costs next to nothing beside one full-size picture.
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,6 +28,20 @@ def moved(affine_map: AffineMap, motion: Motion) -> AffineMap:
     rows, columns = affine_map.shape[:2]
     flat = np.ascontiguousarray(affine_map.reshape(rows, columns, 12))
     return sample(flat, motion.flow_on(rows, columns)).reshape(affine_map.shape)
+
+
+def on_grid(affine_map: AffineMap, rows: int, columns: int) -> AffineMap:
+    """Read a map on another grid over the same frame, bilinearly; models differ in their grids.
+
+    Args:
+        affine_map: float32 (gh, gw, 3, 4).
+        rows: Of the grid wanted.
+        columns: Of the grid wanted.
+    """
+    if affine_map.shape[:2] == (rows, columns):
+        return affine_map
+    flat = np.ascontiguousarray(affine_map.reshape(*affine_map.shape[:2], 12))
+    return np.asarray(cv2.resize(flat, (columns, rows)), np.float32).reshape(rows, columns, 3, 4)
 
 
 def weakened(affine_map: AffineMap, strength: float) -> AffineMap:

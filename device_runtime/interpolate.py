@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runtime.affine_map import moved, weakened
+from device_runtime.affine_map import AffineMap, moved, on_grid, weakened
 from device_runtime.flow import Motion
 from device_runtime.kernels import Transfer, Warp
 from edge_triton.client import StylizedKey
@@ -36,6 +36,10 @@ class StylizedFrame:
 
     rgb: Picture
     reply: StylizedKey
+
+    def with_map(self, affine_map: AffineMap) -> StylizedFrame:
+        """Return the same key frame with another map, which alone is its style then."""
+        return StylizedFrame(self.rgb, StylizedKey(None, affine_map))
 
 
 class Interpolator(Protocol):
@@ -143,7 +147,10 @@ class TransferInterpolator:
     def begin(self, past: StylizedFrame, following: StylizedFrame | None) -> Picture:
         """See `Interpolator.begin`."""
         self._past = weakened(_map_of(past), self._strength)
-        self._following = None if following is None else weakened(_map_of(following), self._strength)
+        self._following = None
+        if following is not None:
+            behind = on_grid(_map_of(following), *self._past.shape[:2])
+            self._following = weakened(behind, self._strength)
         return self._transfer(past.rgb, self._past)
 
     def between(self, frame: Picture, past: Motion, following: Motion | None, position: float) -> Picture:

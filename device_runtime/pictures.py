@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from device_runtime.affine_map import AffineMap
 from device_runtime.fallback import Fallback
 from device_runtime.flow import DisFlow, FlowEstimator, Motion
 from device_runtime.interpolate import Interpolator, TransferInterpolator, WarpInterpolator
@@ -22,6 +24,7 @@ from device_runtime.recipe import Interpolation, Recipe
 from device_runtime.report import Stopwatch
 from device_runtime.segments import Segment, motions, segments
 from device_runtime.stages import Stages
+from device_runtime.steadiness import Steadiness
 from device_runtime.stylizer import Stylizer
 from device_runtime.video import Frame
 from export.manifest import Bundle
@@ -33,11 +36,12 @@ FRAMES_AHEAD: Final = 3  # between two stages: enough that neither waits for the
 
 
 class Finished(NamedTuple):
-    """A frame, its finished picture (uint8 RGB (H, W, 3)), and whether it is a key frame."""
+    """A frame, its finished picture (uint8 RGB (H, W, 3)), whether it is a key frame, and its map then."""
 
     frame: Frame
     picture: NDArray[np.uint8]
     is_key: bool
+    affine_map: AffineMap | None = None
 
 
 class Pictures:
@@ -81,6 +85,7 @@ def open_pictures(
     watch: Stopwatch,
     fallback: Fallback | None = None,
     first: int = 0,
+    carried: AffineMap | None = None,
 ) -> Iterator[Pictures]:
     """Make the pictures of a video.
 
@@ -93,6 +98,7 @@ def open_pictures(
         watch: Takes the time of all parts but ``encode``.
         fallback: Loads a stylizer for the key frames that `stylizer` does not answer.
         first: The frame to begin with, a key frame; those before it were made earlier.
+        carried: The steadied map of that frame, found then.
 
     Yields:
         The pictures; reading them raises what goes wrong in any stage.
@@ -111,35 +117,39 @@ def open_pictures(
         divided = segments(
             decoded, selector, requests.submit, flow, watch, two_sided=recipe.two_sided, first=first
         )
-        finished = _finished(stages.ahead(divided, 1), interpolator, flow, watch)
+        maker = _PictureMaker(interpolator, flow, Steadiness(recipe.steady_s, flow, carried), watch)
+        finished = (each for segment in stages.ahead(divided, 1) for each in maker.pictures(segment))
         yield Pictures(stages.ahead(finished, FRAMES_AHEAD), requests)
 
 
-def _finished(
-    divided: Iterable[Segment], interpolator: Interpolator, flow: FlowEstimator, watch: Stopwatch
-) -> Iterator[Finished]:
-    for segment in divided:
-        yield from _pictures_of(segment, interpolator, flow, watch)
+@dataclass(frozen=True)
+class _PictureMaker:
+    """Makes the pictures of one segment after the other."""
 
+    interpolator: Interpolator
+    flow: FlowEstimator
+    steadiness: Steadiness
+    watch: Stopwatch
 
-def _pictures_of(
-    segment: Segment, interpolator: Interpolator, flow: FlowEstimator, watch: Stopwatch
-) -> Iterator[Finished]:
-    """Give the pictures of a segment, the key frame's first."""
-    key, following = segment.key, segment.following
-    behind: Sequence[Motion | None] = [None] * len(segment.between)
-    if following is not None:
-        with watch.measure("flow"):  # done before waiting for the following key frame's reply
-            behind = list(motions(segment.between[::-1], following, flow))[::-1]
-    stylized = key.stylized, following.stylized if following else None
-    with watch.measure("interpolate"):
-        picture = interpolator.begin(*stylized)
-    yield Finished(key.frame, picture, True)
-    before = watch.measured("flow", motions(segment.between, key, flow))
-    for each, past, next_one in zip(segment.between, before, behind, strict=True):
-        with watch.measure("interpolate"):
-            picture = interpolator.between(each.frame.rgb, past, next_one, segment.position(each.frame))
-        yield Finished(each.frame, picture, False)
+    def pictures(self, segment: Segment) -> Iterator[Finished]:
+        """Give the pictures of a segment, the key frame's first."""
+        key, following = segment.key, segment.following
+        behind: Sequence[Motion | None] = [None] * len(segment.between)
+        with self.watch.measure("flow"):  # done before waiting for replies
+            if following is not None:
+                behind = list(motions(segment.between[::-1], following, self.flow))[::-1]
+            from_key_to_key = self.steadiness.motion(segment)
+        past = self.steadiness.key(segment)
+        stylized = past, self.steadiness.following(segment, from_key_to_key)
+        with self.watch.measure("interpolate"):
+            picture = self.interpolator.begin(*stylized)
+        yield Finished(key.frame, picture, True, past.reply.affine_map)
+        before = self.watch.measured("flow", motions(segment.between, key, self.flow))
+        for each, earlier, later in zip(segment.between, before, behind, strict=True):
+            position = segment.position(each.frame)
+            with self.watch.measure("interpolate"):
+                picture = self.interpolator.between(each.frame.rgb, earlier, later, position)
+            yield Finished(each.frame, picture, False)
 
 
 @contextmanager

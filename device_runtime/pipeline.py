@@ -16,7 +16,7 @@ from device_runtime.key_requests import KeyRequests
 from device_runtime.output_file import check_output
 from device_runtime.photo import check_photo_output, is_photo, read_photo, write_photo
 from device_runtime.pictures import NETWORK_PIXELS, Finished, Pictures, open_pictures
-from device_runtime.recipe import Interpolation, Recipe
+from device_runtime.recipe import STEADY_S, Interpolation, Recipe
 from device_runtime.report import Report, Stopwatch
 from device_runtime.resumption import Made, describe_job, join_pieces, keep_pieces
 from device_runtime.stylizer import Stylizer
@@ -70,6 +70,7 @@ def stylize_video(
     crf: int = 18,
     max_interval: int = MAX_INTERVAL,
     two_sided: bool = True,
+    steady_s: float = STEADY_S,
     fallback: Fallback | None = None,
     resume: bool = False,
     progress: Progress | None = None,
@@ -92,6 +93,8 @@ def stylize_video(
         crf: x264's quality, 0 (lossless) to 51.
         max_interval: At most so many frames from one key frame to the next.
         two_sided: Use the key frames before and behind; False only the one before, as the paper does.
+        steady_s: Seconds over which affine maps are averaged from key frame to key frame of a scene, so that
+            key frames do not flicker; see `Steadiness`. 0 = each as the edge gives it.
         fallback: Loads a stylizer on the device for the key frames that the edge does not answer, which the
             report names. None = an edge that goes away ends the run.
         resume: Keep finished pieces in a hidden folder beside the result until it is whole, and begin with
@@ -105,7 +108,7 @@ def stylize_video(
         OutputError: The output's folder is missing or read-only, or the output is one of the inputs.
         MVStylizerError: The stylizer or a kernel fails.
     """
-    recipe = Recipe(policy, interpolation, reply, strength, max_interval, two_sided)
+    recipe = Recipe(policy, interpolation, reply, strength, max_interval, two_sided, steady_s)
     recipe.selector(bundle)  # wrong words are said before any work is done
     watch = Stopwatch()
     style = read_photo(style_photo)
@@ -125,6 +128,7 @@ def stylize_video(
             watch=watch,
             fallback=fallback,
             first=resumed,
+            carried=folder.carried if folder else None,
         ) as pictures:
             told = _told(pictures, resumed, reader.info.frame_count, progress)
             if folder:
@@ -199,7 +203,7 @@ def _told(pictures: Pictures, done: int, total: int | None, progress: Progress |
 def _write(finished: Iterable[Finished], pictures: Pictures, writer: VideoWriter, watch: Stopwatch) -> Made:
     frames = 0
     with writer:
-        for frame, picture, _ in finished:
+        for frame, picture, *_ in finished:
             with watch.measure("encode"):
                 writer.write(picture, frame.pts, frame.duration)
             frames += 1

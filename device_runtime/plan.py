@@ -143,7 +143,7 @@ def _calibrate(
     ):
         encoder = PictureEncoder(reader.info, crf=crf)
         frames = 0
-        for frame, picture, _ in pictures:
+        for frame, picture, *_ in pictures:
             with watch.measure("encode"):
                 encoder.encode(picture, frame.pts, frame.duration)
             frames += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -15,6 +16,8 @@ Interpolation = Literal["warp", "transfer"]
 # What the edge sends back unless told otherwise: moving pixels needs pixels, moving maps needs maps.
 USUAL_REPLY: Final[dict[Interpolation, Reply]] = {"warp": "image", "transfer": "map"}
 
+STEADY_S: Final = 1.0
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -27,9 +30,11 @@ class Recipe:
         strength: 0 (the original) to 1 (the full style).
         max_interval: At most so many frames from one key frame to the next.
         two_sided: Use the key frames before and behind; False only the one before, as the paper does.
+        steady_s: Seconds over which maps are averaged from key frame to key frame of a scene; see
+            `Steadiness`. 0, one-sided or with images: not at all.
 
     Raises:
-        ValueError: `interpolation`, `reply` or `strength` is out of range.
+        ValueError: `interpolation`, `reply`, `strength` or `steady_s` is out of range.
     """
 
     policy: str = "codec"
@@ -38,12 +43,15 @@ class Recipe:
     strength: float = 1.0
     max_interval: int = MAX_INTERVAL
     two_sided: bool = True
+    steady_s: float = STEADY_S
 
     def __post_init__(self) -> None:
         if self.interpolation not in USUAL_REPLY:
             raise ValueError(f"interpolation {self.interpolation!r} is not one of {', '.join(USUAL_REPLY)}")
         if not 0 <= self.strength <= 1:
             raise ValueError(f"strength {self.strength} is not from 0 to 1")
+        if not 0 <= self.steady_s < math.inf:
+            raise ValueError(f"steady_s {self.steady_s} is not 0 or above")
         needs_map = self.interpolation == "transfer" and self.reply == "image"
         if self.reply not in (None, "image", "map") or needs_map:
             raise ValueError(f"{self.interpolation} cannot work with reply {self.reply!r}")

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from device_runtime.affine_map import AffineMap
 from device_runtime.picture_encoder import PictureEncoder
 from device_runtime.pictures import Finished, Pictures
 from device_runtime.recipe import Recipe
@@ -20,7 +21,7 @@ from device_runtime.work_folder import WorkFolder
 from export.manifest import Bundle, sha256_of
 
 PIECE_FRAMES: Final = 100  # at least; an interruption costs what one piece takes, at most
-FORMAT: Final = 1  # of the pieces; counts up when a release makes other pictures of the same job
+FORMAT: Final = 2  # of the pieces; counts up when a release makes other pictures of the same job
 
 
 class Made(NamedTuple):
@@ -66,7 +67,7 @@ def keep_pieces(
     for each in finished:
         with watch.measure("encode"):
             if piece is not None and each.is_key and piece.frames >= PIECE_FRAMES:
-                piece.keep(folder, pictures)
+                piece.keep(folder, pictures, each.affine_map)
                 piece = None
             piece = piece or _OpenPiece(each.frame, info, crf)
             piece.encode(each)
@@ -108,11 +109,12 @@ class _OpenPiece:
         self._packets += self._encoder.encode(each.picture, each.frame.pts, each.frame.duration)
         self.frames += 1
 
-    def keep(self, folder: WorkFolder, pictures: Pictures) -> None:
+    def keep(self, folder: WorkFolder, pictures: Pictures, carried: AffineMap | None = None) -> None:
         places = range(self._first, self._first + self.frames)
         folder.add(
             [*self._packets, *self._encoder.finish()],
             frames=self.frames,
             key_frames=[place for place in pictures.key_frames if place in places],
             fallback_key_frames=[place for place in pictures.fallback_key_frames if place in places],
+            carried=carried,
         )

@@ -60,6 +60,14 @@ class Segment:
         start = self.key.frame.pts
         return (frame.pts - start) / (self.following.frame.pts - start)
 
+    @property
+    def seconds(self) -> float:
+        """From the key frame to the following one; 0 without one."""
+        if self.following is None:
+            return 0.0
+        first, last = self.key.frame, self.following.frame
+        return float((last.pts - first.pts) * first.time_base)
+
 
 def segments(
     frames: Iterable[Frame],

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import zlib
+from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,8 +21,10 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
 import av
+import numpy as np
 from av.packet import Packet
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 from device_runtime.output_file import OutputError, pending_file
 
@@ -47,6 +50,8 @@ class Piece:
         key_frames: Key frames among them, by their place in the video.
         fallback_key_frames: Those that were stylized on the device.
         packets: In decoding order.
+        carried: Of the key frame behind it, the steadied affine map, with which an interrupted run goes on;
+            None where there is none.
     """
 
     path: Path
@@ -54,6 +59,7 @@ class Piece:
     key_frames: list[int]
     fallback_key_frames: list[int]
     packets: list[PacketTimes]
+    carried: NDArray[np.float32] | None = None
 
     def contents(self) -> Iterator[bytes]:
         """Read the packets one by one."""
@@ -95,6 +101,11 @@ class WorkFolder:
         """How many frames are finished."""
         return sum(piece.frames for piece in self.pieces)
 
+    @property
+    def carried(self) -> NDArray[np.float32] | None:
+        """The steadied affine map of the first frame that is not finished, if it has one."""
+        return self.pieces[-1].carried if self.pieces else None
+
     def add(
         self,
         packets: Sequence[Packet[VideoStream]],
@@ -102,6 +113,7 @@ class WorkFolder:
         frames: int,
         key_frames: list[int],
         fallback_key_frames: list[int],
+        carried: NDArray[np.float32] | None = None,
     ) -> None:
         """Keep the next piece; it survives a crash of the machine from here on.
 
@@ -113,13 +125,15 @@ class WorkFolder:
             PacketTimes(packet.pts or 0, packet.duration or 0, packet.is_keyframe, len(content))
             for packet, content in zip(packets, contents, strict=True)
         ]
-        piece = Piece(self._place(len(self.pieces)), frames, key_frames, fallback_key_frames, times)
+        place = self._place(len(self.pieces))
+        piece = Piece(place, frames, key_frames, fallback_key_frames, times, carried)
         body = b"".join(contents)
         header = {
             "frames": frames,
             "key_frames": key_frames,
             "fallback_key_frames": fallback_key_frames,
             "packets": times,
+            "carried": None if carried is None else [carried.shape, b64encode(carried.tobytes()).decode()],
             "crc": zlib.crc32(body),
         }
         with _said(self.path):
@@ -174,9 +188,13 @@ def _read(path: Path) -> Piece | None:
         if zlib.crc32(body) != header.pop("crc"):
             return None
         packets = [PacketTimes(*each) for each in header.pop("packets")]
-        return Piece(path, packets=packets, **header)
+        return Piece(path, packets=packets, carried=_array(header.pop("carried")), **header)
     except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def _array(kept: tuple[list[int], str] | None) -> NDArray[np.float32] | None:
+    return None if kept is None else np.frombuffer(b64decode(kept[1]), np.float32).reshape(kept[0])
 
 
 def _write(path: Path, content: bytes) -> None:
