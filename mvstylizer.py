@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +52,7 @@ JsonOption = Annotated[
     bool,
     typer.Option("--json", help="Print exactly one JSON object on stdout; everything else goes to stderr."),
 ]
+DEBUG = "MVSTYLIZER_DEBUG"
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 STYLIZE_EXAMPLES = """\b
 Examples:
@@ -65,6 +67,17 @@ Examples:
   mvstylizer serve --host 0.0.0.0 --tls-cert edge.crt --tls-key edge.key --token-file tokens.txt
   mvstylizer serve --watch releases/ --release-key join/release.pub
 """
+
+
+@app.callback()
+def options(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show where an error comes from, as MVSTYLIZER_DEBUG=1 does.")
+    ] = False,
+) -> None:
+    """Take the options of every command."""
+    if debug:
+        os.environ[DEBUG] = "1"
 
 
 @app.command(epilog=STYLIZE_EXAMPLES)
@@ -440,6 +453,8 @@ def main() -> None:
         err.show()
         sys.exit(2)
     except MVStylizerError as err:
+        if os.environ.get(DEBUG):
+            traceback.print_exc()
         if "--json" in sys.argv:
             typer.echo(json.dumps({"error": err.message, "hint": err.hint}))
         typer.echo(f"mvstylizer: {err}", err=True)

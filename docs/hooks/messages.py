@@ -1,0 +1,84 @@
+"""Every message that the user can mend, read from the code: the table of docs/troubleshooting.md, and its test.
+
+Classes are followed by name, over all files: what derives from `MVStylizerError` is raised for the user.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+FOLDERS: Final = ("training", "export", "edge_triton", "device_runtime", "fl", "studio", "benchmarks")
+BASE: Final = "MVStylizerError"
+PLACE: Final = "<!-- every message -->"
+
+
+class Message(NamedTuple):
+    """A message and its hint, with … where a value goes in."""
+
+    text: str
+    hint: str
+    file: str
+    line: int
+
+
+def files() -> list[Path]:
+    """Return the kit's own Python files."""
+    return sorted([*ROOT.glob("mvstylizer*.py"), *(p for name in FOLDERS for p in (ROOT / name).rglob("*.py"))])
+
+
+def error_classes(trees: Iterable[ast.Module]) -> set[str]:
+    """Return the names of all classes below `MVStylizerError`, itself included."""
+    bases = {
+        node.name: {base.id for base in node.bases if isinstance(base, ast.Name)}
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+    }
+    known = {BASE}
+    while found := {name for name, parents in bases.items() if parents & known} - known:
+        known |= found
+    return known
+
+
+def messages() -> list[Message]:
+    """Return every message in the code, by file."""
+    trees = {path: ast.parse(path.read_text()) for path in files()}
+    classes = error_classes(trees.values())
+    return [message for path, tree in trees.items() for message in _messages_of(path, tree, classes)]
+
+
+def on_page_markdown(markdown: str, **_: object) -> str:
+    """Put the table into the page that asks for it; called by MkDocs."""
+    return markdown.replace(PLACE, _table(messages())) if PLACE in markdown else markdown
+
+
+def _messages_of(path: Path, tree: ast.Module, classes: set[str]) -> Iterator[Message]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in classes:
+            texts = [_text(argument) for argument in node.args[:2]]
+            if texts and texts[0]:
+                hint = texts[1] if len(texts) > 1 else ""
+                yield Message(texts[0], hint, str(path.relative_to(ROOT)), node.lineno)
+
+
+def _text(node: ast.expr) -> str:
+    """Return a literal's text; nothing where it is made elsewhere."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_text(part) or "…" for part in node.values)
+    return ""
+
+
+def _table(found: Iterable[Message]) -> str:
+    rows = sorted({(_cell(each.text), _cell(each.hint), each.file) for each in found if each.text != "…"})
+    lines = [f"| {text} | {hint} | `{file}` |" for text, hint, file in rows]
+    return "\n".join(["| message | what it says to do | from |", "|---|---|---|", *lines])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("`", "").replace("*", "\\*")

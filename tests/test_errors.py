@@ -1,0 +1,79 @@
+"""What goes wrong is one line with a hint; a test over the whole tree, and one over the command line."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from docs.hooks.messages import BASE, ROOT, Message, error_classes, files, messages
+from mvstylizer_errors import MVStylizerError
+
+# Errors that no user sees: a caller's mistake, or words that another part turns into a status or a message.
+NOT_FOR_USERS = {
+    "KeyFramePolicyError",  # becomes a usage error of --key-frames
+    "RefusalError",  # becomes a gRPC status
+    "UpstreamClosedError",  # becomes a gRPC status
+    "JpegError",  # becomes a gRPC status
+    "MapCodecError",  # becomes a gRPC status, or EdgeUnavailableError at the phone
+}
+FOUND = messages()
+
+
+def test_every_error_has_the_one_base_or_is_known_not_to_reach_users() -> None:
+    trees = [ast.parse(path.read_text()) for path in files()]
+    below = error_classes(trees)
+    strays = set()
+    for tree in trees:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef) and node.name.endswith("Error") and node.name not in below:
+                strays |= {node.name} if not node.name.startswith("_") else set()
+    assert strays <= NOT_FOR_USERS
+    assert BASE in below
+    assert len(below) > 20
+
+
+def test_the_walk_finds_messages_that_are_known_to_be_there() -> None:
+    texts = {message.text for message in FOUND}
+    assert "No phone is connected" in texts
+    assert "There is no file …" in texts
+    assert len(FOUND) > 80
+
+
+@pytest.mark.parametrize("message", FOUND, ids=lambda m: f"{m.file}:{m.line}")
+def test_a_message_is_one_line_and_its_hint_one_sentence(message: Message) -> None:
+    line = str(MVStylizerError(message.text, message.hint))
+    assert "\n" not in line
+    assert not message.text.rstrip("…").endswith((".", "!")), "the full stop comes by itself"
+    assert message.text[0].isupper() or message.text[0] == "…" or message.text[0].isdigit() or _name(message)
+    assert message.hint == "" or message.hint[0].isupper() or message.hint[0] == "…"
+    assert not message.hint.endswith(".")
+
+
+def _name(message: Message) -> bool:
+    return message.text.startswith(("adb ", "flwr ", "every:", "http"))
+
+
+def run(*arguments: str, debug: str | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)} | ({"MVSTYLIZER_DEBUG": debug} if debug else {})
+    command = [sys.executable, "-m", "mvstylizer", *arguments]
+    return subprocess.run(
+        command, cwd=Path(__file__).parent, capture_output=True, text=True, env=environment, timeout=120
+    )
+
+
+BROKEN = ("stylize", "nowhere.mp4", "--style", "nowhere.jpg", "--out", "out.mp4")
+
+
+def test_debug_shows_where_it_went_wrong() -> None:
+    plain = run(*BROKEN)
+    assert plain.returncode == 1
+    assert plain.stderr.count("\n") == 1
+    for told in (run("--debug", *BROKEN), run(*BROKEN, debug="1")):
+        assert told.returncode == 1
+        assert "Traceback" in told.stderr
+        assert told.stderr.endswith(plain.stderr)
