@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from device_runtime.style_mix import StyleMix
 from device_runtime.stylizer import Stylizer
 from edge_triton.client import EdgeUnavailableError, Reply, StylizedKey
 
@@ -36,7 +37,7 @@ class GuardedStylizer:
 
     Args:
         edge: Asked first. Used by one thread at a time, the caller's or the probing one.
-        style: The style photo, uint8 RGB (H, W, 3).
+        style: The style.
         fallback: Loads the stand-in when it is first needed; None = an edge that is away is an error.
         probe_pause_s: Seconds between two questions whether the edge is back.
 
@@ -47,7 +48,7 @@ class GuardedStylizer:
     def __init__(
         self,
         edge: Stylizer,
-        style: NDArray[np.uint8],
+        style: StyleMix,
         fallback: Fallback | None = None,
         *,
         probe_pause_s: float = PROBE_PAUSE_S,
@@ -56,7 +57,7 @@ class GuardedStylizer:
         self._style = style
         self._fallback = fallback
         self._probe_pause_s = probe_pause_s
-        self._edge_code: NDArray[np.float32] | None = edge.encode_style(style)  # None = the circuit is open
+        self._edge_code: NDArray[np.float32] | None = style.encoded_by(edge)  # None = the circuit is open
         self._stand_in: tuple[Stylizer, NDArray[np.float32]] | None = None
         self._closed = threading.Event()
 
@@ -90,13 +91,13 @@ class GuardedStylizer:
         if self._stand_in is None:
             assert self._fallback is not None, "without a fall-back the circuit never opens"
             stylizer = self._fallback()
-            self._stand_in = stylizer, stylizer.encode_style(self._style)
+            self._stand_in = stylizer, self._style.encoded_by(stylizer)
         return self._stand_in
 
     def _probe(self) -> None:
         while not self._closed.wait(self._probe_pause_s):
             try:
-                self._edge_code = self._edge.encode_style(self._style)
+                self._edge_code = self._style.encoded_by(self._edge)
             except Exception:  # whatever ails it (its client may be closed by now), the stand-in goes on
                 continue
             return

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from device_runtime.fallback import Answer, Fallback, GuardedStylizer
 from device_runtime.report import Stopwatch
+from device_runtime.shrink import shrunk
+from device_runtime.style_mix import StyleMix
 from device_runtime.stylizer import Stylizer
 from edge_triton.client import Reply, StylizedKey
 from mvstylizer_errors import MVStylizerError
-
-STYLE_PIXELS: Final = 512 * 512  # the style encoder looks at less than that
 
 
 class KeyReplyError(MVStylizerError):
@@ -37,7 +35,7 @@ class KeyRequests:
 
     Args:
         stylizer: Where they go; used from one other thread only while this object is open.
-        style: The style photo, uint8 RGB (H, W, 3).
+        style: The style.
         reply: ``image`` or ``map``. A map covers the whole frame whatever its size, so for a map a thumbnail
             of `map_pixels` is sent: a few tens of kilobytes instead of a whole frame.
         map_pixels: Pixels at which the stylizer's network works.
@@ -51,7 +49,7 @@ class KeyRequests:
     def __init__(
         self,
         stylizer: Stylizer,
-        style: NDArray[np.uint8],
+        style: StyleMix,
         *,
         reply: Reply,
         map_pixels: int,
@@ -67,7 +65,7 @@ class KeyRequests:
         self._sent = 0
         self._thread = ThreadPoolExecutor(1, "key-frames")
         try:
-            opened = self._thread.submit(self._open, stylizer, shrunk(style, STYLE_PIXELS), fallback)
+            opened = self._thread.submit(self._open, stylizer, style, fallback)
             self._stylizer = opened.result()
         except BaseException:
             self._thread.shutdown(wait=False, cancel_futures=True)
@@ -100,9 +98,7 @@ class KeyRequests:
         self._sent += 1
         return reply
 
-    def _open(
-        self, stylizer: Stylizer, style: NDArray[np.uint8], fallback: Fallback | None
-    ) -> GuardedStylizer:
+    def _open(self, stylizer: Stylizer, style: StyleMix, fallback: Fallback | None) -> GuardedStylizer:
         with self._watch.measure("edge"):
             return GuardedStylizer(stylizer, style, fallback)
 
@@ -136,18 +132,3 @@ class KeyRequests:
 
 def _shape(picture: NDArray[np.uint8] | None) -> tuple[int, ...]:
     return () if picture is None else picture.shape
-
-
-def shrunk(picture: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:
-    """Shrink a picture to about so many pixels, keeping its shape; smaller ones stay as they are.
-
-    Args:
-        picture: uint8 RGB (H, W, 3).
-        pixels: What H·W shall be.
-    """
-    height, width = picture.shape[:2]
-    scale = math.sqrt(pixels / (height * width))
-    if scale >= 1:
-        return picture
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)

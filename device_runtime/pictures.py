@@ -25,6 +25,7 @@ from device_runtime.report import Stopwatch
 from device_runtime.segments import Segment, motions, segments
 from device_runtime.stages import Stages
 from device_runtime.steadiness import Steadiness
+from device_runtime.style_mix import StyleMix
 from device_runtime.stylizer import Stylizer
 from device_runtime.video import Frame
 from export.manifest import Bundle
@@ -77,7 +78,7 @@ class Pictures:
 @contextmanager
 def open_pictures(
     frames: Iterable[Frame],
-    style: NDArray[np.uint8],
+    style: StyleMix,
     recipe: Recipe,
     *,
     stylizer: Stylizer,
@@ -91,7 +92,7 @@ def open_pictures(
 
     Args:
         frames: In presentation order; read in another thread until this block is left.
-        style: The style photo, uint8 RGB (H, W, 3).
+        style: The style.
         recipe: How.
         stylizer: An edge, or this machine.
         bundle: Holds the TFLite kernels.

@@ -19,6 +19,7 @@ from device_runtime.pictures import NETWORK_PIXELS, Finished, Pictures, open_pic
 from device_runtime.recipe import STEADY_S, Interpolation, Recipe
 from device_runtime.report import Report, Stopwatch
 from device_runtime.resumption import Made, describe_job, join_pieces, keep_pieces
+from device_runtime.style_mix import StyleMix, StylePhotos, normalised
 from device_runtime.stylizer import Stylizer
 from device_runtime.video import VideoReader
 from device_runtime.video_writer import VideoWriter
@@ -30,35 +31,36 @@ Progress = Callable[[int, int | None], None]
 
 
 def check_request(
-    source: Path, style_photo: Path, out: Path, *, bundle: Bundle, policy: str = "codec"
+    source: Path, style_photo: StylePhotos, out: Path, *, bundle: Bundle, policy: str = "codec"
 ) -> None:
     """Say within moments what is wrong with a request, before a server is started for it.
 
     Args:
         source: A video or a photo.
-        style_photo: The photo whose colours it shall take on.
+        style_photo: The photo whose colours it shall take on, or several and their weights.
         out: The result.
         bundle: Holds the TFLite kernels.
         policy: Key frames, as for `stylize_video`.
 
     Raises:
         KeyFramePolicyError: `policy` is not understood.
+        StyleWeightError: The weights are no weights.
         MVStylizerError: As `stylize_video` and `stylize_photo` raise them for files.
     """
     Recipe(policy).selector(bundle)
-    read_photo(style_photo)
+    StyleMix.read(style_photo)
     if is_photo(source):
         read_photo(source)
-        check_photo_output(out, source, style_photo)
+        check_photo_output(out, source, *normalised(style_photo))
         return
-    check_output(out, source, style_photo)
+    check_output(out, source, *normalised(style_photo))
     with VideoReader(source) as reader:
         VideoWriter(out, reader.info)
 
 
 def stylize_video(
     source: Path,
-    style_photo: Path,
+    style_photo: StylePhotos,
     out: Path,
     *,
     stylizer: Stylizer,
@@ -82,7 +84,7 @@ def stylize_video(
 
     Args:
         source: The video.
-        style_photo: The photo whose colours it shall take on.
+        style_photo: The photo whose colours it shall take on, or several and their weights.
         out: The result: .mp4, .m4v, .mov or .mkv.
         stylizer: An edge, or this machine.
         bundle: Holds the TFLite kernels.
@@ -102,7 +104,7 @@ def stylize_video(
         progress: Called after each frame with the number of frames done and an estimate of all, or None.
 
     Raises:
-        ValueError: An option outside its range (KeyFramePolicyError for `policy`).
+        ValueError: An option outside its range (KeyFramePolicyError for `policy`, StyleWeightError).
         VideoError: The video cannot be read or the result cannot be written.
         PhotoError: The style is no photo.
         OutputError: The output's folder is missing or read-only, or the output is one of the inputs.
@@ -111,8 +113,8 @@ def stylize_video(
     recipe = Recipe(policy, interpolation, reply, strength, max_interval, two_sided, steady_s)
     recipe.selector(bundle)  # wrong words are said before any work is done
     watch = Stopwatch()
-    style = read_photo(style_photo)
-    target = check_output(out, source, style_photo)
+    style = StyleMix.read(style_photo)
+    target = check_output(out, source, *normalised(style_photo))
     with VideoReader(source) as reader:
         writer = VideoWriter(out, reader.info, crf=crf)
         folder = (
@@ -158,19 +160,19 @@ def stylize_video(
 
 
 def stylize_photo(
-    source: Path, style_photo: Path, out: Path, *, stylizer: Stylizer, strength: float = 1.0
+    source: Path, style_photo: StylePhotos, out: Path, *, stylizer: Stylizer, strength: float = 1.0
 ) -> Report:
     """Stylize a photo after a photo, in one request.
 
     Args:
         source: The photo.
-        style_photo: The photo whose colours it shall take on.
+        style_photo: The photo whose colours it shall take on, or several and their weights.
         out: The result; its suffix names the format.
         stylizer: An edge, or this machine.
         strength: 0 (the original) to 1 (the full style).
 
     Raises:
-        ValueError: `strength` is outside 0..1.
+        ValueError: `strength` is outside 0..1, or a StyleWeightError.
         PhotoError: One of the photos cannot be read, or the result cannot be written.
         OutputError: The output's folder is missing or read-only, or the output is one of the inputs.
         MVStylizerError: The stylizer fails.
@@ -178,8 +180,8 @@ def stylize_photo(
     Recipe(strength=strength)
     watch = Stopwatch()
     with watch.measure("decode"):
-        photo, style = read_photo(source), read_photo(style_photo)
-    check_photo_output(out, source, style_photo)
+        photo, style = read_photo(source), StyleMix.read(style_photo)
+    check_photo_output(out, source, *normalised(style_photo))
     with KeyRequests(stylizer, style, reply="image", map_pixels=NETWORK_PIXELS, watch=watch) as requests:
         image, _, *traffic = requests.submit(photo).result()
     with watch.measure("encode"):

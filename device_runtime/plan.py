@@ -7,14 +7,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from device_runtime.photo import read_photo
 from device_runtime.picture_encoder import PictureEncoder
 from device_runtime.pictures import open_pictures
 from device_runtime.recipe import Recipe
 from device_runtime.report import Stopwatch
+from device_runtime.style_mix import StyleMix, StylePhotos
 from device_runtime.stylizer import Stylizer
 from device_runtime.video import VideoReader
 from export.manifest import Bundle
@@ -88,13 +85,19 @@ class _Calibration:
 
 
 def plan_video(
-    source: Path, style_photo: Path, recipe: Recipe, *, stylizer: Stylizer, bundle: Bundle, crf: int = 18
+    source: Path,
+    style_photo: StylePhotos,
+    recipe: Recipe,
+    *,
+    stylizer: Stylizer,
+    bundle: Bundle,
+    crf: int = 18,
 ) -> Plan:
     """Find the key frames of a video and estimate the time of a run from its first frames.
 
     Args:
         source: The video; read once as a whole, and its first frames once more.
-        style_photo: The photo whose colours it would take on.
+        style_photo: The photo whose colours it would take on, or several and their weights.
         recipe: How it would be stylized.
         stylizer: An edge, or this machine; asked for the key frames among the first frames.
         bundle: Holds the TFLite kernels.
@@ -106,7 +109,7 @@ def plan_video(
         PhotoError: The style is no photo.
         MVStylizerError: The stylizer or a kernel fails.
     """
-    calibration = _calibrate(source, read_photo(style_photo), recipe, stylizer, bundle, crf)
+    calibration = _calibrate(source, StyleMix.read(style_photo), recipe, stylizer, bundle, crf)
     selector = recipe.selector(bundle)
     places, cuts, frames = [], [], 0
     with VideoReader(source) as reader:
@@ -131,7 +134,7 @@ def plan_video(
 
 
 def _calibrate(
-    source: Path, style: NDArray[np.uint8], recipe: Recipe, stylizer: Stylizer, bundle: Bundle, crf: int
+    source: Path, style: StyleMix, recipe: Recipe, stylizer: Stylizer, bundle: Bundle, crf: int
 ) -> _Calibration:
     """Stylize the first frames and throw the result away."""
     watch = Stopwatch()

@@ -15,6 +15,7 @@ from device_runtime.picture_encoder import PictureEncoder
 from device_runtime.pictures import Finished, Pictures
 from device_runtime.recipe import Recipe
 from device_runtime.report import Stopwatch
+from device_runtime.style_mix import StylePhotos, normalised
 from device_runtime.video import Frame, VideoInfo
 from device_runtime.video_writer import VideoWriter
 from device_runtime.work_folder import WorkFolder
@@ -32,12 +33,14 @@ class Made(NamedTuple):
     fallback_key_frames: list[int]
 
 
-def describe_job(source: Path, style_photo: Path, bundle: Bundle, recipe: Recipe, crf: int) -> dict[str, Any]:
+def describe_job(
+    source: Path, style_photo: StylePhotos, bundle: Bundle, recipe: Recipe, crf: int
+) -> dict[str, Any]:
     """Return what tells one job from another, as plain values: contents of the files, and options."""
     return {
         "format": FORMAT,
         "source": sha256_of(source),
-        "style": sha256_of(style_photo),
+        "style": [[sha256_of(path), weight] for path, weight in normalised(style_photo).items()],
         "models": {spec.role: spec.sha256 for spec in bundle.files},
         "recipe": asdict(recipe),
         "crf": crf,

@@ -12,11 +12,12 @@ from skimage import data
 
 from device_runtime.fallback import GuardedStylizer
 from device_runtime.local_stylizer import LocalStylizer
+from device_runtime.style_mix import StyleMix
 from edge_triton.client import EdgeClient, EdgeRefusedError, EdgeUnavailableError, Reply, StylizedKey
 from edge_triton.server import TritonServer
 from export.manifest import default_bundle, load_bundle
 
-STYLE = np.full((40, 60, 3), 77, np.uint8)
+STYLE = StyleMix.of(np.full((40, 60, 3), 77, np.uint8))
 FRAME = np.zeros((9, 16, 3), np.uint8)
 AWAY = EdgeUnavailableError("No edge answers")
 
@@ -143,7 +144,9 @@ def test_a_real_server_killed_and_started_again() -> None:
     mine = set(psutil.Process().children(recursive=True))
     with TritonServer(bundle.path) as server, EdgeClient(server.address, patience_s=0.5) as client:
         port = int(server.address.rpartition(":")[2])
-        guarded = GuardedStylizer(client, data.coffee(), lambda: LocalStylizer(bundle), probe_pause_s=0.1)
+        guarded = GuardedStylizer(
+            client, StyleMix.of(data.coffee()), lambda: LocalStylizer(bundle), probe_pause_s=0.1
+        )
         from_edge = guarded.stylize(frame, "map")
         for process in set(psutil.Process().children(recursive=True)) - mine:
             if process.name() == "tritonserver":

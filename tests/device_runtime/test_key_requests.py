@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from device_runtime.key_requests import KeyReplyError, KeyRequests, shrunk
+from device_runtime.key_requests import KeyReplyError, KeyRequests
 from device_runtime.report import Stopwatch
+from device_runtime.shrink import shrunk
+from device_runtime.style_mix import StyleMix
 from edge_triton.client import Reply, StylizedKey
 from mvstylizer_errors import MVStylizerError
 
-STYLE = np.full((40, 60, 3), 77, np.uint8)
+STYLE = StyleMix.of(np.full((40, 60, 3), 77, np.uint8))
 KEY = np.zeros((90, 160, 3), np.uint8)
 
 
@@ -108,7 +110,7 @@ def test_leaving_in_an_error_does_not_wait_for_a_reply() -> None:
 def test_a_large_style_photo_is_shrunk_before_it_is_sent() -> None:
     stylizer = Recorder()
     large = np.zeros((3000, 4000, 3), np.uint8)
-    with KeyRequests(stylizer, large, reply="image", map_pixels=1, watch=Stopwatch()):
+    with KeyRequests(stylizer, StyleMix.of(large), reply="image", map_pixels=1, watch=Stopwatch()):
         pass
     ((height, width, _),) = stylizer.styles
     assert height * width == pytest.approx(512 * 512, rel=0.01)

@@ -10,8 +10,8 @@ import pytest
 from skimage import data
 
 from device_runtime.kernels import Transfer
-from device_runtime.key_requests import shrunk
 from device_runtime.local_stylizer import LocalStylizer
+from device_runtime.shrink import shrunk
 from edge_triton.map_codec import pack_map, unpack_map
 from edge_triton.wire import Wire
 from export.manifest import default_bundle, load_bundle
