@@ -22,8 +22,8 @@ from benchmarks.peers import Peer, PeerError
 from benchmarks.registry import Effort, Say, Table
 from benchmarks.result import Case, Figure, Result, Row, Value, find
 from benchmarks.text import MISSING, number, span
-from device_runtime.shrink import shrunk
 from device_runtime.local_stylizer import LocalStylizer
+from device_runtime.shrink import shrunk
 from export.manifest import Bundle
 
 Reply = Literal["image", "map"]
