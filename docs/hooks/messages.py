@@ -1,4 +1,4 @@
-"""Every message that the user can mend, read from the code: the table of docs/troubleshooting.md, and its test.
+"""Every message that the user can mend, read from the code: for docs/troubleshooting.md, and for a test.
 
 Classes are followed by name, over all files: what derives from `MVStylizerError` is raised for the user.
 """
@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 ROOT: Final = Path(__file__).resolve().parents[2]
 FOLDERS: Final = ("training", "export", "edge_triton", "device_runtime", "fl", "studio", "benchmarks")
 BASE: Final = "MVStylizerError"
+MAKES_ITS_OWN: Final = {"MissingExtraError"}  # from the names that it is given
 PLACE: Final = "<!-- every message -->"
 
 
@@ -27,7 +28,9 @@ class Message(NamedTuple):
 
 def files() -> list[Path]:
     """Return the kit's own Python files."""
-    return sorted([*ROOT.glob("mvstylizer*.py"), *(p for name in FOLDERS for p in (ROOT / name).rglob("*.py"))])
+    return sorted(
+        [*ROOT.glob("mvstylizer*.py"), *(p for name in FOLDERS for p in (ROOT / name).rglob("*.py"))]
+    )
 
 
 def error_classes(trees: Iterable[ast.Module]) -> set[str]:
@@ -47,7 +50,7 @@ def error_classes(trees: Iterable[ast.Module]) -> set[str]:
 def messages() -> list[Message]:
     """Return every message in the code, by file."""
     trees = {path: ast.parse(path.read_text()) for path in files()}
-    classes = error_classes(trees.values())
+    classes = error_classes(trees.values()) - MAKES_ITS_OWN
     return [message for path, tree in trees.items() for message in _messages_of(path, tree, classes)]
 
 
