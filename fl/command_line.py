@@ -91,6 +91,10 @@ def submit(
     adam_rate: Annotated[
         float, typer.Option(min=0, help="FedAdam's server learning rate; 0 = plain averaging.")
     ] = 0.0,
+    dp_noise: Annotated[
+        float, typer.Option(min=0, help="Noise multiplier of central differential privacy; 0 = without.")
+    ] = 0.0,
+    dp_clip: Annotated[float, typer.Option(min=1e-9, help="With it: the longest update of an edge.")] = 1.0,
     steps: Annotated[int, typer.Option(min=1, help="Steps of an edge in a round.")] = 100,
     batch: Annotated[int, typer.Option(min=2, help="Samples a step.")] = 2,
     crop: Annotated[int, typer.Option(min=32, help="Side of a training crop, a multiple of 8.")] = 128,
@@ -107,8 +111,8 @@ def submit(
         raise typer.BadParameter("must be a multiple of 8", param_hint="--crop, --holdout-size")
     order = Order(
         rounds=rounds, quorum=quorum, deadline_s=deadline, mode=average, clip=clip, adam_rate=adam_rate,
-        proximal=proximal, steps=steps, batch=batch, crop=crop, learning_rate=learning_rate,
-        holdout_size=holdout_size,
+        dp_noise=dp_noise, dp_clip=dp_clip, proximal=proximal, steps=steps, batch=batch, crop=crop,
+        learning_rate=learning_rate, holdout_size=holdout_size,
     )  # fmt: skip
     rows = run(folder, order, start=start, progress=lambda row: _say(_line(row)))
     _finish({"rows": rows}, "Done", as_json)

@@ -59,6 +59,7 @@ class Answer:
         losses: Its mean losses.
         sha256: Fingerprint that the edge computed.
         error: Why it failed.
+        is_lost: The edge went away before it answered: it is asked again when it is back.
     """
 
     edge: str
@@ -68,6 +69,7 @@ class Answer:
     losses: dict[str, float] = field(default_factory=dict)
     sha256: str = ""
     error: str = ""
+    is_lost: bool = False
 
 
 class Fleet(Protocol):
@@ -90,6 +92,16 @@ class Judge(Protocol):
         """Return whether the candidate may replace the live model, and why."""
 
 
+class Private(Protocol):
+    """Averages so that no single edge can be made out, see `fl.flower.privacy.Privacy`."""
+
+    def average(self, base: Parameters, updates: Sequence[Parameters]) -> dict[str, NDArray[np.float32]]:
+        """Return the next global model."""
+
+    def epsilon(self, releases: int) -> float:
+        """Return what some averages have told about one edge."""
+
+
 @dataclass(frozen=True)
 class Policy:
     """What a round needs.
@@ -98,11 +110,13 @@ class Policy:
         quorum: Edges that must answer.
         deadline_s: Seconds after which a round goes on with those who did.
         averaging: How updates become a model.
+        private: Averages instead, with differential privacy; FedAdam's step may follow it.
     """
 
     quorum: int = 2
     deadline_s: float = 3600.0
     averaging: Averaging = field(default_factory=Averaging)
+    private: Private | None = None
 
 
 class Rounds:
@@ -165,7 +179,7 @@ class Rounds:
                 f"Round {turn}: {said} within {policy.deadline_s:g} s",
                 "Look at `mvstylizer federate status` for the edges, then submit again: nothing is lost",
             )
-        average = self._average(received, live_parameters, policy.averaging)
+        average = self._average(received, live_parameters, policy)
         candidate = self.model_path(turn)
         if policy.averaging.adam_rate > 0:
             average, moments = adam_step(
@@ -181,6 +195,7 @@ class Rounds:
             sha256=fingerprint(average),
             edges=sorted(received),
             frames=sum(int(row["frames"]) for row in received.values()),
+            **self._spent(policy),
             **verdict.as_dict(),
         )
 
@@ -202,7 +217,7 @@ class Rounds:
             for answer in fleet.answers():
                 self._receive(answer, turn, like)
                 self._busy.discard(answer.edge)
-                resolved.add(answer.edge)
+                (asked.discard if answer.is_lost else resolved.add)(answer.edge)
             if asked <= resolved and len(self._received(turn)) >= policy.quorum:
                 return
 
@@ -226,14 +241,23 @@ class Rounds:
         return {row["edge"]: row for row in self.journal.events("answer") if row["turn"] == turn}
 
     def _average(
-        self, received: dict[str, Row], base: Parameters, averaging: Averaging
+        self, received: dict[str, Row], base: Parameters, policy: Policy
     ) -> dict[str, NDArray[np.float32]]:
         updates, weights = [], []
         for edge, row in sorted(received.items()):
             path = self.folder / f"{row['turn']:05d}" / UPDATES / f"{edge}.safetensors"
             updates.append(map_parameters(path)[0])
             weights.append(row["frames"] * STALE_WEIGHT ** (row["turn"] - row["answers"]))
-        return merge(base, updates, weights, averaging)
+        if policy.private is not None:
+            return policy.private.average(base, updates)
+        return merge(base, updates, weights, policy.averaging)
+
+    def _spent(self, policy: Policy) -> dict[str, float]:
+        """Return the privacy that the federation has spent with this round; refused ones count too."""
+        if policy.private is None:
+            return {}
+        before = sum("epsilon" in row for row in self.journal.events("accepted", "refused"))
+        return {"epsilon": round(policy.private.epsilon(before + 1), 4)}
 
     def _moments(self, live: Path) -> Parameters:
         """Return FedAdam's moments of the accepted model: those of a refused one die with it."""

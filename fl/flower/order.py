@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from fl.average import Averaging, Mode
 from fl.rounds import Policy
-from training.loop import StepConfig
+
+if TYPE_CHECKING:
+    from training.loop import StepConfig
 
 Scalar = bool | float | int | str
 
@@ -25,6 +27,8 @@ class Order:
         trim: Share dropped at either end.
         clip: Multiple of the median length.
         adam_rate: FedAdam's rate.
+        dp_noise: Noise multiplier of `fl.flower.privacy.Privacy`; 0 = without. Takes the place of the mode.
+        dp_clip: Its longest update.
         steps: Optimizer steps of an edge in a round.
         batch: Samples a step.
         crop: Side of a crop.
@@ -41,6 +45,8 @@ class Order:
     trim: float = 0.2
     clip: float = 3.0
     adam_rate: float = 0.0
+    dp_noise: float = 0.0
+    dp_clip: float = 1.0
     steps: int = 100
     batch: int = 2
     crop: int = 128
@@ -52,6 +58,8 @@ class Order:
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
             raise ValueError(f"mode {self.mode!r} is none of {', '.join(get_args(Mode))}")
+        if not self.dp_noise >= 0:
+            raise ValueError(f"dp_noise {self.dp_noise} must be at least 0")
 
     @classmethod
     def read(cls, config: Mapping[str, Any]) -> Order:
@@ -65,10 +73,15 @@ class Order:
     @property
     def policy(self) -> Policy:
         """What a round needs."""
+        from fl.flower.privacy import Privacy  # loads Flower's server side, which edges do without
+
         averaging = Averaging(cast(Mode, self.mode), self.trim, self.clip, self.adam_rate)
-        return Policy(self.quorum, self.deadline_s, averaging)
+        private = Privacy(self.dp_noise, self.dp_clip) if self.dp_noise else None
+        return Policy(self.quorum, self.deadline_s, averaging, private)
 
     @property
     def step(self) -> StepConfig:
         """What a training step needs."""
+        from training.loop import StepConfig  # loads torch, which an edge that only installs does without
+
         return StepConfig(batch=self.batch, crop=self.crop, learning_rate=self.learning_rate)

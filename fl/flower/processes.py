@@ -22,6 +22,7 @@ _OFFLINE = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+    "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.25",  # of a program on this machine; a second by default
 }
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)

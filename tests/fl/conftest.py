@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import skimage.data
 import torch
+from flwr.supercore.task_identity import TaskIdentity
 from PIL import Image
 
 from training.checkpoint import save_checkpoint
@@ -38,3 +39,10 @@ def spool(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fill(folder / "frames", ("coffee", "chelsea", "rocket"))
     fill(folder / "styles", ("astronaut",))
     return folder
+
+
+@pytest.fixture
+def identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Flower's processes know of themselves before they load an app."""
+    for field in ("_task_id", "_run_id", "_node_id"):
+        monkeypatch.setattr(TaskIdentity, field, 1)

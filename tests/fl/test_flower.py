@@ -7,6 +7,7 @@ import shutil
 import ssl
 import stat
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,8 +15,8 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key, load_ssh_public_key
-from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
-from flwr.supercore.task_identity import TaskIdentity
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
+from flwr.common.constant import ErrorCode
 from safetensors.numpy import load_file
 
 from export.manifest import Bundle, file_spec, load_bundle, sha256_of, write_manifest
@@ -86,11 +87,7 @@ def _stay_awake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_app, "be_polite", lambda: None)  # there is no way back from idle priority
 
 
-@pytest.fixture(autouse=True)
-def _identity(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What Flower's processes know of themselves before they load an app."""
-    for field in ("_task_id", "_run_id", "_node_id"):
-        monkeypatch.setattr(TaskIdentity, field, 1)
+pytestmark = pytest.mark.usefixtures("identity")
 
 
 @pytest.fixture
@@ -134,6 +131,28 @@ def cut(message: Message) -> Message:
     return reply
 
 
+def not_a_number(message: Message) -> Message:
+    return changed(message, lambda value: value * np.float32("nan"))
+
+
+def halved(message: Message) -> Message:
+    return changed(message, lambda value: value.astype(np.float16))
+
+
+def changed(message: Message, change: Callable[[np.ndarray], np.ndarray]) -> Message:
+    """Answer with a model whose one tensor was changed, under a hash that is right."""
+    reply = echo(message)
+    record = reply.content.array_records[MODEL]
+    record["decoder.up3.weight"] = Array(change(record["decoder.up3.weight"].numpy()))
+    sha256 = fingerprint({name: array.numpy() for name, array in record.items()})
+    reply.content[UPDATE] = ConfigRecord({"frames": 5, "sha256": sha256})
+    return reply
+
+
+def gone(message: Message) -> Message:
+    return Message(Error(ErrorCode.NODE_UNAVAILABLE, "Node Unavailable"), reply_to=message)
+
+
 def other(message: Message) -> Message:
     reply = echo(message)
     reply.content[MODEL] = ArrayRecord({"w": Array(np.zeros(3, np.float32))})
@@ -148,7 +167,13 @@ def no_record(message: Message) -> Message:
 
 @pytest.mark.parametrize(
     ("spoil", "reason"),
-    [(cut, "It cannot be read"), (other, "another architecture"), (no_record, "It cannot be read: KeyError")],
+    [
+        (cut, "It cannot be read"),
+        (other, "another architecture"),
+        (no_record, "It cannot be read: KeyError"),
+        (not_a_number, "values that are NaN or infinite"),
+        (halved, "as float16"),
+    ],
 )
 def test_a_reply_that_arrives_spoiled(
     rounds: Rounds, edges: dict[str, Path], spoil: Callable[[Message], Message], reason: str
@@ -157,6 +182,47 @@ def test_a_reply_that_arrives_spoiled(
     row = rounds.run(fleet, Policy(1, 60, Averaging()), Always())
     assert (row["edges"], row["frames"]) == (["b"], 5)
     assert reason in rounds.journal.events("discarded")[0]["reason"]
+
+
+def test_an_edge_that_goes_away_is_lost_and_not_at_fault(edges: dict[str, Path], checkpoint: Path) -> None:
+    fleet = GridFleet(Loopback(edges, {"a": gone, "b": echo}), ORDER)
+    for edge in fleet.edges():
+        fleet.ask(edge, 1, checkpoint)
+    assert [(answer.edge, answer.is_lost) for answer in fleet.answers()] == [("a", True), ("b", False)]
+
+
+def test_an_edge_whose_disk_is_full_says_so_and_loses_nothing(
+    rounds: Rounds, edges: dict[str, Path], no_room: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    def answer(message: Message) -> Message:
+        with no_room(100_000):  # less than the model's 3.4 MB
+            return client_app.app(message, NOTHING)
+
+    before = sorted((edges["a"] / "spool").rglob("*"))
+    fleet = GridFleet(Loopback(edges, {"a": answer, "b": echo}), ORDER)
+    assert rounds.run(fleet, Policy(1, 60, Averaging()), Always())["edges"] == ["b"]
+    (row,) = rounds.journal.events("discarded")
+    assert "cannot be written" in row["reason"]
+    assert "Free space" in row["reason"]
+    assert sorted((edges["a"] / "spool").rglob("*")) == before
+    assert not list((edges["a"] / "flower").iterdir())
+
+
+def test_an_edge_whose_disk_is_full_keeps_the_release_it_has(
+    cloud: CloudFolder,
+    rounds: Rounds,
+    edges: dict[str, Path],
+    no_room: Callable[[int], AbstractContextManager[None]],
+) -> None:
+    def answer(message: Message) -> Message:
+        with no_room(100):
+            return client_app.app(message, NOTHING)
+
+    server_app.roll_out(cloud, rounds, GridFleet(Loopback(edges, {"a": answer}), ORDER))
+    (row,) = rounds.journal.events("rolled out")
+    assert (row["edge"], row["version"]) == ("a", 0)
+    assert "cannot be written" in row["error"]
+    assert not list(EdgeFolder(edges["a"]).releases.iterdir())
 
 
 def test_an_edge_that_cannot_train_says_why(rounds: Rounds, edges: dict[str, Path]) -> None:

@@ -189,6 +189,47 @@ def test_a_late_answer_counts_in_the_next_round_with_half_its_weight(rounds: Rou
     np.testing.assert_allclose(load_file(rounds.model)["w"], (3 * 100 + 4 * 150) / 250, rtol=1e-6)
 
 
+def test_an_edge_killed_in_a_round_is_asked_again_when_it_is_back(rounds: Rounds) -> None:
+    class Killed(Steps):
+        """b goes away with the round's question, and comes back after some looks."""
+
+        looks = 0
+
+        def edges(self) -> Sequence[str]:
+            self.looks += 1
+            return ["a"] if 2 <= self.looks <= 4 else ["a", "b"]
+
+    def lose(answer: Answer) -> Answer:
+        del fleet.spoil["b"]
+        return Answer(answer.edge, answer.turn, error="Node Unavailable", is_lost=True)
+
+    fleet = Killed({"b": lose})
+    row = rounds.run(fleet, Policy(2, 60, GOOD.averaging), Closer())
+    assert (row["edges"], row["frames"]) == (["a", "b"], 400)
+    assert fleet.asked == [("a", 1), ("b", 1), ("b", 1)]
+    assert [row["reason"] for row in rounds.journal.events("discarded")] == ["Node Unavailable"]
+
+
+def test_a_round_goes_on_without_an_edge_that_was_killed(rounds: Rounds) -> None:
+    def lose(answer: Answer) -> Answer:
+        fleet.there = ["a"]
+        return Answer(answer.edge, answer.turn, error="Node Unavailable", is_lost=True)
+
+    fleet = Steps({"b": lose})
+    assert rounds.run(fleet, Policy(1, 60, GOOD.averaging), Closer())["edges"] == ["a"]
+
+
+def test_an_edge_that_scales_its_weights_is_clipped_or_refused(rounds: Rounds) -> None:
+    rounds.run(Steps(), GOOD, Closer())
+    good = rounds.model
+    scaled = {"a": of(lambda p: {"w": 10 * p["w"]})}
+    assert rounds.run(Steps(scaled), GOOD, Closer())["event"] == "refused"  # without clipping
+    assert rounds.model == good
+    assert rounds.run(Steps(scaled), Policy(2, 5, Averaging(clip=3)), Closer())["event"] == "accepted"
+    # a may go three times as far as b: from 3.5 to 3.5 + 3 · 2.25, 100 frames of 400.
+    np.testing.assert_allclose(load_file(rounds.model)["w"], (10.25 * 100 + 5.75 * 300) / 400)
+
+
 def test_an_edge_that_comes_during_a_round_takes_part(rounds: Rounds) -> None:
     class Coming(Steps):
         def answers(self) -> Sequence[Answer]:
