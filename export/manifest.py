@@ -20,6 +20,7 @@ from mvstylizer_errors import MVStylizerError
 SCHEMA = "mvstylizer.bundle/2"
 UNSEALED_SCHEMA = "mvstylizer.bundle/1"  # of the first releases, which had no hash of the manifest itself
 MANIFEST_NAME = "model.json"
+MAIN = "mvstylizer"
 ROLES = ("style_encoder", "stylizer", "warp", "transfer", "key_frame")
 """What every bundle has; `export.bundle` adds more."""
 DTYPES = ("uint8", "int32", "float32")
@@ -269,19 +270,25 @@ def _tensor_from(row: dict[str, Any]) -> TensorSpec:
     )
 
 
-def default_bundle() -> Path:
-    """Return the folder of the bundle that ships with the kit.
+def default_bundle(variant: str = MAIN) -> Path:
+    """Return the folder of a bundle that ships with the kit.
 
     A clone and an editable install have it beside the code, a wheel under ``share/mvstylizer``.
 
+    Args:
+        variant: ``mvstylizer``, or ``lite``, the one for devices; where that does not ship, the main one
+            stands in for it.
+
     Raises:
-        BundleError: Neither is there.
+        BundleError: None is there.
     """
-    beside_code = Path(__file__).resolve().parent.parent / "models" / "mvstylizer"
-    installed = Path(sys.prefix) / "share" / "mvstylizer" / "models" / "mvstylizer"
-    for folder in (beside_code, installed):
-        if (folder / MANIFEST_NAME).is_file():
-            return folder
+    beside_code = Path(__file__).resolve().parent.parent / "models"
+    installed = Path(sys.prefix) / "share" / "mvstylizer" / "models"
+    for name in (variant, MAIN):
+        for folder in (beside_code / name, installed / name):
+            if (folder / MANIFEST_NAME).is_file():
+                return folder
     raise BundleError(
-        f"The shipped model is missing ({beside_code})", "Install the kit again, or name one with --bundle"
+        f"The shipped model is missing ({beside_code / MAIN})",
+        "Install the kit again, or name one with --bundle",
     )
