@@ -31,6 +31,9 @@ BundlesOption = Annotated[
     list[Path] | None,
     typer.Option("--bundle", metavar="DIR", help="Model bundle, may be repeated. [default: all shipped]"),
 ]
+BundleOption = Annotated[
+    Path | None, typer.Option("--bundle", metavar="DIR", help="Model bundle; the shipped one if left away.")
+]
 JsonOption = Annotated[
     bool,
     typer.Option("--json", help="Print exactly one JSON object on stdout; everything else goes to stderr."),
@@ -91,6 +94,84 @@ def table1(
         bundles=bundle or [],
         peers=peer or [],
     )
+
+
+@app.command(epilog="\b\nExample:\n  mvstylizer bench table2 --quick --json")
+def table2(
+    bundle: BundleOption = None,
+    quick: QuickOption = False,
+    threads: ThreadsOption = 2,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Table 2: time of one intermediate frame, and of every stage."""
+    measure("table2", quick=quick, threads=threads, out=out, as_json=as_json, bundle=bundle)
+
+
+@app.command(epilog="\b\nExample:\n  mvstylizer bench figure5 --out before.json")
+def figure5(
+    bundle: BundleOption = None,
+    quick: QuickOption = False,
+    threads: ThreadsOption = 2,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Figure 5: speed-up over frame by frame, by key-frame interval, counted both ways."""
+    measure("figure5", quick=quick, threads=threads, out=out, as_json=as_json, bundle=bundle)
+
+
+@app.command(
+    epilog="\b\nExamples:\n  mvstylizer bench quality\n"
+    "  mvstylizer bench quality --pairs pairs/ --peers results/luan --vgg vgg16.safetensors"
+)
+def quality(
+    pairs: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="NN_content and NN_style photos. [default: a few free photos]"),
+    ] = None,
+    peers: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="Another method's NN.jpg or NN.png; may be repeated."),
+    ] = None,
+    photos: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Photos for pairs of random looks, whose answer is known."),
+    ] = None,
+    bundle: BundlesOption = None,
+    strength: Annotated[
+        list[float] | None,
+        typer.Option(min=0, max=1, help="Of the style; may be repeated. [default: 1 and 0.8]"),
+    ] = None,
+    vgg: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="VGG16 to relu4_3 (safetensors). [default: the kit's, to relu3_3]"),
+    ] = None,
+    pairs_sheet: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw a contact sheet of --pairs too.")
+    ] = None,
+    quick: QuickOption = False,
+    threads: ThreadsOption = 2,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Photorealism and style of the picture; draws contact_sheet.png beside the result."""
+    sheet = (out or RESULTS / "quality.json").with_name("contact_sheet.png")
+    measure(
+        "quality", quick=quick, threads=threads, out=out, as_json=as_json, pairs=pairs, peers=peers or [],
+        photos=photos, bundles=bundle or [], strengths=strength or (1.0, 0.8), vgg=vgg, sheet=sheet,
+        pairs_sheet=pairs_sheet,
+    )  # fmt: skip
+
+
+@app.command(epilog="\b\nExample:\n  mvstylizer bench memory")
+def memory(
+    quick: QuickOption = False,
+    threads: ThreadsOption = 2,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Peak memory of stylize for a short and a long video."""
+    measure("memory", quick=quick, threads=threads, out=out, as_json=as_json)
 
 
 @app.command(

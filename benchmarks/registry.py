@@ -93,7 +93,13 @@ class Bench:
 
 
 # In the order in which `bench all` runs them and readers meet them.
-BENCHES: Final = (Bench("table1", "time of one key frame, by resolution and model", ("skimage",)),)
+BENCHES: Final = (
+    Bench("table1", "time of one key frame, by resolution and model", ("skimage",)),
+    Bench("table2", "time of one intermediate frame, by resolution and way"),
+    Bench("figure5", "speed-up over frame by frame, by key-frame interval", ("skimage",)),
+    Bench("quality", "photorealism and style of the picture, beside other methods", ("torch",)),
+    Bench("memory", "peak memory by length of the video"),
+)
 
 
 def bench(name: str) -> Bench:

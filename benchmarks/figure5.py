@@ -1,0 +1,181 @@
+"""Figure 5: how many times faster than stylizing frame by frame, by key-frame interval and resolution.
+
+Counted twice. As the paper counts: Eq. 6 with the time of one stylized and of one interpolated frame, flow
+and codec left out. Everything counted: whole runs of the main job on this machine, key frames stylized in the
+same process on the same cores, against a whole run in which every frame is stylized.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+
+from benchmarks import footage, paper
+from benchmarks.measure import measure
+from benchmarks.models import shipped
+from benchmarks.pipeline_run import run_clip
+from benchmarks.registry import Effort, Say, Table
+from benchmarks.result import Figure, Result, Row, Value, find
+from benchmarks.table2 import ENDS, INTERPOLATIONS
+from benchmarks.text import MISSING, number
+from device_runtime.kernels import Transfer, Warp
+from device_runtime.local_stylizer import LocalStylizer
+from device_runtime.recipe import Interpolation
+from export.manifest import Bundle
+
+FIGURES: Final = {
+    "as_the_paper_counts": Figure(
+        "ratio", "Eq. 6 for 300 frames with one stylized and one interpolated frame's times", "higher", 0.15
+    ),
+    "everything_counted": Figure(
+        "ratio", "whole run stylizing every frame / whole run at this interval, a frame", "higher", 0.15
+    ),
+    "paper": Figure("ratio", "Eq. 6 for 300 frames with the paper's own times of its Table 2"),
+    "stylize_seconds": Figure("s", "t_d: stylizing one frame in process", "lower", 0.10),
+    "interpolate_seconds": Figure("s", "t_i: interpolating one frame, flow or map given", "lower", 0.10),
+    "run_seconds": Figure("s", "whole run at this interval, wall time a frame", "lower", 0.10),
+    "frame_by_frame_seconds": Figure(
+        "s", "whole run stylizing every frame, wall time a frame", "lower", 0.10
+    ),
+}
+
+
+def run(
+    effort: Effort,
+    say: Say,
+    *,
+    bundle: Path | None = None,
+    resolutions: Sequence[str] | None = None,
+) -> Result:
+    """Measure.
+
+    Args:
+        effort: How long it may take.
+        say: Takes progress.
+        bundle: Model; the shipped default if None.
+        resolutions: Frame sizes; the paper's if None, only the smallest and the largest of them when quick.
+
+    Raises:
+        MVStylizerError: The bundle cannot be loaded, or the footage is missing.
+    """
+    cv2.setNumThreads(effort.threads)
+    model = shipped([bundle] if bundle else [])[0]
+    intervals = effort.pick(paper.INTERVALS, (15, 30))
+    frames, stylized = effort.pick(paper.CLIP_FRAMES, 30), effort.pick(24, 4)
+    filmed = footage.frames(footage.clip("bigbuckbunny"), effort.pick(None, frames))
+    rows: list[Row] = []
+    for resolution in resolutions or effort.pick(paper.RESOLUTIONS, ENDS):
+        width, height = footage.size(resolution)
+        with tempfile.TemporaryDirectory() as name, LocalStylizer(model, threads=effort.threads) as stylizer:
+            folder = Path(name)
+            whole, part = folder / "clip.mp4", folder / "part.mp4"
+            footage.write_clip(whole, footage.to_and_fro(filmed, frames), width, height)
+            footage.write_clip(part, footage.to_and_fro(filmed, stylized), width, height)
+            say(f"figure5: {resolution}, every frame")
+            every = _run_seconds(part, stylizer, model, 1, "warp")
+            times = _frame_seconds(model, stylizer, resolution, effort)
+            for interpolation in INTERPOLATIONS:
+                for interval in intervals:
+                    say(f"figure5: {resolution}, {interpolation}, interval {interval}")
+                    seconds = _run_seconds(whole, stylizer, model, interval, interpolation)
+                    case = {"resolution": resolution, "way": interpolation, "interval": interval}
+                    rows.append(
+                        Row(case, _figures(resolution, interpolation, interval, times, seconds, every))
+                    )
+    settings = {
+        "clip": "bigbuckbunny.mp4, resized, played to and fro",
+        "clip_frames": frames,
+        "frame_by_frame_frames": stylized,
+        "models": {model.name: model.version},
+    }
+    notes = [
+        "Everything counted: the edge's part runs on the same cores as the phone's part, without a network."
+    ]
+    return Result("figure5", FIGURES, rows, settings, notes)
+
+
+def _run_seconds(
+    source: Path, stylizer: LocalStylizer, bundle: Bundle, interval: int, interpolation: Interpolation
+) -> float:
+    report = run_clip(source, stylizer, bundle, f"every:{interval}", interpolation)
+    return report.seconds["total"] / report.frames
+
+
+def _frame_seconds(
+    bundle: Bundle, stylizer: LocalStylizer, resolution: str, effort: Effort
+) -> dict[str, float]:
+    """Time one frame stylized, warped and transferred, as the paper counts: from one side, flow at hand."""
+    frame = footage.photo(*footage.size(resolution))
+    code = stylizer.encode_style(footage.style())
+    affine_map = stylizer.stylize(frame, code, reply="map").affine_map
+    if affine_map is None:
+        raise ValueError("the stylizer gave no map")
+    flow = np.full((*frame.shape[:2], 2), 1.5, np.float32)
+    with (
+        Warp(bundle.file("warp"), threads=effort.threads) as warp,
+        Transfer(bundle.file("transfer"), threads=effort.threads) as transfer,
+    ):
+        warp.set_key(frame)
+        quick = {"warp": lambda: warp(flow), "transfer": lambda: transfer(frame, affine_map)}
+        times = measure(quick, repeats=effort.pick(15, 3))
+    times |= measure({"stylize": lambda: stylizer.stylize(frame, code)}, repeats=effort.pick(5, 2))
+    return {name: seconds.median for name, seconds in times.items()}
+
+
+def _figures(
+    resolution: str,
+    interpolation: Interpolation,
+    interval: int,
+    times: Mapping[str, float],
+    seconds: float,
+    every: float,
+) -> dict[str, Value]:
+    figures: dict[str, Value] = {
+        "as_the_paper_counts": paper.eq6(times["stylize"], times[interpolation], interval),
+        "everything_counted": every / seconds,
+        "stylize_seconds": times["stylize"],
+        "interpolate_seconds": times[interpolation],
+        "run_seconds": seconds,
+        "frame_by_frame_seconds": every,
+    }
+    if resolution in paper.RESOLUTIONS:
+        figures["paper"] = paper.speed_up(resolution, interval)
+    return figures
+
+
+def tables(document: Mapping[str, Any]) -> list[Table]:
+    """Lay a kept result out: a table for each way of counting, intervals across."""
+    cases = [row["case"] for row in document["results"]]
+    resolutions = list(dict.fromkeys(case["resolution"] for case in cases))
+    intervals = list(dict.fromkeys(case["interval"] for case in cases))
+    counted = {
+        "Figure 5: speed-up over frame by frame, as the paper counts": "as_the_paper_counts",
+        "Figure 5: speed-up over frame by frame, everything counted": "everything_counted",
+    }
+    header = ["resolution", "way", *(f"every {interval}" for interval in intervals)]
+    captions = ["Eq. 6 for 300 frames; flow and codec not counted.", *document["notes"]]
+    return [
+        Table(title, header, [
+            *(
+                [r, "paper", *(_cell(document, r, "warp", i, "paper") for i in intervals)]
+                for r in resolutions
+                if figure == "as_the_paper_counts"
+            ),
+            *(
+                [r, way, *(_cell(document, r, way, i, figure) for i in intervals)]
+                for r in resolutions
+                for way in INTERPOLATIONS
+            ),
+        ], caption)
+        for (title, figure), caption in zip(counted.items(), captions, strict=True)
+    ]  # fmt: skip
+
+
+def _cell(document: Mapping[str, Any], resolution: str, way: str, interval: int, figure: str) -> str:
+    figures = find(document, resolution=resolution, way=way, interval=interval)
+    return number(figures.get(figure)) if figures else MISSING

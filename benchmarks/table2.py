@@ -1,0 +1,269 @@
+"""Table 2: the time of one intermediate frame beside that of a stylized one, and where a frame's time goes.
+
+Three ways of looking at it: the bare kernels, their flow or map given (the paper's way: a
+remap); a frame as the kit makes it, from both sides; and whole runs over a clip with
+everything counted, by stage, the edge's replies at hand.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import footage, paper
+from benchmarks.measure import Work, measure, spread
+from benchmarks.models import shipped
+from benchmarks.pipeline_run import STAGES, RecordedStylizer, run_clip
+from benchmarks.registry import Effort, Say, Table
+from benchmarks.result import Case, Figure, Result, Row, Spread, Value, find, middle
+from benchmarks.text import MISSING, number
+from device_runtime.flow import DisFlow, Motion
+from device_runtime.interpolate import StylizedFrame, TransferInterpolator, WarpInterpolator
+from device_runtime.kernels import Transfer, Warp
+from device_runtime.local_stylizer import LocalStylizer
+from device_runtime.recipe import Interpolation
+from export.manifest import Bundle
+
+INTERPOLATIONS: Final[tuple[Interpolation, ...]] = ("warp", "transfer")
+INTERVAL: Final = 15
+ENDS: Final = (paper.RESOLUTIONS[0], paper.RESOLUTIONS[-1])
+NO_SECOND_MAP: Final = np.empty(0, np.float32)
+FIGURES: Final = {
+    "seconds": Figure("s", "wall time of one intermediate frame", "lower", 0.10),
+    "of_opencv": Figure("ratio", "seconds / those of OpenCV's add and remap, same round", "lower", 0.10),
+    "of_copy": Figure("ratio", "seconds / those of a copy of the frame: the floor of memory", "lower", 0.15),
+    "of_warp": Figure("ratio", "seconds / those of the warp kernel", "lower", 0.10),
+    "paper_seconds": Figure("s", "the paper's, on a Pixel 2, flow not counted"),
+    "stylize_seconds": Figure("s", "wall time of stylizing one frame in process, same cores", "lower", 0.10),
+    "speed_up": Figure("ratio", "stylize_seconds / seconds", "higher", 0.15),
+    "paper_speed_up": Figure("ratio", "the paper's stylization / interpolation"),
+    "wall_seconds": Figure("s", "wall time of a whole run over its frames, replies at hand", "lower", 0.10),
+    **{
+        stage: Figure("s", f"{text} a frame of the clip, in its own thread", "lower", 0.20)
+        for stage, text in STAGES.items()
+    },
+}
+
+
+def run(
+    effort: Effort,
+    say: Say,
+    *,
+    bundle: Path | None = None,
+    resolutions: Sequence[str] | None = None,
+) -> Result:
+    """Measure.
+
+    Args:
+        effort: How long it may take.
+        say: Takes progress.
+        bundle: Model; the shipped default if None.
+        resolutions: Frame sizes; the paper's if None, only the smallest and the largest of them when quick.
+
+    Raises:
+        MVStylizerError: The bundle cannot be loaded, or the footage is missing.
+    """
+    cv2.setNumThreads(effort.threads)
+    model = shipped([bundle] if bundle else [])[0]
+    filmed = footage.frames(footage.clip("bigbuckbunny"), effort.pick(None, 40))
+    frames = effort.pick(120, 24)
+    wanted: Sequence[str] = resolutions or effort.pick(paper.RESOLUTIONS, ENDS)
+    rows: list[Row] = []
+    with LocalStylizer(model, threads=effort.threads) as stylizer:
+        for resolution in wanted:
+            say(f"table2: {resolution}, one frame")
+            rows += _one_frame(model, stylizer, filmed, resolution, effort)
+            for interpolation in INTERPOLATIONS:
+                say(f"table2: {resolution}, a clip with {interpolation}")
+                rows.append(_whole_run(model, stylizer, filmed, resolution, interpolation, frames, effort))
+    settings = {
+        "repeats": effort.pick(15, 3),
+        "clip": "bigbuckbunny.mp4, resized",
+        "clip_frames": frames,
+        "interval": INTERVAL,
+        "models": {model.name: model.version},
+    }
+    return Result("table2", FIGURES, rows, settings)
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """A frame between two stylized key frames, and its motion to both."""
+
+    past: StylizedFrame
+    frame: NDArray[np.uint8]
+    following: StylizedFrame
+    motions: tuple[Motion, Motion]
+
+
+def _one_frame(
+    bundle: Bundle,
+    stylizer: LocalStylizer,
+    filmed: list[NDArray[np.uint8]],
+    resolution: str,
+    effort: Effort,
+) -> list[Row]:
+    width, height = footage.size(resolution)
+    scene = _scene(stylizer, [footage.fitted(filmed[place], width, height) for place in (0, 2, 4)])
+    with _kernels(bundle, scene, effort.threads) as work:
+        times = measure(work, repeats=effort.pick(15, 3), warmup=2)
+    code = stylizer.encode_style(footage.style())
+    stylize = measure({"": lambda: stylizer.stylize(scene.frame, code)}, repeats=effort.pick(5, 2))[""]
+    return [Row(_case(resolution, name), _figures(name, times, stylize, resolution)) for name in times]
+
+
+def _case(resolution: str, way: str) -> Case:
+    return {"resolution": resolution, "way": way}
+
+
+def _figures(name: str, times: Mapping[str, Spread], stylize: Spread, resolution: str) -> dict[str, Value]:
+    seconds = times[name]
+    figures: dict[str, Value] = {
+        "seconds": seconds,
+        "of_opencv": seconds.median / times["opencv"].median,
+        "of_copy": seconds.median / times["copy"].median,
+    }
+    if name == "transfer":
+        figures["of_warp"] = seconds.median / times["warp"].median
+    if name in INTERPOLATIONS:
+        figures |= {"stylize_seconds": stylize, "speed_up": stylize.median / seconds.median}
+        theirs, whole = paper.INTERPOLATION_SECONDS.get(resolution), paper.STYLIZATION_SECONDS["MVStylizer"]
+        if theirs is not None:
+            figures |= {"paper_seconds": theirs, "paper_speed_up": (whole[resolution] or 0) / theirs}
+    return figures
+
+
+def _scene(stylizer: LocalStylizer, pictures: list[NDArray[np.uint8]]) -> _Scene:
+    past, frame, following = pictures
+    code = stylizer.encode_style(footage.style())
+    keys = [StylizedFrame(key, stylizer.stylize(key, code, reply="both")) for key in (past, following)]
+    flow = DisFlow()
+    small = flow.prepare(frame)
+    motions = [flow.follow(flow.prepare(key))(small) for key in (past, following)]
+    return _Scene(keys[0], frame, keys[1], (motions[0], motions[1]))
+
+
+@contextmanager
+def _kernels(bundle: Bundle, scene: _Scene, threads: int) -> Iterator[dict[str, Work]]:
+    """Give what is timed against each other, from a bare copy to a frame made from both sides."""
+    height, width = scene.frame.shape[:2]
+    flow = scene.motions[0].flow_on(height, width)
+    image, affine_map = scene.past.reply.image, scene.past.reply.affine_map
+    if image is None or affine_map is None:
+        raise ValueError("the scene was stylized without image or map")
+    grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
+    target, out = np.empty_like(grid), np.empty_like(scene.frame)
+
+    def opencv() -> None:
+        cv2.add(flow, grid, target)
+        cv2.remap(image, target, NO_SECOND_MAP, cv2.INTER_LINEAR, out, cv2.BORDER_REPLICATE)
+
+    def between(interpolator: WarpInterpolator | TransferInterpolator) -> Work:
+        interpolator.begin(scene.past, scene.following)
+        return lambda: interpolator.between(scene.frame, *scene.motions, 0.5)
+
+    kernel = bundle.file("warp")
+    with (
+        Warp(kernel, threads=threads) as warp,
+        Warp(kernel, threads=threads) as before,
+        Warp(kernel, threads=threads) as behind,
+        Transfer(bundle.file("transfer"), threads=threads) as transfer,
+    ):
+        warp.set_key(image)
+        yield {
+            "copy": lambda: np.copyto(out, scene.frame),
+            "opencv": opencv,
+            "warp": lambda: warp(flow),
+            "transfer": lambda: transfer(scene.frame, affine_map),
+            "warp, both sides": between(WarpInterpolator(before, behind, transfer)),
+            "transfer, both sides": between(TransferInterpolator(transfer)),
+        }
+
+
+def _whole_run(
+    bundle: Bundle,
+    stylizer: LocalStylizer,
+    filmed: list[NDArray[np.uint8]],
+    resolution: str,
+    interpolation: Interpolation,
+    frames: int,
+    effort: Effort,
+) -> Row:
+    width, height = footage.size(resolution)
+    with tempfile.TemporaryDirectory() as name:
+        source = Path(name) / "clip.mp4"
+        footage.write_clip(source, footage.to_and_fro(filmed, frames), width, height)
+        replies = RecordedStylizer(stylizer)
+        policy = f"every:{min(INTERVAL, frames)}"
+        run_clip(source, replies, bundle, policy, interpolation)  # records the replies, and warms up
+        reports = [run_clip(source, replies, bundle, policy, interpolation) for _ in range(effort.pick(3, 1))]
+    figures: dict[str, Value] = {
+        "wall_seconds": spread(report.seconds["total"] / report.frames for report in reports)
+    }
+    for stage in STAGES:
+        figures[stage] = spread(report.seconds[stage] / report.frames for report in reports)
+    return Row(_case(resolution, f"{interpolation}, everything"), figures)
+
+
+def tables(document: Mapping[str, Any]) -> list[Table]:
+    """Lay a kept result out: one table of single frames, one of whole runs by stage."""
+    resolutions = list(dict.fromkeys(row["case"]["resolution"] for row in document["results"]))
+    ways = list(dict.fromkeys(row["case"]["way"] for row in document["results"]))
+    single = [way for way in ways if not way.endswith("everything")]
+    settings, threads = document["settings"], document["metadata"]["threads"]
+    theirs = [paper.INTERPOLATION_SECONDS.get(resolution) for resolution in resolutions]
+    paper_row = ["paper, Pixel 2", *(MISSING if t is None else number(t * 1000, digits=1) for t in theirs)]
+    return [
+        Table(
+            "Table 2: one intermediate frame",
+            ["way", *resolutions],
+            [paper_row, *([way, *(_single(document, way, r) for r in resolutions)] for way in single)],
+            f"Milliseconds, flow or map given, {threads} cores; in brackets: times OpenCV's add and remap.",
+        ),
+        Table(
+            "Stylizing against interpolating",
+            ["way", *resolutions],
+            [
+                ["paper", *(_speed_up(document, "warp", r, "paper_speed_up") for r in resolutions)],
+                *(
+                    [way, *(_speed_up(document, way, r, "speed_up") for r in resolutions)]
+                    for way in INTERPOLATIONS
+                ),
+            ],
+            "How many times longer stylizing a frame takes than interpolating it, flow not counted.",
+        ),
+        Table(
+            "Everything counted, milliseconds a frame",
+            ["resolution", "way", *STAGES, "wall"],
+            [_stages(document, r, way) for r in resolutions for way in INTERPOLATIONS],
+            f"A run over {settings['clip_frames']} frames, a key frame every {settings['interval']}, "
+            "the edge's replies at hand. Stages run beside each other: together more than the wall time.",
+        ),
+    ]
+
+
+def _single(document: Mapping[str, Any], way: str, resolution: str) -> str:
+    figures = find(document, way=way, resolution=resolution)
+    if figures is None:
+        return MISSING
+    milliseconds = number(middle(figures["seconds"]) * 1000)
+    return f"{milliseconds} [{number(figures['of_opencv'], digits=2)}×]"
+
+
+def _speed_up(document: Mapping[str, Any], way: str, resolution: str, figure: str) -> str:
+    figures = find(document, way=way, resolution=resolution)
+    return number(figures.get(figure) if figures else None)
+
+
+def _stages(document: Mapping[str, Any], resolution: str, way: str) -> list[str]:
+    figures = find(document, way=f"{way}, everything", resolution=resolution) or {}
+    cells = [figures.get(name) for name in (*STAGES, "wall_seconds")]
+    return [resolution, way, *(MISSING if c is None else number(middle(c) * 1000) for c in cells)]
