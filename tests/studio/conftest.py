@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import itertools
 import os
 import signal
 import subprocess
@@ -9,12 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import av
 import httpx
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FRAMES = 36
 MAX_UPLOAD_MB = 3
 
 
@@ -60,23 +57,3 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
         yield started
         assert started.stop() == 0
     assert list(folder.iterdir()) == []
-
-
-@pytest.fixture(scope="package")
-def clip(bikes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first frames of bikes.mp4 at half its size, with the scene cut at 30."""
-    path = tmp_path_factory.mktemp("clip") / "street.mp4"
-    with av.open(str(bikes)) as source, av.open(str(path), "w") as target:
-        stream = target.add_stream("libx264", rate=25, options={"crf": "16"})
-        stream.width, stream.height, stream.pix_fmt = 320, 136, "yuv420p"
-        for frame in itertools.islice(source.decode(video=0), FRAMES):
-            small = frame.reformat(width=320, height=136)
-            small.pict_type = av.video.frame.PictureType.NONE
-            target.mux(stream.encode(small))
-        target.mux(stream.encode(None))
-    return path
-
-
-@pytest.fixture(scope="session")
-def dusk() -> Path:
-    return ROOT / "samples" / "dusk.jpg"

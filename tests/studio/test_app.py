@@ -13,7 +13,8 @@ import httpx
 import psutil
 import pytest
 
-from tests.studio.conftest import FRAMES, MAX_UPLOAD_MB, ROOT, Studio, running
+from tests.conftest import CLIP_FRAMES as FRAMES
+from tests.studio.conftest import MAX_UPLOAD_MB, ROOT, Studio, running
 
 
 def wait(studio: Studio) -> dict[str, object]:
@@ -45,8 +46,8 @@ def test_the_page_needs_nothing_from_elsewhere(studio: Studio) -> None:
 
 
 @pytest.mark.slow
-def test_a_video_and_a_style_in_a_video_out(studio: Studio, clip: Path, dusk: Path, tmp_path: Path) -> None:
-    assert studio.put("source", "street.mp4", clip.read_bytes()).status_code == 201
+def test_a_video_and_a_style_in_a_video_out(studio: Studio, street: Path, dusk: Path, tmp_path: Path) -> None:
+    assert studio.put("source", "street.mp4", street.read_bytes()).status_code == 201
     shown = studio.put("style", "dusk.jpg", dusk.read_bytes()).json()
     assert (shown["name"], shown["kind"], shown["width"], shown["height"]) == ("dusk.jpg", "photo", 960, 640)
     started = studio.http.post("/api/job", json={"key_frames": "every:12", "interpolation": "warp"})
@@ -80,11 +81,11 @@ def test_a_photo_works_too(studio: Studio, dusk: Path) -> None:
 
 @pytest.mark.parametrize(("role", "name"), [("source", "text.mp4"), ("style", "text.jpg")])
 def test_a_bad_file_gets_the_command_lines_own_words(
-    studio: Studio, clip: Path, dusk: Path, tmp_path: Path, role: str, name: str
+    studio: Studio, street: Path, dusk: Path, tmp_path: Path, role: str, name: str
 ) -> None:
     bad = tmp_path / name
     bad.write_text("neither a video nor a photo\n" * 40)
-    files = {"source": clip, "style": dusk, role: bad}
+    files = {"source": street, "style": dusk, role: bad}
     done = command_line("stylize", files["source"], "--style", files["style"], "--out", tmp_path / "o.mp4")
     assert done.returncode == 1
     reply = studio.put(role, name, bad.read_bytes())

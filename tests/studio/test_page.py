@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.studio.conftest import FRAMES, MAX_UPLOAD_MB, Studio
+from tests.conftest import CLIP_FRAMES as FRAMES
+from tests.studio.conftest import MAX_UPLOAD_MB, Studio
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 PATIENCE_MS = 240_000
@@ -25,9 +26,9 @@ def give(page: Page, role: str, path: Path) -> None:
     page.set_input_files(f"[data-role={role}] input", path)
 
 
-def test_from_two_files_to_a_comparison(page: Page, studio: Studio, clip: Path, dusk: Path) -> None:
+def test_from_two_files_to_a_comparison(page: Page, studio: Studio, street: Path, dusk: Path) -> None:
     page.goto(studio.url)
-    give(page, "source", clip)
+    give(page, "source", street)
     expect(page.locator("[data-role=source] small")).to_contain_text("320 × 136", timeout=PATIENCE_MS)
     give(page, "style", dusk)
     expect(page.locator("#go")).to_be_enabled(timeout=PATIENCE_MS)

@@ -33,11 +33,11 @@ def test_an_endless_name_ends_and_keeps_its_suffix() -> None:
     assert plain_name("a" * 5000 + ".mp4").endswith(".mp4")
 
 
-def test_a_new_file_replaces_the_last_one_and_its_result(clip: Path, dusk: Path) -> None:
+def test_a_new_file_replaces_the_last_one_and_its_result(street: Path, dusk: Path) -> None:
     with Shelf() as shelf:
         for name in ("first.mp4", "second.mp4"):
             with shelf.arrival(name) as path:
-                path.write_bytes(clip.read_bytes())
+                path.write_bytes(street.read_bytes())
                 source = shelf.put("source", look_into(path, "source"))
         with shelf.arrival("dusk.jpg") as path:
             path.write_bytes(dusk.read_bytes())
@@ -50,7 +50,7 @@ def test_a_new_file_replaces_the_last_one_and_its_result(clip: Path, dusk: Path)
         names = {path.name for path in folder.rglob("*") if path.is_file()}
         assert names == {"second.mp4", "dusk.jpg", "second-dusk.mp4"}
         with shelf.arrival("third.mp4") as path:
-            path.write_bytes(clip.read_bytes())
+            path.write_bytes(street.read_bytes())
             shelf.put("source", look_into(path, "source"))
         assert shelf.result is None
         assert not out.exists()

@@ -1,0 +1,67 @@
+"""Export a checkpoint to ONNX, then check the files on a photo with nothing but ONNX Runtime and PyTorch.
+
+    python examples/export_and_check.py models/mvstylizer.safetensors exported/
+
+`mvstylizer export` makes the whole bundle and compares each of its files; this shows both steps in the open.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+
+from device_runtime.photo import read_photo
+from export.onnx_graphs import write_style_encoder, write_stylizer
+from training.checkpoint import load_checkpoint
+from training.stylizer import Stylizer
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+GREY_LEVELS: Final = 1.0  # weights are stored in half precision, and the result is rounded to whole levels
+
+
+def in_onnx(
+    encoder: Path, stylizer: Path, frame: NDArray[np.uint8], style: NDArray[np.uint8]
+) -> NDArray[np.float32]:
+    """Stylize with the two files: uint8 NHWC in and out, as scaling and layout are inside the graphs."""
+    first, second = (
+        onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        for path in (encoder, stylizer)
+    )
+    (code,) = first.run(["style_code"], {"style": style[None]})
+    inputs = {"frame": frame[None], "style_code": code, "r": np.ones(1, np.float32)}
+    (stylized,) = second.run(["stylized"], inputs)
+    return np.asarray(stylized[0], np.float32)
+
+
+def in_pytorch(stylizer: Stylizer, frame: NDArray[np.uint8], style: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Stylize with the network itself: float NCHW, 0..1."""
+    content, look = (torch.from_numpy(each).permute(2, 0, 1)[None].float() / 255 for each in (frame, style))
+    with torch.inference_mode():
+        stylized = stylizer(content, stylizer.encode_style(look))
+    return np.asarray(stylized[0].permute(1, 2, 0) * 255, np.float32)
+
+
+def export_and_check(checkpoint: Path, folder: Path) -> float:
+    """Write both graphs and return how far they are from PyTorch: the mean difference in grey levels."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stylizer, _ = load_checkpoint(checkpoint)
+    stylizer.eval()
+    encoder_file, stylizer_file = folder / "style_encoder.onnx", folder / "stylizer.onnx"
+    write_style_encoder(stylizer, encoder_file)
+    write_stylizer(stylizer, stylizer_file)
+    style = read_photo(ROOT / "samples" / "dusk.jpg")
+    frame = np.ascontiguousarray(style[::2, ::-2])
+    onnx = in_onnx(encoder_file, stylizer_file, frame, style)
+    return float(np.abs(onnx - in_pytorch(stylizer, frame, style)).mean())
+
+
+if __name__ == "__main__":
+    difference = export_and_check(Path(sys.argv[1]), Path(sys.argv[2]))
+    print(f"ONNX and PyTorch differ by {difference:.3f} grey levels on average")  # noqa: T201
+    sys.exit(difference > GREY_LEVELS)

@@ -1,0 +1,99 @@
+"""Every command and every piece of Python that README and docs show is one that exists."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+import typer
+
+import mvstylizer
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+INLINE = re.compile(r"`(mvstylizer [a-z][^`\n]*)`")
+COMMAND = re.compile(r"(?:^|[\s/(])mvstylizer (?P<arguments>(?:--debug )?[a-z][^#\n;&|)]*)")
+
+
+def commands(page: Path) -> list[str]:
+    text = page.read_text()
+    lines = [
+        line
+        for language, block in BLOCK.findall(text)
+        if language in ("", "bash", "sh")
+        for line in block.replace("\\\n", " ").splitlines()
+    ]
+    found = [match["arguments"] for line in lines for match in COMMAND.finditer(line)]
+    return [*found, *(each.removeprefix("mvstylizer ") for each in INLINE.findall(text))]
+
+
+def understood(words: str) -> None:
+    """Parse as the command line would; what is missing is allowed, unknown names and wrong values are not."""
+    command: click.Command = typer.main.get_command(mvstylizer.app)
+    rest = shlex.split(words.replace("[--resume]", "--resume"))
+    context = None
+    while True:
+        try:
+            context = command.make_context(command.name, rest, parent=context)
+        except (click.MissingParameter, click.exceptions.Exit, click.exceptions.NoArgsIsHelpError):
+            return
+        if not isinstance(command, click.Group):
+            return
+        _, found, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        assert found is not None, words
+        command = found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_exist(page: Path) -> None:
+    for words in commands(page):
+        try:
+            understood(words)
+        except click.UsageError as error:
+            pytest.fail(f"{page.name}: mvstylizer {words}: {error.format_message()}")
+
+
+def test_a_wrong_command_would_be_noticed() -> None:
+    assert len(commands(ROOT / "docs" / "edge.md")) == 3
+    for wrong in (
+        "stylise a.mp4",
+        "serve --prot 1",
+        "federate launch",
+        "studio --host 0.0.0.0",
+        "doctor now",
+    ):
+        with pytest.raises(click.UsageError):
+            understood(wrong)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_make_targets_exist(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    text = "\n".join(block for _, block in BLOCK.findall(page.read_text())) + "\n"
+    named = re.findall(r"^make ([a-z-]+)", text, re.MULTILINE) + re.findall(
+        r"`make ([a-z-]+)`", page.read_text()
+    )
+    assert set(named) <= targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.slow
+def test_the_peer_of_the_docs_works(street: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.mp4").write_bytes(street.read_bytes())
+    (tmp_path / "b.jpg").write_bytes((ROOT / "samples" / "dusk.jpg").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for language, block in BLOCK.findall((ROOT / "docs" / "peers.md").read_text()):
+        if language == "python":
+            exec(block, names)
+    assert (tmp_path / "c.mp4").stat().st_size > 1000

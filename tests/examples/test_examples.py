@@ -1,0 +1,41 @@
+"""The examples do what they say, run as a user runs them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import cv2
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.slow
+
+
+def run(example: str, *arguments: object) -> str:
+    command = [sys.executable, str(ROOT / "examples" / example), *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_stylize_in_python(street: Path, dusk: Path, tmp_path: Path) -> None:
+    said = run("stylize_in_python.py", street, dusk, tmp_path / "out.mp4")
+    assert "36 frames, key frames at [0, 15, 30]" in said
+    with av.open(str(tmp_path / "out.mp4")) as video:
+        first = next(video.decode(video=0)).to_ndarray(format="bgr24")
+    assert cv2.imread(str(tmp_path / "out.jpg")).shape == first.shape
+
+
+def test_export_and_check(tmp_path: Path) -> None:
+    said = run("export_and_check.py", ROOT / "models" / "mvstylizer.safetensors", tmp_path / "bundle")
+    assert float(said.split("differ by ")[1].split()[0]) < 1
+    assert {path.name for path in (tmp_path / "bundle").iterdir()} >= {"style_encoder.onnx", "stylizer.onnx"}
+
+
+def test_strip(street: Path, dusk: Path, tmp_path: Path) -> None:
+    run("strip.py", street, dusk, tmp_path / "strip.jpg", 3, 33)
+    assert cv2.imread(str(tmp_path / "strip.jpg")).shape == (300, 970, 3)
