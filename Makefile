@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock
 EXTRAS := train,export,edge,fl,bench,studio,docs,dev
-FOLDERS := mvstylizer.py mvstylizer_doctor.py mvstylizer_errors.py training export edge_triton device_runtime fl studio benchmarks examples docs/hooks tests
+FOLDERS := mvstylizer.py mvstylizer_doctor.py mvstylizer_errors.py mvstylizer_stylize.py mvstylizer_terminal.py training export edge_triton device_runtime fl studio benchmarks examples docs/hooks tests
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-long lint fmt coverage bench docs lock clean

@@ -11,10 +11,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated
 
 import typer
 import typer.core
@@ -22,11 +20,8 @@ import typer.core
 from benchmarks import command_line as benchmarks
 from fl import command_line as federate
 from mvstylizer_errors import MVStylizerError, need_extra
-
-if TYPE_CHECKING:
-    from device_runtime.report import Report
-    from device_runtime.stylizer import Stylizer
-    from export.manifest import Bundle
+from mvstylizer_stylize import LUT_EXAMPLES, STYLIZE_EXAMPLES, lut, open_stylizer, stylize
+from mvstylizer_terminal import BundleOption, JsonOption, Show, bundle_folder, finish
 
 # Plain help answers in half the time and keeps the examples' lines. Without the switch Typer escapes
 # brackets for rich even where rich does not print them.
@@ -45,22 +40,8 @@ app = typer.Typer(
 app.add_typer(federate.app)
 app.add_typer(benchmarks.app)
 
-BundleOption = Annotated[
-    Path | None, typer.Option("--bundle", metavar="DIR", help="Model bundle; the shipped one if left away.")
-]
-JsonOption = Annotated[
-    bool,
-    typer.Option("--json", help="Print exactly one JSON object on stdout; everything else goes to stderr."),
-]
 DEBUG = "MVSTYLIZER_DEBUG"
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
-STYLIZE_EXAMPLES = """\b
-Examples:
-  mvstylizer stylize street.mp4 --style dusk.jpg --out street-dusk.mp4
-  mvstylizer stylize street.mp4 --style dusk.jpg --out out.mp4 --key-frames every:10 --interpolation warp
-  mvstylizer stylize street.mp4 --style dusk.jpg --out out.mp4 --edge 192.168.1.20:8001
-  mvstylizer stylize photo.jpg --style dusk.jpg --out photo-dusk.jpg --strength 0.7
-"""
 SERVE_EXAMPLES = """\b
 Examples:
   mvstylizer serve --port 8001
@@ -80,84 +61,8 @@ def options(
         os.environ[DEBUG] = "1"
 
 
-@app.command(epilog=STYLIZE_EXAMPLES)
-def stylize(
-    source: Annotated[Path, typer.Argument(metavar="VIDEO", help="Video to stylize (a photo works too).")],
-    style: Annotated[Path, typer.Option("--style", metavar="PHOTO", help="Photo whose style is wanted.")],
-    out: Annotated[
-        Path, typer.Option("--out", metavar="OUT", help="Where the result goes (.mp4; .jpg or .png).")
-    ],
-    edge: Annotated[
-        str | None,
-        typer.Option(metavar="HOST:PORT", help="Edge server. Left away: the bundled Triton is started."),
-    ] = None,
-    local: Annotated[bool, typer.Option("--local", help="No server: run the model in this process.")] = False,
-    no_fallback: Annotated[
-        bool, typer.Option("--no-fallback", help="End the run when the edge goes away.")
-    ] = False,
-    key_frames: Annotated[
-        str, typer.Option(metavar="codec|content|every:N|adaptive:Q", help="Which frames go to the edge.")
-    ] = "codec",
-    interpolation: Annotated[
-        Literal["warp", "transfer"],
-        typer.Option(help="How the frames between are made: warped pixels, or warped affine colour maps."),
-    ] = "transfer",
-    reply: Annotated[
-        Literal["image", "map"] | None,
-        typer.Option(help="What the edge sends back; transfer needs the map. [default: image for warp]"),
-    ] = None,
-    strength: Annotated[
-        float, typer.Option(min=0, max=1, help="0 leaves the video as it is, 1 is full style.")
-    ] = 1.0,
-    crf: Annotated[int, typer.Option(min=0, max=51, help="H.264 quality: lower is better and larger.")] = 18,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Keep finished pieces; go on with those of an earlier run.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan and an estimate of the time; write nothing.")
-    ] = False,
-    bundle: BundleOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Stylize a video (or a photo) in the style of a photo."""
-    from device_runtime.key_frames import KeyFramePolicyError
-    from device_runtime.local_stylizer import LocalStylizer
-    from device_runtime.photo import is_photo
-    from device_runtime.pipeline import check_request, stylize_photo, stylize_video
-    from device_runtime.plan import plan_video
-    from device_runtime.recipe import Recipe
-    from export.manifest import load_bundle
-
-    if edge and local:
-        raise typer.BadParameter("--edge and --local exclude each other", param_hint="--local")
-    if interpolation == "transfer" and reply == "image":
-        raise typer.BadParameter("transfer needs the map, not the image", param_hint="--reply")
-    if dry_run and is_photo(source):
-        raise typer.BadParameter("a photo needs no plan", param_hint="--dry-run")
-    model = load_bundle(_bundle(bundle))
-    try:
-        check_request(source, style, out, bundle=model, policy=key_frames)
-    except KeyFramePolicyError as err:
-        raise typer.BadParameter(str(err), param_hint="--key-frames") from err
-    with _Show("Stylizing") as show, _stylizer(edge, local, model) as stylizer:
-        if dry_run:
-            plan = plan_video(
-                source, style, Recipe(key_frames, interpolation, reply, strength),
-                stylizer=stylizer, bundle=model, crf=crf,
-            )  # fmt: skip
-            _finish(plan.as_dict(), plan.summary(), as_json)
-            return
-        if is_photo(source):
-            report = stylize_photo(source, style, out, stylizer=stylizer, strength=strength)
-        else:
-            report = stylize_video(
-                source, style, out, stylizer=stylizer, bundle=model, policy=key_frames,
-                interpolation=interpolation, reply=reply, strength=strength, crf=crf, progress=show,
-                fallback=None if local or no_fallback else lambda: LocalStylizer(model), resume=resume,
-            )  # fmt: skip
-    for warning in report.warnings:
-        typer.echo(f"Warning: {warning}", err=True)
-    _finish(report.as_dict(), _summary(report), as_json)
+app.command(epilog=STYLIZE_EXAMPLES)(stylize)
+app.command(epilog=LUT_EXAMPLES)(lut)
 
 
 @app.command(epilog=SERVE_EXAMPLES)
@@ -216,7 +121,7 @@ def serve(
         token_file=token_file, spool=spool, watch=watch, release_key=release_key, insecure=insecure,
     ).with_health(health)  # fmt: skip
     run(
-        _bundle(bundle),
+        bundle_folder(bundle),
         options,
         on_ready=lambda edge: typer.echo(
             f"Serving on {edge.address}, health on {edge.health_address} (Ctrl-C stops)", err=True
@@ -255,9 +160,9 @@ def studio(
         if browse:
             webbrowser.open(url)
 
-    model = load_bundle(_bundle(bundle))
+    model = load_bundle(bundle_folder(bundle))
     name = "in this process" if local else f"edge {edge}" if edge else "bundled Triton"
-    with listening(port) as door, _stylizer(edge, local, model) as stylizer:
+    with listening(port) as door, open_stylizer(edge, local, model) as stylizer:
         engine = Engine(stylizer, model, name, fallback=None if local else lambda: LocalStylizer(model))
         serve(door, engine, max_upload=max_upload * MEGABYTE, on_ready=ready)
 
@@ -298,9 +203,9 @@ def train(
         style_weight=style_weight, structure_weight=structure_weight, look_weight=look_weight,
         seed=seed, mixed=mixed, dims=StylizerDims(ridge=ridge),
     )  # fmt: skip
-    with _Show("Training") as show:
+    with Show("Training") as show:
         run(config, resume=resume, progress=lambda step, losses: show(step, steps, _losses(losses)))
-    _finish({"checkpoint": str(out), "steps": steps}, f"Checkpoint: {out}", as_json)
+    finish({"checkpoint": str(out), "steps": steps}, f"Checkpoint: {out}", as_json)
 
 
 @app.command(epilog="\b\nExample:\n  mvstylizer export runs/first.safetensors --out models/first")
@@ -326,7 +231,7 @@ def export(
     files = {
         spec.role: {"path": spec.path, "bytes": spec.bytes, "parity": spec.parity} for spec in written.files
     }
-    _finish({"bundle": str(out), "version": version, "files": files}, f"Bundle: {out}", as_json)
+    finish({"bundle": str(out), "version": version, "files": files}, f"Bundle: {out}", as_json)
 
 
 @app.command(epilog="\b\nExample:\n  mvstylizer doctor --json")
@@ -341,89 +246,15 @@ def doctor(as_json: JsonOption = False) -> None:
         lines.append(f"{finding.verdict:8}{finding.name:16}{finding.found}")
         if finding.mend:
             lines.append(f"{'':24}mend: {finding.mend}")
-    _finish(
+    finish(
         {"ready": ready, "findings": [finding.as_dict() for finding in findings]}, "\n".join(lines), as_json
     )
     if not ready:
         raise typer.Exit(1)
 
 
-@contextmanager
-def _stylizer(edge: str | None, local: bool, bundle: Bundle) -> Iterator[Stylizer]:
-    """Open what stylizes key frames: a given edge, this process, or the bundled Triton for this run."""
-    from edge_triton.client import EdgeClient
-
-    if local:
-        from device_runtime.local_stylizer import LocalStylizer
-
-        with LocalStylizer(bundle) as stylizer:
-            yield stylizer
-    elif edge:
-        with EdgeClient(edge) as client:
-            yield client
-    else:
-        from edge_triton.server import TritonServer
-
-        with TritonServer(bundle.path) as server, EdgeClient(server.address) as client:
-            yield client
-
-
-def _bundle(bundle: Path | None) -> Path:
-    from export.manifest import default_bundle
-
-    return bundle or default_bundle()
-
-
-class _Show:
-    """A progress bar on a terminal, a line every ten per cent elsewhere; both on stderr."""
-
-    def __init__(self, what: str) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        console = Console(stderr=True)
-        columns = (
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-            TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
-        )  # fmt: skip
-        self._what = what
-        self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
-        self._task = self._bar.add_task(what, total=None, note="")
-        self._tenth = 0
-
-    def __call__(self, done: int, total: int | None, note: str = "") -> None:
-        """Show that `done` of `total` (None: unknown) are done."""
-        self._bar.update(self._task, completed=done, total=total, note=note)
-        tenth = 10 * done // total if total else done // 100
-        if self._bar.disable and tenth > self._tenth:
-            self._tenth = tenth
-            of_all = f" of {total}" if total else ""
-            typer.echo(f"{self._what}: {done}{of_all}  {note}".rstrip(), err=True)
-
-    def __enter__(self) -> _Show:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-
-def _summary(report: Report) -> str:
-    parts = "  ".join(f"{name} {seconds:.2f}" for name, seconds in report.seconds.items() if name != "total")
-    return (
-        f"{report.out}\n"
-        f"{report.frames} frames: {report.key_frames} key, {report.intermediate_frames} intermediate"
-        f" ({report.interpolation})\n"
-        f"{report.seconds['total']:.2f} s  [{parts}]"
-    )
-
-
 def _losses(losses: dict[str, float]) -> str:
     return "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
-
-
-def _finish(result: dict[str, Any], text: str, as_json: bool) -> None:
-    typer.echo(json.dumps(result) if as_json else text)
 
 
 class _TerminatedError(BaseException):

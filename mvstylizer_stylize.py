@@ -1,0 +1,333 @@
+"""The commands of the main job: ``mvstylizer stylize`` and ``mvstylizer lut``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from mvstylizer_terminal import BundleOption, JsonOption, Show, bundle_folder, finish, warn
+
+if TYPE_CHECKING:
+    from device_runtime.recipe import Recipe
+    from device_runtime.report import Report
+    from device_runtime.stylizer import Stylizer
+    from export.manifest import Bundle
+
+STYLIZE_EXAMPLES = """\b
+Examples:
+  mvstylizer stylize street.mp4 --style dusk.jpg --out street-dusk.mp4
+  mvstylizer stylize street.mp4 --style dusk.jpg --out out.mp4 --key-frames every:10 --interpolation warp
+  mvstylizer stylize street.mp4 --style dusk.jpg --out out.mp4 --edge 192.168.1.20:8001
+  mvstylizer stylize street.mp4 --style a.jpg --style b.jpg --style-weights 0.7,0.3 --out out.mp4
+  mvstylizer stylize photo.jpg --style dusk.jpg --out photo-dusk.jpg --strength 0.7
+  mvstylizer stylize /dev/video0 --live --style dusk.jpg --out udp://127.0.0.1:5000 --edge 192.168.1.20:8001
+"""
+LUT_EXAMPLES = """\b
+Examples:
+  mvstylizer lut street.mp4 --style dusk.jpg --out look.cube --at 12.5
+  ffmpeg -i street.mp4 -vf lut3d=look.cube street-dusk.mp4
+"""
+
+StyleOption = Annotated[
+    list[Path],
+    typer.Option("--style", metavar="PHOTO", help="Photo whose style is wanted; several are mixed."),
+]
+WeightsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--style-weights", metavar="W,W,...", help="Share of each style, in their order. [default: equal]"
+    ),
+]
+EdgeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--edge", metavar="HOST:PORT", help="Edge server. Left away: the bundled Triton is started."
+    ),
+]
+LocalOption = Annotated[
+    bool, typer.Option("--local", help="No server: run the model for devices in this process.")
+]
+TlsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--tls-ca", metavar="FILE", help="Speak TLS with the edge; who signs its certificate (PEM)."
+    ),
+]
+TokenOption = Annotated[
+    str,
+    typer.Option("--token", envvar="MVSTYLIZER_TOKEN", help="Bearer token for the edge.", show_default=False),
+]
+StrengthOption = Annotated[
+    float, typer.Option(min=0, max=1, help="0 leaves the video as it is, 1 is full style.")
+]
+
+
+def stylize(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="VIDEO", help="Video to stylize (a photo works too; with --live a camera or URL)."
+        ),
+    ],
+    style: StyleOption,
+    out: Annotated[
+        str,
+        typer.Option(
+            "--out", metavar="OUT", help="Where it goes (.mp4; .jpg; with --live a URL or `window`)."
+        ),
+    ],
+    style_weights: WeightsOption = None,
+    edge: EdgeOption = None,
+    local: LocalOption = False,
+    tls_ca: TlsOption = None,
+    token: TokenOption = "",
+    no_fallback: Annotated[
+        bool, typer.Option("--no-fallback", help="End the run when the edge goes away.")
+    ] = False,
+    key_frames: Annotated[
+        str, typer.Option(metavar="codec|content|every:N|adaptive:Q", help="Which frames go to the edge.")
+    ] = "codec",
+    interpolation: Annotated[
+        Literal["warp", "transfer"],
+        typer.Option(help="How the frames between are made: warped pixels, or warped affine colour maps."),
+    ] = "transfer",
+    reply: Annotated[
+        Literal["image", "map"] | None,
+        typer.Option(help="What the edge sends back; transfer needs the map. [default: image for warp]"),
+    ] = None,
+    strength: StrengthOption = 1.0,
+    steady: Annotated[
+        float,
+        typer.Option(min=0, metavar="SECONDS", help="Average maps over so long within a scene; 0 = do not."),
+    ] = 1.0,
+    crf: Annotated[int, typer.Option(min=0, max=51, help="H.264 quality: lower is better and larger.")] = 18,
+    live: Annotated[
+        bool, typer.Option("--live", help="As it comes: the newest picture first, until it ends or Ctrl-C.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep finished pieces; go on with those of an earlier run.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and an estimate of the time; write nothing.")
+    ] = False,
+    bundle: BundleOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Stylize a video (or a photo) in the style of a photo."""
+    from device_runtime.photo import is_photo
+    from device_runtime.recipe import Recipe
+
+    if interpolation == "transfer" and reply == "image":
+        raise typer.BadParameter("transfer needs the map, not the image", param_hint="--reply")
+    if dry_run and not live and is_photo(Path(source)):
+        raise typer.BadParameter("a photo needs no plan", param_hint="--dry-run")
+    if live and (dry_run or resume or interpolation == "warp"):
+        raise typer.BadParameter("goes with neither --dry-run nor --resume nor warp", param_hint="--live")
+    recipe = Recipe(key_frames, interpolation, reply, strength, steady_s=steady)
+    job = _Job(
+        source, _styles(style, style_weights), out, recipe,
+        _Engine(edge, local, bundle, tls_ca, token, no_fallback), crf, resume, as_json,
+    )  # fmt: skip
+    if live:
+        job.run_live()
+    elif dry_run:
+        job.plan()
+    else:
+        job.run()
+
+
+def lut(
+    source: Annotated[Path, typer.Argument(metavar="VIDEO", help="Video (or photo) that the LUT is for.")],
+    style: StyleOption,
+    out: Annotated[Path, typer.Option("--out", metavar="OUT", help="Where the LUT goes (.cube).")],
+    style_weights: WeightsOption = None,
+    at: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="The shot at this time of the video is taken.")
+    ] = 0.0,
+    strength: StrengthOption = 1.0,
+    size: Annotated[int, typer.Option(min=2, max=129, help="Nodes each way.")] = 33,
+    edge: EdgeOption = None,
+    local: LocalOption = False,
+    tls_ca: TlsOption = None,
+    token: TokenOption = "",
+    bundle: BundleOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the global part of a style on a shot as a 3D LUT, for ffmpeg's lut3d and grading tools."""
+    from device_runtime.shot_lut import shot_lut
+
+    engine = _Engine(edge, local, bundle, tls_ca, token)
+    styles = _styles(style, style_weights)
+    with engine.stylizer() as stylizer:
+        report = shot_lut(
+            source, styles, out, stylizer=stylizer, bundle=engine.model,
+            at_s=at, strength=strength, size=size,
+        )  # fmt: skip
+    finish(report.as_dict(), f"{report.out}\nfrom {len(report.key_frames)} key frames", as_json)
+
+
+@contextmanager
+def open_stylizer(
+    edge: str | None, local: bool, bundle: Bundle, tls_ca: Path | None = None, token: str = ""
+) -> Iterator[Stylizer]:
+    """Open what stylizes key frames: a given edge, this process, or the bundled Triton for this run.
+
+    Args:
+        edge: ``HOST:PORT``, or None.
+        local: In this process.
+        bundle: What this process, or the bundled Triton, runs.
+        tls_ca: Speak TLS with the edge; who signs its certificate.
+        token: Bearer token for the edge.
+    """
+    from edge_triton.client import EdgeClient, Tls
+
+    if local:
+        from device_runtime.local_stylizer import LocalStylizer
+
+        with LocalStylizer(bundle) as stylizer:
+            yield stylizer
+    elif edge:
+        with EdgeClient(edge, frugal=True, tls=Tls(tls_ca) if tls_ca else None, token=token) as client:
+            yield client
+    else:
+        from edge_triton.server import TritonServer
+
+        with TritonServer(bundle.path) as server, EdgeClient(server.address) as client:
+            yield client
+
+
+class _Engine:
+    """Where key frames are stylized."""
+
+    def __init__(
+        self,
+        edge: str | None,
+        local: bool,
+        bundle: Path | None,
+        tls_ca: Path | None,
+        token: str,
+        no_fallback: bool = False,
+    ) -> None:
+        from export.manifest import load_bundle
+
+        if edge and local:
+            raise typer.BadParameter("--edge and --local exclude each other", param_hint="--local")
+        self.model = load_bundle(bundle_folder(bundle, "lite" if local else "mvstylizer"))
+        self.stylizer: Callable[[], AbstractContextManager[Stylizer]] = lambda: open_stylizer(
+            edge, local, self.model, tls_ca, token
+        )
+        self.fallback: Callable[[], Stylizer] | None = None
+        if not local and not no_fallback:
+            self.fallback = lambda: _device_stylizer(bundle)
+
+
+def _device_stylizer(bundle: Path | None) -> Stylizer:
+    from device_runtime.local_stylizer import LocalStylizer
+    from export.manifest import load_bundle
+
+    return LocalStylizer(load_bundle(bundle_folder(bundle, "lite")))
+
+
+@dataclass(frozen=True)
+class _Job:
+    source: str
+    styles: dict[Path, float]
+    out: str
+    recipe: Recipe
+    engine: _Engine
+    crf: int
+    resume: bool
+    as_json: bool
+
+    def run(self) -> None:
+        """Stylize a video or a photo."""
+        from device_runtime.photo import is_photo
+        from device_runtime.pipeline import stylize_photo, stylize_video
+
+        source, out, recipe = Path(self.source), Path(self.out), self.recipe
+        self._check()
+        with Show("Stylizing") as show, self.engine.stylizer() as stylizer:
+            if is_photo(source):
+                report = stylize_photo(source, self.styles, out, stylizer=stylizer, strength=recipe.strength)
+            else:
+                report = stylize_video(
+                    source, self.styles, out, stylizer=stylizer, bundle=self.engine.model,
+                    policy=recipe.policy, interpolation=recipe.interpolation, reply=recipe.reply,
+                    strength=recipe.strength, steady_s=recipe.steady_s, crf=self.crf, progress=show,
+                    fallback=self.engine.fallback, resume=self.resume,
+                )  # fmt: skip
+        warn(report.warnings)
+        finish(report.as_dict(), _summary(report), self.as_json)
+
+    def plan(self) -> None:
+        """Print what `run` would do."""
+        from device_runtime.plan import plan_video
+
+        self._check()
+        with self.engine.stylizer() as stylizer:
+            plan = plan_video(
+                Path(self.source), self.styles, self.recipe,
+                stylizer=stylizer, bundle=self.engine.model, crf=self.crf,
+            )  # fmt: skip
+        finish(plan.as_dict(), plan.summary(), self.as_json)
+
+    def run_live(self) -> None:
+        """Stylize a camera or a stream as it comes."""
+        from device_runtime.live import stylize_live
+
+        with Show("Live") as show, self.engine.stylizer() as stylizer:
+            report = stylize_live(
+                self.source, self.styles, self.out, stylizer=stylizer, bundle=self.engine.model,
+                strength=self.recipe.strength, steady_s=self.recipe.steady_s, fallback=self.engine.fallback,
+                progress=lambda done, latency: show(done, None, f"latency {1000 * latency:.0f} ms"),
+            )  # fmt: skip
+        warn(report.warnings)
+        finish(report.as_dict(), report.summary(), self.as_json)
+
+    def _check(self) -> None:
+        """Say what is wrong before a server is started."""
+        from device_runtime.key_frames import KeyFramePolicyError
+        from device_runtime.pipeline import check_request
+
+        try:
+            check_request(
+                Path(self.source), self.styles, Path(self.out),
+                bundle=self.engine.model, policy=self.recipe.policy,
+            )  # fmt: skip
+        except KeyFramePolicyError as err:
+            raise typer.BadParameter(str(err), param_hint="--key-frames") from err
+
+
+def _styles(photos: list[Path], weights: str | None) -> dict[Path, float]:
+    """Return photos with their weights."""
+    from device_runtime.style_mix import StyleWeightError, normalised
+
+    try:
+        shares = [1.0] * len(photos) if weights is None else [float(each) for each in weights.split(",")]
+        if len(shares) != len(photos):
+            raise StyleWeightError(f"{len(shares)} weights for {len(photos)} styles")
+        if len(set(photos)) != len(photos):
+            raise StyleWeightError("a style is given twice")
+        return normalised(dict(zip(photos, shares, strict=True)))
+    except ValueError as err:
+        raise typer.BadParameter(str(err), param_hint="--style-weights") from err
+
+
+def _summary(report: Report) -> str:
+    parts = "  ".join(f"{name} {seconds:.2f}" for name, seconds in report.seconds.items() if name != "total")
+    lines = [
+        report.out,
+        f"{report.frames} frames: {report.key_frames} key, {report.intermediate_frames} intermediate"
+        f" ({report.interpolation})",
+        f"{report.seconds['total']:.2f} s  [{parts}]",
+    ]
+    asked = report.key_frames - len(report.fallback_key_frames)
+    if report.bytes_up and asked:
+        up, down = (total / asked / 1000 for total in (report.bytes_up, report.bytes_down))
+        lines.append(f"{up:.1f} kB up and {down:.1f} kB down a key frame")
+    return "\n".join(lines)
