@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 from skimage import data
+from typer.testing import CliRunner
 
+import mvstylizer
 from device_runtime.photo import write_photo
+from export import manifest
 from tests.device_runtime.clips import remux
 
 ROOT = Path(__file__).parents[2]
@@ -72,3 +75,58 @@ def test_an_interrupted_run_goes_on_with_resume(bikes: Path, style: Path, tmp_pa
     assert report["frames"] == 250
     assert report["resumed_frames"] >= 100
     assert sorted(os.listdir(tmp_path)) == ["out.mp4", "style.png"]
+
+
+def test_a_look_of_two_styles_becomes_a_lut(style: Path, tmp_path: Path) -> None:
+    other, cube = tmp_path / "other.png", tmp_path / "look.cube"
+    write_photo(other, data.chelsea())
+    words = ["lut", str(style), "--style", str(other), "--style", str(style), "--style-weights", "3,1"]
+    words += ["--out", str(cube), "--size", "9", "--local", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "mvstylizer", *words], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"out": str(cube), "size": 9, "key_frames": [0], "start": 0.0}
+    assert cube.read_text().startswith('TITLE "other + style"\nLUT_3D_SIZE 9\n')
+
+
+def test_live_says_its_latency(bikes: Path, style: Path, tmp_path: Path) -> None:
+    source, out = remux(bikes, tmp_path / "street.mp4", until=1.0), tmp_path / "out.mkv"
+    done = run(source, style, out, options=("--live",))
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["frames"] >= 1
+    assert report["latency_ms"]["median"] > 0
+    assert out.stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--style-weights", "1,2"), "2 weights for 1 styles"),
+        (("--style-weights", "much"), "could not convert"),
+        (("--style-weights=-1",), "each must be 0 or above"),
+        (("--live", "--resume"), "neither"),
+        (("--edge", "127.0.0.1:1"), "exclude each other"),
+        (("--reply", "image"), "needs the map"),
+    ],
+)
+def test_wrong_usage_is_said_with_exit_code_2(
+    options: tuple[str, ...], said: str, style: Path, tmp_path: Path
+) -> None:
+    words = command(style, style, tmp_path / "out.png", *options)[3:]
+    result = CliRunner().invoke(mvstylizer.app, words)
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+def test_the_model_for_devices_is_taken_where_it_ships(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifest, "__file__", str(tmp_path / "export" / "manifest.py"))
+    for name in ("mvstylizer", "lite"):
+        folder = tmp_path / "models" / name
+        folder.mkdir(parents=True)
+        (folder / "model.json").touch()
+        assert manifest.default_bundle("lite") == folder
+        assert manifest.default_bundle() == tmp_path / "models" / "mvstylizer"
