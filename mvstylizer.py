@@ -18,6 +18,7 @@ import typer
 import typer.core
 
 from benchmarks import command_line as benchmarks
+from benchmarks import edge_commands
 from fl import command_line as federate
 from mvstylizer_errors import MVStylizerError, need_extra
 from mvstylizer_stylize import LUT_EXAMPLES, STYLIZE_EXAMPLES, lut, open_stylizer, stylize
@@ -38,6 +39,7 @@ app = typer.Typer(
 )
 
 app.add_typer(federate.app)
+edge_commands.add_to(benchmarks.app)
 app.add_typer(benchmarks.app)
 
 DEBUG = "MVSTYLIZER_DEBUG"

@@ -99,6 +99,11 @@ BENCHES: Final = (
     Bench("figure5", "speed-up over frame by frame, by key-frame interval", ("skimage",)),
     Bench("quality", "photorealism and style of the picture, beside other methods", ("torch",)),
     Bench("memory", "peak memory by length of the video"),
+    Bench("table3", "Inception score and FID, or FID over VGG16", ("torch", "torchmetrics", "skimage")),
+    Bench("table5", "latency of a key frame over an emulated network", ("skimage",)),
+    Bench("kernels", "TFLite kernels beside OpenCV and PyTorch", ("torch", "skimage")),
+    Bench("serving", "Triton and the gateway beside the model in process, and load", ("psutil", "skimage")),
+    Bench("figure7", "loss by images trained, with 1, 2 and 4 federated edges", ("torch",)),
 )
 
 

@@ -1,0 +1,218 @@
+"""The TFLite kernels beside what a desktop would use: OpenCV, PyTorch, and a bare copy of the frame.
+
+Everything runs in one process, in turn, on the same frame and the same backward flow, with one thread and
+with two. Whole frames are timed as the phone's callers make them (strips, planes, thumbnails and all), the
+flow or the map given; what is done once a key frame is a case of its own. Kernels of one static size, which
+accelerators need, are bare invocations on the CPU: they say what an unaccelerated phone would pay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
+
+from benchmarks import footage, paper
+from benchmarks.footage import Picture
+from benchmarks.measure import Work, measure
+from benchmarks.models import shipped
+from benchmarks.registry import Effort, Say, Table
+from benchmarks.result import Figure, Result, Row, Spread, Value
+from benchmarks.text import number, span
+from device_runtime.kernels import KeyFrameScore, Transfer, Warp
+from device_runtime.kernels.key_frame import LUMA_SHAPE
+from device_runtime.local_stylizer import LocalStylizer
+from export.manifest import Bundle
+
+Flow = NDArray[np.float32]
+
+THREADS: Final = (1, 2)
+REACH: Final = 8.0  # pixels: a brisk pan at 1080p
+SIZED: Final = ("warp_accel", "transfer_accel")  # what a CPU can run of the kernels of one size
+FIGURES: Final = {
+    "seconds": Figure("s", "wall time of one frame", "lower", 0.10),
+    "of_opencv": Figure("ratio", "seconds / those of OpenCV's add and remap", "lower", 0.10),
+    "of_torch": Figure("ratio", "seconds / those of torch's grid_sample", "lower", 0.10),
+    "of_copy": Figure("ratio", "seconds / those of a copy of the frame", "lower", 0.20),
+    "of_warp": Figure("ratio", "seconds / those of the warp", "lower", 0.10),
+}
+
+
+def run(
+    effort: Effort,
+    say: Say,
+    *,
+    bundle: Path | None = None,
+    resolutions: Sequence[str] = paper.RESOLUTIONS,
+) -> Result:
+    """Measure.
+
+    Args:
+        effort: How long it may take.
+        say: Takes progress.
+        bundle: Whose kernels; the shipped default's if None.
+        resolutions: Frame sizes.
+
+    Raises:
+        MVStylizerError: The bundle cannot be loaded, or the footage is missing.
+    """
+    model = shipped([bundle] if bundle else [])[0]
+    repeats = effort.pick(25, 3)
+    rows = []
+    for resolution in resolutions:
+        width, height = footage.size(resolution)
+        frame, flow = footage.photo(width, height), smooth_flow(width, height)
+        with LocalStylizer(model, threads=effort.threads) as stylizer:
+            reply = stylizer.stylize(frame, stylizer.encode_style(footage.style()), reply="both")
+        if reply.image is None or reply.affine_map is None:
+            raise ValueError("the stylizer gave no image or no map")
+        for threads in (count for count in THREADS if count <= effort.threads):
+            say(f"kernels: {resolution}, {threads} thread{'s' * (threads > 1)}")
+            with ExitStack() as stack:
+                work = cases(stack, model, frame, reply.image, reply.affine_map, flow, threads)
+                times = measure(work, repeats=repeats, warmup=3)
+            rows += [_row(resolution, threads, name, times) for name in times]
+    settings = {
+        "repeats": repeats,
+        "flow": f"smooth, up to {REACH:g} pixels",
+        "models": {model.name: model.version},
+    }
+    return Result("kernels", FIGURES, rows, settings)
+
+
+def smooth_flow(width: int, height: int) -> Flow:
+    """Return a backward flow, float32 (H, W, 2), that varies over the frame and crosses its borders."""
+    rows, columns = np.indices((height, width), np.float32)
+    waves = np.sin(rows / 97 + columns / 131), np.cos(columns / 113 - rows / 79)
+    return np.asarray(REACH * np.stack(waves, axis=-1), np.float32)
+
+
+def cases(
+    stack: ExitStack,
+    bundle: Bundle,
+    frame: Picture,
+    key: Picture,
+    affine_map: NDArray[np.float32],
+    flow: Flow,
+    threads: int,
+) -> dict[str, Work]:
+    """Return what is timed; `stack` closes what they hold.
+
+    Args:
+        stack: Takes the kernels.
+        bundle: Whose kernels.
+        frame: uint8 RGB (H, W, 3), an intermediate frame.
+        key: The stylized key frame, of its size.
+        affine_map: float32 (gh, gw, 3, 4).
+        flow: Backward flow of its size.
+        threads: For every library.
+    """
+    cv2.setNumThreads(threads)
+    torch.set_num_threads(threads)
+    warp = stack.enter_context(Warp(bundle.file("warp"), threads=threads))
+    transfer = stack.enter_context(Transfer(bundle.file("transfer"), threads=threads))
+    decide, luma = KeyFrameScore(bundle.file("key_frame")), _thumbnail(frame)
+    warp.set_key(key)
+    out = np.empty_like(frame)
+    return {
+        "copy": lambda: np.copyto(out, frame),
+        "opencv": _opencv(key, flow, out),
+        "torch": _torch(key, flow),
+        "warp": lambda: warp(flow),
+        "warp, new key": lambda: warp.set_key(key),
+        "transfer": lambda: transfer(frame, affine_map),
+        "key_frame": lambda: decide(_thumbnail(frame), luma, threshold=0.5, gap=1, max_gap=30),
+        **_sized(bundle, flow, threads),
+    }
+
+
+def _opencv(key: Picture, flow: Flow, out: Picture) -> Work:
+    """OpenCV's way from flow to picture: places are the grid plus the flow."""
+    rows, columns = np.indices(flow.shape[:2], np.float32)
+    grid, place = np.stack([columns, rows], axis=-1), np.empty_like(flow)
+    no_second_map = np.empty(0, np.float32)
+
+    def remap() -> None:
+        cv2.add(grid, flow, place)
+        cv2.remap(key, place, no_second_map, cv2.INTER_LINEAR, out, cv2.BORDER_REPLICATE)
+
+    return remap
+
+
+def _torch(key: Picture, flow: Flow) -> Work:
+    """PyTorch's: float32 NCHW, as it wants it; the key frame's conversion is not counted."""
+    height, width = flow.shape[:2]
+    source = torch.from_numpy(key.transpose(2, 0, 1)[None].astype(np.float32))
+    rows, columns = np.indices((height, width), np.float32)
+    grid = torch.from_numpy(np.stack([columns, rows], axis=-1))[None]
+    scale = torch.tensor([2 / width, 2 / height])
+    moving = torch.from_numpy(flow)[None]
+
+    def sample() -> torch.Tensor:
+        place = (grid + moving + 0.5) * scale - 1
+        return F.grid_sample(source, place, padding_mode="border", align_corners=False)
+
+    return sample
+
+
+def _sized(bundle: Bundle, flow: Flow, threads: int) -> dict[str, Work]:
+    """The bundle's kernels of this one size, those that a CPU can run."""
+    height, width = flow.shape[:2]
+    known = {"flow_x": flow[None, ..., :1], "flow_y": flow[None, ..., 1:]}
+    work: dict[str, Work] = {}
+    for kind in SIZED:
+        role = f"{kind}_{width}x{height}"
+        if role in {spec.role for spec in bundle.files}:
+            interpreter = Interpreter(str(bundle.file(role)), num_threads=threads)
+            interpreter.allocate_tensors()
+            for tensor in interpreter.get_input_details():
+                noise = np.random.default_rng(0).random(tensor["shape"])
+                value = known.get(tensor["name"], noise).astype(tensor["dtype"])
+                interpreter.set_tensor(tensor["index"], value)
+            work[kind] = interpreter.invoke
+    return work
+
+
+def _thumbnail(frame: Picture) -> NDArray[np.uint8]:
+    small = cv2.resize(frame, LUMA_SHAPE[::-1], interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def _row(resolution: str, threads: int, name: str, times: Mapping[str, Spread]) -> Row:
+    seconds = times[name]
+    figures: dict[str, Value] = {"seconds": seconds}
+    for other in ("opencv", "torch", "copy", "warp"):
+        if other != name:
+            figures[f"of_{other}"] = seconds.median / times[other].median
+    return Row({"resolution": resolution, "threads": threads, "kernel": name}, figures)
+
+
+def tables(document: Mapping[str, Any]) -> list[Table]:
+    """Lay a kept result out: a table for each number of threads."""
+    rows = document["results"]
+    counts = sorted({row["case"]["threads"] for row in rows})
+    return [_table([row for row in rows if row["case"]["threads"] == count], count) for count in counts]
+
+
+def _table(rows: Sequence[Mapping[str, Any]], threads: int) -> Table:
+    cells = []
+    for row in rows:
+        figures = row["figures"]
+        milliseconds = {key: value * 1e3 for key, value in figures["seconds"].items()}
+        milliseconds["runs"] = figures["seconds"]["runs"]
+        ratios = [number(figures.get(f"of_{other}")) for other in ("opencv", "torch", "copy", "warp")]
+        cells.append([row["case"]["resolution"], row["case"]["kernel"], span(milliseconds), *ratios])
+    return Table(
+        f"Kernels, {threads} thread{'s' * (threads > 1)}",
+        ["frame", "kernel", "ms", "of OpenCV", "of torch", "of a copy", "of warp"],
+        cells,
+        "OpenCV: add and remap. torch: grid_sample in float32. copy: of the frame.",
+    )

@@ -1,0 +1,217 @@
+"""Serving: what Triton and the gateway add to the model, and how they carry load.
+
+First every way to the model beside the model in this process, in turn, one request at a time: what is added
+is then the difference of neighbours. Then load: clients that ask again as soon as they are answered, and
+requests that come at random times whether or not the edge keeps up. Clients run on the same cores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from benchmarks import footage, routes
+from benchmarks.load import QUANTILES, Connect, Load, closed_loop, open_loop
+from benchmarks.measure import Work, measure
+from benchmarks.models import shipped
+from benchmarks.registry import Effort, Say, Table
+from benchmarks.result import Figure, Result, Row, Value
+from benchmarks.text import number, span
+from device_runtime.local_stylizer import LocalStylizer
+from edge_triton.server import TritonServer
+from export.manifest import Bundle
+
+RESOLUTION: Final = "1920x1080"
+CLIENTS: Final = (1, 2, 4, 8, 16)
+SHARES: Final = (0.5, 0.8)  # open loop: of what one client after the other gets through
+JPEG_QUALITY: Final = 90
+HERE, HERE_MAP = "in process", "in process, map"
+MAP: Final = "gateway, map"
+FIGURES: Final = {
+    "seconds": Figure("s", "wall time of one request, nothing else asked for meanwhile", "lower", 0.10),
+    "of_in_process": Figure("ratio", "seconds / those of the model in this process", "lower", 0.05),
+    "throughput": Figure("1/s", "answered requests a second", "higher", 0.10),
+    "p50": Figure("s", "latency that half of the answers kept", "lower", 0.15),
+    "p95": Figure("s", "latency that 95 % kept", "lower", 0.25),
+    "p99": Figure("s", "latency that 99 % kept", "lower", 0.40),
+    "answers": Figure("requests", "answered requests, on which the quantiles rest"),
+    "errors": Figure("requests", "requests that failed or were refused", "lower"),
+    "memory_mib": Figure("MiB", "proportional set size of the edge: gateway, Triton, stubs", "lower", 0.10),
+}  # fmt: skip
+
+
+def run(effort: Effort, say: Say, *, bundle: Path | None = None, resolution: str = RESOLUTION) -> Result:
+    """Measure.
+
+    Args:
+        effort: How long it may take.
+        say: Takes progress.
+        bundle: What is served; the shipped default if None.
+        resolution: Of the frame.
+
+    Raises:
+        MVStylizerError: The bundle cannot be loaded, or a server does not start.
+    """
+    model = shipped([bundle] if bundle else [])[0]
+    frame = footage.photo(*footage.size(resolution))
+    seconds, clients = effort.pick(20.0, 0.5), effort.pick(CLIENTS, (1, 2))
+    with ExitStack() as stack:
+        here = stack.enter_context(LocalStylizer(model, threads=effort.threads))
+        asks = routes.Asks(model, frame, here.encode_style(footage.style()))
+        say("serving: starting Triton and an edge")
+        edge = stack.enter_context(_edge(model, asks, effort.threads, max(clients)))
+        rows = latency_rows(here, asks, edge, effort.pick(15, 2), say)
+        # Taken when every pool has its size, and again at the end.
+        rows += [_memory_row("before load", edge)]
+        for name, connect in edge.ways().items():
+            for count in clients:
+                say(f"serving: {name}, {count} clients")
+                rows.append(load_row({"loop": "closed", "way": name, "clients": count},
+                                     closed_loop(connect, count, seconds)))  # fmt: skip
+        capacity = _throughput(rows, MAP)
+        for share in SHARES:
+            say(f"serving: {MAP}, requests at {share:.0%} of what one client gets through")
+            load = open_loop(edge.ways()[MAP], max(clients), share * capacity, 2 * seconds)
+            rows.append(load_row({"loop": "open", "way": MAP, "share": share}, load))
+        rows.append(_memory_row("after load", edge))
+    settings = {
+        "resolution": resolution, "seconds": seconds, "threads": effort.threads, "jpeg_quality": JPEG_QUALITY,
+        "models": {model.name: model.version},
+    }  # fmt: skip
+    return Result("serving", FIGURES, rows, settings)
+
+
+@dataclass(frozen=True)
+class Edge:
+    """The servers that are measured: a Triton alone, and a whole edge.
+
+    Attributes:
+        triton: The server alone.
+        address: Of the edge's gateway.
+        tokens: A phone's each: the gateway bounds what one may ask at a time.
+        process: The edge's process.
+        asks: What is asked of both.
+    """
+
+    triton: TritonServer
+    address: str
+    tokens: Sequence[str]
+    process: psutil.Process
+    asks: routes.Asks
+
+    def ways(self) -> dict[str, Connect]:
+        """Return how to connect a client by each way."""
+
+        def gateway(number_: int, **options: Any) -> Any:
+            reply = options.pop("reply", "image")
+            return routes.client(self.address, self.asks, reply, token=self.tokens[number_], **options)
+
+        return {
+            "Triton, shared memory": lambda _: routes.shared_memory(
+                self.triton.address, self.asks, self.triton.prefix
+            ),
+            "Triton, gRPC": lambda _: routes.client(self.triton.address, self.asks, "image"),
+            "gateway, raw": gateway,
+            "gateway, JPEG": partial(gateway, jpeg_quality=JPEG_QUALITY),
+            MAP: partial(gateway, reply="map", frugal=True),
+        }
+
+    def memory_mib(self) -> float:
+        """Return the memory of the edge's processes; what they share counts once."""
+        processes = [self.process, *self.process.children(recursive=True)]
+        return float(sum(each.memory_full_info().pss for each in processes)) / 2**20
+
+
+def latency_rows(here: LocalStylizer, asks: routes.Asks, edge: Edge, repeats: int, say: Say) -> list[Row]:
+    """Time one request by each way, in turn with the model in this process."""
+    say("serving: one request at a time, every way in turn")
+    with ExitStack() as stack:
+        work: dict[str, Work] = {
+            HERE: routes.in_process(here, asks, "image"),
+            HERE_MAP: routes.in_process(here, asks, "map"),
+            **{name: stack.enter_context(connect(0)) for name, connect in edge.ways().items()},
+        }
+        times = measure(work, repeats=repeats, warmup=2)
+    rows = []
+    for name, seconds in times.items():
+        figures: dict[str, Value] = {"seconds": seconds}
+        if name not in (HERE, HERE_MAP):
+            beside = times[HERE_MAP if name == MAP else HERE]
+            figures["of_in_process"] = seconds.median / beside.median
+        rows.append(Row({"loop": "one at a time", "way": name}, figures))
+    return rows
+
+
+def load_row(case: dict[str, str | int | float], load: Load) -> Row:
+    """Return a load's figures; an unanswered one has no quantiles."""
+    figures: dict[str, Value] = {
+        "throughput": load.throughput,
+        "answers": float(len(load.latencies)),
+        "errors": float(load.errors.total()),
+        **{name: load.quantile(share) for name, share in QUANTILES.items()},
+    }
+    return Row(case, figures)
+
+
+@contextmanager
+def _edge(model: Bundle, asks: routes.Asks, threads: int, clients: int) -> Iterator[Edge]:
+    with (
+        TritonServer(model.path, threads=threads) as triton,
+        routes.serving(model.path, clients) as (address, tokens, pid),
+    ):
+        yield Edge(triton, address, tokens, psutil.Process(pid), asks)
+
+
+def _throughput(rows: Sequence[Row], way: str) -> float:
+    row = next(row for row in rows if row.case == {"loop": "closed", "way": way, "clients": 1})
+    found = row.figures["throughput"]
+    return float(found) if isinstance(found, float) else 1.0
+
+
+def _memory_row(when: str, edge: Edge) -> Row:
+    return Row({"memory": when}, {"memory_mib": edge.memory_mib()})
+
+
+def tables(document: Mapping[str, Any]) -> list[Table]:
+    """Lay a kept result out: single requests, load, memory."""
+    by_loop: dict[str, list[Mapping[str, Any]]] = {}
+    for row in document["results"]:
+        by_loop.setdefault(row["case"].get("loop", "memory"), []).append(row)
+    resolution = document["settings"]["resolution"]
+    single = [
+        [row["case"]["way"], span(row["figures"]["seconds"]), number(row["figures"].get("of_in_process"))]
+        for row in by_loop["one at a time"]
+    ]
+    return [
+        Table(f"One request at {resolution}", ["way", "s", "of in process"], single),
+        _load_table("Clients that ask again when answered", by_loop["closed"], "clients"),
+        _load_table("Requests at random times, by share of one client's rate", by_loop["open"], "share"),
+        Table(
+            "Memory of the edge",
+            ["when", "MiB"],
+            [[row["case"]["memory"], number(row["figures"]["memory_mib"])] for row in by_loop["memory"]],
+        ),
+    ]
+
+
+def _load_table(title: str, rows: Sequence[Mapping[str, Any]], by: str) -> Table:
+    columns = ("throughput", "p50", "p95", "p99")
+    return Table(
+        title,
+        ["way", by, "a second", "p50, s", "p95, s", "p99, s", "answers", "errors"],
+        [
+            [
+                row["case"]["way"],
+                str(row["case"][by]),
+                *(number(row["figures"][name]) for name in columns),
+                *(f"{row['figures'][name]:.0f}" for name in ("answers", "errors")),
+            ]
+            for row in rows
+        ],
+    )

@@ -1,0 +1,149 @@
+"""Table 3: Inception score and FID of stylized frames, as far as this machine has the networks for them.
+
+The paper samples 1000 frames of 512×256 and does not say what FID compares them with; here it is the frames
+before stylization, so that the distance is what stylizing adds. With the standard Inception weights the
+figures carry the paper's names. Without them the same distances are taken over VGG16 features and named so:
+they compare our own runs, not ours with the paper's. Two halves of the frames give the floor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from benchmarks import footage, paper
+from benchmarks.distribution import Estimate, Features, Inception, VggFeatures, fid, inception_score, kid
+from benchmarks.footage import Picture
+from benchmarks.models import shipped
+from benchmarks.registry import Effort, Say, Table
+from benchmarks.result import Figure, Result, Row, Value
+from benchmarks.text import number
+from device_runtime.local_stylizer import LocalStylizer
+from export.manifest import Bundle
+
+RESOLUTION: Final = "512x256"
+STYLES: Final = ("astronaut.png", "coffee.png", "rocket.jpg")  # beside the sample style
+FIGURES: Final = {
+    **{
+        f"{name}{end}": Figure("distance", f"{about}{what}", "lower" if not end else "neither", 0.05)
+        for name, about in {
+            "fid": "FID over Inception's pool3, to the frames before stylization",
+            "fid_vgg16": "FID over VGG16 relu4_1 means, to the same frames; not comparable with FID",
+            "kid_vgg16": "KID over VGG16 relu4_1 means",
+        }.items()
+        for end, what in {"": "", "_low": ": lower end", "_high": ": upper end"}.items()
+    },
+    "inception_score": Figure("score", "of the pictures", "higher", 0.05),
+    "inception_score_low": Figure("score", "minus two deviations over its splits"),
+    "inception_score_high": Figure("score", "plus two deviations over its splits"),
+    "paper_fid": Figure("distance", "the paper's, of 1000 frames; its reference is not stated"),
+    "paper_inception_score": Figure("score", "the paper's, of 1000 frames"),
+}  # fmt: skip
+OFFLINE: Final = (
+    "Inception score and FID need the standard Inception weights, --inception-weights inception-2015-12-05.pt; "
+    "without them VGG16 features stand in, and are named so."
+)
+
+
+def run(
+    effort: Effort, say: Say, *, bundle: Path | None = None, inception_weights: Path | None = None
+) -> Result:
+    """Measure.
+
+    Args:
+        effort: How many frames.
+        say: Takes progress.
+        bundle: Model; the shipped default if None.
+        inception_weights: TorchScript of the standard Inception; None = VGG16 features only.
+
+    Raises:
+        InceptionWeightsError: The file is none.
+        MVStylizerError: The bundle cannot be loaded, or the footage is missing.
+    """
+    torch.set_num_threads(effort.threads)
+    inception = Inception(inception_weights) if inception_weights else None
+    model = shipped([bundle] if bundle else [])[0]
+    frames = _frames(effort.pick(200, 16))
+    say(f"table3: stylizing {len(frames)} frames")
+    made = _stylized(model, frames, effort.threads)
+    resamples = effort.pick(50, 3)
+    rows = []
+    for name, pictures, real in (("MVStylizer", made, frames), ("no change", frames[::2], frames[1::2])):
+        say(f"table3: {name}")
+        figures = _vgg_figures(pictures, real, resamples)
+        if inception is not None:
+            figures |= _inception_figures(inception, pictures, real, resamples)
+        rows.append(Row({"pictures": name}, figures))
+    for method in paper.FID:
+        theirs: dict[str, Value] = {
+            "paper_fid": paper.FID[method], "paper_inception_score": paper.INCEPTION_SCORE[method]
+        }  # fmt: skip
+        rows.append(Row({"pictures": f"paper: {method}"}, theirs))
+    settings = {
+        "frames": len(frames), "resolution": RESOLUTION, "resamples": resamples,
+        "styles": [footage.STYLE.name, *STYLES], "models": {model.name: model.version},
+    }  # fmt: skip
+    return Result("table3", FIGURES, rows, settings, [] if inception else [OFFLINE])
+
+
+def _frames(count: int) -> list[Picture]:
+    """Return frames spread over the sample clips."""
+    every = [frame for name in footage.CLIPS for frame in footage.frames(footage.clip(name))]
+    step = len(every) / count
+    return [footage.fitted(every[int(step * number_)], *footage.size(RESOLUTION)) for number_ in range(count)]
+
+
+def _stylized(bundle: Bundle, frames: Sequence[Picture], threads: int) -> list[Picture]:
+    """Stylize frames, each style in its turn."""
+    with LocalStylizer(bundle, threads=threads) as stylizer:
+        photos = [footage.style(), *map(footage.skimage_photo, STYLES)]
+        codes = [stylizer.encode_style(photo) for photo in photos]
+        replies = [stylizer.stylize(frame, codes[i % len(codes)]) for i, frame in enumerate(frames)]
+    return [reply.image for reply in replies if reply.image is not None]
+
+
+def _vgg_figures(made: Sequence[Picture], real: Sequence[Picture], resamples: int) -> dict[str, Value]:
+    network: Features = VggFeatures()
+    features, others = network(made), network(real)
+    return {
+        **_figures("fid_vgg16", fid(features, others, resamples=resamples)),
+        **_figures("kid_vgg16", kid(features, others)),
+    }
+
+
+def _inception_figures(
+    network: Inception, made: Sequence[Picture], real: Sequence[Picture], resamples: int
+) -> dict[str, Value]:
+    fewer = max(3, resamples // 10)  # 2048 features take long
+    return {
+        **_figures("fid", fid(network(made), network(real), resamples=fewer)),
+        **_figures("inception_score", inception_score(network.logits(made))),
+    }
+
+
+def _figures(name: str, found: Estimate) -> dict[str, Value]:
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+
+
+def tables(document: Mapping[str, Any]) -> list[Table]:
+    """Lay a kept result out."""
+    rows = []
+    for row in document["results"]:
+        figures = row["figures"]
+        score, distance = figures.get("paper_inception_score"), figures.get("paper_fid")
+        cells = [_cell(figures, name) for name in ("inception_score", "fid", "fid_vgg16", "kid_vgg16")]
+        if score is not None:
+            cells[:2] = [number(score, digits=5), number(distance, digits=5)]
+        rows.append([row["case"]["pictures"], *cells])
+    header = ["pictures", "Inception score", "FID", "FID, VGG16", "KID, VGG16"]
+    caption = f"{document['settings']['frames']} frames; in brackets: 5 to 95 % of resampled pictures."
+    return [Table("Table 3: distance of stylized frames to real ones", header, rows, caption)]
+
+
+def _cell(figures: Mapping[str, Any], name: str) -> str:
+    if name not in figures:
+        return number(None)
+    return f"{number(figures[name])} ({number(figures[name + '_low'])}–{number(figures[name + '_high'])})"
