@@ -77,7 +77,7 @@ def retrain(
     """
     config = config or StepConfig()
     stylizer, _ = load_checkpoint(checkpoint)
-    stylizer.mixed = config.mixed
+    stylizer.set_mixed(config.mixed)
     frames = PhotoFolder(spool / FRAMES, config.crop)
     sources = Sources(frames, PhotoFolder(spool / STYLES, config.crop, least=1))
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -2,9 +2,12 @@
 
 Between the small content x and its stylization y, each cell's neighbourhood has a least-squares map
 y ≈ A x + b (the local linear model of the guided filter, He et al. 2010, with a colour guide). The fit is
-regularised towards the *global* colour map (T, t): with e = y - (T x + t),
+regularised towards the *global* grade, whose gain at the cell's colour is T:
 
-    R = cov(e, x) · (cov(x, x) + ridge·I)^-1,   A = T + R,   b = t + mean(e) - R·mean(x).
+    R = (cov(y, x) - T·cov(x, x)) · (cov(x, x) + ridge·I)^-1,   A = detail·(T + R),   b = mean(y) - A·mean(x).
+
+A flat place so keeps the grade's own contrast, whatever noise is in y. `detail` scales the contrast around
+each place's mean.
 
 The map is smooth, so it is bilinearly enlarged to any size and applied to the full-resolution frame: no
 upscaled pixel is ever shown, every edge of the result is an edge of the frame.
@@ -15,43 +18,52 @@ grid covers the image with half-pixel centres (align_corners=False), edges clamp
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from functools import reduce
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+MIDDLE = 0.5  # moments are taken around it: float32 keeps two digits more of a flat place's covariance
+Gain = Callable[[Tensor], Tensor]
 
-def fit_map(content: Tensor, stylized: Tensor, colour_map: Tensor, cell: int, ridge: float) -> Tensor:
+
+def fit_map(
+    content: Tensor, stylized: Tensor, gain: Gain, cell: int, ridge: float, detail: Tensor | None = None
+) -> Tensor:
     """Fit the grid of affine maps between a content image and its stylization.
 
     Args:
         content: x, N×3×H×W in the unit range; H and W are multiples of `cell`.
         stylized: y, same shape.
-        colour_map: Global map [T | t] to stay close to, N×3×4.
+        gain: Gives the gain T of the grade, N×3×3×h×w, for the cells' mean colours, N×3×h×w.
         cell: Pixels a grid cell covers, each way; the window is three cells wide (1-2-1 weights).
         ridge: Regularisation, a variance in unit range.
+        detail: Factor on local contrast, N; None = 1.
 
     Returns:
         N×12×H/cell×W/cell.
     """
-    x, y = content, stylized
-    global_part = _broadcast_map(colour_map, x)
-    e = y - global_part
+    x, y = content - MIDDLE, stylized - MIDDLE
     products = [x[:, i : i + 1] * x[:, j : j + 1] for i, j in _PAIRS]
-    crosses = [e[:, i : i + 1] * x[:, j : j + 1] for i in range(3) for j in range(3)]
-    moments = _window_mean(torch.cat([x, e, *products, *crosses], dim=1), cell)
-    mean_x, mean_e = moments[:, 0:3], moments[:, 3:6]
-    cov_xx = [moments[:, 6 + k] - mean_x[:, i] * mean_x[:, j] for k, (i, j) in enumerate(_PAIRS)]
-    cov_ex = [[moments[:, 12 + 3 * i + j] - mean_e[:, i] * mean_x[:, j] for j in range(3)] for i in range(3)]
-    inverse = _inverse_symmetric(
-        [c + ridge if i == j else c for c, (i, j) in zip(cov_xx, _PAIRS, strict=True)]
-    )
+    crosses = [y[:, i : i + 1] * x[:, j : j + 1] for i in range(3) for j in range(3)]
+    moments = _window_mean(torch.cat([x, y, *products, *crosses], dim=1), cell)
+    mean_x, mean_y = moments[:, 0:3], moments[:, 3:6]
+    cov_xx = {(i, j): moments[:, 6 + k] - mean_x[:, i] * mean_x[:, j] for k, (i, j) in enumerate(_PAIRS)}
+    cov_yx = [[moments[:, 12 + 3 * i + j] - mean_y[:, i] * mean_x[:, j] for j in range(3)] for i in range(3)]
+    start = gain(mean_x + MIDDLE)
+    inverse = _inverse_symmetric([c + ridge if i == j else c for (i, j), c in cov_xx.items()])
+    factor = 1.0 if detail is None else detail[:, None, None]
     rows = []
     for i in range(3):
-        gains = [sum((cov_ex[i][k] * inverse[k][j] for k in range(3)), _zero(mean_x)) for j in range(3)]
-        offset = mean_e[:, i] - sum((gains[j] * mean_x[:, j] for j in range(3)), _zero(mean_x))
-        rows += [*gains, offset]
-    residual = torch.stack(rows, dim=1)
-    return _blur(residual) + colour_map.flatten(1)[:, :, None, None]
+        known = [_sum(start[:, i, k] * cov_xx[min(k, j), max(k, j)] for k in range(3)) for j in range(3)]
+        left = [cov_yx[i][j] - known[j] for j in range(3)]
+        more = [_sum(left[k] * inverse[k][j] for k in range(3)) for j in range(3)]
+        gains = [factor * (start[:, i, j] + more[j]) for j in range(3)]
+        level = mean_y[:, i] + MIDDLE - _sum(gains[j] * (mean_x[:, j] + MIDDLE) for j in range(3))
+        rows += [*gains, level]
+    return _blur(torch.stack(rows, dim=1))
 
 
 def apply_map(affine_map: Tensor, frame: Tensor) -> Tensor:
@@ -64,13 +76,8 @@ def apply_map(affine_map: Tensor, frame: Tensor) -> Tensor:
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 
 
-def _zero(mean: Tensor) -> Tensor:
-    return torch.zeros_like(mean[:, 0])
-
-
-def _broadcast_map(colour_map: Tensor, x: Tensor) -> Tensor:
-    m = colour_map[:, :, :, None, None]
-    return torch.stack([(m[:, i, :3] * x).sum(dim=1) + m[:, i, 3] for i in range(3)], dim=1)
+def _sum(terms: Iterable[Tensor]) -> Tensor:
+    return reduce(torch.add, terms)
 
 
 def _window_mean(x: Tensor, cell: int) -> Tensor:

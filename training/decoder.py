@@ -14,19 +14,24 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 LEVELS = ("1_1", "2_1", "3_1")  # encoder layers that feed the decoder, shallow to deep
-LEVEL_CHANNELS = (64, 128, 256)
+VGG_CHANNELS = (64, 128, 256)
 
 
 class Decoder(nn.Module):
-    """Features of the three `LEVELS` in, an RGB correction N×3×H×W out (unit range, unbounded)."""
+    """Features of the three `LEVELS` in, an RGB correction N×3×H×W out (unit range, unbounded).
 
-    def __init__(self) -> None:
+    Args:
+        channels: Channels of the three levels, shallow to deep.
+    """
+
+    def __init__(self, channels: tuple[int, int, int] = VGG_CHANNELS) -> None:
         super().__init__()
-        self.up3 = _conv(2 * 256, 128)
-        self.mid2 = _conv(128, 128)
-        self.up2 = _conv(128, 64)
-        self.mid1 = _conv(64, 64)
-        self.rgb = _conv(64, 3)
+        one, two, three = channels
+        self.up3 = _conv(2 * three, two)
+        self.mid2 = _conv(two, two)
+        self.up2 = _conv(two, one)
+        self.mid1 = _conv(one, one)
+        self.rgb = _conv(one, 3)
         nn.init.zeros_(self.rgb.weight)
         assert self.rgb.bias is not None
         nn.init.zeros_(self.rgb.bias)
@@ -48,7 +53,7 @@ class Decoder(nn.Module):
 
 
 def _conv(inputs: int, outputs: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="replicate")
+    return nn.Conv2d(inputs, outputs, 3, padding=1)
 
 
 def _upsample(x: Tensor) -> Tensor:

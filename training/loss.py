@@ -49,7 +49,7 @@ def perceptual(encoder: VggEncoder, content: Tensor, style: Tensor, output: Tens
 
 def content_distance(output: Tensor, content: Tensor) -> Tensor:
     """Return |F(output) - F(content)|_F / |F(content)|_F."""
-    return _relative(output, content)
+    return _relative(output.float(), content.float())
 
 
 def gram_distance(output: Tensor, style: Tensor) -> Tensor:

@@ -1,11 +1,14 @@
 """The key-frame stylizer: VGG encoder → colorization → mirrored decoder → meta-smoothing (paper Figure 4).
 
-    content ─ reduce to the budget ─ recolour (MKL) ─ encode ─ colorize ─ decode ─┐
-    style code ────────────────────────┴────────────────────────┘                 + → smooth → finish
-                                                               recoloured content ┘
+    content ─ reduce to the budget ─ grade ─ encode ─ colorize ─ decode ─┐
+    style code ────────────────────────┴───────┘                         + → smooth → finish
+                                                        graded content ──┘
+
+The grade is the global part (`training.colour`, `training.grading`), the decoder's correction the local one.
 
 The style enters only as a *style code*, N×K float32, computed once per style by `encode_style`: its RGB
-mean (3) and covariance root (9), then mean and standard deviation of each decoder level, shallow to deep.
+mean (3), covariance root (9) and tones (27), then mean and standard deviation of each decoder level, shallow
+to deep; with `attention` also 8×8 tokens of the deepest level.
 
 Images are N×3×H×W float32 RGB in [0, 1].
 """
@@ -19,19 +22,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.affine import apply_map, fit_map
-from training.colorization import Colorization, channel_moments
-from training.colour import apply_colour, colour_moments, style_colour, transport
-from training.decoder import LEVEL_CHANNELS, LEVELS, Decoder
+from training.colorization import TOKENS, Colorization, channel_moments, style_tokens
+from training.colour import colour_moments, style_colour, transport
+from training.decoder import LEVELS, VGG_CHANNELS, Decoder
+from training.grading import KNOTS, Grade, Grading, Moments, apply_grade, curve_slope, tones
+from training.lite import LITE_CHANNELS, LiteEncoder
 from training.options import StylizerDims
 from training.smoothing import MetaSmoothing, scaled_size
 from training.vgg import VggEncoder, mixed_precision
 
 COLOUR_CODE = 12  # mean and covariance root
-STYLE_CODE = COLOUR_CODE + 2 * sum(LEVEL_CHANNELS)
+TONE_CODE = 3 * KNOTS
+GRADING_SHRINK = 2  # the grading looks at the content at half the network's size
 
 
 class Stylizer(nn.Module):
-    """The four modules under one roof. Only colorization, decoder and smoothing train; the encoder is frozen.
+    """The four modules under one roof. The VGG encoder is frozen; everything else trains.
 
     Args:
         dims: Dimensions and choices; they travel in the checkpoint.
@@ -41,51 +47,85 @@ class Stylizer(nn.Module):
     def __init__(self, dims: StylizerDims | None = None, *, mixed: bool = False) -> None:
         super().__init__()
         self.dims = dims or StylizerDims()
-        self.mixed = mixed
-        self.encoder = VggEncoder(last=LEVELS[-1], mixed=mixed)
+        lite = self.dims.variant == "lite"
+        self.channels = LITE_CHANNELS if lite else VGG_CHANNELS
+        self.encoder = LiteEncoder() if lite else VggEncoder(last=LEVELS[-1])
+        self.grading = Grading(self.channels, self.dims.grading_rounds)
         self.colorization = Colorization(self.dims.colorization)
-        self.decoder = Decoder()
+        self.decoder = Decoder(self.channels)
         self.smoothing = MetaSmoothing(self.dims.smoothing_maps)
+        self.set_mixed(mixed)
+
+    def set_mixed(self, mixed: bool) -> None:
+        """Run the convolutions in bfloat16 from now on, or no longer."""
+        self.mixed = self.encoder.mixed = mixed
+
+    @property
+    def style_code_size(self) -> int:
+        """Length K of a style code."""
+        tokens = TOKENS * self.channels[-1] if self.dims.colorization == "attention" else 0
+        return COLOUR_CODE + TONE_CODE + 2 * sum(self.channels) + tokens
 
     def encode_style(self, style: Tensor) -> Tensor:
         """Return the style code, N×K, of a style image; reduce it to `dims.style_pixels` first."""
         mean, root = style_colour(style)
         features = self.encoder(style, LEVELS)
         moments = [m for level in LEVELS for m in channel_moments(features[level])]
-        return torch.cat([mean, root.flatten(1), *moments], dim=1)
+        parts = [mean, root.flatten(1), tones(style), *moments]
+        if self.dims.colorization == "attention":
+            parts.append(style_tokens(features[LEVELS[-1]]).flatten(1))
+        return torch.cat(parts, dim=1)
 
-    def recolour(self, content: Tensor, style_code: Tensor) -> tuple[Tensor, Tensor]:
-        """Return content in the style's global colours (N×3×h×w, unbounded), and the N×3×4 map doing it."""
+    def grade(self, content: Tensor, style_code: Tensor) -> Grade:
+        """Return the global grade that takes a content image (N×3×h×w) towards a style."""
         root = style_code[:, 3:COLOUR_CODE].view(-1, 3, 3)
-        colour_map = transport(*colour_moments(content), style_code[:, :3], root)
-        return apply_colour(colour_map, content), colour_map
+        start = transport(*colour_moments(content), style_code[:, :3], root)
+        small = F.avg_pool2d(content, GRADING_SHRINK)
+        style_tones = style_code[:, COLOUR_CODE : COLOUR_CODE + TONE_CODE]
+        grade: Grade = self.grading(small, start, style_tones, self._moments(style_code), self._look)
+        return grade
 
-    def decode(self, content: Tensor, style_code: Tensor) -> tuple[Tensor, Tensor]:
-        """Run encoder, colorization and decoder at the network's size.
+    def recolour(self, content: Tensor, style_code: Tensor) -> tuple[Tensor, Grade]:
+        """Return content under its global grade (N×3×h×w, unbounded), and the grade."""
+        grade = self.grade(content, style_code)
+        return apply_grade(grade, content), grade
+
+    def decode(self, content: Tensor, style_code: Tensor) -> tuple[Tensor, Grade]:
+        """Run grading, encoder, colorization and decoder at the network's size.
 
         Args:
-            content: N×3×h×w; h and w are multiples of 4.
+            content: N×3×h×w; h and w are multiples of 8.
             style_code: N×K.
 
         Returns:
-            I_cs, the stylization before meta-smoothing (N×3×h×w, unbounded), and the global colour map
-            (N×3×4).
+            I_cs, the stylization before meta-smoothing (N×3×h×w, unbounded), and the grade.
         """
-        recoloured, colour_map = self.recolour(content, style_code)
-        features = self.encoder(recoloured.clamp(0, 1), LEVELS)
+        graded, grade = self.recolour(content, style_code)
+        features = self.encoder(graded.clamp(0, 1), LEVELS)
+        tokens = self._tokens(style_code)
         colorized = {
-            level: self.colorization(features[level], mean, std)
-            for level, (mean, std) in zip(LEVELS, self._moments(style_code), strict=True)
+            level: self.colorization(features[level], *moments, tokens if level == LEVELS[-1] else None)
+            for level, moments in zip(LEVELS, self._moments(style_code), strict=True)
         }
         with mixed_precision(content, self.mixed):
             correction = self.decoder(features, colorized)
-        return recoloured + correction.float(), colour_map
+        return graded + correction.float(), grade
 
     def affine_map(self, content: Tensor, style_code: Tensor) -> Tensor:
         """Return the affine map N×12×h/cell×w/cell for a content image at the network's size."""
-        stylized, colour_map = self.decode(content, style_code)
+        stylized, grade = self.decode(content, style_code)
+        return self.finish(content, stylized, grade)
+
+    def finish(self, content: Tensor, stylized: Tensor, grade: Grade) -> Tensor:
+        """Smooth a stylization of `decode` and return its affine map N×12×h/cell×w/cell."""
+        matrix, shift = grade.affine[:, :, :3], grade.affine[:, :, 3]
+
+        def gain(colours: Tensor) -> Tensor:
+            graded = torch.einsum("nij,njhw->nihw", matrix, colours) + shift[:, :, None, None]
+            return curve_slope(grade.slopes, graded).unsqueeze(2) * matrix[:, :, :, None, None]
+
         smooth = self.smoothing(stylized)
-        return fit_map(content, smooth, colour_map, self.dims.map_cell, self.dims.ridge)
+        return fit_map(content, smooth, gain, self.dims.map_cell, self.dims.ridge, grade.detail)
 
     def forward(self, frame: Tensor, style_code: Tensor, r: float = 1.0) -> Tensor:
         """Stylize a frame of any size; the result is round(r·H) × round(r·W).
@@ -105,10 +145,20 @@ class Stylizer(nn.Module):
         upscaled = self.smoothing(stylized, r=out_size[0] / small.shape[2])
         return resize(upscaled, out_size).clamp(0, 1)
 
-    def _moments(self, style_code: Tensor) -> list[tuple[Tensor, Tensor]]:
-        sizes = [size for channels in LEVEL_CHANNELS for size in (channels, channels)]
-        parts = torch.split(style_code[:, COLOUR_CODE:], sizes, dim=1)
+    def _look(self, image: Tensor) -> Moments:
+        features = self.encoder(image, LEVELS)
+        return [channel_moments(features[level]) for level in LEVELS]
+
+    def _moments(self, style_code: Tensor) -> Moments:
+        sizes = [size for channels in self.channels for size in (channels, channels)]
+        start = COLOUR_CODE + TONE_CODE
+        parts = torch.split(style_code[:, start : start + sum(sizes)], sizes, dim=1)
         return list(zip(parts[0::2], parts[1::2], strict=True))
+
+    def _tokens(self, style_code: Tensor) -> Tensor | None:
+        if self.dims.colorization != "attention":
+            return None
+        return style_code[:, -TOKENS * self.channels[-1] :].view(-1, TOKENS, self.channels[-1])
 
 
 def network_size(height: int, width: int, dims: StylizerDims) -> tuple[int, int]:

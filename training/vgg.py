@@ -2,7 +2,8 @@
 
 Conventions: images are N×3×H×W float32 RGB in [0, 1]; VGG's own scale (0..255 minus the ImageNet mean) is
 applied inside. Features are divided by one fixed number a layer (`FEATURE_SCALE`), so that each layer has
-about unit RMS on photos and a decoder meets numbers of one size. The convolutions are padded with zeros.
+about unit RMS on photos and a decoder meets numbers of one size; the divisors are folded into the weights,
+since ReLU and pooling commute with them. The convolutions are padded with zeros.
 """
 
 from __future__ import annotations
@@ -61,21 +62,26 @@ class VggEncoder(nn.Module):
         names = list(CHANNELS)
         self.layers = tuple(names[: names.index(last) + 1])
         stored = load_file(WEIGHTS)
+        scale_before = 1.0
         for name in self.layers:
-            self.register_buffer(f"weight_{name}", stored[f"conv{name}.weight"].float(), persistent=False)
-            self.register_buffer(f"bias_{name}", stored[f"conv{name}.bias"].float(), persistent=False)
+            scale = FEATURE_SCALE[name]
+            weight = stored[f"conv{name}.weight"].float() * (scale_before / scale)
+            self.register_buffer(f"weight_{name}", weight, persistent=False)
+            self.register_buffer(f"bias_{name}", stored[f"conv{name}.bias"].float() / scale, persistent=False)
+            scale_before = scale
         mean = torch.tensor(MEAN_RGB).view(1, 3, 1, 1)
         self.register_buffer("mean", mean, persistent=False)
 
     def forward(self, image: Tensor, wanted: Sequence[str]) -> dict[str, Tensor]:
         """Encode `image` (N×3×H×W, RGB in [0, 1]) and return the `wanted` layers after their ReLU, scaled.
 
-        Layer k_j has size H/2^(k-1) × W/2^(k-1), rounded down. Features are float32 whatever the precision.
+        Layer k_j has size H/2^(k-1) × W/2^(k-1), rounded down; float32, or bfloat16 with `mixed`.
         """
         x = image * 255 - self.get_buffer("mean")
+        if self.mixed:
+            x = x.contiguous(memory_format=torch.channels_last)  # three times as fast in bfloat16 on a CPU
         with mixed_precision(x, self.mixed):
-            features = self._run(x, wanted)
-        return {name: (value / FEATURE_SCALE[name]).float() for name, value in features.items()}
+            return self._run(x, wanted)
 
     def _run(self, x: Tensor, wanted: Sequence[str]) -> dict[str, Tensor]:
         features: dict[str, Tensor] = {}
@@ -100,4 +106,4 @@ def mixed_precision(like: Tensor, enabled: bool) -> AbstractContextManager[objec
 def gram(feature: Tensor) -> Tensor:
     """Return the Gram matrix N×C×C of an N×C×H×W feature map, divided by H·W (Johnson et al. 2016, Eq. 3)."""
     flat = feature.flatten(2)
-    return flat @ flat.transpose(1, 2) / flat.shape[2]
+    return (flat @ flat.transpose(1, 2)).float() / flat.shape[2]

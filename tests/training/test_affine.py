@@ -4,9 +4,12 @@ import cv2
 import numpy as np
 import torch
 
-from training.affine import apply_map, fit_map
+from training.affine import Gain, apply_map, fit_map
 
-IDENTITY = torch.eye(3, 4)[None]
+
+def constant(gain: torch.Tensor) -> Gain:
+    """A grade whose gain (3×3) is the same for every colour."""
+    return lambda colours: gain[None, :, :, None, None].expand(colours.shape[0], 3, 3, *colours.shape[2:])
 
 
 def window(cells: int, cell: int, at: int) -> np.ndarray:
@@ -21,22 +24,23 @@ def window(cells: int, cell: int, at: int) -> np.ndarray:
 def test_fit_against_numpy_least_squares(coffee: torch.Tensor, cat: torch.Tensor) -> None:
     cell, rows, columns, ridge = 8, 6, 7, 1e-3
     x, y = (photo[:, :, : rows * cell, : columns * cell].double() for photo in (coffee, cat))
-    got = fit_map(x, y, IDENTITY.double(), cell, ridge)[0].numpy().reshape(3, 4, rows, columns)
+    prior = torch.eye(3).double() + 0.1
+    got = fit_map(x, y, constant(prior), cell, ridge)[0].numpy().reshape(3, 4, rows, columns)
     fitted = np.empty_like(got)
     for i in range(rows):
         for j in range(columns):
             w = np.outer(window(rows, cell, i), window(columns, cell, j)).ravel()
-            colours, target = x[0].flatten(1).numpy().T, (y - x)[0].flatten(1).numpy().T
+            colours, target = x[0].flatten(1).numpy().T, y[0].flatten(1).numpy().T
+            unexplained = target - colours @ prior.numpy().T
             # Weighted ridge regression as an ordinary one: rows times sqrt(w), the ridge as three more rows.
             centred = colours - w @ colours
             design = np.vstack([centred * np.sqrt(w)[:, None], np.sqrt(ridge) * np.eye(3)])
-            wanted = np.vstack([(target - w @ target) * np.sqrt(w)[:, None], np.zeros((3, 3))])
-            gain = np.linalg.lstsq(design, wanted, rcond=None)[0].T
+            wanted = np.vstack([(unexplained - w @ unexplained) * np.sqrt(w)[:, None], np.zeros((3, 3))])
+            gain = prior.numpy() + np.linalg.lstsq(design, wanted, rcond=None)[0].T
             fitted[:, :3, i, j], fitted[:, 3, i, j] = gain, w @ target - gain @ (w @ colours)
     padded = np.pad(fitted, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
     down = (padded[:, :, :-2] + 2 * padded[:, :, 1:-1] + padded[:, :, 2:]) / 4
     blurred = (down[..., :-2] + 2 * down[..., 1:-1] + down[..., 2:]) / 4
-    blurred[:, :3] += np.eye(3)[:, :, None, None]
     np.testing.assert_allclose(got, blurred, atol=1e-8)
 
 
@@ -44,19 +48,27 @@ def test_an_affine_change_is_recovered_whatever_the_start(coffee: torch.Tensor) 
     x = coffee[:, :, :96, :128].double()
     wanted = torch.tensor([[0.5, 0.3, 0, 0.1], [-0.1, 0.9, 0.1, 0], [0, 0.2, 0.4, 0.2]]).double()
     y = torch.einsum("ij,njhw->nihw", wanted[:, :3], x) + wanted[:, 3, None, None]
-    for start in (IDENTITY.double(), wanted[None]):
-        got = fit_map(x, y, start, 8, 1e-12)
+    for start in (torch.eye(3).double(), wanted[:, :3]):
+        got = fit_map(x, y, constant(start), 8, 1e-12)
         styled = apply_map(got, x)
         torch.testing.assert_close(styled, y.clamp(0, 1), atol=1e-4, rtol=0)
 
 
 def test_a_flat_area_keeps_the_global_gain() -> None:
     x, y = torch.full((1, 3, 16, 16), 0.4), torch.full((1, 3, 16, 16), 0.7)
-    colour_map = torch.cat([2 * torch.eye(3), torch.zeros(3, 1)], dim=1)[None]
-    got = fit_map(x, y, colour_map, 8, 2e-3).view(3, 4, 2, 2)
+    got = fit_map(x, y, constant(2 * torch.eye(3)), 8, 2e-3).view(3, 4, 2, 2)
     expected = 2 * torch.eye(3)[:, :, None, None].expand(3, 3, 2, 2)
     torch.testing.assert_close(got[:, :3], expected, atol=1e-4, rtol=0)
     torch.testing.assert_close(got[:, 3], torch.full((3, 2, 2), 0.7 - 0.8), atol=1e-4, rtol=0)
+
+
+def test_detail_scales_the_contrast_around_each_mean(coffee: torch.Tensor) -> None:
+    x = coffee[:, :, :64, :64].double()
+    plain = fit_map(x, x, constant(torch.eye(3).double()), 8, 1e-3)
+    crisp = fit_map(x, x, constant(torch.eye(3).double()), 8, 1e-3, torch.tensor([1.5]).double())
+    torch.testing.assert_close(crisp.view(3, 4, 8, 8)[:, :3], 1.5 * plain.view(3, 4, 8, 8)[:, :3])
+    level = [apply_map(m, x).mean(dim=(2, 3)) for m in (plain, crisp)]
+    torch.testing.assert_close(*level, atol=0.01, rtol=0)
 
 
 def test_apply_against_opencv(coffee: torch.Tensor) -> None:

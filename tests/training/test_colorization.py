@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.colorization import Colorization, channel_moments, colorize
+from training.colorization import TOKENS, Colorization, attend, channel_moments, colorize, style_tokens
 
 
 def eq2_letter_by_letter(content: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
@@ -62,6 +62,22 @@ def test_moment_gives_the_styles_mean_and_deviation() -> None:
     flat, expected = out.flatten(2).numpy(), style.flatten(2).numpy()
     assert abs(flat.mean(axis=2) - expected.mean(axis=2)).max() < 1e-5
     assert abs(flat.std(axis=2) - expected.std(axis=2)).max() < 1e-3
+
+
+def test_attention_without_preference_is_equation_2() -> None:
+    content, style = torch.randn(2, 5, 7, 6), torch.randn(2, 5, 16, 24)
+    expected = colorize(content, *channel_moments(style), "mean")
+    got = attend(content, style_tokens(style), temperature=1e9)
+    torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_attention_takes_from_its_like() -> None:
+    """Two kinds of places in content and style: each takes the colour of its own kind."""
+    kinds = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    content = kinds.repeat_interleave(8, dim=0).T.view(1, 2, 4, 4)
+    style = (2 * kinds).repeat_interleave(TOKENS // 2, dim=0).T.view(1, 2, 8, 8)
+    out = content + attend(content, style_tokens(style), temperature=0.01)
+    torch.testing.assert_close(out, 2 * content)
 
 
 def test_unknown_mode_is_refused() -> None:

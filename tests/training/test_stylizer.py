@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from training.colour import apply_colour, colour_moments, style_colour, transport
 from training.options import StylizerDims
-from training.stylizer import STYLE_CODE, Stylizer, network_size, style_size
+from training.stylizer import Stylizer, network_size, style_size
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_any_size_and_factor(finish: str, height: int, width: int, r: float) -> 
 def test_style_code_does_not_depend_on_the_order_of_a_batch(untrained: Stylizer) -> None:
     styles = torch.rand(3, 3, 48, 64)
     codes = untrained.encode_style(styles)
-    assert codes.shape == (3, STYLE_CODE)
+    assert codes.shape == (3, untrained.style_code_size)
     torch.testing.assert_close(untrained.encode_style(styles[1:2]), codes[1:2], atol=1e-4, rtol=1e-4)
 
 
@@ -95,7 +95,22 @@ def test_the_paper_sizes() -> None:
     assert network_size(256, 512, StylizerDims()) == (256, 512)
 
 
-def test_only_decoder_and_smoothing_train(untrained: Stylizer) -> None:
+@torch.no_grad()
+@pytest.mark.parametrize("variant", ["mvstylizer", "lite"])
+@pytest.mark.parametrize("mode", ["literal", "mean", "residual", "moment", "attention"])
+def test_every_variant_and_mode_gives_a_picture(variant: str, mode: str) -> None:
+    dims = StylizerDims(variant=variant, colorization=mode)  # type: ignore[arg-type]
+    stylizer = Stylizer(dims).eval()
+    code = stylizer.encode_style(torch.rand(2, 3, 48, 64))
+    assert code.shape == (2, stylizer.style_code_size)
+    assert torch.isfinite(stylizer(torch.rand(2, 3, 64, 80), code)).all()
+
+
+def test_lite_is_small() -> None:
+    assert sum(p.numel() for p in Stylizer(StylizerDims(variant="lite")).parameters()) < 500_000
+
+
+def test_only_the_vgg_encoder_is_frozen(untrained: Stylizer) -> None:
     modules = {name.split(".")[0] for name, _ in untrained.named_parameters()}
-    assert modules == {"decoder", "smoothing"}
+    assert modules == {"grading", "decoder", "smoothing"}
     assert {name.split(".")[0] for name in untrained.state_dict()} == modules
