@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from device_runtime.photo import read_photo
 from export.onnx_graphs import write_style_encoder, write_stylizer
 from training.checkpoint import load_checkpoint
-from training.stylizer import Stylizer
+from training.stylizer import Stylizer, resize, style_size
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 GREY_LEVELS: Final = 1.0  # weights are stored in half precision, and the result is rounded to whole levels
@@ -42,8 +42,9 @@ def in_onnx(
 def in_pytorch(stylizer: Stylizer, frame: NDArray[np.uint8], style: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Stylize with the network itself: float NCHW, 0..1."""
     content, look = (torch.from_numpy(each).permute(2, 0, 1)[None].float() / 255 for each in (frame, style))
+    small = resize(look, style_size(*style.shape[:2], stylizer.dims))
     with torch.inference_mode():
-        stylized = stylizer(content, stylizer.encode_style(look))
+        stylized = stylizer(content, stylizer.encode_style(small))
     return np.asarray(stylized[0].permute(1, 2, 0) * 255, np.float32)
 
 
