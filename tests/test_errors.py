@@ -10,8 +10,8 @@ from pathlib import Path
 
 from docs.hooks.messages import BASE, ROOT, Message, error_classes, files, messages
 
-# What no user sees: these become a gRPC status. A ValueError is a caller's mistake, and the command line makes
-# wrong usage (exit 2) of those that an option can cause.
+# What no user sees: these become a gRPC status. A ValueError is a caller's mistake, and the command line
+# makes wrong usage (exit 2) of those that an option can cause.
 NOT_FOR_USERS = {"RefusalError", "UpstreamClosedError"}
 FOUND = messages()
 
