@@ -6,51 +6,33 @@ nothing behind and does not touch a bundle that was there.
 
 from __future__ import annotations
 
-import platform
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from importlib import metadata
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from export.kernel_parity import KERNELS
-from export.manifest import (
-    MANIFEST_NAME,
-    Bundle,
-    BundleError,
-    FileSpec,
-    TensorSpec,
-    file_spec,
-    sha256_of,
-    write_manifest,
-)
-from export.onnx_graphs import write_style_encoder, write_stylizer
-from export.onnx_parity import check_style_encoder, check_stylizer
+from export import gpu_lane
+from export.cost import style_encoder_macs, stylizer_macs
+from export.golden import GOLDEN_NAME, write_golden
+from export.kernel_parity import KERNELS, Kernel, sized_kernels
+from export.latency import kernel_latency, onnx_latency
+from export.lint import takes
+from export.machine import machine, tools
+from export.manifest import MANIFEST_NAME, Bundle, BundleError, FileSpec, file_spec, sha256_of, write_manifest
+from export.model_card import CARD_NAME, card
+from export.onnx_contract import ROLES, contract
+from export.onnx_file import Precision, parameters
+from export.onnx_graphs import write_style_encoder, write_stylizer, write_stylizer_map
+from export.onnx_parity import check_style_encoder, check_stylizer, check_stylizer_map, golden_vectors
+from export.sizes import Size
 from training.checkpoint import load_checkpoint
-from training.stylizer import STYLE_CODE, Stylizer
+from training.stylizer import Stylizer, network_size
 
-RGB = "NHWC RGB"
-STYLE_CODE_SPEC = TensorSpec("style_code", "float32", (1, STYLE_CODE), "N×K", "as style_encoder gives it")
-ONNX_CONTRACTS = {
-    "style_encoder": (
-        (TensorSpec("style", "uint8", (1, -1, -1, 3), RGB, "0..255"),),
-        (STYLE_CODE_SPEC,),
-    ),
-    "stylizer": (
-        (
-            TensorSpec("frame", "uint8", (1, -1, -1, 3), RGB, "0..255"),
-            STYLE_CODE_SPEC,
-            TensorSpec("r", "float32", (1,), "upscaling factor", "above 0"),
-        ),
-        (
-            TensorSpec("stylized", "uint8", (1, -1, -1, 3), f"{RGB}, round(r·H) × round(r·W)", "0..255"),
-            TensorSpec("affine_map", "float32", (1, -1, -1, 12), "NHW(3×4), [A | b] per cell", "RGB in 0..1"),
-        ),
-    ),
-}
-TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime", "tensorflow", "ai-edge-litert", "numpy")
+SIZES: tuple[Size, ...] = ((512, 256), (768, 384), (1024, 512), (1920, 1080))
+"""Width and height of the frames that accelerators get kernels for: those of the paper."""
 
 Report = Callable[[str], None]
 
@@ -61,6 +43,8 @@ def export_bundle(
     *,
     version: int = 1,
     ridge: float | None = None,
+    precision: Precision = "fp16",
+    sizes: Sequence[Size] = SIZES,
     report: Report = lambda _: None,
 ) -> Bundle:
     """Export a checkpoint.
@@ -71,74 +55,125 @@ def export_bundle(
         version: Release number, from 1.
         ridge: Regularisation of the affine finish (`StylizerDims.ridge`) instead of the checkpoint's: larger
             keeps more of the frame's own contrast.
+        precision: Of the weights in the ONNX files.
+        sizes: Width and height of the frames that accelerators get kernels for.
         report: Called with one line for each file.
 
     Raises:
         CheckpointError: No such checkpoint, or a damaged one.
         BundleError: `out` holds something that is no bundle, or cannot be written.
         ParityError: A file does not compute what its reference computes.
+        GraphError: A file is not valid, or not for the delegate that it is made for.
+        LaneError: A runtime refuses a file.
     """
     stylizer, info = load_checkpoint(checkpoint)
     if ridge is not None:
         stylizer.dims = replace(stylizer.dims, ridge=ridge)
     _refuse_foreign(out)
+    source = {"checkpoint": checkpoint.name, "sha256": sha256_of(checkpoint), "step": info.step}
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     except OSError as err:
         raise BundleError(f"{out.parent} cannot be written: {err.strerror}", "Name another --out") from err
     try:
-        files = [*_write_onnx(stylizer, part, report), *_write_kernels(part, report)]
+        writer = _Writer(part, stylizer.style_code_size, report)
+        writer.onnx(stylizer, precision, source)
+        for kernel in (*KERNELS.values(), *sized_kernels(sizes, _grid(stylizer))):
+            writer.kernel(kernel)
+        writer.golden(stylizer)
+        network = {**stylizer.dims.as_dict(), "style_code": stylizer.style_code_size, "precision": precision}
         bundle = Bundle(
-            part,
-            "mvstylizer",
-            version,
-            tuple(files),
-            source={"checkpoint": checkpoint.name, "sha256": sha256_of(checkpoint), "step": info.step},
-            network={**stylizer.dims.as_dict(), "style_code": STYLE_CODE},
-            tools={"python": platform.python_version(), **{name: metadata.version(name) for name in TOOLS}},
+            part, _name(stylizer), version, tuple(writer.files), source, network, tools(), machine()
         )
+        (part / CARD_NAME).write_text(card(bundle))
+        bundle = replace(bundle, files=(*bundle.files, file_spec(part, "card", CARD_NAME)))
         write_manifest(bundle)
         part.chmod(0o755)
         _replace(part, out)
+    except OSError as err:
+        raise BundleError(f"{out} cannot be written: {err.strerror}", "Name another --out") from err
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return Bundle(out, bundle.name, version, bundle.files, bundle.source, bundle.network, bundle.tools)
+    return replace(bundle, path=out)
 
 
-def _write_onnx(stylizer: Stylizer, folder: Path, report: Report) -> list[FileSpec]:
-    steps = {
-        "style_encoder": (write_style_encoder, check_style_encoder),
-        "stylizer": (write_stylizer, check_stylizer),
-    }
-    files = []
-    for role, (write, check) in steps.items():
-        path = folder / f"{role}.onnx"
-        write(stylizer, path)
-        parity = check(path, stylizer)
-        inputs, outputs = ONNX_CONTRACTS[role]
-        files.append(file_spec(folder, role, path.name, inputs, outputs, _rounded(parity)))
-        report(_line(files[-1]))
-    return files
+@cache
+def checked(kernel: Kernel) -> tuple[bytes, dict[str, Any], dict[str, Any]]:
+    """Build, check and time a kernel, once in a process: no checkpoint changes it.
+
+    Returns:
+        The file's content, its parity row, its latency row.
+
+    Raises:
+        ParityError, LaneError, GraphError: See `Kernel.check`.
+    """
+    content = kernel.build()
+    return content, kernel.check(content), kernel_latency(content, kernel)
 
 
-def _write_kernels(folder: Path, report: Report) -> list[FileSpec]:
-    files = []
-    for role, kernel in KERNELS.items():
-        content = kernel.build()
-        parity = kernel.check(content)
-        (folder / f"{role}.tflite").write_bytes(content)
-        files.append(
-            file_spec(folder, role, f"{role}.tflite", kernel.inputs, kernel.outputs, _rounded(parity))
-        )
-        report(_line(files[-1]))
-    return files
+class _Writer:
+    """Writes files into a bundle's folder, each checked and described."""
+
+    def __init__(self, folder: Path, style_code: int, report: Report) -> None:
+        self._folder, self._style_code, self._report = folder, style_code, report
+        self.files: list[FileSpec] = []
+
+    def onnx(self, stylizer: Stylizer, precision: Precision, source: dict[str, Any]) -> None:
+        """Write the ONNX files."""
+        metadata = {**{f"source.{key}": str(value) for key, value in source.items()}, "precision": precision}
+        style, whole, part = (self._folder / f"{role}.onnx" for role in ROLES)
+        write_style_encoder(stylizer, style, precision, metadata)
+        self._onnx(style, check_style_encoder(style, stylizer), style_encoder_macs(stylizer))
+        write_stylizer(stylizer, whole, precision, metadata)
+        self._onnx(whole, check_stylizer(whole, stylizer), stylizer_macs(stylizer))
+        write_stylizer_map(whole, part)
+        self._onnx(part, check_stylizer_map(part, stylizer), stylizer_macs(stylizer))
+
+    def _onnx(self, path: Path, parity: dict[str, Any], macs: dict[str, Any]) -> None:
+        inputs, outputs = contract(path.stem, self._style_code)
+        spec = file_spec(
+            self._folder, path.stem, path.name, inputs, outputs,
+            parity=_rounded(parity), cost={"parameters": parameters(path), **macs},
+        )  # fmt: skip
+        self._add(replace(spec, latency=onnx_latency(path, spec)))
+
+    def kernel(self, kernel: Kernel) -> None:
+        """Write a kernel; one that nothing here can run is left out, and said so."""
+        path = self._folder / f"{kernel.role}.tflite"
+        if not kernel.cpu and gpu_lane.why_missing():
+            self._report(f"{path.name}: left out, nothing here can check it ({gpu_lane.why_missing()})")
+            return
+        content, parity, latency = checked(kernel)
+        path.write_bytes(content)
+        spec = file_spec(
+            self._folder, kernel.role, path.name, kernel.inputs, kernel.outputs,
+            parity=_rounded(parity), cost={"parameters": 0}, latency=latency, delegates=takes(content),
+        )  # fmt: skip
+        self._add(spec)
+
+    def golden(self, stylizer: Stylizer) -> None:
+        """Write the golden vectors."""
+        write_golden(self._folder / GOLDEN_NAME, golden_vectors(stylizer))
+        self._add(file_spec(self._folder, "golden", GOLDEN_NAME))
+
+    def _add(self, spec: FileSpec) -> None:
+        self.files.append(spec)
+        parity = f", differs from its reference by at most {spec.parity['max']:g}" if spec.parity else ""
+        lanes = f" ({', '.join(spec.parity['lanes'])})" if spec.parity else ""
+        self._report(f"{spec.path}: {spec.bytes / 1e3:.0f} kB{parity}{lanes}")
 
 
-def _line(spec: FileSpec) -> str:
-    return (
-        f"{spec.path}: {spec.bytes / 1e3:.0f} kB, differs from its reference by at most {spec.parity['max']}"
-    )
+def _grid(stylizer: Stylizer) -> Callable[[int, int], Size]:
+    def grid(width: int, height: int) -> Size:
+        rows, columns = network_size(height, width, stylizer.dims)
+        return columns // stylizer.dims.map_cell, rows // stylizer.dims.map_cell
+
+    return grid
+
+
+def _name(stylizer: Stylizer) -> str:
+    return str(getattr(stylizer.dims, "variant", "mvstylizer"))
 
 
 def _rounded(parity: dict[str, Any]) -> dict[str, Any]:

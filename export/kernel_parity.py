@@ -1,140 +1,198 @@
-"""Each TFLite kernel against its formula in float64 NumPy, on inputs that reach its corners.
+"""The TFLite kernels of a bundle: how each is built, and against what it is checked on which lanes.
 
-Every case of `export.kernel_cases` runs with XNNPACK and with the runtime's own operators, since a phone may
-have only the latter.
+Every case of a kernel's specification (`export.warp_spec`, `export.transfer_spec`, `export.key_frame_spec`)
+runs on every lane that a phone may use for the file; a difference from the formula in float64 fails the
+export.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-import numpy as np
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-from export.kernel_cases import Array, Case, key_frame_cases, transfer_cases, warp_cases
+from export import gpu_lane, tolerance, transfer_spec, warp_spec
+from export.case import Case
+from export.difference import Differences
+from export.gpu_lane import run_on_gpu
+from export.graph_error import GraphError
 from export.kernels.key_frame import KEY_FRAME_INPUTS, KEY_FRAME_OUTPUTS, build_key_frame
 from export.kernels.transfer import TRANSFER_INPUTS, TRANSFER_OUTPUTS, build_transfer
+from export.kernels.transfer_accel import (
+    build_transfer_accel,
+    transfer_accel_inputs,
+    transfer_accel_outputs,
+)
 from export.kernels.warp import WARP_INPUTS, WARP_OUTPUTS, build_warp
+from export.kernels.warp_accel import build_warp_accel, warp_accel_inputs, warp_accel_outputs
+from export.kernels.warp_gpu import build_warp_gpu, warp_gpu_inputs, warp_gpu_outputs
+from export.key_frame_spec import key_frame_cases
+from export.lanes import CPU_LANES, flat, run_on_cpu
+from export.lint import Code, Delegate, lint
 from export.manifest import TensorSpec
-from mvstylizer_errors import MVStylizerError
+from export.sizes import Size
 
-# A uint8 result may differ from the real-valued one by its rounding and little more.
-GREY_TOLERANCE = 0.51
-FEATURE_TOLERANCE = 1e-5
-_LANES = {
-    "XNNPACK": OpResolverType.AUTO,
-    "built-in operators": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-}
+CORNER_PIXELS = 512 * 256  # builds of larger sizes are checked with one problem, not with all
 
 
-class ParityError(MVStylizerError):
-    """A built kernel does not compute its formula."""
-
-
-class Kernel(NamedTuple):
-    """What a bundle needs of a kernel; `KERNELS` has one per role.
+@dataclass(frozen=True)
+class Kernel:
+    """One kernel file of a bundle.
 
     Attributes:
+        role: Its role, the file's stem.
         build: Returns the file's content.
-        check: Takes it, raises `ParityError`, returns the manifest's parity row.
+        cases: Yields what it must compute.
         inputs: The manifest's rows of the inputs.
         outputs: The manifest's rows of the outputs.
+        tolerance: Largest difference from its formula.
+        peak: Range of the outputs, for PSNR.
+        delegates: Those that must take the file whole, see `export.lint`.
+        accepted: Codes of the linter's findings that are known and stated.
+        cpu: Whether a CPU can run it at all.
+        size: Width and height, where it is built for one size.
     """
 
-    build: Callable[[], bytes]
-    check: Callable[[bytes], dict[str, Any]]
+    role: str
+    build: Callable[[], bytes] = field(compare=False)  # role and tensors say what it is
+    cases: Callable[[], Iterator[Case]] = field(compare=False)
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    tolerance: float = tolerance.ROUNDED_GREY
+    peak: float = 255.0
+    delegates: tuple[Delegate, ...] = ()
+    accepted: tuple[Code, ...] = ()
+    cpu: bool = True
+    size: Size | None = None
 
+    @property
+    def gpu(self) -> bool:
+        """Whether the file is made for the GPU."""
+        return "GPU" in self.delegates
 
-def check_warp(content: bytes) -> dict[str, Any]:
-    """Compare ``warp.tflite`` with bilinear sampling in float64.
+    def check(self, content: bytes) -> dict[str, Any]:
+        """Compare the file with its formula on every lane that this machine has.
 
-    Args:
-        content: The file.
+        Args:
+            content: The file.
 
-    Returns:
-        ``max`` and ``mean`` absolute difference in grey levels (before rounding, so up to 0.5 is rounding),
-        ``psnr`` in dB, and ``cases``: the largest difference of each.
+        Returns:
+            The manifest's parity row (`Differences.summary`), in grey levels (before rounding, so up to 0.5
+            is rounding) or in units of the score.
 
-    Raises:
-        ParityError: A case differs by more than 0.51 grey levels; names the case and the runtime.
-    """
-    return _check("warp", content, warp_cases(), GREY_TOLERANCE, 255.0)
+        Raises:
+            ParityError: A case differs by more than the tolerance; names the case and the lane.
+            LaneError: A lane cannot run the file.
+            GraphError: A delegate that it is made for would not take it, or compute it wrong.
+        """
+        self._lint(content)
+        differences = Differences(f"Kernel {self.role}", self.tolerance, self.peak)
+        kept: list[Case] = []
+        for case in self.cases():
+            for lane in CPU_LANES if self.cpu else ():
+                differences.add(case.name, lane, flat(run_on_cpu(content, case.inputs, lane)), case.expected)
+            if self.gpu:
+                kept.append(case)
+        if self.gpu and not gpu_lane.why_missing():
+            for case, outputs in zip(kept, run_on_gpu(content, kept), strict=True):
+                differences.add(case.name, gpu_lane.LANE, flat(outputs), case.expected)
+        return differences.summary()
 
-
-def check_transfer(content: bytes) -> dict[str, Any]:
-    """Compare ``transfer.tflite`` with the affine product of the bilinearly read map in float64.
-
-    Args:
-        content: The file.
-
-    Returns:
-        As for `check_warp`.
-
-    Raises:
-        ParityError: A case differs by more than 0.51 grey levels; names the case and the runtime.
-    """
-    return _check("transfer", content, transfer_cases(), GREY_TOLERANCE, 255.0)
-
-
-def check_key_frame(content: bytes) -> dict[str, Any]:
-    """Compare ``key_frame.tflite`` (decision, score, features) with float64.
-
-    Args:
-        content: The file.
-
-    Returns:
-        As for `check_warp`, in units of the score.
-
-    Raises:
-        ParityError: A case differs by more than 1e-5, or decides otherwise; names the case and the runtime.
-    """
-    return _check("key_frame", content, key_frame_cases(), FEATURE_TOLERANCE, 1.0)
-
-
-def _check(
-    kernel: str, content: bytes, cases: Iterator[Case], tolerance: float, peak: float
-) -> dict[str, Any]:
-    largest: dict[str, float] = {}
-    total, squares, count = 0.0, 0.0, 0
-    for case in cases:
-        for lane, resolver in _LANES.items():
-            difference = np.abs(_run(content, case.inputs, resolver) - case.expected)
-            worst = float(difference.max())
-            if not worst <= tolerance:
-                raise ParityError(
-                    f"Kernel {kernel} differs from its formula by {worst:.4g} (allowed {tolerance})"
-                    f" in case {case.name} on {lane}"
-                )
-            largest[case.name] = max(worst, largest.get(case.name, 0.0))
-            total, squares = total + float(difference.sum()), squares + float(np.square(difference).sum())
-            count += difference.size
-    return {
-        "max": max(largest.values()),
-        "mean": total / count,
-        "psnr": 10 * float(np.log10(peak**2 / max(squares / count, 1e-20))),
-        "cases": largest,
-    }
-
-
-def _run(content: bytes, inputs: Mapping[str, Array], resolver: OpResolverType) -> Array:
-    """All outputs, one after the other, as float64."""
-    interpreter = Interpreter(model_content=content, num_threads=1, experimental_op_resolver_type=resolver)
-    indices = {d["name"]: d["index"] for d in interpreter.get_input_details()}
-    for name, value in inputs.items():
-        interpreter.resize_tensor_input(indices[name], value.shape)
-    interpreter.allocate_tensors()
-    for name, value in inputs.items():
-        interpreter.set_tensor(indices[name], value)
-    interpreter.invoke()
-    outputs = [interpreter.get_tensor(d["index"]) for d in interpreter.get_output_details()]
-    return np.concatenate([np.ravel(o).astype(np.float64) for o in outputs])
+    def _lint(self, content: bytes) -> None:
+        found = [f for f in lint(content) if f.delegate in self.delegates and f.code not in self.accepted]
+        if found:
+            raise GraphError(f"Kernel {self.role} is not for {found[0]}")
 
 
 KERNELS = {
-    "warp": Kernel(build_warp, check_warp, WARP_INPUTS, WARP_OUTPUTS),
-    "transfer": Kernel(build_transfer, check_transfer, TRANSFER_INPUTS, TRANSFER_OUTPUTS),
-    "key_frame": Kernel(build_key_frame, check_key_frame, KEY_FRAME_INPUTS, KEY_FRAME_OUTPUTS),
+    "warp": Kernel(
+        "warp",
+        build_warp,
+        lambda: map(warp_spec.strip_case, warp_spec.warp_problems()),
+        WARP_INPUTS,
+        WARP_OUTPUTS,
+    ),
+    "transfer": Kernel(
+        "transfer",
+        build_transfer,
+        lambda: map(transfer_spec.tile_case, transfer_spec.transfer_problems()),
+        TRANSFER_INPUTS,
+        TRANSFER_OUTPUTS,
+        delegates=("XNNPACK",),
+    ),
+    "key_frame": Kernel(
+        "key_frame",
+        build_key_frame,
+        key_frame_cases,
+        KEY_FRAME_INPUTS,
+        KEY_FRAME_OUTPUTS,
+        tolerance=tolerance.FEATURE,
+        peak=1.0,
+    ),
 }
+"""The kernels that serve every frame size, by role."""
+
+
+def sized_kernels(sizes: Sequence[Size], grid: Callable[[int, int], Size]) -> Iterator[Kernel]:
+    """Yield the accelerators' kernels, which need static shapes.
+
+    Args:
+        sizes: Width and height of the frames, one build of each kernel for each.
+        grid: Returns columns and rows of the affine map of a frame of width × height.
+    """
+    for width, height in sizes:
+        yield _warp_accel(width, height)
+        yield _warp_gpu(width, height)
+        yield _transfer_accel(width, height, *grid(width, height))
+
+
+def _warp_accel(width: int, height: int) -> Kernel:
+    return Kernel(
+        f"warp_accel_{width}x{height}",
+        lambda: build_warp_accel(width, height),
+        lambda: map(warp_spec.accel_case, _warp_problems(width, height)),
+        warp_accel_inputs(width, height),
+        warp_accel_outputs(width, height),
+        tolerance=tolerance.FLOAT_GREY,
+        delegates=("GPU", "HTP"),
+        size=(width, height),
+    )
+
+
+def _warp_gpu(width: int, height: int) -> Kernel:
+    return Kernel(
+        f"warp_gpu_{width}x{height}",
+        lambda: build_warp_gpu(width, height),
+        lambda: map(warp_spec.gpu_case, _warp_problems(width, height)),
+        warp_gpu_inputs(width, height),
+        warp_gpu_outputs(width, height),
+        tolerance=tolerance.FLOAT_GREY,
+        delegates=("GPU",),
+        accepted=("fp16-coordinate",),
+        cpu=False,
+        size=(width, height),
+    )
+
+
+def _transfer_accel(width: int, height: int, columns: int, rows: int) -> Kernel:
+    def cases() -> Iterator[Case]:
+        problems = list(transfer_spec.transfer_problems_at(width, height, columns, rows))
+        few = problems if width * height <= CORNER_PIXELS else problems[:1]
+        return map(transfer_spec.accel_case, few)
+
+    return Kernel(
+        f"transfer_accel_{width}x{height}",
+        lambda: build_transfer_accel(width, height, columns, rows),
+        cases,
+        transfer_accel_inputs(width, height, columns, rows),
+        transfer_accel_outputs(width, height),
+        tolerance=tolerance.FLOAT_GREY,
+        delegates=("XNNPACK", "GPU", "HTP"),
+        size=(width, height),
+    )
+
+
+def _warp_problems(width: int, height: int) -> Iterator[warp_spec.WarpProblem]:
+    yield warp_spec.noise_problem(width, height)
+    if width * height <= CORNER_PIXELS:
+        yield from warp_spec.checkerboard_problems(width, height)

@@ -64,6 +64,7 @@ class FileSpec:
         parity: How far it is from its reference: ``max``, ``mean``, ``p999``, ``psnr``, ``cases``, ``lanes``.
         cost: ``parameters``, and ``macs`` (multiply-accumulates) of one run at the size that it names.
         latency: ``median_ms`` of one run, with size, threads and number of runs.
+        delegates: What each delegate would not take of it, see `export.lint`; an empty list: all is well.
     """
 
     role: str
@@ -76,6 +77,7 @@ class FileSpec:
     parity: dict[str, Any] = field(default_factory=dict)
     cost: dict[str, Any] = field(default_factory=dict)
     latency: dict[str, Any] = field(default_factory=dict)
+    delegates: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -155,16 +157,29 @@ def file_spec(
     path: str,
     inputs: tuple[TensorSpec, ...] = (),
     outputs: tuple[TensorSpec, ...] = (),
-    parity: dict[str, Any] | None = None,
-    cost: dict[str, Any] | None = None,
-    latency: dict[str, Any] | None = None,
+    **figures: dict[str, Any],
 ) -> FileSpec:
-    """Describe a file that already lies in `folder`: size and hash are read from it."""
+    """Describe a file that already lies in `folder`: size and hash are read from it.
+
+    Args:
+        folder: The bundle's folder.
+        role: See `FileSpec`, here and below.
+        path: File name.
+        inputs: Tensors it takes.
+        outputs: Tensors it gives.
+        figures: ``parity``, ``cost``, ``latency``, ``delegates``, where there are any.
+    """
     whole = folder / path
     return FileSpec(
-        role, path, whole.suffix.lstrip("."), sha256_of(whole), whole.stat().st_size,
-        inputs, outputs, parity or {}, cost or {}, latency or {},
-    )  # fmt: skip
+        role,
+        path,
+        whole.suffix.lstrip("."),
+        sha256_of(whole),
+        whole.stat().st_size,
+        inputs,
+        outputs,
+        **figures,
+    )
 
 
 def write_manifest(bundle: Bundle) -> Path:
@@ -258,7 +273,7 @@ def _file_from(row: dict[str, Any]) -> FileSpec:
     return FileSpec(
         row["role"], row["path"], row["format"], row["sha256"], int(row["bytes"]),
         tensors["inputs"], tensors["outputs"],
-        dict(row.get("parity", {})), dict(row.get("cost", {})), dict(row.get("latency", {})),
+        **{name: dict(row.get(name, {})) for name in ("parity", "cost", "latency", "delegates")},
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Checkpoint → ``style_encoder.onnx`` and ``stylizer.onnx``: uint8 NHWC in and out, any size, opset 18.
+"""Checkpoint → ``style_encoder``, ``stylizer`` and ``stylizer_map`` (ONNX): uint8 NHWC, any size, opset 18.
 
 The network itself is traced by torch.onnx from small wrapper modules made only for it. What stands around
 it (scaling, layout, the reduction to the pixel budget, the guided finish at full size) depends on sizes and
@@ -9,29 +9,30 @@ Contract (see `export.manifest` for the rows):
     style_encoder  style uint8 [1, H, W, 3]                     → style_code float32 [1, K]
     stylizer       frame uint8 [1, H, W, 3], style_code, r [1]  → stylized uint8 [1, round(rH), round(rW), 3],
                                                                   affine_map float32 [1, gh, gw, 12]
+    stylizer_map   frame uint8 [1, H, W, 3], style_code         → affine_map float32 [1, gh, gw, 12]
 
-Whoever wants the ``affine_map`` alone asks for it with a tiny r: the map does not depend on r, and runtimes
-compute the other output too, since they do not prune a graph to the outputs that a call names.
+The map alone has a file of its own, since runtimes do not prune a graph to the outputs that a call names. It
+takes a frame of any size; one that is at the network's size already is not resized.
 """
 
 from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import torch
-from onnx import numpy_helper, parser
+from onnx import parser
 from torch import Tensor, nn
 
-from training.stylizer import STYLE_CODE, Stylizer
+from export.onnx_file import Precision, save_model
+from export.onnx_text import FINISH, IR_VERSION, OPSET, reduction
+from training.stylizer import Stylizer
 
-OPSET = 18  # from 20 on, GridSample and friends change names that converters do not know yet
-IR_VERSION = 8  # the first that carries opset 18: read by ONNX Runtime of 2023 and later
-HALF_FROM = 256  # initializers of at least so many elements are stored in half precision
+Metadata = Mapping[str, str]
 
 
 class MapCore(nn.Module):
@@ -58,119 +59,65 @@ class StyleCore(nn.Module):
         return self.stylizer.encode_style(style)
 
 
-def write_style_encoder(stylizer: Stylizer, path: Path) -> None:
-    """Write ``style_encoder.onnx``."""
+def write_style_encoder(
+    stylizer: Stylizer, path: Path, precision: Precision = "fp16", metadata: Metadata | None = None
+) -> None:
+    """Write ``style_encoder.onnx``.
+
+    Args:
+        stylizer: In evaluation mode.
+        path: The file.
+        precision: Of the stored weights; arithmetic is single precision either way.
+        metadata: Goes into the file's ``metadata_props``.
+
+    Raises:
+        GraphError: The traced graph is not valid, or not clean.
+    """
     core = _trace(
         StyleCore(stylizer), (torch.rand(1, 3, 96, 128),), ["style_small"], ["style_code"], multiple=1
     )
-    before = _reduction("style", "style_small", stylizer.dims.style_pixels, cell=1, least=16)
+    before = reduction("style", "style_small", stylizer.dims.style_pixels, cell=1, least=16)
     model = onnx.compose.merge_models(before, core, io_map=[("style_small", "style_small")])
-    _finish(model, path, "style_encoder")
+    save_model(model, path, precision, metadata or {})
 
 
-def write_stylizer(stylizer: Stylizer, path: Path) -> None:
-    """Write ``stylizer.onnx``."""
+def write_stylizer(
+    stylizer: Stylizer, path: Path, precision: Precision = "fp16", metadata: Metadata | None = None
+) -> None:
+    """Write ``stylizer.onnx``; see `write_style_encoder`."""
     dims = stylizer.dims
-    example = (torch.rand(1, 3, 96, 128), torch.rand(1, STYLE_CODE))
+    example = (torch.rand(1, 3, 96, 128), torch.rand(1, stylizer.style_code_size))
     core = _trace(
         MapCore(stylizer), example, ["content", "style_code"], ["affine_map"], multiple=dims.map_cell
     )
-    before = _reduction("frame", "content", dims.network_pixels, cell=dims.map_cell, least=2)
+    before = reduction("frame", "content", dims.network_pixels, dims.map_cell, least=2, whole=True)
     model = onnx.compose.merge_models(before, core, io_map=[("content", "content")])
     model = onnx.compose.merge_models(
         model,
-        parser.parse_model(_FINISH),
+        parser.parse_model(FINISH),
         io_map=[("affine_map", "map"), ("unit", "unit_in"), ("frame_size", "size_in")],
         outputs=["stylized", "affine_map"],
     )
     _order(model.graph.input, ["frame", "style_code", "r"])
     _order(model.graph.output, ["stylized", "affine_map"])
-    _finish(model, path, "stylizer")
+    save_model(model, path, precision, metadata or {})
 
 
-def _reduction(source: str, target: str, pixels: int, cell: int, least: int) -> onnx.ModelProto:
-    """Uint8 NHWC → float NCHW in [0, 1], reduced to a pixel budget and rounded to whole cells.
+def write_stylizer_map(stylizer_onnx: Path, path: Path) -> None:
+    """Write ``stylizer_map.onnx``: of ``stylizer.onnx`` the part that makes the map, with the same metadata.
 
-    The same steps as `training.stylizer.network_size` and `style_size`, in double precision like there.
+    Args:
+        stylizer_onnx: What `write_stylizer` wrote.
+        path: The file.
+
+    Raises:
+        GraphError: The part is not valid, or not clean.
     """
-    sizes = "float[1,3,A,B] unit, int64[2] frame_size, " if source == "frame" else ""
-    return parser.parse_model(
-        f"""
-        <ir_version: {IR_VERSION}, opset_import: ["" : {OPSET}]>
-        before (uint8[1,H,W,3] {source}) => ({sizes}float[1,3,h,w] {target}) {{
-            planar = Transpose <perm = [0, 3, 1, 2]> ({source})
-            grey = Cast <to = 1> (planar)
-            full = Constant <value = float {{255.0}}> ()
-            unit = Div (grey, full)
-            frame_size = Shape <start = 1, end = 3> ({source})
-            extent = Cast <to = 11> (frame_size)
-            area = ReduceProd <keepdims = 0> (extent)
-            budget = Constant <value = double {{{float(pixels)}}}> ()
-            one = Constant <value = double {{1.0}}> ()
-            ratio = Div (budget, area)
-            shrink = Sqrt (ratio)
-            scale = Min (shrink, one)
-            cell = Constant <value = double {{{float(cell)}}}> ()
-            scaled = Mul (extent, scale)
-            cells = Div (scaled, cell)
-            whole = Round (cells)
-            fewest = Constant <value = double {{{float(least)}}}> ()
-            enough = Max (whole, fewest)
-            small_extent = Mul (enough, cell)
-            small_size = Cast <to = 7> (small_extent)
-            batch_channels = Constant <value = int64[2] {{1, 3}}> ()
-            sizes = Concat <axis = 0> (batch_channels, small_size)
-            {target} = Resize <mode = "linear", antialias = 1, exclude_outside = 1> (unit, , , sizes)
-        }}
-        """
-    )
-
-
-# The guided finish: the frame resized by r, the map enlarged to it, one affine product per pixel.
-_FINISH = f"""
-<ir_version: {IR_VERSION}, opset_import: ["" : {OPSET}]>
-finish (float[1,gh,gw,12] map, float[1,3,A,B] unit_in, int64[2] size_in, float[1] r)
-    => (uint8[1,P,Q,3] stylized) {{
-    size_float = Cast <to = 11> (size_in)
-    r_double = Cast <to = 11> (r)
-    scaled_out = Mul (size_float, r_double)
-    rounded_out = Round (scaled_out)
-    one_out = Constant <value = double {{1.0}}> ()
-    atleast_out = Max (rounded_out, one_out)
-    out_size = Cast <to = 7> (atleast_out)
-    one_three = Constant <value = int64[2] {{1, 3}}> ()
-    frame_sizes = Concat <axis = 0> (one_three, out_size)
-    guide = Resize <mode = "linear", antialias = 1, exclude_outside = 1> (unit_in, , , frame_sizes)
-    planes = Transpose <perm = [0, 3, 1, 2]> (map)
-    one_twelve = Constant <value = int64[2] {{1, 12}}> ()
-    map_sizes = Concat <axis = 0> (one_twelve, out_size)
-    dense = Resize <mode = "linear"> (planes, , , map_sizes)
-    per_row = Constant <value = int64[3] {{4, 4, 4}}> ()
-    row_r, row_g, row_b = Split <axis = 1> (dense, per_row)
-    gain_and_shift = Constant <value = int64[2] {{3, 1}}> ()
-    gain_r, shift_r = Split <axis = 1> (row_r, gain_and_shift)
-    gain_g, shift_g = Split <axis = 1> (row_g, gain_and_shift)
-    gain_b, shift_b = Split <axis = 1> (row_b, gain_and_shift)
-    channel_axis = Constant <value = int64[1] {{1}}> ()
-    product_r = Mul (gain_r, guide)
-    product_g = Mul (gain_g, guide)
-    product_b = Mul (gain_b, guide)
-    linear_r = ReduceSum (product_r, channel_axis)
-    linear_g = ReduceSum (product_g, channel_axis)
-    linear_b = ReduceSum (product_b, channel_axis)
-    red = Add (linear_r, shift_r)
-    green = Add (linear_g, shift_g)
-    blue = Add (linear_b, shift_b)
-    colour = Concat <axis = 1> (red, green, blue)
-    grey_scale = Constant <value = float {{255.0}}> ()
-    grey_out = Mul (colour, grey_scale)
-    nearest = Round (grey_out)
-    black = Constant <value = float {{0.0}}> ()
-    clamped = Clip (nearest, black, grey_scale)
-    bytes_planar = Cast <to = 2> (clamped)
-    stylized = Transpose <perm = [0, 2, 3, 1]> (bytes_planar)
-}}
-"""
+    whole = onnx.load(stylizer_onnx)
+    part = onnx.utils.Extractor(whole).extract_model(["frame", "style_code"], ["affine_map"])
+    metadata = {entry.key.removeprefix("mvstylizer."): entry.value for entry in whole.metadata_props}
+    part.ir_version = IR_VERSION
+    save_model(part, path, "fp32", metadata)  # the weights are as precise as they are there
 
 
 def _trace(
@@ -194,32 +141,6 @@ def _trace(
         del node.metadata_props[:]
         node.doc_string = ""
     return model
-
-
-def _finish(model: onnx.ModelProto, path: Path, name: str) -> None:
-    """Store large weights in half precision, check the model in full and write it."""
-    model.graph.name = name
-    model.producer_name = "mvstylizer"
-    del model.graph.value_info[:]
-    del model.opset_import[1:]  # merging repeats the entry, one for each part
-    _halve(model)
-    onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, path)
-
-
-def _halve(model: onnx.ModelProto) -> None:
-    """Replace large float32 initializers by float16 ones behind a Cast; runtimes fold the Cast at load."""
-    casts = []
-    for initializer in model.graph.initializer:
-        values = numpy_helper.to_array(initializer)
-        if values.dtype != np.float32 or values.size < HALF_FROM:
-            continue
-        name = initializer.name
-        initializer.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
-        casts.append(onnx.helper.make_node("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT))
-    nodes = [*casts, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
 
 
 def _order(values: Any, names: list[str]) -> None:

@@ -64,12 +64,12 @@ def convert(
     ]
     traced = tf.function(function, input_signature=signature)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([traced.get_concrete_function()], traced)
-    model = _unpack(_converted(converter))
+    model = unpack(_converted(converter))
     graph = model.subgraphs[0]
     for spec, index in zip(outputs, graph.outputs, strict=True):
         graph.tensors[index].name = spec.name
     _casts_to_quantization(model)
-    content = _pack(model)
+    content = pack(model)
     operators(content)
     return content
 
@@ -80,7 +80,7 @@ def operators(content: bytes) -> Counter[str]:
     Raises:
         KernelBuildError: It holds a custom or Flex operator, or 64-bit or string tensors.
     """
-    model = _unpack(content)
+    model = unpack(content)
     names: Counter[str] = Counter()
     for graph in model.subgraphs:
         for tensor in graph.tensors:
@@ -104,11 +104,13 @@ def _converted(converter: Any) -> bytes:
         raise KernelBuildError(f"A kernel cannot be converted: {reason}") from err
 
 
-def _unpack(content: bytes) -> Any:
+def unpack(content: bytes) -> Any:
+    """Return a TFLite file as the schema's objects."""
     return schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
 
 
-def _pack(model: Any) -> bytes:
+def pack(model: Any) -> bytes:
+    """Return the file of the schema's objects."""
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())

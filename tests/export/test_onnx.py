@@ -8,11 +8,21 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnx import numpy_helper
 
-from export.bundle import ONNX_CONTRACTS
-from export.kernel_parity import ParityError
-from export.onnx_graphs import IR_VERSION, OPSET, write_style_encoder, write_stylizer
-from export.onnx_parity import check_style_encoder, check_stylizer, parity_picture, session_of
+from export.difference import ParityError
+from export.graph_error import GraphError
+from export.onnx_contract import ROLES, contract
+from export.onnx_file import check_graph
+from export.onnx_graphs import write_style_encoder, write_stylizer, write_stylizer_map
+from export.onnx_parity import (
+    check_style_encoder,
+    check_stylizer,
+    check_stylizer_map,
+    parity_picture,
+    session_of,
+)
+from export.onnx_text import IR_VERSION, OPSET
 from training.stylizer import Stylizer
 
 
@@ -28,7 +38,8 @@ def stylizer() -> Stylizer:
 def folder(stylizer: Stylizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("onnx")
     write_style_encoder(stylizer, path / "style_encoder.onnx")
-    write_stylizer(stylizer, path / "stylizer.onnx")
+    write_stylizer(stylizer, path / "stylizer.onnx", metadata={"source.sha256": "5e1f"})
+    write_stylizer_map(path / "stylizer.onnx", path / "stylizer_map.onnx")
     return path
 
 
@@ -37,7 +48,9 @@ def test_parity_with_pytorch(folder: Path, stylizer: Stylizer) -> None:
     assert check_style_encoder(folder / "style_encoder.onnx", stylizer)["max"] < 1e-3
     parity = check_stylizer(folder / "stylizer.onnx", stylizer)
     assert parity["max"] <= 1
+    assert parity["mean"] <= parity["p999"] <= parity["max"]
     assert parity["psnr"] > 60
+    assert check_stylizer_map(folder / "stylizer_map.onnx", stylizer)["max"] < 2e-3
 
 
 def test_another_networks_file_is_noticed(folder: Path) -> None:
@@ -48,20 +61,19 @@ def test_another_networks_file_is_noticed(folder: Path) -> None:
         check_stylizer(folder / "stylizer.onnx", other)
 
 
-@pytest.mark.parametrize("role", ["style_encoder", "stylizer"])
+@pytest.mark.parametrize("role", ROLES)
 def test_the_contract_is_what_the_file_has(folder: Path, role: str) -> None:
     session = session_of(folder / f"{role}.onnx")
     kinds = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
-    for rows, declared in zip(
-        (session.get_inputs(), session.get_outputs()), ONNX_CONTRACTS[role], strict=True
-    ):
+    expected = contract(role, Stylizer().style_code_size)
+    for rows, declared in zip((session.get_inputs(), session.get_outputs()), expected, strict=True):
         found = [
             (v.name, kinds[v.type], tuple(d if isinstance(d, int) else -1 for d in v.shape)) for v in rows
         ]
         assert found == [(spec.name, spec.dtype, spec.shape) for spec in declared]
 
 
-@pytest.mark.parametrize("role", ["style_encoder", "stylizer"])
+@pytest.mark.parametrize("role", ROLES)
 def test_the_file_is_plain_and_clean(folder: Path, role: str) -> None:
     model = onnx.load(folder / f"{role}.onnx")
     assert [(o.domain, o.version) for o in model.opset_import] == [("", OPSET)]
@@ -85,3 +97,19 @@ def test_r_is_an_input(folder: Path) -> None:
         for r in (0.5, 1.0, 1.9)
     ]
     assert sizes == [(1, 30, 45, 3), (1, 60, 90, 3), (1, 114, 171, 3)]
+
+
+def test_an_initializer_that_nothing_uses_is_refused(folder: Path) -> None:
+    model = onnx.load(folder / "stylizer_map.onnx")
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros(3, np.float32), "left_over"))
+    with pytest.raises(GraphError, match="left_over"):
+        check_graph(model, "stylizer_map.onnx")
+
+
+def test_single_precision_is_twice_the_size_and_nearer(
+    folder: Path, stylizer: Stylizer, tmp_path: Path
+) -> None:
+    single, half = tmp_path / "style_encoder.onnx", folder / "style_encoder.onnx"
+    write_style_encoder(stylizer, single, "fp32")
+    assert 1.9 < single.stat().st_size / half.stat().st_size < 2.1
+    assert check_style_encoder(single, stylizer)["max"] < check_style_encoder(half, stylizer)["max"]

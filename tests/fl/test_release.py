@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from export.kernel_parity import ParityError
+from export.difference import ParityError
 from export.manifest import ROLES, BundleError, load_bundle, sha256_of, write_manifest
 from export.release import ReleaseError, load_release
 from export.signature import SignatureError

@@ -1,0 +1,76 @@
+"""``mvstylizer export``: a checkpoint to a bundle, or a bundle checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from mvstylizer_errors import need_extra
+from mvstylizer_terminal import JsonOption, finish
+
+EXPORT_EXAMPLES = """\b
+Examples:
+  mvstylizer export runs/first.safetensors --out models/first
+  mvstylizer export runs/first.safetensors --out models/first --precision fp32 --sizes 1280x720
+  mvstylizer export --check models/first
+"""
+
+
+def export(
+    checkpoint: Annotated[
+        Path | None, typer.Argument(metavar="CHECKPOINT", help="What `mvstylizer train` wrote.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="BUNDLE", help="Folder of the bundle.")] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option(
+            "--check",
+            metavar="BUNDLE",
+            help="Export nothing; verify a bundle here: hashes, parity on its golden vectors, latency.",
+        ),
+    ] = None,
+    version: Annotated[int, typer.Option(min=1, help="Release number: Triton's model version.")] = 1,
+    precision: Annotated[
+        Literal["fp16", "fp32"], typer.Option(help="Of the weights in the ONNX files; fp16 is half the size.")
+    ] = "fp16",
+    sizes: Annotated[
+        str, typer.Option(metavar="WxH,...", help="Frame sizes that accelerators get kernels for.")
+    ] = "512x256,768x384,1024x512,1920x1080",
+    ridge: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Regularise the finish otherwise than in training; more keeps more contrast."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Export a checkpoint to ONNX and TFLite, each file compared with its reference; or check a bundle."""
+    if (check is None) == (checkpoint is None):
+        raise typer.BadParameter("name a CHECKPOINT to export, or a bundle with --check")
+    if check is not None:
+        from export.check import check_bundle
+
+        rows = check_bundle(check, report=lambda line: typer.echo(line, err=True))
+        finish({"bundle": str(check), "files": [row.as_dict() for row in rows]}, f"Good: {check}", as_json)
+        return
+    if out is None or checkpoint is None:
+        raise typer.BadParameter("name the bundle's folder", param_hint="--out")
+    from export.sizes import SizeError, parse_sizes
+
+    try:
+        wanted = parse_sizes(sizes)
+    except SizeError as err:
+        raise typer.BadParameter(str(err), param_hint="--sizes") from err
+    need_extra("export", "torch", "onnx", "onnxscript", "tensorflow")
+    from export.bundle import export_bundle
+
+    written = export_bundle(
+        checkpoint, out, version=version, ridge=ridge, precision=precision, sizes=wanted,
+        report=lambda line: typer.echo(line, err=True),
+    )  # fmt: skip
+    files = {
+        spec.role: {"path": spec.path, "bytes": spec.bytes, "parity": spec.parity} for spec in written.files
+    }
+    finish({"bundle": str(out), "version": version, "files": files}, f"Bundle: {out}", as_json)

@@ -1,0 +1,88 @@
+"""How long one run of a bundle's file takes on this machine: recorded at export, shown again by ``--check``.
+
+A hint about this machine, not a benchmark: few runs, nothing kept off the cores. `mvstylizer bench` measures.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from ai_edge_litert.interpreter import Interpreter
+
+from export.case import Array
+from export.kernel_parity import KERNELS, Kernel
+from export.manifest import FileSpec
+from export.transfer_spec import tile_case, transfer_problems_at
+from export.warp_spec import noise_problem, strip_case
+
+RUNS = 3
+THREADS = 1
+WIDTH, HEIGHT = 512, 256  # of the frame that the ONNX files are timed on; the smallest of the paper's sizes
+
+
+def onnx_latency(path: Path, spec: FileSpec) -> dict[str, Any]:
+    """Time an ONNX file of a stylizer on a frame of 512×256, one thread.
+
+    Returns:
+        ``median_ms``, ``size``, ``threads`` and ``runs``.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = THREADS
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    rng = np.random.default_rng(0)
+    inputs: dict[str, Array] = {}
+    for tensor in spec.inputs:
+        if tensor.dtype == "uint8":
+            inputs[tensor.name] = rng.integers(0, 256, (1, HEIGHT, WIDTH, 3), np.uint8)
+        else:
+            inputs[tensor.name] = np.ones(tensor.shape, np.float32)
+    return _row(f"{WIDTH}x{HEIGHT}", lambda: session.run(None, inputs))
+
+
+def kernel_latency(content: bytes, kernel: Kernel) -> dict[str, Any]:
+    """Time a kernel: a strip, a tile or a thumbnail where it serves every size, else its own size.
+
+    Returns:
+        As `onnx_latency`; empty where no CPU runs the kernel.
+    """
+    if not kernel.cpu:
+        return {}
+    size, inputs = _kernel_inputs(kernel)
+    interpreter = Interpreter(model_content=content, num_threads=THREADS)
+    details = {d["name"]: d["index"] for d in interpreter.get_input_details()}
+    for name, value in inputs.items():
+        interpreter.resize_tensor_input(details[name], value.shape)
+    interpreter.allocate_tensors()
+    for name, value in inputs.items():
+        interpreter.set_tensor(details[name], value)
+    return _row(size, interpreter.invoke)
+
+
+def _kernel_inputs(kernel: Kernel) -> tuple[str, Mapping[str, Array]]:
+    if kernel is KERNELS["warp"]:
+        return "512x32", strip_case(noise_problem(512, 32)).inputs
+    if kernel is KERNELS["transfer"]:
+        return "128x64", tile_case(next(transfer_problems_at(128, 64, 8, 4))).inputs
+    size = "160x90" if kernel.size is None else "{}x{}".format(*kernel.size)
+    return size, next(kernel.cases()).inputs
+
+
+def _row(size: str, run: Callable[[], Any]) -> dict[str, Any]:
+    run()  # the first run plans and allocates
+    times = []
+    for _ in range(RUNS):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return {
+        "median_ms": float(f"{1e3 * statistics.median(times):.4g}"),
+        "size": size,
+        "threads": THREADS,
+        "runs": RUNS,
+    }
