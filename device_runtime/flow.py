@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import cv2
@@ -19,8 +20,11 @@ from numpy.typing import NDArray
 
 Luma = NDArray[np.uint8]
 
+SUM: Final = np.ones((1, 2))
+
 MIN_SHORT_SIDE: Final = 160  # pixels; below, little time is saved and much motion lost
 MIN_SIDE: Final = 32  # pixels; DIS needs some room
+VISIBILITY_SPACING: Final = 2  # pixels; visibility only weighs, and a quarter of the pixels tells as much
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,8 @@ class Motion:
 
     Attributes:
         flow: Backward flow, float32 (h, w, 2), (dx, dy) in pixels of this (h, w).
-        visible: float32 (h, w), 1 where the place can be seen in the key frame too, towards 0 where not.
+        visible: float32, on any grid over the same frame: 1 where the place can be seen in the key frame too,
+            towards 0 where not.
     """
 
     flow: NDArray[np.float32]
@@ -108,7 +113,7 @@ class DisFlow:
         def motion(frame: Luma) -> Motion:
             nonlocal flow, back
             flow, back = self._estimate(frame, key, flow), self._estimate(key, frame, back)
-            return Motion(flow, visibility(flow, back))
+            return Motion(flow, visibility(flow, back, spacing=VISIBILITY_SPACING))
 
         return motion
 
@@ -137,7 +142,9 @@ class DisFlow:
         return np.asarray(self._search.calc(frame, key, start.copy()), np.float32)
 
 
-def visibility(flow: NDArray[np.float32], back: NDArray[np.float32]) -> NDArray[np.float32]:
+def visibility(
+    flow: NDArray[np.float32], back: NDArray[np.float32], *, spacing: int = 1
+) -> NDArray[np.float32]:
     """Tell by the round trip which places of a frame can be seen in the other one.
 
     The error of going there and back, e = |f + b(p + f)|², is compared with what Sundaram et al. (2010)
@@ -147,36 +154,46 @@ def visibility(flow: NDArray[np.float32], back: NDArray[np.float32]) -> NDArray[
     Args:
         flow: float32 (h, w, 2), pixels.
         back: float32 (h, w, 2), pixels, the opposite flow.
+        spacing: Pixels between the places to look at.
 
     Returns:
-        float32 (h, w), 0..1.
+        float32 (ceil(h / spacing), ceil(w / spacing)), 0..1.
     """
-    returned = sample(back, flow)
-    error = _squared(flow + returned)
-    allowed = 0.01 * (_squared(flow) + _squared(returned)) + 0.5
-    return np.asarray(allowed / (allowed + error), np.float32)
+    there = np.ascontiguousarray(flow[::spacing, ::spacing])
+    returned = sample(np.ascontiguousarray(back[::spacing, ::spacing]), there, unit=spacing)
+    # OpenCV's own arithmetic: these are passes over memory, and NumPy would make twice as many.
+    missed = cv2.add(there, returned)
+    error = cv2.transform(cv2.multiply(missed, missed), SUM)
+    lengths = cv2.add(cv2.multiply(there, there), cv2.multiply(returned, returned))
+    allowed = cv2.transform(lengths, np.array([[0.01, 0.01, 0.5]]))
+    return np.asarray(cv2.divide(allowed, cv2.add(allowed, error)), np.float32)
 
 
-def sample(picture: NDArray[np.float32], flow: NDArray[np.float32]) -> NDArray[np.float32]:
+def sample(
+    picture: NDArray[np.float32], flow: NDArray[np.float32], *, unit: float = 1
+) -> NDArray[np.float32]:
     """Read a picture at the places a backward flow points to: bilinear, edges clamped.
 
     Args:
         picture: float32 (h, w, C).
-        flow: float32 (h, w, 2), pixels.
+        flow: float32 (h, w, 2), `unit` per pixel.
+        unit: What one pixel counts in the flow.
 
     Returns:
         float32 (h, w, C).
     """
-    columns = np.arange(flow.shape[1], dtype=np.float32)[None, :]
-    rows = np.arange(flow.shape[0], dtype=np.float32)[:, None]
-    dx, dy = cv2.split(flow)
-    moved = cv2.remap(picture, dx + columns, dy + rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    places = cv2.addWeighted(flow, 1 / unit, _grid(*flow.shape[:2]), 1, 0)
+    moved = cv2.remap(picture, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
     return np.asarray(moved, np.float32)
 
 
-def _squared(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    x, y = cv2.split(vectors)  # sums over contiguous planes are much faster than over the last axis
-    return np.asarray(x * x + y * y, np.float32)
+@lru_cache(maxsize=8)
+def _grid(height: int, width: int) -> NDArray[np.float32]:
+    """Return each pixel's own (x, y), float32 (h, w, 2)."""
+    rows, columns = np.indices((height, width), np.float32)
+    grid: NDArray[np.float32] = np.stack([columns, rows], -1)
+    grid.flags.writeable = False
+    return grid
 
 
 def _resize(picture: NDArray[Any], height: int, width: int) -> NDArray[Any]:
