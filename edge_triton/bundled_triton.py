@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_triton.repository import Backend
+from edge_triton.model_spec import Backend
 from edge_triton.server_failure import ELSEWHERE, ServerStartError
 from edge_triton.server_options import common_options
 

@@ -18,6 +18,7 @@ from edge_triton.door import Limits
 from edge_triton.gateway import Gateway
 from edge_triton.health import HealthDoor
 from edge_triton.metrics import Metrics
+from edge_triton.model_spec import TensorRt
 from edge_triton.releases import Releases
 from edge_triton.server import TritonServer
 from edge_triton.spool import Spool
@@ -52,6 +53,7 @@ class EdgeOptions:
         spool: Folder for what clients allow to be learnt from, see `Spool`; None = nothing is kept.
         watch: Folder whose bundles are releases, see `Releases.follow`.
         release_key: Public key (PEM) whose signature a watched bundle needs; None = none.
+        tensorrt: Use TensorRT (in the official container); building its engines takes minutes at each start.
         insecure: Listen on a public address without TLS or tokens all the same.
         limits: What the gateway takes upon itself.
     """
@@ -68,6 +70,7 @@ class EdgeOptions:
     spool: Path | None = None
     watch: Path | None = None
     release_key: Path | None = None
+    tensorrt: bool = False
     insecure: bool = False
     limits: Limits = field(default_factory=Limits)
 
@@ -131,7 +134,8 @@ class Edge:
         bundle = bundle.resolve()  # a link like `current` may soon name another release
         self.metrics = Metrics()
         self._options = options
-        self._server = TritonServer(bundle, workers=options.workers, metrics=True)
+        tensorrt = TensorRt() if options.tensorrt else None
+        self._server = TritonServer(bundle, workers=options.workers, metrics=True, tensorrt=tensorrt)
         tokens = Tokens(options.token_file) if options.token_file else None
         self._spool = Spool(options.spool) if options.spool else None
         self._gateway = Gateway(

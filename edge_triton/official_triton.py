@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_triton.repository import Backend
+from edge_triton.model_spec import Backend
 from edge_triton.server_options import common_options
 
 CONTAINER = Path("/opt/tritonserver")

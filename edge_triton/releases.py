@@ -24,8 +24,8 @@ from export.release import ReleaseError
 from mvstylizer_errors import MVStylizerError
 
 _LOG = logging.getLogger(__name__)
-_LOAD_S = 60.0
 _LOOK_S = 1.0
+_CANARY_WAIT_S = 60.0  # a busy edge is late, and a release refused for that would stay refused
 _EVENTS = "mvstylizer_releases_total"
 
 
@@ -125,7 +125,7 @@ class Releases:
             for spec in self._server.specs(bundle, resident):
                 await asyncio.to_thread(write_model, self._server.repository, spec)
             await self._load()
-            cause = await self._supervisor.canary(bundle.version)
+            cause = await self._supervisor.canary(bundle.version, _CANARY_WAIT_S)
             if cause:
                 raise ReleaseError(
                     f"The canary of version {bundle.version} came back {cause}", "Export it again"
@@ -146,7 +146,7 @@ class Releases:
         if upstream is None:
             raise ReleaseError("Triton is restarting", "Publish the bundle again in a minute")
         for model in MODELS:
-            await upstream.load(model, _LOAD_S)
+            await upstream.load(model, self._server.load_timeout_s)
 
     async def _revert(self, served: Bundle, resident: tuple[int, ...], version: int) -> None:
         """Put the configs back, and what Triton has loaded with them."""

@@ -16,13 +16,12 @@ import numpy as np
 from edge_triton.bundled_triton import BundledTriton
 from edge_triton.client import EdgeClient, EdgeError
 from edge_triton.kept_process import KeptProcess
+from edge_triton.model_spec import Backend, ModelSpec, TensorRt
 from edge_triton.official_triton import OfficialTriton
 from edge_triton.repository import (
     MODELS,
     STYLE_ENCODER,
     STYLIZER,
-    Backend,
-    ModelSpec,
     bundle_models,
     repository_models,
     write_model,
@@ -45,6 +44,9 @@ CANARY_SIZE = 64
 _ATTEMPTS = 3
 _POLL_S = 0.05
 _PROBE_S = 1.0
+_LOAD_S = 60.0
+_TENSORRT_S = 1800.0  # it builds an engine for each model: half an hour on a small GPU
+_NATIVE_WARM_UP = ((1080, 1920),)  # a GPU chooses its algorithms at the first frame of a size
 
 
 class TritonServer:
@@ -65,6 +67,10 @@ class TritonServer:
             the workers.
         start_timeout_s: How long the server may take until the first inference, in seconds.
         metrics: Let it show its numbers at `metrics_address`.
+        tensorrt: Use TensorRT, with this shape profile (in the official container only).
+
+    Attributes:
+        load_timeout_s: How long it may take to load a version beside the others, in seconds.
     """
 
     def __init__(
@@ -76,12 +82,15 @@ class TritonServer:
         threads: int | None = None,
         start_timeout_s: float = 60.0,
         metrics: bool = False,
+        tensorrt: TensorRt | None = None,
     ) -> None:
         self.sources: tuple[Path, ...] = (source,)
         self._wanted_port = port
         self._workers = workers
         self._threads = threads if threads is not None else max(1, len(os.sched_getaffinity(0)) // workers)
-        self._start_timeout_s = start_timeout_s
+        self.load_timeout_s = _LOAD_S if tensorrt is None else _TENSORRT_S
+        self._start_timeout_s = start_timeout_s if tensorrt is None else _TENSORRT_S
+        self._tensorrt = tensorrt
         self._metrics = metrics
         self._backend: Backend = "onnxruntime" if OfficialTriton().is_there() else "python"
         self._metrics_port = 0
@@ -130,6 +139,8 @@ class TritonServer:
             instances=self._workers,
             threads=self._threads,
             resident=resident,
+            warm_up=_NATIVE_WARM_UP if self._backend == "onnxruntime" else (),
+            tensorrt=self._tensorrt,
         )
 
     def has_lost_a_stub(self, versions: Iterable[int]) -> bool:
@@ -155,9 +166,12 @@ class TritonServer:
         """Start the server and wait until it stylizes.
 
         Raises:
-            ServerStartError: It cannot run here, its port is taken, or it is not ready in time.
+            ServerStartError: It cannot run here, its port is taken, it is not ready in time, or it has no
+                TensorRT.
             BundleError: The source is a bundle with a missing or changed file.
         """
+        if self._tensorrt is not None and self._backend != "onnxruntime":
+            raise ServerStartError("The bundled Triton has no TensorRT", "Use the official container")
         triton = OfficialTriton() if self._backend == "onnxruntime" else BundledTriton.find()
         if self._wanted_port:
             _check_port(self._wanted_port)

@@ -153,8 +153,12 @@ class Supervisor:
         finally:
             task.cancel()
 
-    async def canary(self, version: int) -> str:
+    async def canary(self, version: int, wait_s: float = _CANARY_WAIT_S) -> str:
         """Send a small grey frame through both models of a version.
+
+        Args:
+            version: A loaded one.
+            wait_s: How long it may take, in seconds.
 
         Returns:
             An empty string, ``failed``, or ``late``, which a busy server may be.
@@ -164,7 +168,7 @@ class Supervisor:
             return "failed"
         grey = np.full((1, CANARY_SIZE, CANARY_SIZE, 3), 128, np.uint8)
         try:
-            async with asyncio.timeout(_CANARY_WAIT_S):
+            async with asyncio.timeout(wait_s):
                 code = await upstream.infer(STYLE_ENCODER, version, {"style": grey}, {"style_code": 0})
                 tensors: dict[str, NDArray[Any]] = {
                     "frame": grey,

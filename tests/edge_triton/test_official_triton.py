@@ -13,9 +13,11 @@ from tritonclient.grpc import model_config_pb2
 
 import edge_triton
 import mvstylizer
+from edge_triton.model_config import config_text
+from edge_triton.model_spec import TensorRt
 from edge_triton.official_triton import OfficialTriton
-from edge_triton.repository import bundle_models, config_text
-from edge_triton.server import TritonServer
+from edge_triton.repository import bundle_models
+from edge_triton.server import ServerStartError, TritonServer
 from export.manifest import Bundle
 
 FOLDER = Path(edge_triton.__file__).parent / "container"
@@ -56,7 +58,16 @@ def test_inside_the_container_the_native_backend_runs(
     for spec in server.specs(bundle, (1, 2)):
         assert spec.backend == "onnxruntime"
         assert spec.resident == (1, 2)
+        assert spec.warm_up == ((1080, 1920),)
+        assert spec.tensorrt is None
     assert not server.has_lost_a_stub([1])
+    for spec in TritonServer(bundle.path, tensorrt=TensorRt()).specs(bundle, (1,)):
+        assert "trt_profile_opt_shapes" in config_text(spec)
+
+
+def test_the_bundled_server_has_no_tensorrt(bundle: Bundle) -> None:
+    with pytest.raises(ServerStartError, match="no TensorRT"):
+        TritonServer(bundle.path, tensorrt=TensorRt()).start()
 
 
 def test_config_of_two_resident_versions(bundle: Bundle) -> None:

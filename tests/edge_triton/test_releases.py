@@ -98,7 +98,7 @@ def ask(client: triton.InferenceServerClient) -> int:
     ):
         tensors.append(triton.InferInput(name, list(value.shape), kind))
         tensors[-1].set_data_from_numpy(value)
-    result = client.infer("stylizer", tensors, client_timeout=30)
+    result = client.infer("stylizer", tensors, client_timeout=120)
     np.testing.assert_array_equal(result.as_numpy("stylized")[0, 0, 0], np.rint(50 + CODE * 127.5))
     return int(result.get_response().model_version)
 
