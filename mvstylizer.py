@@ -18,10 +18,13 @@ import typer
 import typer.core
 
 from benchmarks import command_line as benchmarks
+from benchmarks import edge_commands
+from export.command_line import EXPORT_EXAMPLES, export
 from fl import command_line as federate
 from mvstylizer_errors import MVStylizerError, need_extra
 from mvstylizer_stylize import LUT_EXAMPLES, STYLIZE_EXAMPLES, lut, open_stylizer, stylize
-from mvstylizer_terminal import BundleOption, JsonOption, Show, bundle_folder, finish
+from mvstylizer_terminal import BundleOption, JsonOption, bundle_folder, finish
+from training.command_line import TRAIN_EXAMPLES, train
 
 # Plain help answers in half the time and keeps the examples' lines. Without the switch Typer escapes
 # brackets for rich even where rich does not print them.
@@ -38,6 +41,7 @@ app = typer.Typer(
 )
 
 app.add_typer(federate.app)
+edge_commands.add_to(benchmarks.app)
 app.add_typer(benchmarks.app)
 
 DEBUG = "MVSTYLIZER_DEBUG"
@@ -63,6 +67,8 @@ def options(
 
 app.command(epilog=STYLIZE_EXAMPLES)(stylize)
 app.command(epilog=LUT_EXAMPLES)(lut)
+app.command(epilog=TRAIN_EXAMPLES)(train)
+app.command(epilog=EXPORT_EXAMPLES)(export)
 
 
 @app.command(epilog=SERVE_EXAMPLES)
@@ -172,73 +178,6 @@ def studio(
         serve(door, engine, max_upload=max_upload * MEGABYTE, on_ready=ready)
 
 
-@app.command(
-    epilog="\b\nExample:\n  mvstylizer train --photos photos/ --out runs/first.safetensors --steps 20000"
-)
-def train(
-    photos: Annotated[Path, typer.Option("--photos", metavar="DIR", help="Photos, plain or MS-COCO layout.")],
-    out: Annotated[
-        Path, typer.Option("--out", metavar="CHECKPOINT", help="Checkpoint to write (.safetensors).")
-    ],
-    steps: Annotated[int, typer.Option(min=1, help="Length of the run.")] = 20_000,
-    batch: Annotated[int, typer.Option(min=2, help="Samples a step.")] = 2,
-    crop: Annotated[int, typer.Option(min=32, help="Side of a training crop, a multiple of 8.")] = 128,
-    learning_rate: Annotated[float, typer.Option(min=0, help="Adam's learning rate at the start.")] = 1e-4,
-    style_weight: Annotated[float, typer.Option(min=0, help="lambda of Eq. 5.")] = 1.0,
-    structure_weight: Annotated[float, typer.Option(min=0, help="Weight of the structure term.")] = 1.0,
-    look_weight: Annotated[float, typer.Option(min=0, help="Weight of the look pairs.")] = 4.0,
-    ridge: Annotated[float, typer.Option(min=0, help="Regularisation of the affine finish.")] = 1e-3,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
-    mixed: Annotated[
-        bool, typer.Option("--mixed", help="Convolutions in bfloat16 (GPU, or AVX-512 BF16).")
-    ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint at --out.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Train a stylizer on a folder of photos."""
-    need_extra("train", "torch")
-    if crop % 8:
-        raise typer.BadParameter(f"{crop} is no multiple of 8", param_hint="--crop")
-    from training.loop import TrainConfig
-    from training.loop import train as run
-    from training.options import StylizerDims
-
-    config = TrainConfig(
-        photos, out, steps=steps, batch=batch, crop=crop, learning_rate=learning_rate,
-        style_weight=style_weight, structure_weight=structure_weight, look_weight=look_weight,
-        seed=seed, mixed=mixed, dims=StylizerDims(ridge=ridge),
-    )  # fmt: skip
-    with Show("Training") as show:
-        run(config, resume=resume, progress=lambda step, losses: show(step, steps, _losses(losses)))
-    finish({"checkpoint": str(out), "steps": steps}, f"Checkpoint: {out}", as_json)
-
-
-@app.command(epilog="\b\nExample:\n  mvstylizer export runs/first.safetensors --out models/first")
-def export(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="What `mvstylizer train` wrote.")],
-    out: Annotated[Path, typer.Option("--out", metavar="BUNDLE", help="Folder of the bundle.")],
-    version: Annotated[int, typer.Option(min=1, help="Release number: Triton's model version.")] = 1,
-    ridge: Annotated[
-        float | None,
-        typer.Option(
-            min=0, help="Regularise the finish otherwise than in training; more keeps more contrast."
-        ),
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Export a checkpoint to ONNX and TFLite; each file is compared with its reference."""
-    need_extra("export", "torch", "onnx", "onnxscript", "tensorflow")
-    from export.bundle import export_bundle
-
-    written = export_bundle(
-        checkpoint, out, version=version, ridge=ridge, report=lambda line: typer.echo(line, err=True)
-    )
-    files = {
-        spec.role: {"path": spec.path, "bytes": spec.bytes, "parity": spec.parity} for spec in written.files
-    }
-    finish({"bundle": str(out), "version": version, "files": files}, f"Bundle: {out}", as_json)
-
-
 @app.command(epilog="\b\nExample:\n  mvstylizer doctor --json")
 def doctor(as_json: JsonOption = False) -> None:
     """Look at what this machine has of what the kit needs, and say how to mend what is missing."""
@@ -256,10 +195,6 @@ def doctor(as_json: JsonOption = False) -> None:
     )
     if not ready:
         raise typer.Exit(1)
-
-
-def _losses(losses: dict[str, float]) -> str:
-    return "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
 
 
 class _TerminatedError(BaseException):
