@@ -1,4 +1,4 @@
-"""``mvstylizer bench``: one command a bench, and `all`, `compare`, `readme`."""
+"""``mvstylizer bench``: one command a bench, and `all`, `compare`, `report`, `readme`."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ BundlesOption = Annotated[
 BundleOption = Annotated[
     Path | None, typer.Option("--bundle", metavar="DIR", help="Model bundle; the shipped one if left away.")
 ]
+ResultsOption = Annotated[Path, typer.Option("--results", metavar="DIR", help="Folder of the kept results.")]
 JsonOption = Annotated[
     bool,
     typer.Option("--json", help="Print exactly one JSON object on stdout; everything else goes to stderr."),
@@ -63,6 +64,7 @@ def measure(name: str, *, quick: bool, threads: int, out: Path | None, as_json: 
     document = result.document(watch.metadata())
     path = out or RESULTS / f"{name}.json"
     write(document, path)
+    _draw(document, path)
     _say(f"{name}: {path}")
     typer.echo(json.dumps(document) if as_json else _text(document))
 
@@ -118,6 +120,18 @@ def figure5(
 ) -> None:
     """Figure 5: speed-up over frame by frame, by key-frame interval, counted both ways."""
     measure("figure5", quick=quick, threads=threads, out=out, as_json=as_json, bundle=bundle)
+
+
+@app.command(epilog="\b\nExample:\n  mvstylizer bench table4 --quick")
+def table4(
+    bundle: BundleOption = None,
+    quick: QuickOption = False,
+    threads: ThreadsOption = 2,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Table 4: intermediate frames against stylizing every frame, and how steady they are."""
+    measure("table4", quick=quick, threads=threads, out=out, as_json=as_json, bundle=bundle)
 
 
 @app.command(
@@ -224,12 +238,80 @@ def compare(
         raise typer.Exit(1)
 
 
+@app.command(
+    epilog="\b\nExamples:\n  mvstylizer bench report\n  mvstylizer bench report --out report.html --no-film"
+)
+def report(
+    results: ResultsOption = RESULTS,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="The page. [default: report.html among the results]"),
+    ] = None,
+    film: Annotated[bool, typer.Option(help="Stylize a short clip for the slider on top (a minute).")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the kept results as one HTML page that needs no other file."""
+    import tempfile
+
+    from benchmarks.report import page
+    from device_runtime.output_file import pending_file
+
+    path = out or results / "report.html"
+    with tempfile.TemporaryDirectory() as folder:
+        clips = None
+        if film:
+            from benchmarks.film import make_film
+
+            clips = make_film(Path(folder))
+        with pending_file(path) as part:
+            part.write_text(page(results, clips))
+    typer.echo(json.dumps({"report": str(path)}) if as_json else f"Report: {path}")
+
+
+@app.command(epilog="\b\nExamples:\n  mvstylizer bench readme\n  mvstylizer bench readme --check")
+def readme(
+    file: Annotated[
+        Path, typer.Option(metavar="FILE.md", help="Its blocks <!-- bench:NAME --> are written again.")
+    ] = Path("README.md"),
+    results: ResultsOption = RESULTS,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit with 1 when a block is out of date.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the kept results' tables into the README."""
+    from benchmarks.readme import ReadmeError, rewritten
+
+    try:
+        before = file.read_text()
+        after = rewritten(before, results)
+        if not check and after != before:
+            file.write_text(after)
+    except OSError as err:
+        raise ReadmeError(f"Cannot use {file}: {err.strerror}", "Name another with --file") from err
+    state = "up to date" if after == before else "out of date" if check else "written"
+    typer.echo(json.dumps({"file": str(file), "state": state}) if as_json else f"{file}: {state}")
+    if check and after != before:
+        raise typer.Exit(1)
+
+
 def _text(document: Mapping[str, Any]) -> str:
     from benchmarks.registry import bench
     from benchmarks.text import aligned
 
     tables = bench(document["bench"]).load().tables(document)
     return "\n\n".join([*map(aligned, tables), *document["notes"]])
+
+
+def _draw(document: Mapping[str, Any], path: Path) -> None:
+    """Draw the curves of benches that have some beside the result: ``figure5.svg``, ``figure5-2.svg``, …."""
+    from benchmarks.plot import svg
+    from benchmarks.registry import bench
+
+    module = bench(document["bench"]).load()
+    for number, plot in enumerate(module.plots(document) if hasattr(module, "plots") else (), 1):
+        name = f"{path.stem}.svg" if number == 1 else f"{path.stem}-{number}.svg"
+        path.with_name(name).write_text(svg(plot))
 
 
 def _say(line: str) -> None:

@@ -26,21 +26,23 @@ def write_sheet(path: Path, titles: Sequence[str], rows: Sequence[Sequence[Pictu
     Raises:
         PhotoError: The file cannot be written.
     """
-    height, width = HEADER + len(rows) * (TILE + GAP), len(titles) * (TILE + GAP) - GAP
-    sheet = np.full((height, width, 3), 255, np.uint8)
+    strips = [_strip(pictures) for pictures in rows]
+    header = np.full((HEADER, len(titles) * (TILE + GAP), 3), 255, np.uint8)
     for column, title in enumerate(titles):
         place = (column * (TILE + GAP) + 4, HEADER - 9)
-        cv2.putText(sheet, title, place, cv2.FONT_HERSHEY_SIMPLEX, 0.55, (30, 30, 30), 1, cv2.LINE_AA)
-    for row, pictures in enumerate(rows):
-        for column, picture in enumerate(pictures):
-            if picture is not None:
-                _put(sheet, picture, HEADER + row * (TILE + GAP), column * (TILE + GAP))
+        cv2.putText(header, title, place, cv2.FONT_HERSHEY_SIMPLEX, 0.55, (30, 30, 30), 1, cv2.LINE_AA)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_photo(path, sheet)
+    write_photo(path, np.vstack([header, *strips]))
 
 
-def _put(sheet: Picture, picture: Picture, top: int, left: int) -> None:
-    small = at_long_side(picture, TILE)
-    height, width = small.shape[:2]
-    top, left = top + (TILE - height) // 2, left + (TILE - width) // 2
-    sheet[top : top + height, left : left + width] = small
+def _strip(pictures: Sequence[Picture | None]) -> Picture:
+    """Put pictures side by side, each in the middle of its place; the strip is as high as the highest."""
+    tiles = [None if picture is None else at_long_side(picture, TILE) for picture in pictures]
+    height = max(tile.shape[0] for tile in tiles if tile is not None)
+    strip = np.full((height + GAP, len(tiles) * (TILE + GAP), 3), 255, np.uint8)
+    for column, tile in enumerate(tiles):
+        if tile is not None:
+            tall, wide = tile.shape[:2]
+            top, left = (height - tall) // 2, column * (TILE + GAP) + (TILE - wide) // 2
+            strip[top : top + tall, left : left + wide] = tile
+    return strip

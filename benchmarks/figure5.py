@@ -19,6 +19,7 @@ from benchmarks import footage, paper
 from benchmarks.measure import measure
 from benchmarks.models import shipped
 from benchmarks.pipeline_run import run_clip
+from benchmarks.plot import Plot
 from benchmarks.registry import Effort, Say, Table
 from benchmarks.result import Figure, Result, Row, Value, find
 from benchmarks.table2 import ENDS, INTERPOLATIONS
@@ -51,6 +52,7 @@ def run(
     *,
     bundle: Path | None = None,
     resolutions: Sequence[str] | None = None,
+    frames: int | None = None,
 ) -> Result:
     """Measure.
 
@@ -59,6 +61,7 @@ def run(
         say: Takes progress.
         bundle: Model; the shipped default if None.
         resolutions: Frame sizes; the paper's if None, only the smallest and the largest of them when quick.
+        frames: Of the clip; 300 if None, fewer when quick.
 
     Raises:
         MVStylizerError: The bundle cannot be loaded, or the footage is missing.
@@ -66,15 +69,15 @@ def run(
     cv2.setNumThreads(effort.threads)
     model = shipped([bundle] if bundle else [])[0]
     intervals = effort.pick(paper.INTERVALS, (15, 30))
-    frames, stylized = effort.pick(paper.CLIP_FRAMES, 30), effort.pick(24, 4)
-    filmed = footage.frames(footage.clip("bigbuckbunny"), effort.pick(None, frames))
+    count, stylized = frames or effort.pick(paper.CLIP_FRAMES, 30), effort.pick(48, 4)
+    filmed = footage.frames(footage.clip("bigbuckbunny"), None if not effort.quick else count)
     rows: list[Row] = []
     for resolution in resolutions or effort.pick(paper.RESOLUTIONS, ENDS):
         width, height = footage.size(resolution)
         with tempfile.TemporaryDirectory() as name, LocalStylizer(model, threads=effort.threads) as stylizer:
             folder = Path(name)
             whole, part = folder / "clip.mp4", folder / "part.mp4"
-            footage.write_clip(whole, footage.to_and_fro(filmed, frames), width, height)
+            footage.write_clip(whole, footage.to_and_fro(filmed, count), width, height)
             footage.write_clip(part, footage.to_and_fro(filmed, stylized), width, height)
             say(f"figure5: {resolution}, every frame")
             every = _run_seconds(part, stylizer, model, 1, "warp")
@@ -89,7 +92,7 @@ def run(
                     )
     settings = {
         "clip": "bigbuckbunny.mp4, resized, played to and fro",
-        "clip_frames": frames,
+        "clip_frames": count,
         "frame_by_frame_frames": stylized,
         "models": {model.name: model.version},
     }
@@ -179,3 +182,28 @@ def tables(document: Mapping[str, Any]) -> list[Table]:
 def _cell(document: Mapping[str, Any], resolution: str, way: str, interval: int, figure: str) -> str:
     figures = find(document, resolution=resolution, way=way, interval=interval)
     return number(figures.get(figure)) if figures else MISSING
+
+
+def plots(document: Mapping[str, Any]) -> list[Plot]:
+    """Draw the speed-up over the interval, both ways of counting, the paper's points beside ours."""
+    resolutions = list(dict.fromkeys(row["case"]["resolution"] for row in document["results"]))
+    labels = "key-frame interval, frames", "times faster than frame by frame"
+    theirs = {f"paper, {r}": _curve(document, r, "warp", "paper") for r in resolutions}
+    made = []
+    for way in INTERPOLATIONS:
+        for figure in ("as_the_paper_counts", "everything_counted"):
+            title = figure.replace("_", " ")
+            ours = {r: _curve(document, r, way, figure) for r in resolutions}
+            colours = {name: number for names in (ours, theirs) for number, name in enumerate(names)}
+            curves = {name: points for name, points in (ours | theirs).items() if points}
+            made.append(Plot(f"Speed-up, {way}, {title}", *labels, curves, frozenset(theirs), colours))
+    return made
+
+
+def _curve(document: Mapping[str, Any], resolution: str, way: str, figure: str) -> list[tuple[float, float]]:
+    points = []
+    for row in document["results"]:
+        case, value = row["case"], row["figures"].get(figure)
+        if (case["resolution"], case["way"]) == (resolution, way) and value is not None:
+            points.append((case["interval"], value))
+    return points

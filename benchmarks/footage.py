@@ -81,11 +81,13 @@ def to_and_fro(pictures: list[Picture], count: int) -> Iterator[Picture]:
         yield there_and_back[index % len(there_and_back)]
 
 
-def write_clip(path: Path, pictures: Iterator[Picture], width: int, height: int, *, gop: int = 250) -> Path:
+def write_clip(path: Path, pictures: Iterator[Picture], width: int, height: int, *, crf: int = 18) -> Path:
     """Write pictures as an H.264 clip of this size, 25 frames a second, and return its path."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(25), options={"crf": "18", "preset": "fast"})
-        stream.width, stream.height, stream.pix_fmt, stream.gop_size = width, height, "yuv420p", gop
+        stream = container.add_stream(
+            "libx264", rate=Fraction(25), options={"crf": str(crf), "preset": "fast"}
+        )
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for picture in pictures:
             frame = av.VideoFrame.from_ndarray(fitted(picture, width, height), format="rgb24")
             container.mux(stream.encode(frame))

@@ -54,6 +54,7 @@ def run(
     pairs: Path | None = None,
     peers: Sequence[Path] = (),
     photos: Path | None = None,
+    look_count: int | None = None,
     bundles: Sequence[Path] = (),
     strengths: Sequence[float] = (1.0, 0.8),
     vgg: Path | None = None,
@@ -68,6 +69,7 @@ def run(
         pairs: Folder of ``NN_content`` and ``NN_style`` photos; the free pairs if None.
         peers: Folders of other methods' results, ``NN.jpg`` or ``NN.png``; the folder's name is the method's.
         photos: Photos for the pairs with known answers; the free ones if None.
+        look_count: Pairs with known answers; 24 if None, fewer when quick.
         bundles: Models; the shipped ones if none.
         strengths: Of the style, for every model.
         vgg: VGG16's weights to relu4_3; without them the Gram distance stops at relu3_3.
@@ -89,7 +91,7 @@ def run(
             for strength in strengths
         }
         methods: dict[str, Method] = {**ours, "MKL": _mkl, **{folder.name: _peer(folder) for folder in peers}}
-        looks = look_pairs(photos, effort.pick(24, 3))
+        looks = look_pairs(photos, look_count or effort.pick(24, 3))
         rows = []
         for name, method in methods.items():
             say(f"quality: {name}, {len(scored)} pairs")

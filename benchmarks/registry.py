@@ -4,6 +4,10 @@ A bench is a module with two functions::
 
     def run(effort: Effort, say: Say, **options) -> Result      # measures
     def tables(document: Mapping[str, Any]) -> list[Table]      # lays a kept result out for reading
+
+and, where curves say more, a third::
+
+    def plots(document: Mapping[str, Any]) -> list[Plot]
 """
 
 from __future__ import annotations
@@ -97,6 +101,7 @@ BENCHES: Final = (
     Bench("table1", "time of one key frame, by resolution and model", ("skimage",)),
     Bench("table2", "time of one intermediate frame, by resolution and way"),
     Bench("figure5", "speed-up over frame by frame, by key-frame interval", ("skimage",)),
+    Bench("table4", "intermediate frames against stylizing every frame", ("torch", "pytorch_msssim")),
     Bench("quality", "photorealism and style of the picture, beside other methods", ("torch",)),
     Bench("memory", "peak memory by length of the video"),
     Bench("table3", "Inception score and FID, or FID over VGG16", ("torch", "torchmetrics", "skimage")),

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
+from device_runtime.output_file import pending_file
 from mvstylizer_errors import MVStylizerError
 
 SCHEMA: Final = "mvstylizer.bench/1"
@@ -138,13 +139,11 @@ def write(document: dict[str, Any], path: Path) -> None:
         ResultError: It does not fit the schema, or cannot be written.
     """
     check(document, path.name)
-    part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
-        part.replace(path)
+        with pending_file(path) as part:
+            part.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     except OSError as err:
-        part.unlink(missing_ok=True)
         raise ResultError(f"Cannot write {path}: {err.strerror}", "Name another file with --out") from err
 
 

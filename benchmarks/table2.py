@@ -59,6 +59,7 @@ def run(
     *,
     bundle: Path | None = None,
     resolutions: Sequence[str] | None = None,
+    frames: int | None = None,
 ) -> Result:
     """Measure.
 
@@ -67,14 +68,15 @@ def run(
         say: Takes progress.
         bundle: Model; the shipped default if None.
         resolutions: Frame sizes; the paper's if None, only the smallest and the largest of them when quick.
+        frames: Of the clip for whole runs; 120 if None, fewer when quick.
 
     Raises:
         MVStylizerError: The bundle cannot be loaded, or the footage is missing.
     """
     cv2.setNumThreads(effort.threads)
     model = shipped([bundle] if bundle else [])[0]
-    filmed = footage.frames(footage.clip("bigbuckbunny"), effort.pick(None, 40))
-    frames = effort.pick(120, 24)
+    filmed = footage.frames(footage.clip("bigbuckbunny"), frames or effort.pick(None, 24))
+    count = frames or effort.pick(120, 24)
     wanted: Sequence[str] = resolutions or effort.pick(paper.RESOLUTIONS, ENDS)
     rows: list[Row] = []
     with LocalStylizer(model, threads=effort.threads) as stylizer:
@@ -83,11 +85,11 @@ def run(
             rows += _one_frame(model, stylizer, filmed, resolution, effort)
             for interpolation in INTERPOLATIONS:
                 say(f"table2: {resolution}, a clip with {interpolation}")
-                rows.append(_whole_run(model, stylizer, filmed, resolution, interpolation, frames, effort))
+                rows.append(_whole_run(model, stylizer, filmed, resolution, interpolation, count, effort))
     settings = {
         "repeats": effort.pick(15, 3),
         "clip": "bigbuckbunny.mp4, resized",
-        "clip_frames": frames,
+        "clip_frames": count,
         "interval": INTERVAL,
         "models": {model.name: model.version},
     }

@@ -1,0 +1,36 @@
+"""The report's clip: a few seconds of footage, and the same stylized by the kit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from benchmarks import footage
+from benchmarks.models import shipped
+from benchmarks.report import Film
+from device_runtime.local_stylizer import LocalStylizer
+from device_runtime.pipeline import stylize_video
+
+SIZE: Final = (640, 360)
+CRF: Final = 27
+CREDIT: Final = (
+    "Drag over the picture: before on the left, after on the right. Big Buck Bunny, © Blender Foundation, "
+    "CC BY 3.0; style: the kit's sample photo."
+)
+
+
+def make_film(folder: Path, *, frames: int = 100, threads: int = 0) -> Film:
+    """Make both clips in a folder.
+
+    Raises:
+        MVStylizerError: The footage or the model is missing.
+    """
+    before, after = folder / "before.mp4", folder / "after.mp4"
+    filmed = footage.frames(footage.clip("bigbuckbunny"), frames)
+    footage.write_clip(before, iter(filmed), *SIZE, crf=CRF)
+    bundle = shipped()[0]
+    with LocalStylizer(bundle, threads=threads) as stylizer:
+        stylize_video(
+            before, footage.STYLE, after, stylizer=stylizer, bundle=bundle, policy="every:15", crf=CRF
+        )
+    return Film(before, after, CREDIT)

@@ -1,0 +1,184 @@
+"""Every bench, as small as it goes: it measures, its result fits the schema, its tables can be laid out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from benchmarks import figure5, footage, memory, quality, table1, table2, table4
+from benchmarks.pairs import PairsError, look_pairs
+from benchmarks.registry import BenchModule, Effort, Table
+from benchmarks.result import Result, find, middle, read, write
+from device_runtime.local_stylizer import LocalStylizer
+from tests.benchmarks.test_harness import ABOUT
+
+SMALL = "192x96"
+QUICK = Effort(quick=True, threads=2)
+
+
+def kept(result: Result, folder: Path) -> dict[str, Any]:
+    path = folder / f"{result.bench}.json"
+    write(result.document(ABOUT), path)
+    return read(path)
+
+
+def laid_out(module: Any, document: dict[str, Any]) -> list[Table]:
+    bench: BenchModule = module
+    tables = bench.tables(document)
+    assert tables
+    for table in tables:
+        assert table.rows
+        assert all(len(row) == len(table.header) for row in table.rows)
+    return tables
+
+
+def test_table1(tmp_path: Path) -> None:
+    peer = f'lazy={sys.executable} -c \'import shutil; shutil.copy("{{content}}", "{{out}}")\' {{style}}'
+    peers = [peer, "none=/nonexistent {content} {style} {out}"]
+    document = kept(table1.run(QUICK, print, peers=peers, resolutions=[SMALL]), tmp_path)
+    ours = find(document, model="mvstylizer", device="cpu", resolution=SMALL, reply="image")
+    assert ours
+    assert middle(ours["seconds"]) > 0
+    assert ours["of_floor"] == pytest.approx(middle(ours["seconds"]) / ours["floor_seconds"])
+    lazy, none = find(document, model="lazy"), find(document, model="none")
+    assert lazy
+    assert middle(lazy["process_seconds"]) > 0
+    assert none == {"seconds": None}
+    assert any("none" in note for note in document["notes"])
+    cells = [row[-1] for row in laid_out(table1, document)[0].rows]
+    assert "failed" in cells
+
+
+def test_macs_are_those_of_the_layers(tmp_path: Path) -> None:
+    from onnx import TensorProto, helper, save
+
+    from benchmarks.macs import count_macs
+
+    rng = np.random.default_rng(0)
+    weights = {"a": (8, 3, 3, 3), "b": (8, 4, 2, 2)}
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["x", "a"], ["y"], pads=[1, 1, 1, 1]),
+            helper.make_node("ConvTranspose", ["y", "b"], ["z"], strides=[2, 2]),
+        ],
+        "two layers",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 3, 10, 12))],
+        [helper.make_tensor_value_info("z", TensorProto.FLOAT, None)],
+        [
+            helper.make_tensor(name, TensorProto.FLOAT, shape, rng.random(shape, np.float32).ravel())
+            for name, shape in weights.items()
+        ],
+    )
+    path = tmp_path / "model.onnx"
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), str(path))
+    counted = count_macs(path, {"x": np.zeros((1, 3, 10, 12), np.float32)}, ["z"])
+    assert counted == 8 * 10 * 12 * 3 * 9 + 8 * 10 * 12 * 4 * 4
+
+
+@pytest.mark.slow
+def test_table2(tmp_path: Path) -> None:
+    document = kept(table2.run(QUICK, print, resolutions=[SMALL], frames=16), tmp_path)
+    warp, transfer = (find(document, resolution=SMALL, way=way) for way in ("warp", "transfer"))
+    assert warp
+    assert transfer
+    assert transfer["of_warp"] == pytest.approx(middle(transfer["seconds"]) / middle(warp["seconds"]))
+    whole = find(document, resolution=SMALL, way="transfer, everything")
+    assert whole
+    assert all(middle(whole[stage]) > 0 for stage in table2.STAGES)
+    assert len(laid_out(table2, document)) == 3
+
+
+@pytest.mark.slow
+def test_figure5(tmp_path: Path) -> None:
+    document = kept(figure5.run(QUICK, print, resolutions=[SMALL], frames=16), tmp_path)
+    assert [row["case"]["interval"] for row in document["results"]] == [15, 30, 15, 30]
+    for row in document["results"]:
+        figures = row["figures"]
+        assert 1 < figures["as_the_paper_counts"] < row["case"]["interval"]
+        assert figures["everything_counted"] > 0
+    laid_out(figure5, document)
+    assert [sorted(plot.curves) for plot in figure5.plots(document)] == [[SMALL]] * 4
+
+
+def test_what_was_asked_before_is_answered_at_once(bikes: Path) -> None:
+    from benchmarks.models import shipped
+    from benchmarks.pipeline_run import RecordedStylizer
+
+    with LocalStylizer(shipped()[0]) as stylizer:
+        recorded = RecordedStylizer(stylizer)
+        code = recorded.encode_style(footage.style())
+        frame = footage.fitted(footage.frames(bikes, 1)[0], 96, 48)
+        first = recorded.stylize(frame, code, reply="map")
+        assert recorded.stylize(frame.copy(), code, reply="map") is first
+        assert recorded.stylize(255 - frame, code, reply="map") is not first
+        assert recorded.stylize(frame, code, reply="image").image is not None
+
+
+@pytest.mark.slow
+def test_table4(tmp_path: Path) -> None:
+    document = kept(
+        table4.run(QUICK, print, clips=["bikes"], resolutions=["352x176"], frames=18, samples=1), tmp_path
+    )
+    near = find(document, resolution="352x176", way="transfer", distance=1)
+    far = find(document, clip="bikes", way="transfer", interval=15)
+    every = find(document, clip="bikes", way="every frame")
+    assert near
+    assert far
+    assert every
+    assert near["ms_ssim"] > 0.95  # of any sane model: a frame on differs little
+    assert 0.8 < far["ms_ssim_worst"] <= far["ms_ssim"] <= 1
+    assert far["key_frames"] == 2
+    assert far["warping_error_filmed"] == every["warping_error_filmed"] > 0
+    assert len(laid_out(table4, document)) == 2
+
+
+@pytest.mark.slow
+def test_quality(tmp_path: Path) -> None:
+    pairs, peer = tmp_path / "pairs", tmp_path / "idle"
+    for folder in (pairs, peer):
+        folder.mkdir()
+    for name, style in (("01", "chelsea.png"), ("02", "rocket.jpg")):
+        content = cv2.resize(footage.skimage_photo("coffee.png"), (300, 200))
+        cv2.imwrite(str(pairs / f"{name}_content.png"), content)
+        cv2.imwrite(str(pairs / f"{name}_style.png"), footage.skimage_photo(style))
+    (peer / "01.png").write_bytes((pairs / "01_content.png").read_bytes())
+    sheet = tmp_path / "sheet.png"
+    result = quality.run(
+        QUICK, print, pairs=pairs, peers=[peer], strengths=[1.0], pairs_sheet=sheet, look_count=1
+    )
+    document = kept(result, tmp_path)
+    idle, mkl = find(document, method="idle"), find(document, method="MKL")
+    assert idle
+    assert mkl
+    assert idle["pairs"] == 1
+    assert idle["edge_ssim"] == pytest.approx(1)
+    assert mkl["relative_gram_to_relu3_3"] < idle["relative_gram_to_relu3_3"]
+    assert mkl["identity_error"] < 1
+    assert str(tmp_path) not in str(document)
+    assert sheet.is_file()
+    laid_out(quality, document)
+
+
+def test_pairs_with_known_answers_are_the_same_every_time(tmp_path: Path) -> None:
+    first, second = look_pairs(None, 1), look_pairs(None, 1)
+    assert (first[0].target == second[0].target).all()
+    assert first[0].target.shape == first[0].content.shape
+    with pytest.raises(PairsError, match="no photos"):
+        look_pairs(tmp_path, 1)
+    with pytest.raises(PairsError, match="no pairs"):
+        quality.run(QUICK, print, pairs=tmp_path)
+
+
+@pytest.mark.slow
+def test_memory(tmp_path: Path) -> None:
+    document = kept(memory.run(QUICK, print, lengths=(4, 8)), tmp_path)
+    assert [row["case"]["frames"] for row in document["results"]] == [4, 8]
+    assert all(row["figures"]["peak_mib"] > 50 for row in document["results"])
+    laid_out(memory, document)
+    with pytest.raises(memory.StylizeFailedError, match="ended with 1"):
+        memory.peak_mib(tmp_path / "none.mp4")
