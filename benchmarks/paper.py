@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 RESOLUTIONS: Final = ("512x256", "768x384", "1024x512", "1920x1080")
+ENDS: Final = (RESOLUTIONS[0], RESOLUTIONS[-1])  # what a quick run makes do with
 GPU: Final = "TITAN X Pascal"
 
 # Table 1: seconds to stylize one frame. Luan et al. at 1920x1080 is given as "> 1000".

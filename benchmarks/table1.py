@@ -20,7 +20,7 @@ from benchmarks.measure import Work, measure, spread
 from benchmarks.models import shipped
 from benchmarks.peers import Peer, PeerError
 from benchmarks.registry import Effort, Say, Table
-from benchmarks.result import Case, Figure, Result, Row, Value, find
+from benchmarks.result import Case, Figure, Result, Row, Value, find, middle
 from benchmarks.text import MISSING, number, span
 from device_runtime.local_stylizer import LocalStylizer
 from device_runtime.shrink import shrunk
@@ -49,7 +49,7 @@ def run(
     *,
     bundles: Sequence[Path] = (),
     peers: Sequence[str] = (),
-    resolutions: Sequence[str] = paper.RESOLUTIONS,
+    resolutions: Sequence[str] | None = None,
 ) -> Result:
     """Measure.
 
@@ -58,18 +58,19 @@ def run(
         say: Takes progress.
         bundles: Models; the shipped ones if none.
         peers: Each ``NAME=COMMAND``; see `Peer`.
-        resolutions: Frame sizes.
+        resolutions: Frame sizes; the paper's if None, only the smallest and the largest of them when quick.
 
     Raises:
         MVStylizerError: A bundle cannot be loaded, or a peer's words are not understood.
     """
+    wanted: Sequence[str] = resolutions or effort.pick(paper.RESOLUTIONS, paper.ENDS)
     others = [Peer.parse(text) for text in peers]
     models = shipped(bundles)
     runners = [_Runner(bundle, device, effort.threads) for bundle in models for device in devices()]
-    rows = [_paper_row(method, resolution) for method in _METHODS for resolution in resolutions]
+    rows = [_paper_row(method, resolution) for method in _METHODS for resolution in wanted]
     notes: list[str] = []
     peak = gmacs_per_second()
-    for resolution in resolutions:
+    for resolution in wanted:
         say(f"table1: {resolution}")
         rows += _resolution(runners, resolution, effort, peak)
         for peer in others:
@@ -190,28 +191,50 @@ def _peer_row(peer: Peer, resolution: str, effort: Effort) -> tuple[Row, list[st
 
 
 def tables(document: Mapping[str, Any]) -> list[Table]:
-    """Lay a kept result out: methods down, resolutions across, seconds a frame."""
+    """Lay a kept result out: methods down, resolutions across; seconds a frame, and ratios to the paper's."""
     cases = [row["case"] for row in document["results"]]
     resolutions = list(dict.fromkeys(case["resolution"] for case in cases))
     methods = list(dict.fromkeys((case["model"], case["device"], case["reply"]) for case in cases))
-    rows = []
+    rows, ratios = [], []
     for model, device, reply in methods:
-        cells = [_cell(document, model, device, reply, resolution) for resolution in resolutions]
-        kind = "" if model.startswith("paper") else f", {reply}"
-        rows.append([f"{model}{kind}", device, *cells])
+        found = [
+            find(document, model=model, device=device, reply=reply, resolution=resolution)
+            for resolution in resolutions
+        ]
+        title = [model if model.startswith("paper") else f"{model}, {reply}", device]
+        rows.append([*title, *(_seconds(model, figures) for figures in found)])
+        if not model.startswith("paper"):
+            ratios.append([*title, *map(_ratio, resolutions, found)])
+    header = ["method", "on", *resolutions]
     threads = document["metadata"]["threads"]
-    caption = (
-        f"Seconds a key frame, median (minimum–maximum); cpu is {threads} cores. In brackets the time as "
-        "a multiple of its floor: multiply-adds over the speed of a matrix product on the same cores."
-    )
-    return [Table("Table 1: stylizing one key frame", ["method", "on", *resolutions], rows, caption)]
+    return [
+        Table(
+            "Table 1: stylizing one key frame",
+            header,
+            rows,
+            f"Seconds a key frame, median (minimum–maximum); cpu is {threads} cores. In brackets the time as "
+            "a multiple of its floor: multiply-adds over the speed of a matrix product on the same cores.",
+        ),
+        Table(
+            "Table 1: as a multiple of the paper's MVStylizer",
+            header,
+            ratios,
+            f"Ours on this machine over the paper's on a {paper.GPU}: below 1 is faster.",
+        ),
+    ]
 
 
-def _cell(document: Mapping[str, Any], model: str, device: str, reply: str, resolution: str) -> str:
-    figures = find(document, model=model, device=device, reply=reply, resolution=resolution)
+def _seconds(model: str, figures: Mapping[str, Any] | None) -> str:
     if figures is None:
         return MISSING
     if figures.get("seconds") is None:
         return "> 1000" if model == "paper: Luan et al." else "failed"
     floor = figures.get("of_floor")
     return span(figures["seconds"]) + (f" [{number(floor, digits=2)}×]" if floor else "")
+
+
+def _ratio(resolution: str, figures: Mapping[str, Any] | None) -> str:
+    theirs = paper.STYLIZATION_SECONDS["MVStylizer"].get(resolution)
+    if theirs is None or figures is None or figures.get("seconds") is None:
+        return MISSING
+    return number(middle(figures["seconds"]) / theirs)

@@ -34,7 +34,6 @@ from export.manifest import Bundle
 
 INTERPOLATIONS: Final[tuple[Interpolation, ...]] = ("warp", "transfer")
 INTERVAL: Final = 15
-ENDS: Final = (paper.RESOLUTIONS[0], paper.RESOLUTIONS[-1])
 NO_SECOND_MAP: Final = np.empty(0, np.float32)
 FIGURES: Final = {
     "seconds": Figure("s", "wall time of one intermediate frame", "lower", 0.10),
@@ -77,7 +76,7 @@ def run(
     model = shipped([bundle] if bundle else [])[0]
     filmed = footage.frames(footage.clip("bigbuckbunny"), frames or effort.pick(None, 24))
     count = frames or effort.pick(120, 24)
-    wanted: Sequence[str] = resolutions or effort.pick(paper.RESOLUTIONS, ENDS)
+    wanted: Sequence[str] = resolutions or effort.pick(paper.RESOLUTIONS, paper.ENDS)
     rows: list[Row] = []
     with LocalStylizer(model, threads=effort.threads) as stylizer:
         for resolution in wanted:

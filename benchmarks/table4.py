@@ -25,7 +25,7 @@ from benchmarks.models import shipped
 from benchmarks.pipeline_run import RecordedStylizer
 from benchmarks.registry import Effort, Say, Table
 from benchmarks.result import Figure, Result, Row, Value, find
-from benchmarks.table2 import ENDS, INTERPOLATIONS
+from benchmarks.table2 import INTERPOLATIONS
 from benchmarks.text import MISSING, number
 from device_runtime.local_stylizer import LocalStylizer
 from device_runtime.pictures import open_pictures
@@ -92,7 +92,7 @@ def run(
     rows: list[Row] = []
     with LocalStylizer(model, threads=effort.threads) as stylizer:
         kit = _Kit(model, RecordedStylizer(stylizer))
-        for resolution in resolutions or effort.pick(paper.RESOLUTIONS, ENDS[:1]):
+        for resolution in resolutions or effort.pick(paper.RESOLUTIONS, paper.ENDS[:1]):
             say(f"table4: next to the key frame, {resolution}")
             rows += _next_to_key(kit, clips, resolution, samples or effort.pick(6, 2))
         for clip in clips:
