@@ -220,6 +220,7 @@ class Gateway:
                 await asyncio.to_thread(self._spool.put, "styles", client, ask.tensors["style"][0])
         except (OSError, JpegError) as err:
             _LOG.warning("the spool: %s", err)
+            self._metrics.count("mvstylizer_spool_failures_total")
             if ask.retrain == FORGET:
                 text = "the edge could not remove what it kept"
                 raise RefusalError(grpc.StatusCode.INTERNAL, text) from err

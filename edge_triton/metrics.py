@@ -16,6 +16,7 @@ _HELP = {
     "mvstylizer_request_seconds": ("histogram", "Time from headers to reply, by model, successful requests."),
     "mvstylizer_requests_inside": ("gauge", "Requests that are read, checked, waiting or computed now."),
     "mvstylizer_spool_bytes": ("gauge", "Bytes kept for retraining."),
+    "mvstylizer_spool_failures_total": ("counter", "Images that could not be kept, or not be removed."),
     "mvstylizer_styles": ("gauge", "Style photos whose codes are remembered."),
     "mvstylizer_shared_memory_bytes": ("gauge", "Shared memory between gateway and Triton."),
     "mvstylizer_up": ("gauge", "1 while an inference has worked within the last seconds."),

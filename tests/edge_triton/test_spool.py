@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from edge_triton.spool import Spool, SpoolError
 from export.manifest import Bundle
 
 StartEdge = Callable[..., Any]
+NoRoom = Callable[[int], AbstractContextManager[None]]
 CODE = np.array([0.2, 0.5, 0.8], np.float32)
 
 
@@ -85,6 +87,38 @@ def test_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SpoolError, match="file"):
         Spool(tmp_path / "file")
+
+
+def test_a_full_disk_leaves_no_half_file(tmp_path: Path, no_room: NoRoom) -> None:
+    spool = Spool(tmp_path)
+    spool.put("frames", "a", image(0))
+    before, size = files(tmp_path), spool.bytes
+    with no_room(1000), pytest.raises(OSError, match="File too large"):
+        spool.put("frames", "a", image(1, 200))
+    assert files(tmp_path) == before
+    assert spool.bytes == size
+    spool.put("frames", "a", image(1, 200))
+    assert len(files(tmp_path)) == 2
+
+
+@pytest.mark.server
+def test_a_full_disk_costs_no_request(
+    start_edge: StartEdge,
+    bundle: Bundle,
+    tmp_path: Path,
+    no_room: Callable[[int], AbstractContextManager[None]],
+) -> None:
+    failed = "mvstylizer_spool_failures_total"
+    with (
+        start_edge(bundle, spool=tmp_path) as running,
+        EdgeClient(running.edge.address, keep_for_training=True) as client,
+    ):
+        with no_room(1000):
+            assert client.stylize(image(1, 100), CODE).image is not None
+        assert files(tmp_path) == []
+        assert f"{failed} 1" in running.edge.metrics.text().splitlines()
+        assert client.stylize(image(1, 100), CODE).image is not None
+        assert len(files(tmp_path)) == 1
 
 
 @pytest.mark.server
