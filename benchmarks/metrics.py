@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runtime.flow import DisFlow, sample
+from device_runtime.flow import DisFlow, Motion, sample
 
 Picture = NDArray[np.uint8]
 Plane = NDArray[np.float64]
@@ -79,26 +79,30 @@ def sliced_wasserstein(
     return float(np.sqrt(np.mean((curves[0] - curves[1]) ** 2)))
 
 
-def warping_errors(filmed: Sequence[Picture], shown: Sequence[Picture]) -> list[float]:
+def motions(filmed: Sequence[Picture]) -> list[Motion]:
+    """Return the motion of each picture but the first relative to the one before it; no cut lies between."""
+    flow = DisFlow()
+    small = [flow.prepare(picture) for picture in filmed]
+    return [flow.follow(before)(after) for before, after in pairwise(small)]
+
+
+def warping_errors(moved: Sequence[Motion], shown: Sequence[Picture]) -> list[float]:
     """Return how much each picture differs from the one before it, moved along: the temporal warping error.
 
     Args:
-        filmed: The scene as filmed, without a cut; its motion and what is hidden in it is what counts.
-        shown: What is judged, of the same size: `filmed` itself gives the least that can be had.
+        moved: Of the scene as filmed: its motion, and what is hidden in it, is what counts.
+        shown: What is judged; the scene as filmed itself gives the least that can be had.
 
     Returns:
         For each picture but the first, the root mean square difference in grey levels over what is visible
         in both.
     """
-    flow = DisFlow()
-    small = [flow.prepare(picture) for picture in filmed]
     errors = []
-    for place in range(1, len(filmed)):
-        height, width = filmed[place].shape[:2]
-        motion = flow.follow(small[place - 1])(small[place])
-        moved = sample(shown[place - 1].astype(np.float32), motion.flow_on(height, width))
+    for motion, (before, after) in zip(moved, pairwise(shown), strict=True):
+        height, width = after.shape[:2]
+        carried = sample(before.astype(np.float32), motion.flow_on(height, width))
         visible = motion.visible_on(height, width) > 0.5
-        difference = (moved - shown[place])[visible]
+        difference = (carried - after)[visible]
         errors.append(float(np.sqrt(np.mean(difference**2))) if difference.size else 0.0)
     return errors
 

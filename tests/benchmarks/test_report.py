@@ -87,6 +87,7 @@ def test_the_report_is_one_file_with_every_figure(results: Path) -> None:
         "&lt;mine&gt;, image",
         "27.0",
         "15.0",
+        "0.962",
         "a cpu, 2 cores",
         "0123456789abcdef",
         "one machine",
