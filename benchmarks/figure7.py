@@ -27,14 +27,15 @@ import torch
 
 from benchmarks import paper
 from benchmarks.federation import LocalFleet, Point, Schedule, run_federation, score
+from benchmarks.plot import Plot
 from benchmarks.registry import Effort, Say, Table
-from benchmarks.result import Figure, Result, Row
+from benchmarks.result import Figure, Result, Row, find
 from benchmarks.retraining_photos import HOLDOUT, SPOOL, lay_out
 from benchmarks.text import number
 from fl.gate import Gate
 from mvstylizer_errors import MVStylizerError
 from training.checkpoint import save_checkpoint
-from training.loop import StepConfig
+from training.config import StepConfig
 from training.stylizer import Stylizer
 
 EDGES: Final = (1, 2, 4)
@@ -216,9 +217,9 @@ def tables(document: Mapping[str, Any]) -> list[Table]:
                     number(row["figures"]["loss"], digits=4),
                     f"{row['case']['share']:.0%}",
                     str(row["case"]["edges"]),
-                    number(row["figures"]["images"], digits=4),
+                    _whole(row["figures"]["images"]),
                     number(row["figures"]["ratio"]),
-                    number(row["figures"].get("paper_images"), digits=5),
+                    _whole(row["figures"].get("paper_images")),
                     number(row["figures"].get("paper_ratio")),
                 ]
                 for row in rows
@@ -226,6 +227,34 @@ def tables(document: Mapping[str, Any]) -> list[Table]:
             "Loss: Eq. 5 (content + style) on photos that no edge trains on.",
         )
     ]
+
+
+def plots(document: Mapping[str, Any]) -> list[Plot]:
+    """Draw the losses over the images trained, and the images needed beside the paper's, as shares."""
+    losses = [
+        Plot(f"Figure 7: {loss} loss", "images trained on each edge", "loss", _curves(document, loss))
+        for loss in ("total", "content", "style")
+    ]
+    theirs = {edges: images / paper.FEDERATED_IMAGES[1] for edges, images in paper.FEDERATED_IMAGES.items()}
+    found = {edges: find(document, share=SHARES[-1], edges=edges) or {} for edges in EDGES}
+    ours = [(edges, 1 / row["ratio"]) for edges, row in found.items() if row.get("ratio")]
+    needed = {"paper": list(theirs.items()), **({"ours": ours} if ours else {})}
+    title = "Images each edge needs to the same loss"
+    return [*losses, Plot(title, "edges", "share of one edge's", needed, frozenset({"paper"}))]
+
+
+def _whole(images: float | None) -> str:
+    return number(None) if images is None else f"{images:.0f}"
+
+
+def _curves(document: Mapping[str, Any], loss: str) -> dict[str, list[tuple[float, float]]]:
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for row in document["results"]:
+        case = row["case"]
+        if "trained" in case:
+            name = f"{case['edges']} edge{'s' * (case['edges'] > 1)}"
+            curves.setdefault(name, []).append((case["trained"], row["figures"][loss]))
+    return curves
 
 
 def _ratio(one: float | None, many: float | None) -> float | None:

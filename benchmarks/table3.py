@@ -43,7 +43,7 @@ FIGURES: Final = {
     "paper_inception_score": Figure("score", "the paper's, of 1000 frames"),
 }  # fmt: skip
 OFFLINE: Final = (
-    "Inception score and FID need the standard Inception weights, --inception-weights inception-2015-12-05.pt; "
+    "Inception score and FID need the standard weights, --inception-weights inception-2015-12-05.pt; "
     "without them VGG16 features stand in, and are named so."
 )
 

@@ -5,6 +5,7 @@ Both ends are in one process and read one clock: the time up is measured, not ta
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import threading
@@ -63,12 +64,15 @@ class Server:
 
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
+        self._connections: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        """Take no more connections."""
-        # Closing alone would leave `accept` waiting.
-        self._listener.shutdown(socket.SHUT_RDWR)
+        """Take no more connections, and end those that are there."""
+        # Closing alone would leave threads waiting in `accept` and `recv`.
+        for each in (self._listener, *self._connections):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     def _accept(self) -> None:
@@ -77,6 +81,7 @@ class Server:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
+            self._connections.append(connection)
             threading.Thread(target=_serve, args=(connection,), daemon=True).start()
 
 

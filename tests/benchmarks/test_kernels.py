@@ -1,0 +1,53 @@
+"""What the kernels are timed against does the same work."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import numpy as np
+import pytest
+
+from benchmarks import footage, kernels
+from benchmarks.measure import measure
+from benchmarks.models import shipped
+from benchmarks.result import Spread
+from device_runtime.kernels import Warp
+
+SIZE = (96, 64)
+
+
+def test_opencv_and_torch_warp_as_the_kernel_does() -> None:
+    photo, flow = footage.photo(*SIZE), kernels.smooth_flow(*SIZE)
+    out = np.empty_like(photo)
+    kernels._opencv(photo, flow, out)()
+    sampled = kernels._torch(photo, flow)()
+    with Warp(shipped()[0].file("warp"), threads=1) as warp:
+        warp.set_key(photo)
+        ours = warp(flow)
+    assert np.abs(flow).max() > 7
+    # OpenCV rounds places to 1/32 of a pixel.
+    assert np.abs(out.astype(int) - ours).max() <= 6
+    assert np.abs(sampled.numpy()[0].transpose(1, 2, 0) - ours).max() <= 0.6
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_every_case_runs(threads: int) -> None:
+    photo, flow = footage.photo(*SIZE), kernels.smooth_flow(*SIZE)
+    affine_map = np.zeros((4, 6, 3, 4), np.float32)
+    with ExitStack() as stack:
+        cases = kernels.cases(stack, shipped()[0], photo, photo, affine_map, flow, threads)
+        times = measure(cases, repeats=1)
+    assert {"copy", "opencv", "torch", "warp", "transfer", "key_frame"} <= set(times)
+    assert all(each.min > 0 for each in times.values())
+
+
+def test_ratios_are_of_medians() -> None:
+    times = {
+        name: Spread(median, 0.5 * median, 2 * median, 3)
+        for name, median in {"copy": 1.0, "opencv": 2.0, "torch": 4.0, "warp": 3.0}.items()
+    }
+    row = kernels._row("96x64", 1, "warp", times)
+    assert row.figures["of_copy"] == 3
+    assert row.figures["of_opencv"] == 1.5
+    assert row.figures["of_torch"] == 0.75
+    assert "of_warp" not in row.figures
