@@ -24,7 +24,7 @@ from fl.journal import Row
 from fl.rounds import Answer, Policy, Rounds
 from fl.site import SiteUpdate, retrain
 from mvstylizer_errors import MVStylizerError
-from training.loop import StepConfig
+from training.config import StepConfig
 
 # Algorithm 2 as the paper has it: an equal mean, nothing clipped.
 PAPER_AVERAGING: Final = Averaging(mode="equal", clip=0)

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from fl.parameters import fingerprint
 from mvstylizer_errors import MVStylizerError
 from training.checkpoint import load_checkpoint
-from training.loop import Sources, StepConfig, make_optimizer, train_step
+from training.config import StepConfig
 from training.photos import PhotoFolder
+from training.step import Sources, make_optimizer, train_step
 from training.stylizer import Stylizer
 from training.vgg import VggEncoder
 

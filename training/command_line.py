@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from mvstylizer_errors import need_extra
-from mvstylizer_terminal import JsonOption, Show, finish
+from mvstylizer_terminal import JsonOption, Show, finish, warn
 
 TRAIN_EXAMPLES = """\b
 Examples:
@@ -16,6 +16,7 @@ Examples:
   mvstylizer train --photos photos/ --out runs/grade.safetensors --grade-only --batch 9 --learning-rate 1e-3
   mvstylizer train --photos photos/ --out runs/full.safetensors --start runs/grade.safetensors
   mvstylizer train --photos photos/ --out runs/lite.safetensors --variant lite --teacher runs/full.safetensors
+  torchrun --nproc-per-node 4 -m mvstylizer train --photos photos/ --out runs/big.safetensors --mixed
 """
 
 
@@ -49,6 +50,9 @@ def train(
     grade_only: Annotated[
         bool, typer.Option("--grade-only", help="Train the global grade alone: a good first stretch.")
     ] = False,
+    tensorboard: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write TensorBoard events there, too.")
+    ] = None,
     save_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 500,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     mixed: Annotated[
@@ -61,7 +65,7 @@ def train(
     need_extra("train", "torch")
     if crop % 8:
         raise typer.BadParameter(f"{crop} is no multiple of 8", param_hint="--crop")
-    from training.loop import TrainConfig
+    from training.config import TrainConfig
     from training.loop import train as run
     from training.options import StylizerDims
 
@@ -69,12 +73,15 @@ def train(
         photos, out, steps=steps, batch=batch, crop=crop, learning_rate=learning_rate,
         style_weight=style_weight, content_weight=content_weight, structure_weight=structure_weight,
         look_weight=look_weight, roughness_weight=roughness_weight, grade_only=grade_only, seed=seed,
-        mixed=mixed, save_every=save_every, teacher=teacher, start=start,
+        mixed=mixed, save_every=save_every, teacher=teacher, start=start, tensorboard=tensorboard,
         dims=StylizerDims(variant=variant, colorization=colorization, ridge=ridge),
     )  # fmt: skip
     with Show("Training") as show:
-        run(config, resume=resume, progress=lambda step, losses: show(step, steps, _losses(losses)))
-    finish({"checkpoint": str(out), "steps": steps}, f"Checkpoint: {out}", as_json)
+        used = run(config, resume=resume, progress=lambda step, losses: show(step, steps, _losses(losses)))
+    if used.broken:
+        warn([f"{len(used.broken)} files could not be read as photos of 64 pixels or more, and were skipped"])
+    result = {"checkpoint": str(out), "steps": steps, "photos": len(used.paths), "skipped": len(used.broken)}
+    finish(result, f"Checkpoint: {out}", as_json)
 
 
 def _losses(losses: dict[str, float]) -> str:

@@ -46,6 +46,7 @@ class PhotoFolder:
                 f"Give it at least {least}, better some hundred",
             )
         self.crop = crop
+        self.broken: set[Path] = set()  # what could not be read, or is too small; skipped
 
     def batch(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Return two random crops of each of `count` random photos, count×3×crop×crop RGB in [0, 1] each."""
@@ -55,10 +56,12 @@ class PhotoFolder:
 
     def _crops(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         for _ in range(100):
-            photo = cv2.imread(str(self.paths[rng.integers(len(self.paths))]), cv2.IMREAD_COLOR)
+            path = self.paths[rng.integers(len(self.paths))]
+            photo = cv2.imread(str(path), cv2.IMREAD_COLOR)
             if photo is not None and min(photo.shape[:2]) >= SMALLEST:
                 rgb = photo[..., ::-1].astype(np.uint8, copy=False)
                 return self._crop(rgb, rng), self._crop(rgb, rng)
+            self.broken.add(path)
         raise PhotoFolderError("A hundred photos in a row could not be read", "Check the files in --photos")
 
     def _crop(self, photo: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:

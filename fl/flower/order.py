@@ -10,7 +10,7 @@ from fl.average import Averaging, Mode
 from fl.rounds import Policy
 
 if TYPE_CHECKING:
-    from training.loop import StepConfig
+    from training.config import StepConfig
 
 Scalar = bool | float | int | str
 
@@ -82,6 +82,6 @@ class Order:
     @property
     def step(self) -> StepConfig:
         """What a training step needs."""
-        from training.loop import StepConfig  # loads torch, which an edge that only installs does without
+        from training.config import StepConfig  # loads torch, which an edge that only installs does without
 
         return StepConfig(batch=self.batch, crop=self.crop, learning_rate=self.learning_rate)

@@ -11,7 +11,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from PIL import Image
 
 from training.checkpoint import save_checkpoint
-from training.loop import StepConfig
+from training.config import StepConfig
 from training.stylizer import Stylizer
 
 PHOTOS = ("astronaut", "coffee", "chelsea", "rocket")

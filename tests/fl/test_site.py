@@ -10,7 +10,7 @@ from fl.average import distance
 from fl.parameters import check_parameters, fingerprint
 from fl.site import SiteError, SiteUpdate, retrain
 from tests.fl.conftest import FAST, fill
-from training.loop import StepConfig
+from training.config import StepConfig
 from training.photos import PhotoFolderError
 
 
@@ -22,7 +22,7 @@ def update(checkpoint: Path, spool: Path) -> SiteUpdate:
 def test_an_update_is_a_moved_version_of_the_start(checkpoint: Path, update: SiteUpdate) -> None:
     start = load_file(checkpoint)
     check_parameters(update.parameters, start, "edge")
-    assert {name.split(".")[0] for name in update.parameters} == {"decoder", "smoothing"}  # no encoder
+    assert {name.split(".")[0] for name in update.parameters} == {"grading", "decoder", "smoothing"}  # no VGG
     for name, value in update.parameters.items():
         assert np.any(value != start[name]), name
         assert np.abs(value - start[name]).max() <= 2.1 * FAST.learning_rate  # Adam moves one rate a step

@@ -2,13 +2,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from training.checkpoint import CheckpointError, load_checkpoint
-from training.loop import TrainConfig, learning_rate, train
+from training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from training.config import TrainConfig
+from training.loop import learning_rate, train
+from training.options import StylizerDims
+from training.stylizer import Stylizer
 
 
 def losses(checkpoint: Path) -> list[dict[str, float]]:
@@ -59,3 +64,45 @@ def test_learning_rate_falls_to_a_tenth(tmp_path: Path) -> None:
 def test_nothing_to_resume(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="does not exist"):
         train(TrainConfig(photos, tmp_path / "none.safetensors", steps=1, crop=48), resume=True)
+
+
+def test_a_run_tells_of_itself(photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    shutil.copytree(photos, folder)
+    (folder / "broken.jpg").write_bytes(b"no photo")
+    config = TrainConfig(
+        folder, tmp_path / "a.safetensors", steps=6, crop=48, tensorboard=tmp_path / "events", grade_only=True
+    )
+    used = train(config)
+    assert {path.name for path in used.broken} == {"broken.jpg"}
+    card = config.out.with_suffix(".card.md").read_text()
+    assert "Photos: 4, 1 of them unreadable and skipped" in card
+    assert "| 1–6 |" in card
+    events = EventAccumulator(str(tmp_path / "events"))
+    events.Reload()
+    logged = [event.value for event in events.Scalars("loss/total")]
+    assert logged == pytest.approx([row["total"] for row in losses(config.out)], abs=1e-4)
+
+
+@pytest.mark.slow
+def test_lite_learns_its_teachers_pictures(photos: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    teacher = Stylizer()
+    torch.nn.init.normal_(teacher.grading.correct.bias, std=0.2)
+    save_checkpoint(tmp_path / "teacher.safetensors", teacher, 1, {})
+    config = TrainConfig(
+        photos, tmp_path / "lite.safetensors", steps=30, crop=48, learning_rate=5e-3,
+        dims=StylizerDims(variant="lite"), teacher=tmp_path / "teacher.safetensors",
+    )  # fmt: skip
+    train(config)
+    distance = [row["teacher"] for row in losses(config.out)]
+    assert sum(distance[-10:]) < 0.8 * sum(distance[:10])
+
+
+def test_a_run_can_begin_with_anothers_weights(photos: Path, tmp_path: Path) -> None:
+    config = TrainConfig(photos, tmp_path / "a.safetensors", steps=1, crop=48, learning_rate=1e-2)
+    train(config)
+    still = dataclasses.replace(config, out=tmp_path / "b.safetensors", start=config.out, learning_rate=0.0)
+    train(still)
+    a, b = (load_checkpoint(path)[0].state_dict() for path in (config.out, still.out))
+    assert all(torch.equal(a[name], b[name]) for name in a)

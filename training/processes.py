@@ -1,0 +1,58 @@
+"""Several processes at one run, one a GPU: torch.distributed under `torchrun`, nothing without it.
+
+    torchrun --nproc-per-node 4 -m mvstylizer train ...
+
+Each process draws batches of its own; gradients are averaged, so that all keep the same weights. The first
+process writes. One process alone takes none of these paths.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+
+@contextmanager
+def joined() -> Iterator[str]:
+    """Join the other processes that `torchrun` has started, and give this one's device (cuda:K or cpu)."""
+    cuda = torch.cuda.is_available()
+    if "RANK" not in os.environ:
+        yield "cuda" if cuda else "cpu"
+        return
+    dist.init_process_group("nccl" if cuda else "gloo")
+    try:
+        yield f"cuda:{os.environ['LOCAL_RANK']}" if cuda else "cpu"
+    finally:
+        dist.destroy_process_group()
+
+
+def draw_key() -> tuple[int, ...]:
+    """Return what tells this process's batches from the others'; nothing for the first."""
+    return (dist.get_rank(),) if is_shared() and dist.get_rank() else ()
+
+
+def is_first() -> bool:
+    """Tell whether this process writes checkpoints and logs."""
+    return not is_shared() or dist.get_rank() == 0
+
+
+def is_shared() -> bool:
+    """Tell whether other processes train along."""
+    return dist.is_available() and dist.is_initialized()
+
+
+def average_gradients(module: nn.Module) -> None:
+    """Average the gradients over all processes; one alone has nothing to do."""
+    if not is_shared():
+        return
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            if parameter.grad is None:  # every process must take part in every exchange
+                parameter.grad = torch.zeros_like(parameter)
+            dist.all_reduce(parameter.grad)
+            parameter.grad /= dist.get_world_size()

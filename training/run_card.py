@@ -1,0 +1,49 @@
+"""The card of a run, ``NAME.card.md`` beside its checkpoint: what was trained, on what, how it went."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from training.config import TrainConfig
+from training.loss_log import log_path
+from training.photos import PhotoFolder
+from training.stylizer import Stylizer
+
+TAIL = 100  # steps whose mean stands for the end of the run
+
+
+def write_card(config: TrainConfig, stylizer: Stylizer, photos: PhotoFolder) -> Path:
+    """Write the card from the run's options and its loss log, and return its path."""
+    path = config.out.with_suffix(".card.md")
+    path.write_text(card(config, stylizer, photos))
+    return path
+
+
+def card(config: TrainConfig, stylizer: Stylizer, photos: PhotoFolder) -> str:
+    """Return the card's Markdown."""
+    rows = [json.loads(line) for line in log_path(config.out).read_text().splitlines()]
+    names = [name for name in rows[-1] if name not in ("step", "time")]
+    tables = [f"| steps | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for part in (rows[:TAIL], rows[-TAIL:]):
+        means = (f"{sum(row[name] for row in part) / len(part):.4f}" for name in names)
+        tables.append(f"| {part[0]['step']}–{part[-1]['step']} | {' | '.join(means)} |")
+    trainable = sum(p.numel() for p in stylizer.parameters())
+    options = ", ".join(f"{name} {value}" for name, value in config.as_dict().items())
+    dims = ", ".join(f"{name} {value}" for name, value in config.dims.as_dict().items())
+    broken = f", {len(photos.broken)} of them unreadable and skipped" if photos.broken else ""
+    return "\n".join(
+        [
+            f"# {config.out.stem}\n",
+            f"- Parameters that train: {trainable:,}",
+            f"- Photos: {len(photos.paths):,}{broken}",
+            f"- Dimensions: {dims}",
+            f"- Options: {options}",
+            f"- Taught by: {config.teacher.name if config.teacher else 'the losses alone'}",
+            f"- Started from: {config.start.name if config.start else 'the closed-form transport'}",
+            f"- Seconds: {rows[-1]['time'] - rows[0]['time']:.0f}\n",
+            "Mean losses, first and last hundred steps:\n",
+            *tables,
+            "",
+        ]
+    )
