@@ -101,7 +101,7 @@ def test_too_few_photos_to_hold_some_out(photos: Path, tmp_path: Path) -> None:
 
 
 def test_the_images_to_a_loss_lie_on_the_line_between_points(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figure7, "SMOOTHING", 1)
+    monkeypatch.setattr(figure7, "NEIGHBOURS", 0)
     curve = line(1.0, 0.8, 0.9, 0.5)
     assert images_until(curve, 0.9) == pytest.approx(50)
     assert images_until(curve, 0.6) == pytest.approx(275)
@@ -109,12 +109,13 @@ def test_the_images_to_a_loss_lie_on_the_line_between_points(monkeypatch: pytest
     assert images_until(curve, 0.4) is None
 
 
-def test_smoothing_is_a_mean_up_to_the_point() -> None:
-    assert smoothed(line(5, 4, 3, 2, 1, 0)) == pytest.approx([5, 4.5, 4, 3.5, 3, 2])
+def test_smoothing_is_a_mean_over_both_sides_and_ends_where_one_is_missing() -> None:
+    assert smoothed(line(5, 4, 3, 2, 1, 0)) == pytest.approx([5, 4, 3, 2])  # a straight line stays
+    assert smoothed(line(6, 0, 0, 0, 9)) == pytest.approx([6, 2, 3])
 
 
 def test_a_federation_that_is_four_times_as_fast_has_the_ratio_4(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figure7, "SMOOTHING", 1)
+    monkeypatch.setattr(figure7, "NEIGHBOURS", 0)
     one = line(*(1 / (1 + place) for place in range(17)))
     four = [Point(point.images // 4, *point[1:]) for point in one]
     rows = {
@@ -126,7 +127,10 @@ def test_a_federation_that_is_four_times_as_fast_has_the_ratio_4(monkeypatch: py
     assert "ratio_1_to_4" not in rows[1.0, 2]
 
 
-def test_a_kept_result_is_laid_out_and_drawn(curves: dict[int, list[Point]]) -> None:
+def test_a_kept_result_is_laid_out_and_drawn(
+    curves: dict[int, list[Point]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figure7, "NEIGHBOURS", 0)
     four = [Point(point.images // 4, *point[1:]) for point in line(1.0, 0.5, 0.3, 0.2, 0.1)]
     made = {1: line(1.0, 0.5, 0.3, 0.2, 0.1), 2: curves[2], 4: four}
     rows = [*figure7.curve_rows(made), *reach_rows(made)]
