@@ -10,8 +10,11 @@ import shutil
 import socket
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable
+from ctypes.util import find_library
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +24,20 @@ Verdict = Literal["ok", "missing", "absent"]
 SHARED_MEMORY = Path("/dev/shm")
 LEAST_SHARED_MEMORY = 64 << 20  # a few 1080p frames in flight
 LEAST_DISK = 2 << 30
-EDGE_PORT = 8001
+# Port -> the command that takes it by default, and how to take another.
+PORTS = {
+    8001: "mvstylizer serve --port 8101",
+    8002: "mvstylizer serve --health 127.0.0.1:8102",
+    8765: "mvstylizer studio --port 8865",
+    9443: "mvstylizer federate cloud --port 9543 ...",
+}
+EXTRAS = {
+    "train": "torch",
+    "export": "tensorflow",
+    "fl": "flwr",
+    "bench": "matplotlib",
+    "studio": "starlette",
+}
 NVIDIA_QUERY = ("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader")
 
 
@@ -64,7 +80,7 @@ def check_names() -> Finding:
     from importlib.metadata import packages_distributions
 
     owners = packages_distributions()
-    folders = ("training", "export", "edge_triton", "device_runtime", "fl")
+    folders = ("training", "export", "edge_triton", "device_runtime", "fl", "benchmarks", "studio")
     foreign = {name: set(owners.get(name, ())) - {"mvstylizer"} for name in folders}
     clashes = [f"{name} also belongs to {', '.join(sorted(who))}" for name, who in foreign.items() if who]
     if clashes:
@@ -139,22 +155,47 @@ def check_disk() -> Finding:
     return _space("disk", Path.cwd(), LEAST_DISK, "Free some space, or work in another folder")
 
 
-def check_port() -> Finding:
-    """The port that `mvstylizer serve` takes by default."""
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", EDGE_PORT))
-        except OSError as err:
-            mend = f"Serve elsewhere: mvstylizer serve --port {EDGE_PORT + 100}"
-            return Finding("port", "absent", f"{EDGE_PORT} is taken ({err.strerror})", mend)
-    return Finding("port", "ok", f"{EDGE_PORT} is free")
+def check_libpython() -> Finding:
+    """Python's shared library, to which the bundled server's stub is linked."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    name = f"libpython{version}.so.1.0"
+    folders = (sysconfig.get_config_var("LIBDIR"), str(Path(sys.base_exec_prefix) / "lib"))
+    beside = [str(Path(folder) / name) for folder in folders if folder and (Path(folder) / name).is_file()]
+    found = beside[0] if beside else find_library(f"python{version}")
+    if found:
+        return Finding("libpython", "ok", found)
+    mend = (
+        f"Debian, Ubuntu: apt install libpython{version}; pyenv: build with --enable-shared; or use --local"
+    )
+    return Finding("libpython", "missing", f"no {name}", mend)
+
+
+def check_ports() -> Finding:
+    """The ports that the servers take by default."""
+    taken = [port for port in PORTS if not _is_free(port)]
+    if taken:
+        mend = f"Use another: {'; '.join(PORTS[port] for port in taken)}"
+        return Finding("ports", "absent", f"{', '.join(map(str, taken))} taken", mend)
+    return Finding("ports", "ok", f"{', '.join(map(str, PORTS))} free")
+
+
+def check_extras() -> Finding:
+    """What the commands beside the main job need."""
+    missing = [extra for extra, package in EXTRAS.items() if find_spec(package) is None]
+    if missing:
+        mend = f"For their commands: pip install 'mvstylizer[{','.join(missing)}]'"
+        return Finding("extras", "absent", f"without {', '.join(missing)}", mend)
+    return Finding("extras", "ok", ", ".join(EXTRAS))
 
 
 def check_gpu() -> Finding:
     """An NVIDIA GPU: training and a container edge use one, the main job does not need it."""
     if shutil.which(NVIDIA_QUERY[0]) is None:
         return Finding("GPU", "absent", "no nvidia-smi", "Not needed; training is faster with one")
-    asked = subprocess.run(NVIDIA_QUERY, capture_output=True, text=True, timeout=20, check=False)
+    try:
+        asked = subprocess.run(NVIDIA_QUERY, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired) as err:
+        return Finding("GPU", "absent", f"nvidia-smi: {err}", "Check the NVIDIA driver")
     if asked.returncode:
         return Finding("GPU", "absent", (asked.stderr or asked.stdout).strip(), "Check the NVIDIA driver")
     return Finding("GPU", "ok", "; ".join(asked.stdout.split("\n")[:-1]))
@@ -176,13 +217,25 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     check_models,
     check_video,
     check_kernels,
+    check_libpython,
     check_server,
     check_shared_memory,
     check_disk,
-    check_port,
+    check_ports,
     check_gpu,
     check_adb,
+    check_extras,
 )
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the servers do
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def _has(codec: str, mode: str) -> bool:

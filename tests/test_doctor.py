@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -32,12 +33,11 @@ def test_as_json_on_the_command_line() -> None:
 
 def test_a_missing_model_is_exit_1_and_says_what_to_do(tmp_path: Path) -> None:
     """The same code without its models, as after a half copied clone."""
-    for name in ("mvstylizer.py", "mvstylizer_errors.py", "mvstylizer_doctor.py", *doctor_folders()):
-        (tmp_path / name).symlink_to(ROOT / name)
-    (tmp_path / "export").unlink()
-    (tmp_path / "export").mkdir()
-    for part in ("__init__.py", "manifest.py"):
-        (tmp_path / "export" / part).write_bytes((ROOT / "export" / part).read_bytes())
+    shutil.copytree(ROOT / "export", tmp_path / "export")  # it looks for the models beside itself
+    for path in (*ROOT.glob("mvstylizer*.py"), *ROOT.glob("*/__init__.py")):
+        part = path if path.parent == ROOT else path.parent
+        if part.name != "export":
+            (tmp_path / part.name).symlink_to(part)
     command = [sys.executable, "-m", "mvstylizer", "doctor"]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=120)
@@ -47,19 +47,41 @@ def test_a_missing_model_is_exit_1_and_says_what_to_do(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def doctor_folders() -> tuple[str, ...]:
-    return ("export", "edge_triton", "device_runtime")
-
-
 def test_a_taken_port_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        monkeypatch.setattr(doctor, "EDGE_PORT", taken.getsockname()[1])
-        finding = doctor.check_port()
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(doctor, "PORTS", {port: "mvstylizer serve --port 8101"})
+        finding = doctor.check_ports()
     assert finding.verdict == "absent"
-    assert "taken" in finding.found
+    assert f"{port} taken" in finding.found
     assert "--port" in finding.mend
+
+
+def test_no_libpython_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "find_library", lambda name: None)
+    monkeypatch.setattr(doctor.sysconfig, "get_config_var", lambda name: "/nowhere")
+    monkeypatch.setattr(doctor.sys, "base_exec_prefix", "/nowhere")
+    finding = doctor.check_libpython()
+    assert finding.verdict == "missing"
+    assert "apt install libpython3" in finding.mend
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "EXTRAS", {"fl": "no_such_package", "dev": "pytest"})
+    finding = doctor.check_extras()
+    assert (finding.verdict, finding.found) == ("absent", "without fl")
+    assert "mvstylizer[fl]" in finding.mend
+
+
+def test_a_gpu_that_does_not_answer_is_a_finding(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "nvidia-smi").write_text("#!/bin/nowhere\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    finding = doctor.check_gpu()
+    assert finding.verdict == "absent"
+    assert "driver" in finding.mend
 
 
 def test_too_little_room_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
