@@ -21,6 +21,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands to `mvstylizer bench`."""
     for command, example in (
         (serving, "mvstylizer bench serving --bundle models/mvstylizer"),
+        (soak, "mvstylizer bench soak --minutes 30 --swaps 50"),
         (kernels, "mvstylizer bench kernels --quick"),
         (table3, "mvstylizer bench table3 --inception-weights inception-2015-12-05.pt"),
         (table5, "mvstylizer bench table5 --network proxy"),
@@ -48,6 +49,32 @@ def serving(
         as_json=as_json,
         bundle=bundle,
         resolution=resolution,
+    )
+
+
+def soak(
+    bundle: BundleOption = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.1, help="Length of the load. [default: 30; 0.5 with --quick]")
+    ] = None,
+    swaps: Annotated[
+        int | None, typer.Option(min=1, help="Models published meanwhile. [default: 50; 2 with --quick]")
+    ] = None,
+    quick: QuickOption = False,
+    threads: ThreadsOption = 2,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Soak: an edge under mixed load and model swaps; failures, and memory after against the first minute."""
+    measure(
+        "soak",
+        quick=quick,
+        threads=threads,
+        out=out,
+        as_json=as_json,
+        bundle=bundle,
+        minutes=minutes,
+        swaps=swaps,
     )
 
 

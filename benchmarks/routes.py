@@ -120,8 +120,8 @@ def shared_memory(address: str, asks: Asks, prefix: str) -> Iterator[Work]:
 
 
 @contextmanager
-def serving(bundle: Path, tokens: int) -> Iterator[tuple[str, list[str], int]]:
-    """Run ``mvstylizer serve`` with so many clients' tokens.
+def serving(bundle: Path, tokens: int, *options: str) -> Iterator[tuple[str, list[str], int]]:
+    """Run ``mvstylizer serve`` with so many clients' tokens, and further options.
 
     Yields:
         The gateway's address, the tokens, and the process id.
@@ -134,7 +134,7 @@ def serving(bundle: Path, tokens: int) -> Iterator[tuple[str, list[str], int]]:
         file = Path(folder) / "tokens.txt"
         file.write_text("".join(f"phone{number} {token}\n" for number, token in enumerate(known)))
         command = [sys.executable, "-m", "mvstylizer", "serve", "--bundle", str(bundle), "--port", "0"]
-        command += ["--token-file", str(file)]
+        command += ["--token-file", str(file), *options]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         try:
             address = _address(process)

@@ -1,0 +1,28 @@
+"""A soak of seconds instead of half an hour, on a tiny model behind the real server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import soak
+from benchmarks.registry import Effort, bench
+from tests.edge_triton.conftest import make_bundle
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_a_soak_swaps_and_loses_nothing(tmp_path: Path) -> None:
+    model = make_bundle(tmp_path / "bundle")
+    said: list[str] = []
+    result = bench("soak").run(Effort(quick=True), said.append, bundle=model.path, minutes=0.1, swaps=1)
+    rows = {(name, value): row.figures for row in result.rows for name, value in row.case.items()}
+    for kind in soak.KINDS:
+        figures = rows["requests", kind]
+        assert figures["failures"] == 0, result.notes
+        assert figures["answers"]
+    assert rows["swaps", 1]["restarts"] == 0
+    assert rows["memory", "after"]["of_first_minute"]
+    assert any("swap 1 of 1" in line for line in said)
+    assert len(soak.tables(result.document({}))) == 3
