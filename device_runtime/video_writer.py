@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +18,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from device_runtime.output_file import check_output, pending_file
-from device_runtime.picture_encoder import CODEC, PictureEncoder
+from device_runtime.picture_encoder import CODEC, PRESET, PictureEncoder
 from device_runtime.side_streams import SideStreams
 from device_runtime.video import VideoError, VideoInfo
 
@@ -41,7 +42,7 @@ class VideoWriter:
         OutputError: The target's folder is missing or read-only, or the target is the source itself.
     """
 
-    def __init__(self, target: Path, like: VideoInfo, *, crf: int = 18, preset: str = "veryfast") -> None:
+    def __init__(self, target: Path, like: VideoInfo, *, crf: int = 18, preset: str = PRESET) -> None:
         if target.suffix.lower() not in CONTAINERS:
             raise VideoError(f"{target.name} has no suffix of a video", f"Use {', '.join(CONTAINERS)}")
         self._target = check_output(target, like.path)
@@ -52,6 +53,8 @@ class VideoWriter:
         self._stream: VideoStream
         self._encoder: PictureEncoder
         self._beside: SideStreams | None = None
+        self._held: Packet[VideoStream] | None = None
+        self._span = _Span()
 
     @property
     def warnings(self) -> list[str]:
@@ -83,6 +86,7 @@ class VideoWriter:
             return
         with self._cleanup, _writing(self._target):
             self._mux(self._encoder.finish())
+            self._mux_last()
             if self._beside:
                 self._beside.finish()
             self._container.close()
@@ -127,10 +131,47 @@ class VideoWriter:
 
     def _mux(self, packets: Iterable[Packet[VideoStream]]) -> None:
         for packet in packets:
-            if self._beside:
-                self._beside.copy_until(Fraction(packet.dts or 0) * packet.time_base)
-            packet.stream = self._stream
-            self._container.mux(packet)
+            self._span.add(packet)
+            ready, self._held = self._held, packet
+            if ready is not None:
+                self._mux_one(ready)
+
+    def _mux_one(self, packet: Packet[VideoStream]) -> None:
+        if self._beside:
+            self._beside.copy_until(Fraction(packet.dts or 0) * packet.time_base)
+        packet.stream = self._stream
+        self._container.mux(packet)
+
+    def _mux_last(self) -> None:
+        last, self._held = self._held, None
+        if last is not None:
+            if CONTAINERS[self._target.suffix.lower()] == "mp4":
+                last.duration = self._span.rest(last)
+            self._mux_one(last)
+
+
+@dataclass
+class _Span:
+    """What the packets of a film cover, shown and decoded, in units of its time base.
+
+    An MP4 is as long as its decoding times say, and the packet decoded last need not be the one shown last:
+    it has to be given the time that is missing.
+    """
+
+    shown_from: int | None = None
+    shown_until: int = 0
+    decoded_from: int = 0
+
+    def add(self, packet: Packet[VideoStream]) -> None:
+        pts = packet.pts or 0
+        if self.shown_from is None:
+            self.decoded_from = packet.dts or 0
+        self.shown_from = pts if self.shown_from is None else min(self.shown_from, pts)
+        self.shown_until = max(self.shown_until, pts + (packet.duration or 0))
+
+    def rest(self, last: Packet[VideoStream]) -> int:
+        """Return how long the packet decoded last must be for the film to end when its picture does."""
+        return max(1, self.shown_until - (self.shown_from or 0) - (last.dts or 0) + self.decoded_from)
 
 
 @contextmanager
