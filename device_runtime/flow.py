@@ -60,7 +60,7 @@ class Motion:
 
 
 class FlowEstimator(Protocol):
-    """Finds motion between frames of one video."""
+    """Finds motion between frames of one video; `stylize_video` takes any."""
 
     def prepare(self, rgb: NDArray[np.uint8]) -> Luma:
         """Return what `follow` needs of a frame (uint8 RGB (H, W, 3)): small, to be kept with it."""
@@ -82,6 +82,11 @@ class FlowEstimator(Protocol):
 
 class DisFlow:
     """Dense inverse search (Kroeger et al. 2016), OpenCV's implementation, on luma.
+
+    Each search starts from the flow of the frame before. Adding the codec's motion vectors to that start was
+    measured on three clips (15 frames from a key frame, PSNR of the key frame warped one-sidedly): 0.04 to
+    0.27 dB more, beside 1.2 dB that the start itself is worth where much moves. That is not worth a second
+    kind of side data through decoder and orientation, so it is not done.
 
     Args:
         scale: Of the frame's sides at which motion is estimated, above 0 and at most 1; frames are not shrunk

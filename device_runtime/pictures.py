@@ -87,6 +87,7 @@ def open_pictures(
     fallback: Fallback | None = None,
     first: int = 0,
     carried: AffineMap | None = None,
+    flow: FlowEstimator | None = None,
 ) -> Iterator[Pictures]:
     """Make the pictures of a video.
 
@@ -100,12 +101,13 @@ def open_pictures(
         fallback: Loads a stylizer for the key frames that `stylizer` does not answer.
         first: The frame to begin with, a key frame; those before it were made earlier.
         carried: The steadied map of that frame, found then.
+        flow: Finds motion; None = `DisFlow`, at the scale that the interpolation needs.
 
     Yields:
         The pictures; reading them raises what goes wrong in any stage.
     """
     selector = recipe.selector(bundle)
-    flow = DisFlow(FLOW_SCALE[recipe.interpolation])
+    flow = flow or DisFlow(FLOW_SCALE[recipe.interpolation])
     map_pixels = int(bundle.network.get("network_pixels", NETWORK_PIXELS))
     with (
         _open_interpolator(recipe, bundle) as interpolator,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_runtime.fallback import Fallback
+from device_runtime.flow import FlowEstimator
 from device_runtime.interpolate import blended
 from device_runtime.key_frames import MAX_INTERVAL
 from device_runtime.key_requests import KeyRequests
@@ -75,6 +76,7 @@ def stylize_video(
     steady_s: float = STEADY_S,
     fallback: Fallback | None = None,
     resume: bool = False,
+    flow: FlowEstimator | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Stylize a video after a photo.
@@ -101,6 +103,7 @@ def stylize_video(
             report names. None = an edge that goes away ends the run.
         resume: Keep finished pieces in a hidden folder beside the result until it is whole, and begin with
             those that an interrupted run of the same job left. It then equals that of an unbroken run.
+        flow: Finds motion; None = OpenCV's DIS. With `resume`, give the same one each time.
         progress: Called after each frame with the number of frames done and an estimate of all, or None.
 
     Raises:
@@ -131,6 +134,7 @@ def stylize_video(
             fallback=fallback,
             first=resumed,
             carried=folder.carried if folder else None,
+            flow=flow,
         ) as pictures:
             told = _told(pictures, resumed, reader.info.frame_count, progress)
             if folder:

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import pytest
 from numpy.typing import NDArray
 from skimage import data, io
 
+from device_runtime.flow import DisFlow, Luma, Motion
 from device_runtime.key_frames import KeyFramePolicyError
 from device_runtime.local_stylizer import LocalStylizer
 from device_runtime.output_file import OutputError
@@ -249,6 +250,29 @@ def test_one_sided_uses_the_key_frame_before_only(
     red = np.array([np.mean(p[..., 0]) for p in pictures(out)])
     assert np.ptp(red[:15]) < 3
     assert red[14] - red[15] > 100
+
+
+def test_any_flow_estimator_will_do(street: Path, style: Path, out: Path, bundle: Bundle) -> None:
+    class Nothing(DisFlow):
+        """Says that nothing ever moves."""
+
+        asked = 0
+
+        def follow(self, key: Luma) -> Callable[[Luma], Motion]:
+            def motion(frame: Luma) -> Motion:
+                self.asked += 1
+                return Motion(np.zeros((*frame.shape, 2), np.float32), np.ones(frame.shape, np.float32))
+
+            return motion
+
+    flow = Nothing()
+    stylize_video(
+        street, style, out, stylizer=ColourStylizer(WARM), bundle=bundle, policy="every:15",
+        interpolation="warp", two_sided=False, flow=flow,
+    )  # fmt: skip
+    assert flow.asked == 76 - 6
+    shown = pictures(out)
+    assert np.abs(shown[14].astype(int) - shown[0]).mean() < 2, "the key frame, unmoved"
 
 
 def test_memory_does_not_grow_with_the_length(bikes: Path, style: Path, out: Path, bundle: Bundle) -> None:
