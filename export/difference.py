@@ -29,8 +29,10 @@ class Differences:
         self._by_lane: dict[str, list[Array]] = {}
         self._largest: dict[str, float] = {}
 
-    def add(self, case: str, lane: str, found: Array, expected: Array) -> None:
-        """Compare two arrays of one shape.
+    def add(
+        self, case: str, lane: str, found: Array, expected: Array, *, tolerance: float | None = None
+    ) -> None:
+        """Compare two arrays of one shape, with a tolerance of the lane's own where it has one.
 
         Raises:
             ParityError: Shapes differ, or a value by more than the tolerance; names case and lane.
@@ -42,10 +44,11 @@ class Differences:
             )
         difference = np.abs(found.astype(np.float64) - expected).ravel()
         worst = float(difference.max())
-        if not worst <= self._tolerance:
+        allowed = self._tolerance if tolerance is None else tolerance
+        if not worst <= allowed:
             raise ParityError(
                 f"{self._subject} differs from its reference by {worst:.4g}{self._unit}"
-                f" (allowed {self._tolerance:g}) in case {case} on {lane}"
+                f" (allowed {allowed:g}) in case {case} on {lane}"
             )
         self._by_lane.setdefault(lane, []).append(difference.astype(np.float32))
         self._largest[case] = max(worst, self._largest.get(case, 0.0))

@@ -1,22 +1,15 @@
-"""Runs a TFLite file on LiteRT's GPU delegate; `export.gpu_lane` starts it in a process of its own.
-
-Usage: ``python -m export.gpu_worker FILE.tflite INPUTS.npz OUTPUTS.npz``. The inputs are named
-``CASE/TENSOR``, the outputs become ``CASE/NUMBER``. Exit code 3: the delegate does not take the whole graph.
-"""
+"""Runs a TFLite file on LiteRT's GPU delegate; `export.gpu_lane` starts it, see `export.worker`."""
 
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
-from pathlib import Path
 
 import numpy as np
 from ai_edge_litert.compiled_model import CompiledModel
 from ai_edge_litert.hardware_accelerator import HardwareAccelerator
 
 from export.case import Array
-
-NOT_WHOLE = 3
+from export.worker import NOT_WHOLE, read_cases, write_outputs
 
 
 def run(model: CompiledModel, inputs: dict[str, Array]) -> list[Array]:
@@ -41,17 +34,7 @@ def main(file: str, source: str, target: str) -> int:
     model = CompiledModel.from_file(file, hardware_accel=HardwareAccelerator.GPU)
     if not model.is_fully_accelerated():
         return NOT_WHOLE
-    cases: dict[str, dict[str, Array]] = defaultdict(dict)
-    with np.load(source) as stored:
-        for name in stored.files:
-            case, tensor = name.split("/")
-            cases[case][tensor] = stored[name]
-    found = {
-        f"{case}/{number}": value
-        for case, inputs in cases.items()
-        for number, value in enumerate(run(model, inputs))
-    }
-    np.savez(Path(target), **found)
+    write_outputs(target, {case: run(model, inputs) for case, inputs in read_cases(source).items()})
     return 0
 
 

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from export import gpu_lane, tolerance, transfer_spec, warp_spec
+from export import gpu_lane, htp_lane, tolerance, transfer_spec, warp_spec
 from export.case import Case
 from export.difference import Differences
 from export.gpu_lane import run_on_gpu
 from export.graph_error import GraphError
+from export.htp_lane import run_on_htp
 from export.kernels.key_frame import KEY_FRAME_INPUTS, KEY_FRAME_OUTPUTS, build_key_frame
 from export.kernels.transfer import TRANSFER_INPUTS, TRANSFER_OUTPUTS, build_transfer
 from export.kernels.transfer_accel import (
@@ -32,6 +33,8 @@ from export.lint import Code, Delegate, lint
 from export.manifest import TensorSpec
 from export.sizes import Size
 
+BEYOND_HALF = "saturated"  # maps of hundreds: too coarse in float16, and no picture needs them
+HTP_CASES = 3
 CORNER_PIXELS = 512 * 256  # builds of larger sizes are checked with one problem, not with all
 
 
@@ -65,11 +68,6 @@ class Kernel:
     cpu: bool = True
     size: Size | None = None
 
-    @property
-    def gpu(self) -> bool:
-        """Whether the file is made for the GPU."""
-        return "GPU" in self.delegates
-
     def check(self, content: bytes) -> dict[str, Any]:
         """Compare the file with its formula on every lane that this machine has.
 
@@ -91,12 +89,22 @@ class Kernel:
         for case in self.cases():
             for lane in CPU_LANES if self.cpu else ():
                 differences.add(case.name, lane, flat(run_on_cpu(content, case.inputs, lane)), case.expected)
-            if self.gpu:
+            if self.size:
                 kept.append(case)
-        if self.gpu and not gpu_lane.why_missing():
+        if "GPU" in self.delegates and not gpu_lane.why_missing():
             for case, outputs in zip(kept, run_on_gpu(content, kept), strict=True):
                 differences.add(case.name, gpu_lane.LANE, flat(outputs), case.expected)
+        if self._on_htp():
+            kept = [case for case in kept if not case.name.startswith(BEYOND_HALF)][:HTP_CASES]
+            for case, outputs in zip(kept, run_on_htp(content, kept), strict=True):
+                differences.add(
+                    case.name, htp_lane.LANE, flat(outputs), case.expected, tolerance=tolerance.HALF_GREY
+                )
         return differences.summary()
+
+    def _on_htp(self) -> bool:
+        small = self.size is not None and self.size[0] * self.size[1] <= htp_lane.MOST_PIXELS
+        return "HTP" in self.delegates and small and not htp_lane.why_missing()
 
     def _lint(self, content: bytes) -> None:
         found = [f for f in lint(content) if f.delegate in self.delegates and f.code not in self.accepted]

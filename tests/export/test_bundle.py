@@ -16,7 +16,7 @@ from export.bundle import export_bundle
 from export.difference import ParityError
 from export.kernel_parity import sized_kernels
 from export.manifest import MANIFEST_NAME, ROLES, BundleError, load_bundle, sha256_of
-from export.onnx_contract import CONTRACTS
+from export.onnx_contract import ROLES as ONNX_ROLES
 from training.checkpoint import CheckpointError
 from training.stylizer import Stylizer
 
@@ -74,7 +74,7 @@ def test_the_card_says_what_the_manifest_says(exported: Path, checkpoint: Path) 
 
 @pytest.mark.slow
 def test_the_onnx_files_name_their_checkpoint(exported: Path, checkpoint: Path) -> None:
-    for role in CONTRACTS:
+    for role in ONNX_ROLES:
         stored = onnx.load(exported / f"{role}.onnx").metadata_props
         properties = {entry.key: entry.value for entry in stored}
         assert properties["mvstylizer.source.sha256"] == sha256_of(checkpoint)
