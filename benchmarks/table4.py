@@ -68,6 +68,7 @@ def run(
     bundle: Path | None = None,
     clips: Sequence[str] | None = None,
     resolutions: Sequence[str] | None = None,
+    clip_size: str | None = None,
     frames: int | None = None,
     samples: int | None = None,
 ) -> Result:
@@ -79,6 +80,7 @@ def run(
         bundle: Model; the shipped default if None.
         clips: Names of the sample clips; all if None, only the first when quick.
         resolutions: For the frame next to a key frame; the paper's if None, only the smallest when quick.
+        clip_size: Bring the clips to this size; None leaves them at their own.
         frames: Of each clip; all if None, fewer when quick.
         samples: Key frames of each clip and resolution whose next frame is judged; 6 if None, 2 when quick.
 
@@ -99,7 +101,7 @@ def run(
             rows += _next_to_key(kit, clips, resolution, samples or effort.pick(6, 2))
         for clip in clips:
             say(f"table4: {clip}, every frame")
-            shot = _Clip.read(clip, kit, count)
+            shot = _Clip.read(clip, kit, count, clip_size)
             rows.append(Row(_case(clip, EVERY_FRAME, 1), shot.steadiness(shot.stylized)))
             for interpolation in INTERPOLATIONS:
                 for interval in effort.pick(INTERVALS, INTERVALS[1:2]):
@@ -154,8 +156,10 @@ class _Clip:
     least_error: float
 
     @classmethod
-    def read(cls, name: str, kit: _Kit, count: int | None) -> _Clip:
+    def read(cls, name: str, kit: _Kit, count: int | None, size: str | None) -> _Clip:
         filmed = footage.frames(footage.clip(name), count)
+        if size:
+            filmed = [footage.fitted(frame, *footage.size(size)) for frame in filmed]
         begins = SceneCuts()
         starts = [place for place, frame in enumerate(filmed) if begins(luma_thumbnail(frame))]
         ends = [*starts[1:], len(filmed)]

@@ -122,7 +122,10 @@ def test_what_was_asked_before_is_answered_at_once(bikes: Path) -> None:
 @pytest.mark.slow
 def test_table4(tmp_path: Path) -> None:
     document = kept(
-        table4.run(QUICK, print, clips=["bikes"], resolutions=["352x176"], frames=18, samples=1), tmp_path
+        table4.run(
+            QUICK, print, clips=["bikes"], resolutions=["352x176"], clip_size="352x176", frames=17, samples=1
+        ),
+        tmp_path,
     )
     near = find(document, resolution="352x176", way="transfer", distance=1)
     far = find(document, clip="bikes", way="transfer", interval=15)
