@@ -60,12 +60,15 @@ def edge(
         str,
         typer.Option(metavar="URL", help="The gateway's metrics: retrain while no request is inside."),
     ] = "",
+    nice: Annotated[
+        int, typer.Option(min=0, max=19, help="By how much retraining gives way to other programs.")
+    ] = 10,
 ) -> None:
     """Take part with this edge until Ctrl-C; DIR/join comes from the cloud's folder."""
     need_extra("fl", *FLOWER)
     from fl.flower.edge import run_edge
 
-    run_edge(folder, cloud, name, metrics=metrics, on_state=_say)
+    run_edge(folder, cloud, name, metrics=metrics, nice=nice, on_state=_say)
 
 
 @app.command(

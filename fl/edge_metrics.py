@@ -16,9 +16,9 @@ def wait_until_idle(metrics: str) -> None:
 
     Args:
         metrics: URL of the gateway's metrics in Prometheus' text format; empty = there is no gateway. One
-            that does not answer serves nobody, so it does not hold up anything either.
+            that is away serves nobody, so it does not hold up anything either; one that answers late is busy.
     """
-    while metrics and (read_gauge(metrics, INSIDE) or 0) > 0:
+    while metrics and _is_busy(metrics):
         time.sleep(POLL_S)
 
 
@@ -41,9 +41,36 @@ def wait_until_served(metrics: str, version: int, timeout_s: float) -> bool:
 def read_gauge(metrics: str, name: str) -> float | None:
     """Return a gauge, the sum over its labels; None when the gateway does not answer or does not say."""
     try:
-        with urllib.request.urlopen(metrics, timeout=TIMEOUT_S) as reply:
-            text = reply.read().decode()
-    except (urllib.error.URLError, TimeoutError, ConnectionError):
+        text = _read(metrics)
+    except OSError:
         return None
+    return _sum(text, name)
+
+
+def _is_busy(metrics: str) -> bool:
+    try:
+        return (_sum(_read(metrics), INSIDE) or 0) > 0
+    except TimeoutError:
+        return True
+    except OSError:
+        return False
+
+
+def _read(metrics: str) -> str:
+    """Return the gateway's numbers.
+
+    Raises:
+        TimeoutError: They do not come in time.
+        OSError: The gateway is away.
+    """
+    try:
+        with urllib.request.urlopen(metrics, timeout=TIMEOUT_S) as reply:
+            text: str = reply.read().decode()
+    except urllib.error.URLError as err:
+        raise err.reason if isinstance(err.reason, TimeoutError) else err from err
+    return text
+
+
+def _sum(text: str, name: str) -> float | None:
     rows = [line.split() for line in text.splitlines() if line.startswith((f"{name} ", f"{name}{{"))]
     return sum(float(row[-1]) for row in rows) if rows else None

@@ -11,10 +11,10 @@ from flwr.clientapp import ClientApp
 
 from export.release import ReleaseError
 from fl.edge_metrics import wait_until_idle, wait_until_served
-from fl.flower.edge import EdgeFolder
+from fl.flower.edge import NICE, EdgeFolder
 from fl.flower.fleet import LOSSES, MODEL, ORDER, RELEASE, UPDATE
 from fl.flower.order import Order
-from fl.flower.processes import EDGE_VARIABLE, METRICS_VARIABLE
+from fl.flower.processes import EDGE_VARIABLE, METRICS_VARIABLE, NICE_VARIABLE
 from fl.parameters import write_parameters
 from fl.release import install, is_newest, versions, withdraw
 from mvstylizer_errors import MVStylizerError
@@ -91,8 +91,8 @@ def _see_it_served(edge: EdgeFolder, version: int) -> None:
 
 
 def be_polite() -> None:
-    """Give way to the rest of the machine; phones are protected by the pauses. Even lower would starve."""
-    os.nice(10)
+    """Give way to the rest of the machine."""
+    os.nice(int(os.environ.get(NICE_VARIABLE, NICE)))
 
 
 def _edge() -> EdgeFolder:

@@ -21,6 +21,7 @@ from fl.flower.certificates import make_certificates, make_node_keys
 from fl.flower.processes import (
     EDGE_VARIABLE,
     METRICS_VARIABLE,
+    NICE_VARIABLE,
     FederationError,
     environment,
     first_error,
@@ -29,6 +30,7 @@ from fl.flower.processes import (
 )
 from fl.release import RELEASES
 
+NICE = 10  # phones are protected by the pauses; an even lower priority would starve on a busy machine
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 60.0
 STEADY_S = 60.0  # a SuperNode that ran so long was connected: the pauses begin anew
 
@@ -71,6 +73,7 @@ def run_edge(
     name: str,
     *,
     metrics: str = "",
+    nice: int = NICE,
     on_state: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Run the SuperNode until this process is interrupted, again with growing pauses whenever it ends.
@@ -80,6 +83,7 @@ def run_edge(
         cloud: HOST:PORT of the cloud.
         name: The edge's name; its public key is ``NAME.pub``.
         metrics: URL of the gateway's metrics: it retrains only while no request is inside.
+        nice: By how much retraining gives way to other programs, 0 to 19.
         on_state: Called with one line when it starts, and when it was turned away.
 
     Raises:
@@ -88,7 +92,8 @@ def run_edge(
     folder = EdgeFolder(root)
     public = folder.prepare(name)
     log = folder.flower / "supernode.log"
-    env = environment(folder.flower, {EDGE_VARIABLE: str(folder.root), METRICS_VARIABLE: metrics})
+    variables = {EDGE_VARIABLE: str(folder.root), METRICS_VARIABLE: metrics, NICE_VARIABLE: str(nice)}
+    env = environment(folder.flower, variables)
     said, pause_s = "", FIRST_PAUSE_S
     on_state(f"Edge {name} takes part when {public} lies in the cloud's folder `edges`")
     while True:

@@ -306,9 +306,15 @@ bundle = Path(sys.argv[1])
         )
         self.address = self.read_line()
         self.family = psutil.Process(self.process.pid).children(recursive=True)
-        stubs = [p.cmdline() for p in self.family if p.name().startswith("triton_python")]
-        self.regions = [keeper.SHARED_MEMORY / arguments[2] for arguments in stubs]
-        self.scratch = [p for p in keeper.SCRATCH.glob("python_env_*") if p.stat().st_mtime >= self.began]
+        self.regions, self.scratch = [], []
+        for process in self.family:
+            with suppress(psutil.NoSuchProcess):  # it has just ended
+                if process.name().startswith("triton_python"):
+                    self.regions.append(keeper.SHARED_MEMORY / process.cmdline()[2])
+        for path in keeper.SCRATCH.glob("python_env_*"):
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime >= self.began:
+                    self.scratch.append(path)
 
     def read_line(self) -> str:
         assert self.process.stdout is not None
@@ -316,12 +322,12 @@ bundle = Path(sys.argv[1])
 
     def end(self, number: int) -> int:
         self.process.send_signal(number)
-        return self.process.wait(timeout=60)
+        return self.process.wait(timeout=300)
 
     def traces(self) -> list[object]:
-        """What is left half a minute after the end at most: processes, shared memory, files."""
-        _, alive = psutil.wait_procs(self.family, timeout=30)
-        deadline = time.monotonic() + 30
+        """What is left some minutes after the end: processes, shared memory, files."""
+        _, alive = psutil.wait_procs(self.family, timeout=120)
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline and any(self.tmp.iterdir()):
             time.sleep(0.05)  # a dead parent's keeper still tidies up
         left = [path for path in (*self.regions, *self.scratch, *self.tmp.iterdir()) if path.exists()]

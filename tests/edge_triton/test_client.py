@@ -128,7 +128,7 @@ def test_passing_failures_are_ridden_out(scripted: Script) -> None:
 
 def test_patience_ends(scripted: Script) -> None:
     edge, address = scripted(*[PASSING[0]] * 1000)
-    with EdgeClient(address, patience_s=0.3) as client, pytest.raises(EdgeUnavailableError, match=address):
+    with EdgeClient(address, patience_s=3) as client, pytest.raises(EdgeUnavailableError, match=address):
         client.encode_style(STYLE)
     assert 1 < len(edge.requests) < 1000
 

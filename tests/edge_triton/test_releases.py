@@ -194,7 +194,7 @@ def wait_for_restart(running: Any) -> None:
 
 def facts(running: Any) -> dict[str, Any]:
     try:
-        with urllib.request.urlopen(f"http://{running.edge.health_address}/healthz", timeout=10) as reply:
+        with urllib.request.urlopen(f"http://{running.edge.health_address}/healthz", timeout=60) as reply:
             return dict(json.loads(reply.read()))
     except urllib.error.HTTPError as err:
         return dict(json.loads(err.read()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from export.manifest import Bundle
 
 pytestmark = pytest.mark.server
 
+Kin = Callable[[str], set[psutil.Process]]
 Photo = Callable[[int, int], np.ndarray]
 STYLE_CODE = np.array([0.2, 0.5, 0.8], np.float32)
 
@@ -45,7 +47,7 @@ def test_key_frame_equals_in_process(
     client: EdgeClient, bundle: Bundle, photo: Photo, height: int, width: int, r: float
 ) -> None:
     frame = photo(height, width)
-    image, grid = client.stylize(frame, STYLE_CODE, r=r, reply="both")
+    image, grid, *_ = client.stylize(frame, STYLE_CODE, r=r, reply="both")
     expected = in_process(
         bundle, "stylizer", frame=frame[None], style_code=STYLE_CODE[None], r=np.array([r], np.float32)
     )
@@ -61,8 +63,8 @@ def test_key_frame_equals_in_process(
 def test_replies_hold_what_was_asked_for(client: EdgeClient, photo: Photo) -> None:
     frame = photo(48, 64)
     both = client.stylize(frame, STYLE_CODE, reply="both")
-    image, no_map = client.stylize(frame, STYLE_CODE, reply="image")
-    no_image, grid = client.stylize(frame, STYLE_CODE, reply="map")
+    image, no_map, *_ = client.stylize(frame, STYLE_CODE, reply="image")
+    no_image, grid, *_ = client.stylize(frame, STYLE_CODE, reply="map")
     assert no_map is None
     assert no_image is None
     np.testing.assert_array_equal(image, both.image)
@@ -164,8 +166,10 @@ def test_version_is_pinned(server: TritonServer, photo: Photo) -> None:
 
 
 def test_only_loopback_is_listened_on(server: TritonServer) -> None:
-    family = psutil.Process().children(recursive=True)
-    connections = [connection for process in family for connection in process.net_connections()]
+    connections = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has just ended
+            connections += process.net_connections()
     listening = [c.laddr for c in connections if c.status == psutil.CONN_LISTEN]
     # gRPC listens on a dual-stack socket: IPv4 addresses appear as IPv6-mapped ones.
     addresses = [f"{one.ip.removeprefix('::ffff:')}:{one.port}" for one in listening]
@@ -213,14 +217,12 @@ def check_for_ever(server: TritonServer) -> None:
         server.check()
 
 
-def test_killed_server_is_noticed_and_can_be_started_again(bundle: Bundle, photo: Photo) -> None:
-    before = set(psutil.Process().children(recursive=True))
+def test_killed_server_is_noticed_and_can_be_started_again(bundle: Bundle, photo: Photo, kin: Kin) -> None:
+    before = kin("tritonserver")
     with TritonServer(bundle.path) as server:
-        family = set(psutil.Process().children(recursive=True)) - before
         server.check()
-        for process in family:
-            if process.name() == "tritonserver":
-                process.kill()
+        (process,) = kin("tritonserver") - before
+        process.kill()
         with pytest.raises(ServerDiedError, match="SIGKILL"):
             check_for_ever(server)
         server.stop()
@@ -278,7 +280,7 @@ def test_ctrl_c_reaches_the_program_but_not_the_server(victim: Callable[[str], A
     program = victim(CTRL_C)
     os.killpg(program.process.pid, signal.SIGINT)  # as a terminal does
     assert program.read_line() == "(3,)"
-    assert program.process.wait(timeout=60) == 0
+    assert program.process.wait(timeout=300) == 0
     assert program.traces() == []
 
 
@@ -286,4 +288,4 @@ def test_exception_inside_leaves_nothing(bundle: Bundle) -> None:
     before = set(psutil.Process().children(recursive=True))
     with pytest.raises(ZeroDivisionError), TritonServer(bundle.path):
         raise ZeroDivisionError
-    assert set(psutil.Process().children(recursive=True)) == before
+    assert set(psutil.Process().children(recursive=True)) <= before

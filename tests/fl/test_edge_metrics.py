@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import http.server
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -13,6 +15,7 @@ class Gateway(http.server.ThreadingHTTPServer):
     """Answers with one text after the other, the last one for ever."""
 
     texts: list[str]
+    late_s = 0.0
 
     @property
     def url(self) -> str:
@@ -23,10 +26,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
     server: Gateway
 
     def do_GET(self) -> None:
+        time.sleep(self.server.late_s)
         text = self.server.texts.pop(0) if len(self.server.texts) > 1 else self.server.texts[0]
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(text.encode())
+        with suppress(BrokenPipeError):  # whoever asked was impatient
+            self.wfile.write(text.encode())
 
     def log_message(self, *_: object) -> None:
         pass
@@ -56,6 +61,25 @@ def test_training_goes_on_when_the_last_request_is_answered(gateway: Gateway) ->
     assert len(gateway.texts) == 1
 
 
+def test_a_gateway_that_answers_late_is_busy(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fl.edge_metrics.TIMEOUT_S", 0.2)
+    gateway.late_s = 0.6
+    gateway.texts = ["mvstylizer_requests_inside 0\n"]
+    over = threading.Event()
+
+    def wait() -> None:
+        wait_until_idle(gateway.url)
+        over.set()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert not over.wait(1.5)
+    gateway.late_s = 0.0
+    monkeypatch.setattr("fl.edge_metrics.TIMEOUT_S", 60.0)
+    thread.join(120)
+    assert over.is_set()
+
+
 def test_an_edge_that_serves_nobody_is_idle(gateway: Gateway) -> None:
     wait_until_idle("")
     gateway.texts = [""]
@@ -68,5 +92,5 @@ def test_an_edge_that_serves_nobody_is_idle(gateway: Gateway) -> None:
 
 def test_a_version_is_served_in_the_end_or_it_is_not(gateway: Gateway) -> None:
     gateway.texts = [f"mvstylizer_model_version {version}\n" for version in (2, 2, 3)]
-    assert wait_until_served(gateway.url, 3, timeout_s=30)
+    assert wait_until_served(gateway.url, 3, timeout_s=120)
     assert not wait_until_served(gateway.url, 4, timeout_s=1)
