@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -77,8 +78,8 @@ class Federation:
             shutil.copytree(self.cloud / "join", edge / "join")
         address = f"127.0.0.1:{self.port}"
         self.start(name, "edge", "--folder", str(edge), "--cloud", address, "--name", name,
-                   "--metrics", metrics)  # fmt: skip
-        if admit:
+                   "--metrics", metrics, "--nice", "0")  # fmt: skip
+        if admit and not (self.cloud / "edges" / f"{name}.pub").exists():
             self.wait((edge / f"{name}.pub").is_file)
             shutil.copy(edge / f"{name}.pub", self.cloud / "edges")
             self.wait(lambda: f"Edge {name} may take part" in self.said("cloud"))
@@ -105,8 +106,18 @@ class Federation:
     def said(self, name: str) -> str:
         return self.log(name).read_text()
 
+    def kill(self, name: str) -> None:
+        """End a program and all that it started as a power cut does."""
+        program = self.processes.pop(name)
+        family = psutil.Process(program.pid).children(recursive=True)
+        program.kill()
+        for process in family:
+            with suppress(psutil.NoSuchProcess):  # it has ended with its parent
+                process.kill()
+        program.wait(60)
+
     def wait(self, condition: Callable[[], bool]) -> None:
-        end = time.monotonic() + 300
+        end = time.monotonic() + 900
         while not condition():
             assert time.monotonic() < end, {name: self.said(name) for name in self.processes}
             time.sleep(0.2)
@@ -115,7 +126,7 @@ class Federation:
         for process in reversed(self.processes.values()):
             process.terminate()
         for process in self.processes.values():
-            process.wait(30)
+            process.wait(120)
 
 
 @pytest.fixture
@@ -174,16 +185,24 @@ def test_two_edges_two_rounds_one_release(federation: Federation, checkpoint: Pa
 
 
 @pytest.mark.slow
-def test_a_cloud_killed_in_a_round_resumes_where_it_was(federation: Federation, checkpoint: Path) -> None:
+@pytest.mark.parametrize("edge_too", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_a_cloud_killed_in_a_round_resumes_where_it_was(
+    federation: Federation, checkpoint: Path, edge_too: bool
+) -> None:
     federation.start_cloud()
     federation.start_edge("a", ("coffee", "rocket"))
     federation.start_submission("first", "--start", str(checkpoint))
     federation.wait(lambda: federation.journal("answer") != [])  # of a; the quorum waits for b
+    if edge_too:
+        b = federation.start_edge("b", ("coffee", "chelsea", "rocket"))
+        asked = b / "flower" / "supernode.log"
+        federation.wait(lambda: asked.is_file() and "Receiving: train" in asked.read_text())
+        federation.kill("b")
     (superlink,) = psutil.Process(federation.processes["cloud"].pid).children()
     superlink.kill()
-    assert federation.processes.pop("first").wait(120) == 1
+    assert federation.processes.pop("first").wait(300) == 1
     assert "Submit again" in federation.said("first")
-    assert federation.processes.pop("cloud").wait(30) == 1
+    assert federation.processes.pop("cloud").wait(300) == 1
     assert "The SuperLink ended" in federation.said("cloud")
     federation.start_cloud()
     federation.start_edge("b", ("coffee", "chelsea", "rocket"))
