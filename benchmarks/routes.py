@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
 
 from benchmarks.footage import Picture
@@ -54,6 +55,19 @@ def in_process(stylizer: LocalStylizer, asks: Asks, reply: Reply) -> Work:
     """Stylize in this process."""
     frame = asks.sent(reply)
     return lambda: stylizer.stylize(frame, asks.code, reply=reply)
+
+
+def in_process_as_served(bundle: Bundle, asks: Asks, threads: int) -> Work:
+    """Stylize in this process with the options of Triton's session: what Triton adds to it is transport."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(
+        str(bundle.file("stylizer")), options, providers=["CPUExecutionProvider"]
+    )
+    feeds = {"frame": asks.frame[None], "style_code": asks.code[None], "r": np.ones(1, np.float32)}
+    return lambda: session.run(["stylized"], feeds)
 
 
 @contextmanager

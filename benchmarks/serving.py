@@ -31,7 +31,7 @@ RESOLUTION: Final = "1920x1080"
 CLIENTS: Final = (1, 2, 4, 8, 16)
 SHARES: Final = (0.5, 0.8)  # open loop: of what one client after the other gets through
 JPEG_QUALITY: Final = 90
-HERE, HERE_MAP = "in process", "in process, map"
+HERE, HERE_MAP, AS_SERVED = "in process", "in process, map", "in process, as Triton runs it"
 MAP: Final = "gateway, map"
 FIGURES: Final = {
     "seconds": Figure("s", "wall time of one request, nothing else asked for meanwhile", "lower", 0.10),
@@ -66,7 +66,7 @@ def run(effort: Effort, say: Say, *, bundle: Path | None = None, resolution: str
         asks = routes.Asks(model, frame, here.encode_style(footage.style()))
         say("serving: starting Triton and an edge")
         edge = stack.enter_context(_edge(model, asks, effort.threads, max(clients)))
-        rows = latency_rows(here, asks, edge, effort.pick(15, 2), say)
+        rows = latency_rows(here, model, edge, effort, say)
         # Taken when every pool has its size, and again at the end.
         rows += [_memory_row("before load", edge)]
         for name, connect in edge.ways().items():
@@ -128,16 +128,17 @@ class Edge:
         return float(sum(each.memory_full_info().pss for each in processes)) / 2**20
 
 
-def latency_rows(here: LocalStylizer, asks: routes.Asks, edge: Edge, repeats: int, say: Say) -> list[Row]:
+def latency_rows(here: LocalStylizer, model: Bundle, edge: Edge, effort: Effort, say: Say) -> list[Row]:
     """Time one request by each way, in turn with the model in this process."""
     say("serving: one request at a time, every way in turn")
     with ExitStack() as stack:
         work: dict[str, Work] = {
-            HERE: routes.in_process(here, asks, "image"),
-            HERE_MAP: routes.in_process(here, asks, "map"),
+            HERE: routes.in_process(here, edge.asks, "image"),
+            HERE_MAP: routes.in_process(here, edge.asks, "map"),
+            AS_SERVED: routes.in_process_as_served(model, edge.asks, effort.threads),
             **{name: stack.enter_context(connect(0)) for name, connect in edge.ways().items()},
         }
-        times = measure(work, repeats=repeats, warmup=2)
+        times = measure(work, repeats=effort.pick(15, 2), warmup=effort.pick(2, 1))
     rows = []
     for name, seconds in times.items():
         figures: dict[str, Value] = {"seconds": seconds}
