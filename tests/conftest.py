@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 CLIP_FRAMES = 36
+PATIENCE_MS = 240_000  # a loaded machine is no fault
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 # Without a sandbox for the user root; quiet, and alone with the page.
 CHROMIUM_OPTIONS = [
@@ -91,8 +92,9 @@ def _as_from_a_terminal() -> None:
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """Headless Chromium; tests that use it are marked `browser`."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
         yield browser
@@ -105,6 +107,7 @@ def page(chromium: Browser) -> Iterator[Page]:
     faults: list[str] = []
     with chromium.new_context() as context:
         tab = context.new_page()
+        tab.set_default_timeout(PATIENCE_MS)
         tab.on("pageerror", lambda error: faults.append(str(error)))
         tab.on("request", lambda request: faults.append(request.url) if _is_elsewhere(request.url) else None)
         yield tab
