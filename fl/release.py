@@ -55,7 +55,8 @@ def publish(
     part = Path(tempfile.mkdtemp(prefix=".part.", dir=registry))
     try:
         folder = part / "bundle"
-        export_bundle(checkpoint, folder, version=version)
+        # Kernels for accelerators depend on no checkpoint: phones have them, and edges need none.
+        export_bundle(checkpoint, folder, version=version, sizes=())
         release = Release(
             version,
             (parent,) if parent else (),

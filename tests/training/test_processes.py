@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import torch
-
 from training.checkpoint import load_checkpoint
 from training.config import TrainConfig
 from training.loop import train
