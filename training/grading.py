@@ -31,6 +31,7 @@ PARAMETERS = 12 + 3 * SEGMENTS + 1
 HIDDEN = 256
 STEEPEST = 1.2  # log of the steepest slope (3.3) and of the flattest (0.3): a curve never turns back
 MOST_DETAIL = 0.6  # log of the largest factor on local contrast, 1.8
+LEAST_DETAIL = 0.3  # minus log of the smallest, 0.74: less looks like haze, however smooth the style is
 
 Moments = list[tuple[Tensor, Tensor]]
 Look = Callable[[Tensor], Moments]
@@ -128,8 +129,10 @@ def as_grade(numbers: Tensor, transport: Tensor) -> Grade:
     rotated = change[:, :, :3] @ transport
     shift = torch.cat([torch.zeros_like(change[:, :, :3]), change[:, :, 3:]], dim=2)
     slopes = torch.exp(STEEPEST * torch.tanh(numbers[:, 12:-1] / STEEPEST)).view(-1, 3, SEGMENTS)
-    detail = torch.exp(MOST_DETAIL * torch.tanh(numbers[:, -1] / MOST_DETAIL))
-    return Grade(transport + rotated + shift, slopes, detail)
+    detail = numbers[:, -1]
+    crisper = MOST_DETAIL * torch.tanh(detail.clamp(min=0) / MOST_DETAIL)
+    softer = LEAST_DETAIL * torch.tanh(detail.clamp(max=0) / LEAST_DETAIL)
+    return Grade(transport + rotated + shift, slopes, torch.exp(crisper + softer))
 
 
 def _differences(seen: Moments, style: Moments) -> list[Tensor]:
