@@ -55,8 +55,11 @@ class WatchedFolder:
         return best, reasons
 
     def refuse(self, bundle: Bundle) -> None:
-        """Pass over a bundle from now on, until one of its files changes."""
-        self._known[_stamp(bundle.path)] = None
+        """Pass over a bundle from now on, until one of its files changes.
+
+        By the stamp that it was found with: its folder may hold another bundle by now.
+        """
+        self._known = {stamp: None if known is bundle else known for stamp, known in self._known.items()}
 
     def _load(self, path: Path) -> Bundle:
         if self._public_key is None:

@@ -28,7 +28,14 @@ def bundle(tmp_path: Path) -> Bundle:
     (tmp_path / "warp.tflite").write_bytes(b"kernel")
     tensors = (TensorSpec("frame", "uint8", (1, -1, -1, 3), "NHWC RGB", "0..255"),)
     spec = file_spec(
-        tmp_path, "warp", "warp.tflite", tensors, tensors, {"max": 0.5}, {"parameters": 0}, {"median_ms": 1.5}
+        tmp_path,
+        "warp",
+        "warp.tflite",
+        tensors,
+        tensors,
+        parity={"max": 0.5},
+        cost={"parameters": 0},
+        latency={"median_ms": 1.5},
     )
     written = Bundle(
         tmp_path, "mvstylizer", 3, (spec,), {"step": 7}, {"map_cell": 8}, {"onnx": "1.2"}, {"cores": 2}

@@ -89,7 +89,7 @@ def test_the_file_is_plain_and_clean(folder: Path, role: str) -> None:
 
 def test_r_is_an_input(folder: Path) -> None:
     session = session_of(folder / "stylizer.onnx")
-    frame, code = parity_picture(60, 90, 0)[None], np.zeros((1, 908), np.float32)
+    frame, code = parity_picture(60, 90, 0)[None], np.zeros((1, Stylizer().style_code_size), np.float32)
     sizes = [
         session.run(["stylized"], {"frame": frame, "style_code": code, "r": np.array([r], np.float32)})[
             0

@@ -110,7 +110,15 @@ def test_a_round_through_both_apps(rounds: Rounds, edges: dict[str, Path], check
     assert max(np.abs(merged[name] - start[name]).max() for name in start) == pytest.approx(1e-5, rel=0.05)
     answers = rounds.journal.events("answer")
     assert answers[0]["sha256"] == answers[1]["sha256"]  # the same photos, the same draw
-    assert set(answers[0]["losses"]) == {"total", "content", "style", "structure", "look", "roughness"}
+    assert set(answers[0]["losses"]) == {
+        "total",
+        "content",
+        "style",
+        "structure",
+        "look",
+        "roughness",
+        "range",
+    }
 
 
 def echo(message: Message) -> Message:

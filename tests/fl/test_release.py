@@ -95,7 +95,7 @@ def test_a_signed_release_of_another_format(cloud: Cloud, copy: Path) -> None:
 
 
 def test_no_release(cloud: Cloud, tmp_path: Path) -> None:
-    with pytest.raises(ReleaseError, match="is no release"):
+    with pytest.raises(ReleaseError, match="is no signed release"):
         load_release(tmp_path, cloud.public)
     with pytest.raises(ReleaseError, match=r"has the versions \[\]"):
         release_files(tmp_path)

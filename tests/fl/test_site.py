@@ -28,7 +28,7 @@ def test_an_update_is_a_moved_version_of_the_start(checkpoint: Path, update: Sit
         assert np.abs(value - start[name]).max() <= 2.1 * FAST.learning_rate  # Adam moves one rate a step
     assert update.frames == 3
     assert update.sha256 == fingerprint(update.parameters)
-    assert set(update.losses) == {"total", "content", "style", "structure", "look", "roughness"}
+    assert set(update.losses) == {"total", "content", "style", "structure", "look", "roughness", "range"}
 
 
 def test_the_same_round_gives_the_same_update_and_another_round_another(
