@@ -59,7 +59,7 @@ class WatchedFolder:
 
         By the stamp that it was found with: its folder may hold another bundle by now.
         """
-        self._known = {stamp: None if known is bundle else known for stamp, known in self._known.items()}
+        self._known = {stamp: None if known == bundle else known for stamp, known in self._known.items()}
 
     def _load(self, path: Path) -> Bundle:
         if self._public_key is None:
