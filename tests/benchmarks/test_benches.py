@@ -130,6 +130,7 @@ def test_table4(tmp_path: Path) -> None:
     near = find(document, resolution="352x176", way="transfer", distance=1)
     far = find(document, clip="bikes", way="transfer", interval=15)
     every = find(document, clip="bikes", way="every frame")
+    assert find(document, clip="bikes", way="transfer, steady", interval=15)
     assert near
     assert far
     assert every
