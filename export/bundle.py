@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from export import gpu_lane
+from export import gpu_lane, htp_lane
 from export.cost import style_encoder_macs, stylizer_macs
 from export.golden import GOLDEN_NAME, write_golden
 from export.kernel_parity import KERNELS, Kernel, sized_kernels
@@ -81,6 +81,9 @@ def export_bundle(
         writer.onnx(stylizer, precision, source)
         for kernel in (*KERNELS.values(), *sized_kernels(sizes, _grid(stylizer))):
             writer.kernel(kernel)
+        for lane in (gpu_lane, htp_lane):
+            if reason := lane.why_missing():
+                report(f"{lane.LANE}: not checked ({reason})")
         writer.golden(stylizer)
         network = {**stylizer.dims.as_dict(), "style_code": stylizer.style_code_size, "precision": precision}
         bundle = Bundle(

@@ -80,13 +80,18 @@ def _check_file(bundle: Bundle, spec: FileSpec) -> Checked:
     if spec.role in KERNELS:
         latency = kernel_latency(content, KERNELS[spec.role])
         return Checked(spec.path, check_golden(bundle, spec.role), latency, spec.latency)
-    kernel = _sized_kernel(bundle, spec)
+    kernel = sized_kernel(bundle, spec)
     if not kernel.cpu and (reason := gpu_lane.why_missing()):
         return Checked(spec.path, {}, {}, spec.latency, f"not run: {reason}")
     return Checked(spec.path, kernel.check(content), kernel_latency(content, kernel), spec.latency)
 
 
-def _sized_kernel(bundle: Bundle, spec: FileSpec) -> Kernel:
+def sized_kernel(bundle: Bundle, spec: FileSpec) -> Kernel:
+    """Return how a bundle's kernel for one frame size is built and checked.
+
+    Raises:
+        BundleError: The role is of another version.
+    """
     match = _SIZED.fullmatch(spec.role)
     if match is None:
         raise BundleError(

@@ -15,6 +15,7 @@ Examples:
   mvstylizer export runs/first.safetensors --out models/first
   mvstylizer export runs/first.safetensors --out models/first --precision fp32 --sizes 1280x720
   mvstylizer export --check models/first
+  mvstylizer export --compile models/first --snapdragon SM8650,SM8750 --out compiled
 """
 
 
@@ -31,6 +32,17 @@ def export(
             help="Export nothing; verify a bundle here: hashes, parity on its golden vectors, latency.",
         ),
     ] = None,
+    compile_: Annotated[
+        Path | None,
+        typer.Option(
+            "--compile",
+            metavar="BUNDLE",
+            help="Export nothing; compile the kernels of a bundle for Snapdragon, ahead of time.",
+        ),
+    ] = None,
+    snapdragon: Annotated[
+        str, typer.Option(metavar="SOC,...", help="Chips that --compile is for.")
+    ] = "SM8650",
     version: Annotated[int, typer.Option(min=1, help="Release number: Triton's model version.")] = 1,
     precision: Annotated[
         Literal["fp16", "fp32"], typer.Option(help="Of the weights in the ONNX files; fp16 is half the size.")
@@ -47,16 +59,25 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Export a checkpoint to ONNX and TFLite, each file compared with its reference; or check a bundle."""
-    if (check is None) == (checkpoint is None):
-        raise typer.BadParameter("name a CHECKPOINT to export, or a bundle with --check")
+    if sum(each is not None for each in (check, checkpoint, compile_)) != 1:
+        raise typer.BadParameter("name a CHECKPOINT to export, or a bundle with --check or --compile")
     if check is not None:
         from export.check import check_bundle
 
         rows = check_bundle(check, report=lambda line: typer.echo(line, err=True))
         finish({"bundle": str(check), "files": [row.as_dict() for row in rows]}, f"Good: {check}", as_json)
         return
-    if out is None or checkpoint is None:
-        raise typer.BadParameter("name the bundle's folder", param_hint="--out")
+    if out is None:
+        raise typer.BadParameter("name the folder to write", param_hint="--out")
+    if compile_ is not None:
+        from export.snapdragon import compile_bundle
+
+        compiled = compile_bundle(
+            compile_, out, snapdragon.split(","), report=lambda line: typer.echo(line, err=True)
+        )
+        finish({"files": [each.as_dict() for each in compiled]}, f"Compiled: {out}", as_json)
+        return
+    assert checkpoint is not None
     from export.sizes import SizeError, parse_sizes
 
     try:

@@ -1,0 +1,189 @@
+"""Compile a bundle's kernels for a Snapdragon's Hexagon ahead of time, with LiteRT's Qualcomm plugin.
+
+A phone then loads a graph that is ready, instead of preparing it at every start. The compiled file is for one
+chip, so it lies beside a bundle and not in it. What Hexagon computes in float16 is checked first, here, with
+Qualcomm's library for the host (`export.htp_lane`): a kernel that fails there, or that cannot be checked, is
+not compiled, and one that the compiler takes only in part is refused.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from export import htp_lane
+from export.check import sized_kernel
+from export.kernel_parity import Kernel
+from export.manifest import Bundle, load_bundle
+from export.sizes import Size
+from mvstylizer_errors import MVStylizerError
+
+SDK = "ai_edge_litert_sdk_qualcomm"
+COMPILER = "libQnnHtp.so"
+SOCS = ("SM8450", "SM8475", "SM8550", "SM8650", "SM8750", "SM8845", "SM8850")
+"""Chips whose Hexagon computes in float16 and that the plugin compiles for (not the SM8350, which fails)."""
+
+Report = Callable[[str], None]
+
+
+class SnapdragonError(MVStylizerError):
+    """A kernel cannot be compiled for a Snapdragon here, or must not be."""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A compiled kernel.
+
+    Attributes:
+        path: The file.
+        soc: The chip that it is for, for example ``SM8650``.
+        role: The kernel's role in the bundle.
+        bytes: Size of the file.
+        operators: Operations, all of them compiled.
+        max_difference: Largest difference of Hexagon's result from the formula, grey levels.
+    """
+
+    path: str
+    soc: str
+    role: str
+    bytes: int
+    operators: int
+    max_difference: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as plain JSON types."""
+        return asdict(self)
+
+
+def why_missing() -> str | None:
+    """Return why this machine cannot compile, None where it can.
+
+    The package installs without complaint where it could not download the SDK, and is empty then.
+    """
+    if find_spec("onnxruntime_qnn") is None or find_spec(SDK) is None:
+        return "no Snapdragon compiler here: pip install 'mvstylizer[snapdragon]'"
+    try:
+        libraries = import_module(SDK).path_to_sdk_libs()
+    except NotImplementedError:
+        return "Qualcomm's compiler runs on Linux on x86-64 only"
+    if libraries is None or not (Path(libraries) / COMPILER).is_file():
+        return (
+            "Qualcomm's SDK is missing: ai-edge-litert-sdk-qualcomm could not download it when it was "
+            "installed; install it again where softwarecenter.qualcomm.com can be reached"
+        )
+    return None
+
+
+def compile_bundle(
+    folder: Path, out: Path, socs: Sequence[str], *, report: Report = lambda _: None
+) -> list[Compiled]:
+    """Compile the accelerator kernels of a bundle.
+
+    Args:
+        folder: The bundle.
+        out: Where ``ROLE_SOC.tflite`` go.
+        socs: Chips, of `SOCS`.
+        report: Called with one line for each kernel.
+
+    Raises:
+        BundleError: The bundle is not whole.
+        SnapdragonError: Nothing here can compile, a chip is unknown, no kernel can be checked, or the
+            compiler takes one only in part.
+        ParityError: Hexagon computes a kernel wrong.
+    """
+    if reason := why_missing():
+        raise SnapdragonError(reason[0].upper() + reason[1:])
+    if unknown := [soc for soc in socs if soc not in SOCS]:
+        raise SnapdragonError(f"{unknown[0]} is not one of {', '.join(SOCS)}")
+    bundle = load_bundle(folder)
+    compiled = []
+    for kernel in _kernels(bundle, report):
+        content = bundle.file(kernel.role).read_bytes()
+        difference = proven(kernel, content)
+        for soc in socs:
+            target = out / f"{kernel.role}_{soc}.tflite"
+            operators = _compile(content, soc, target)
+            row = Compiled(
+                str(target), soc, kernel.role, target.stat().st_size, operators, round(difference, 4)
+            )
+            report(
+                f"{target.name}: {row.bytes / 1e3:.0f} kB, all {operators} operations on Hexagon, "
+                f"which differs from the formula by at most {difference:.2g} grey levels"
+            )
+            compiled.append(row)
+    return compiled
+
+
+def proven(kernel: Kernel, content: bytes) -> float:
+    """Check a kernel on all lanes and return Hexagon's largest difference from the formula, grey levels.
+
+    Raises:
+        SnapdragonError: Hexagon's lane cannot run here.
+        ParityError: It computes something else.
+    """
+    lane = kernel.check(content)["lanes"].get(htp_lane.LANE)
+    if lane is None:
+        raise SnapdragonError(f"{kernel.role} is not compiled: its Hexagon numerics were not checked")
+    return float(lane["max"])
+
+
+def _kernels(bundle: Bundle, report: Report) -> list[Kernel]:
+    sized = [spec for spec in bundle.files if spec.format == "tflite" and "_accel_" in spec.role]
+    kernels = [kernel for spec in sized if "HTP" in (kernel := sized_kernel(bundle, spec)).delegates]
+    small = [kernel for kernel in kernels if kernel.size and _pixels(kernel.size) <= htp_lane.MOST_PIXELS]
+    for kernel in kernels:
+        if kernel not in small:
+            report(f"{kernel.role}: left out, too large for the host to check its Hexagon numerics")
+    if not small:
+        raise SnapdragonError(
+            f"{bundle.path} has no kernel of at most {htp_lane.MOST_PIXELS} pixels, and larger ones cannot "
+            "be checked here",
+            "Export one with --sizes 512x256",
+        )
+    return small
+
+
+def _pixels(size: Size) -> int:
+    return size[0] * size[1]
+
+
+def _compile(content: bytes, soc: str, target: Path) -> int:
+    """Compile one file for one chip and return how many operations it has."""
+    from ai_edge_litert.aot.aot_compile import aot_compile
+    from ai_edge_litert.aot.core.aot_types import Model
+    from ai_edge_litert.aot.vendors.qualcomm.target import SocModel
+    from ai_edge_litert.aot.vendors.qualcomm.target import Target as Chip
+
+    with tempfile.TemporaryDirectory() as name:
+        source = Path(name) / "kernel.tflite"
+        source.write_bytes(content)
+        model, chip = Model.create_from_path(source), Chip(SocModel(soc))
+        try:
+            with redirect_stderr(StringIO()):  # progress bars of a second each
+                found = aot_compile(model, output_dir=name, target=chip, keep_going=False)
+        except (ValueError, OSError) as err:
+            raise SnapdragonError(f"LiteRT cannot compile for {soc}: {err}") from err
+        (model,) = found.models
+        parts = model.partition_stats.subgraph_stats if model.partition_stats else []
+        whole = len(parts) == 1 and parts[0].num_ops_offloaded == parts[0].num_total_ops
+        if not whole or parts[0].num_partitions_offloaded != 1:
+            raise SnapdragonError(f"The compiler takes only a part of {target.stem}: {model.partition_stats}")
+        _publish(model.path.read_bytes(), target)
+        return int(parts[0].num_total_ops)
+
+
+def _publish(content: bytes, target: Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.part")
+        part.write_bytes(content)
+        part.replace(target)
+    except OSError as err:
+        raise SnapdragonError(f"{target} cannot be written: {err.strerror}", "Name another --out") from err
