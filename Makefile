@@ -18,9 +18,9 @@ demo: $(VENV)/.installed $(VENV)/.clips  ## Stylize a sample clip with a sample 
 
 test: $(VENV)/.complete $(VENV)/.clips $(VENV)/.browser  ## Check style and types, then run every test
 	$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --durations=12
 
-test-long: $(VENV)/.complete  ## Run the tests that take minutes: a whole federation in real processes
+test-long: $(VENV)/.complete  ## Run the tests that take minutes: a cloud killed in a round, the README pasted
 	$(BIN)/python -m pytest -m long
 
 lint: $(VENV)/.complete  ## Check style and types

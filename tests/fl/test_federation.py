@@ -140,7 +140,7 @@ def federation(tmp_path: Path, checkpoint: Path) -> Iterator[Federation]:
         made.stop()
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_two_edges_two_rounds_one_release(federation: Federation, checkpoint: Path) -> None:
     federation.start_cloud()
     address, metrics = federation.start_gateway("a")
