@@ -13,8 +13,9 @@ import typer
 from mvstylizer_terminal import BundleOption, JsonOption, Show, bundle_folder, finish, warn
 
 if TYPE_CHECKING:
+    from device_runtime.label_masks import MaskFiles
     from device_runtime.recipe import Recipe
-    from device_runtime.report import Report
+    from device_runtime.report import LabelUse, Report
     from device_runtime.stylizer import Stylizer
     from export.manifest import Bundle
 
@@ -25,6 +26,7 @@ Examples:
   mvstylizer stylize street.mp4 --style dusk.jpg --out out.mp4 --edge 192.168.1.20:8001
   mvstylizer stylize street.mp4 --style a.jpg --style b.jpg --style-weights 0.7,0.3 --out out.mp4
   mvstylizer stylize photo.jpg --style dusk.jpg --out photo-dusk.jpg --strength 0.7
+  mvstylizer stylize photo.jpg --style dusk.jpg --mask labels.png --style-mask dusk-labels.png --out out.jpg
   mvstylizer stylize /dev/video0 --live --style dusk.jpg --out udp://127.0.0.1:5000 --edge 192.168.1.20:8001
 """
 LUT_EXAMPLES = """\b
@@ -82,6 +84,15 @@ def stylize(
         ),
     ],
     style_weights: WeightsOption = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option(
+            "--mask", metavar="PNG", help="Label image of a photo: each label takes on the style's own."
+        ),
+    ] = None,
+    style_mask: Annotated[
+        Path | None, typer.Option("--style-mask", metavar="PNG", help="Label image of the style photo.")
+    ] = None,
     edge: EdgeOption = None,
     local: LocalOption = False,
     tls_ca: TlsOption = None,
@@ -129,9 +140,10 @@ def stylize(
     if live and (dry_run or resume or interpolation == "warp"):
         raise typer.BadParameter("goes with neither --dry-run nor --resume nor warp", param_hint="--live")
     recipe = Recipe(key_frames, interpolation, reply, strength, steady_s=steady)
+    masks = _masks(mask, style_mask, source, style, live)
     job = _Job(
         source, _styles(style, style_weights), out, recipe,
-        _Engine(edge, local, bundle, tls_ca, token, no_fallback), crf, resume, as_json,
+        _Engine(edge, local, bundle, tls_ca, token, no_fallback), crf, resume, as_json, masks,
     )  # fmt: skip
     if live:
         job.run_live()
@@ -243,6 +255,7 @@ class _Job:
     crf: int
     resume: bool
     as_json: bool
+    masks: MaskFiles | None
 
     def run(self) -> None:
         """Stylize a video or a photo."""
@@ -253,7 +266,10 @@ class _Job:
         self._check()
         with Show("Stylizing") as show, self.engine.stylizer() as stylizer:
             if is_photo(source):
-                report = stylize_photo(source, self.styles, out, stylizer=stylizer, strength=recipe.strength)
+                report = stylize_photo(
+                    source, self.styles, out, stylizer=stylizer, strength=recipe.strength,
+                    masks=self.masks, progress=show,
+                )  # fmt: skip
             else:
                 report = stylize_video(
                     source, self.styles, out, stylizer=stylizer, bundle=self.engine.model,
@@ -297,10 +313,29 @@ class _Job:
         try:
             check_request(
                 Path(self.source), self.styles, Path(self.out),
-                bundle=self.engine.model, policy=self.recipe.policy,
+                bundle=self.engine.model, policy=self.recipe.policy, masks=self.masks,
             )  # fmt: skip
         except KeyFramePolicyError as err:
             raise typer.BadParameter(str(err), param_hint="--key-frames") from err
+
+
+def _masks(
+    mask: Path | None, style_mask: Path | None, source: str, styles: list[Path], live: bool
+) -> MaskFiles | None:
+    """Return the label images, or None where neither is given."""
+    from device_runtime.label_masks import MaskFiles
+    from device_runtime.photo import is_photo
+
+    if mask is None and style_mask is None:
+        return None
+    if mask is None or style_mask is None:
+        missing = "--mask" if mask is None else "--style-mask"
+        raise typer.BadParameter("--mask and --style-mask go together", param_hint=missing)
+    if len(styles) > 1:
+        raise typer.BadParameter("goes with one --style only", param_hint="--mask")
+    if live or (Path(source).is_file() and not is_photo(Path(source))):
+        raise typer.BadParameter("is for photos, not for videos", param_hint="--mask")
+    return MaskFiles(mask, style_mask)
 
 
 def _styles(photos: list[Path], weights: str | None) -> dict[Path, float]:
@@ -326,8 +361,14 @@ def _summary(report: Report) -> str:
         f" ({report.interpolation})",
         f"{report.seconds['total']:.2f} s  [{parts}]",
     ]
+    if report.labels:
+        lines.append("labels: " + ", ".join(map(_label_line, report.labels)))
     asked = report.key_frames - len(report.fallback_key_frames)
     if report.bytes_up and asked:
         up, down = (total / asked / 1000 for total in (report.bytes_up, report.bytes_down))
         lines.append(f"{up:.1f} kB up and {down:.1f} kB down a key frame")
     return "\n".join(lines)
+
+
+def _label_line(use: LabelUse) -> str:
+    return f"{use.label} ({100 * use.share:.1f} %{'' if use.own_style else ', the whole style'})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -38,17 +38,33 @@ def read_photo(path: Path) -> NDArray[np.uint8]:
     Raises:
         PhotoError: The file is missing, unreadable or no picture.
     """
+    return np.asarray(read_pixels(path), np.uint8)
+
+
+def read_pixels(path: Path, depth: int = 0) -> NDArray[Any]:
+    """Read a picture as `read_photo` does.
+
+    Args:
+        path: As there.
+        depth: ``cv2.IMREAD_ANYDEPTH`` keeps more than eight bits; 0 scales them to eight.
+
+    Returns:
+        RGB (H, W, 3): uint8, or the type that the file has.
+
+    Raises:
+        PhotoError: As `read_photo`.
+    """
     try:
         content = np.fromfile(path, np.uint8)
     except OSError as error:
-        raise PhotoError(f"The photo {path} cannot be read ({error.strerror})", "Check the path") from error
+        raise PhotoError(f"The picture {path} cannot be read ({error.strerror})", "Check the path") from error
     try:
-        picture = cv2.imdecode(content, cv2.IMREAD_COLOR_RGB) if content.size else None
+        picture = cv2.imdecode(content, cv2.IMREAD_COLOR_RGB | depth) if content.size else None
     except cv2.error:
         picture = None
     if picture is None:
-        raise PhotoError(f"{path} is no picture that can be read", "Give a JPEG or PNG photo")
-    return np.asarray(picture, np.uint8)
+        raise PhotoError(f"{path} is no picture that can be read", "Give a JPEG or PNG file")
+    return picture
 
 
 def check_photo_output(target: Path, *inputs: Path) -> Path:

@@ -14,11 +14,12 @@ from device_runtime.flow import FlowEstimator
 from device_runtime.interpolate import blended
 from device_runtime.key_frames import MAX_INTERVAL
 from device_runtime.key_requests import KeyRequests
+from device_runtime.label_masks import LabelledPicture, Labels, MaskFiles, read_labels, stylize_labels
 from device_runtime.output_file import check_output
 from device_runtime.photo import check_photo_output, is_photo, read_photo, write_photo
 from device_runtime.pictures import NETWORK_PIXELS, Finished, Pictures, open_pictures
 from device_runtime.recipe import STEADY_S, Interpolation, Recipe
-from device_runtime.report import Report, Stopwatch
+from device_runtime.report import LabelUse, Report, Stopwatch
 from device_runtime.resumption import Made, describe_job, join_pieces, keep_pieces
 from device_runtime.style_mix import StyleMix, StylePhotos, normalised
 from device_runtime.stylizer import Stylizer
@@ -32,7 +33,13 @@ Progress = Callable[[int, int | None], None]
 
 
 def check_request(
-    source: Path, style_photo: StylePhotos, out: Path, *, bundle: Bundle, policy: str = "codec"
+    source: Path,
+    style_photo: StylePhotos,
+    out: Path,
+    *,
+    bundle: Bundle,
+    policy: str = "codec",
+    masks: MaskFiles | None = None,
 ) -> None:
     """Say within moments what is wrong with a request, before a server is started for it.
 
@@ -42,8 +49,10 @@ def check_request(
         out: The result.
         bundle: Holds the TFLite kernels.
         policy: Key frames, as for `stylize_video`.
+        masks: Label images, as for `stylize_photo`.
 
     Raises:
+        ValueError: As `stylize_photo` raises it for `masks`.
         KeyFramePolicyError: `policy` is not understood.
         StyleWeightError: The weights are no weights.
         MVStylizerError: As `stylize_video` and `stylize_photo` raise them for files.
@@ -51,8 +60,10 @@ def check_request(
     Recipe(policy).selector(bundle)
     StyleMix.read(style_photo)
     if is_photo(source):
-        read_photo(source)
-        check_photo_output(out, source, *normalised(style_photo))
+        photo = read_photo(source)
+        check_photo_output(out, source, *normalised(style_photo), *(masks or ()))
+        if masks is not None:
+            _labelled(photo, style_photo, masks)
         return
     check_output(out, source, *normalised(style_photo))
     with VideoReader(source) as reader:
@@ -164,9 +175,16 @@ def stylize_video(
 
 
 def stylize_photo(
-    source: Path, style_photo: StylePhotos, out: Path, *, stylizer: Stylizer, strength: float = 1.0
+    source: Path,
+    style_photo: StylePhotos,
+    out: Path,
+    *,
+    stylizer: Stylizer,
+    strength: float = 1.0,
+    masks: MaskFiles | None = None,
+    progress: Progress | None = None,
 ) -> Report:
-    """Stylize a photo after a photo, in one request.
+    """Stylize a photo after a photo, in one request; with masks in one for each label.
 
     Args:
         source: The photo.
@@ -174,10 +192,14 @@ def stylize_photo(
         out: The result; its suffix names the format.
         stylizer: An edge, or this machine.
         strength: 0 (the original) to 1 (the full style).
+        masks: Label images of the photo and of the style, which is then one photo: what has one label takes
+            on the colours of what has the same label there. See `stylize_labels`.
+        progress: With masks, called after each request with the number of those done and of all.
 
     Raises:
-        ValueError: `strength` is outside 0..1, or a StyleWeightError.
-        PhotoError: One of the photos cannot be read, or the result cannot be written.
+        ValueError: `strength` is outside 0..1, or masks are given with several styles; or a StyleWeightError.
+        PhotoError: One of the pictures cannot be read, or the result cannot be written.
+        LabelImageError: A label image does not fit its photo, or is none.
         OutputError: The output's folder is missing or read-only, or the output is one of the inputs.
         MVStylizerError: The stylizer fails.
     """
@@ -185,16 +207,31 @@ def stylize_photo(
     watch = Stopwatch()
     with watch.measure("decode"):
         photo, style = read_photo(source), StyleMix.read(style_photo)
-    check_photo_output(out, source, *normalised(style_photo))
-    with KeyRequests(stylizer, style, reply="image", map_pixels=NETWORK_PIXELS, watch=watch) as requests:
-        image, _, *traffic = requests.submit(photo).result()
+        check_photo_output(out, source, *normalised(style_photo), *(masks or ()))
+        labelled = None if masks is None else _labelled(photo, style_photo, masks)
+    if labelled is None:
+        made = _at_once(photo, style, stylizer, watch)
+    else:
+        made = stylize_labels(
+            photo, *labelled, stylizer=stylizer, map_pixels=NETWORK_PIXELS, watch=watch, progress=progress
+        )
     with watch.measure("encode"):
-        write_photo(out, blended(photo, cast("NDArray[np.uint8]", image), strength))
+        write_photo(out, blended(photo, made.picture, strength))
     height, width = photo.shape[:2]
     return Report(
-        1, 1, 0, watch.seconds(), "none", "image", str(out), width, height,
-        bytes_up=traffic[0], bytes_down=traffic[1], key_frame_places=[0],
+        1, 1, 0, watch.seconds(), "none", "map" if masks else "image", str(out), width, height,
+        bytes_up=made.sent, bytes_down=made.received, warnings=_unmatched(made.uses), key_frame_places=[0],
+        labels=made.uses,
     )  # fmt: skip
+
+
+def _at_once(
+    photo: NDArray[np.uint8], style: StyleMix, stylizer: Stylizer, watch: Stopwatch
+) -> LabelledPicture:
+    """Stylize a photo as a whole."""
+    with KeyRequests(stylizer, style, reply="image", map_pixels=NETWORK_PIXELS, watch=watch) as requests:
+        image, _, sent, received = requests.submit(photo).result()
+    return LabelledPicture(cast("NDArray[np.uint8]", image), [], sent, received)
 
 
 def _told(pictures: Pictures, done: int, total: int | None, progress: Progress | None) -> Iterator[Finished]:
@@ -214,6 +251,23 @@ def _write(finished: Iterable[Finished], pictures: Pictures, writer: VideoWriter
                 writer.write(picture, frame.pts, frame.duration)
             frames += 1
     return Made(frames, pictures.key_frames, pictures.fallback_key_frames)
+
+
+def _labelled(
+    photo: NDArray[np.uint8], style_photo: StylePhotos, masks: MaskFiles
+) -> tuple[NDArray[np.uint8], Labels, Labels]:
+    """Read what masks need: the style photo at its full size, the photo's labels and the style's."""
+    paths = list(normalised(style_photo))
+    if len(paths) > 1:
+        raise ValueError("masks go with one style photo")
+    style = read_photo(paths[0])
+    return style, read_labels(masks.content, photo), read_labels(masks.style, style)
+
+
+def _unmatched(uses: list[LabelUse]) -> list[str]:
+    if not uses or any(use.own_style for use in uses):
+        return []
+    return ["The two label images have no label in common that is large enough: the whole style was taken"]
 
 
 def _outage(missed: int, key_frames: int) -> list[str]:

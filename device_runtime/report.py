@@ -15,6 +15,24 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
+class LabelUse:
+    """What became of a label of the content's label image.
+
+    Attributes:
+        label: Its value: the grey level (``"255"``) or the colour (``"#87ceeb"``).
+        share: Of the content photo, 0 to 1.
+        style_share: Of the style photo; 0 where the style does not have it.
+        own_style: Whether it took on the style's same label. False: it is too small in one of the two, and
+            took on the whole style.
+    """
+
+    label: str
+    share: float
+    style_share: float
+    own_style: bool
+
+
+@dataclass(frozen=True)
 class Report:
     """The result of stylizing one file.
 
@@ -37,6 +55,7 @@ class Report:
         bytes_down: What came back for them.
         warnings: One line for each thing the user should know, such as a file that is cut short.
         key_frame_places: Where the key frames are in the video, from 0.
+        labels: What became of each label of a photo's mask; empty without masks.
     """
 
     frames: int
@@ -54,6 +73,7 @@ class Report:
     bytes_down: int = 0
     warnings: list[str] = field(default_factory=list)
     key_frame_places: list[int] = field(default_factory=list)
+    labels: list[LabelUse] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as plain values, fit for JSON."""
