@@ -40,7 +40,11 @@ def tensorflow() -> Any:
 
 
 def convert(
-    function: Callable[..., Any], inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+    function: Callable[..., Any],
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    *,
+    half: bool = False,
 ) -> bytes:
     """Convert `function` and return the file.
 
@@ -48,6 +52,7 @@ def convert(
         function: Takes the inputs by name and returns the outputs in order, as TensorFlow tensors.
         inputs: Their names, types and shapes; -1 becomes a dimension that the caller resizes.
         outputs: Their names, in the order in which `function` returns them.
+        half: Store large constants in half precision; arithmetic stays single.
 
     Returns:
         The TFLite flatbuffer. Casts between uint8 and float32 are written as DEQUANTIZE and QUANTIZE with
@@ -62,8 +67,11 @@ def convert(
     signature = [
         tf.TensorSpec([None if d < 0 else d for d in s.shape], tf.as_dtype(s.dtype), s.name) for s in inputs
     ]
-    traced = tf.function(function, input_signature=signature)
+    traced = tf.function(function, input_signature=signature, autograph=False)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([traced.get_concrete_function()], traced)
+    if half:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16]
     model = unpack(_converted(converter))
     graph = model.subgraphs[0]
     for spec, index in zip(outputs, graph.outputs, strict=True):

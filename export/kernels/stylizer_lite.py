@@ -1,0 +1,201 @@
+"""``style_encoder.tflite`` and ``stylizer_map.tflite``: the lite stylizer as a phone runs it.
+
+In words: what `training.stylizer` does at the network's size, built straight from TensorFlow functions with
+the checkpoint's weights as constants. A converter from the ONNX files (onnx2tf) was tried first: it refuses
+free sizes, names none of what it needs as its dependencies, and its graphs run several times slower.
+
+    style_encoder.tflite  style uint8 [1, H, W, 3], within the style's budget           → style_code [1, K]
+    stylizer_map.tflite   frame uint8 [1, h, w, 3], at the network's size, style_code   → affine_map
+                                                                                          [1, h/8, w/8, 12]
+
+The reduction to these sizes is the caller's (`device_runtime.network_input`). Both files take any size by
+resizing their inputs, and ask for no shape at run time, so that XNNPACK stays after it. What is linear was
+put together: of meta-smoothing, W_s and the 1×1 convolution behind it are one 5×5 convolution here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from export.case import Array
+from export.kernels.lite_colorization import Moments, channel_moments, colorize, differences
+from export.kernels.lite_colour import (
+    CHANNELS,
+    Grade,
+    apply_grade,
+    as_grade,
+    spatial_mean,
+    style_colour,
+    tones,
+    transport,
+)
+from export.kernels.lite_fit import extended, fit_map
+from export.kernels.tflite import convert, tensorflow
+from export.lite_contract import lite_contract
+from training.grading import PARAMETERS
+from training.lite import LITE_CHANNELS
+from training.options import StylizerDims
+from training.stylizer import COLOUR_CODE, GRADING_SHRINK, TONE_CODE
+
+_LEVELS = ("level1", "level2", "level3")
+
+
+class LiteGraph:
+    """The lite stylizer's functions, on TensorFlow tensors (NHWC float32, unit range).
+
+    Args:
+        weights: The checkpoint's, by PyTorch's names and in its layouts.
+        dims: Of the stylizer.
+    """
+
+    def __init__(self, weights: Mapping[str, Array], dims: StylizerDims) -> None:
+        self._weights, self._dims, self._tf = weights, dims, tensorflow()
+
+    def encode_style(self, style: Any) -> Any:
+        """Return the style code, 1×K, of a picture 1×H×W×3; see `training.stylizer`."""
+        mean, root = style_colour(style)
+        levels = [value for features in self._encode(style) for value in channel_moments(features)]
+        root = self._tf.reshape(root, [1, CHANNELS * CHANNELS])
+        return self._tf.concat([mean, root, tones(style), *levels], axis=1)
+
+    def affine_map(self, content: Any, style_code: Any) -> Any:
+        """Return the affine map, 1×h/cell×w/cell×12, of a picture 1×h×w×3 at the network's size."""
+        grade = self._grade(content, style_code)
+        graded = apply_grade(grade, content)
+        features = self._encode(_clamped(graded))
+        pairs = zip(features, self._moments(style_code), strict=True)
+        colorized = [colorize(each, style, self._dims.colorization) for each, style in pairs]
+        smooth = self._smooth(graded + self._decode(features, colorized))
+        return fit_map(content, smooth, grade, self._dims.map_cell, self._dims.ridge)
+
+    def _grade(self, content: Any, style_code: Any) -> Grade:
+        tf = self._tf
+        root = tf.reshape(style_code[:, CHANNELS:COLOUR_CODE], [1, CHANNELS, CHANNELS])
+        gain, shift = transport(content, style_code[:, :CHANNELS], root)
+        known = [tf.reshape(gain, [1, CHANNELS * CHANNELS]), shift]
+        style_tones = style_code[:, COLOUR_CODE : COLOUR_CODE + TONE_CODE]
+        style = _joined(self._moments(style_code))
+        small = tf.nn.avg_pool2d(content, GRADING_SHRINK, GRADING_SHRINK, "VALID")
+        numbers = tf.zeros([1, PARAMETERS])
+        for k in range(self._dims.grading_rounds):
+            picture = _clamped(apply_grade(as_grade(numbers, gain, shift), small))
+            seen = _joined([channel_moments(features) for features in self._encode(picture)])
+            facts = [*differences(seen, style), tones(picture) - style_tones, style_tones, *known, numbers]
+            numbers = numbers + self._correction(tf.concat(facts, axis=1), k)
+        return as_grade(numbers, gain, shift)
+
+    def _correction(self, facts: Any, k: int) -> Any:
+        """Return what round k of the grading adds to the grade's numbers, 1×37."""
+        tf, weights = self._tf, self._weights
+        compare = weights["grading.compare.weight"][:, _facts_order()].T
+        bias = weights["grading.compare.bias"] + weights["grading.round_bias"][k]
+        hidden = tf.nn.relu(tf.matmul(facts, compare) + bias)
+        hidden = hidden + tf.nn.relu(self._linear("grading.think", hidden))
+        return self._linear("grading.correct", hidden)
+
+    def _encode(self, picture: Any) -> list[Any]:
+        """Return the features of `training.lite.LiteEncoder`, shallow to deep."""
+        found = [self._conv("encoder.level1", 4.0 * (picture - 0.45), relu=True)]
+        for level in _LEVELS[1:]:
+            halved = self._conv(f"encoder.{level}", found[-1], stride=2, relu=True)
+            found.append(self._conv(f"encoder.{level}_more", halved, relu=True))
+        return found
+
+    def _decode(self, content: list[Any], colorized: list[Any]) -> Any:
+        """Return the correction of `training.decoder.Decoder`, 1×h×w×3."""
+        deep = self._tf.concat([colorized[2], content[2]], axis=3)
+        x = self._doubled(self._conv("decoder.up3", deep, relu=True))
+        x = self._conv("decoder.mid2", x + colorized[1] - content[1], relu=True)
+        x = self._doubled(self._conv("decoder.up2", x, relu=True))
+        x = self._conv("decoder.mid1", x + colorized[0] - content[0], relu=True)
+        return self._conv("decoder.rgb", x)
+
+    def _smooth(self, picture: Any) -> Any:
+        """Return `training.smoothing.MetaSmoothing` of a picture at r = 1."""
+        weights = self._weights
+        smoothing = np.einsum("om,mihw->oihw", weights["smoothing.to_rgb"][:, :, 0, 0], weights["smoothing.smoothing"])
+        for kernel in (weights["smoothing.upscaling"], smoothing):
+            picture = self._tf.nn.conv2d(extended(picture, kernel.shape[2] // 2), _hwio(kernel), 1, "VALID")
+        return picture
+
+    def _conv(self, name: str, x: Any, *, stride: int = 1, relu: bool = False) -> Any:
+        tf = self._tf
+        if stride > 1:  # PyTorch pads both sides alike, "SAME" would not
+            x = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]])
+        kernel = _hwio(self._weights[f"{name}.weight"])
+        x = tf.nn.conv2d(x, kernel, stride, "SAME" if stride == 1 else "VALID")
+        x = tf.nn.bias_add(x, self._weights[f"{name}.bias"])
+        return tf.nn.relu(x) if relu else x
+
+    def _linear(self, name: str, x: Any) -> Any:
+        return self._tf.matmul(x, self._weights[f"{name}.weight"].T) + self._weights[f"{name}.bias"]
+
+    def _doubled(self, x: Any) -> Any:
+        """Enlarge twofold to the nearest; a resize would need the size."""
+        return self._tf.nn.depth_to_space(self._tf.concat([x] * 4, axis=3), 2)
+
+    def _moments(self, style_code: Any) -> list[Moments]:
+        sizes = [size for channels in LITE_CHANNELS for size in (channels, channels)]
+        parts = self._tf.split(style_code[:, COLOUR_CODE + TONE_CODE :], sizes, axis=1)
+        return [Moments(*pair) for pair in zip(parts[0::2], parts[1::2], strict=True)]
+
+
+def build_style_encoder(weights: Mapping[str, Array], dims: StylizerDims) -> bytes:
+    """Build ``style_encoder.tflite`` and return its content.
+
+    Args:
+        weights: Of a lite stylizer, see `LiteGraph`.
+        dims: Of the stylizer.
+
+    Raises:
+        KernelBuildError: The converter wrote an operator that phones lack.
+        MissingExtraError: TensorFlow is not installed.
+    """
+    tf, graph = tensorflow(), LiteGraph(weights, dims)
+    inputs, outputs = lite_contract("style_encoder")
+    return convert(lambda style: graph.encode_style(_unit(tf, style)), inputs, outputs, half=True)
+
+
+def build_stylizer_map(weights: Mapping[str, Array], dims: StylizerDims) -> bytes:
+    """Build ``stylizer_map.tflite``; see `build_style_encoder`."""
+    tf, graph = tensorflow(), LiteGraph(weights, dims)
+    inputs, outputs = lite_contract("stylizer_map")
+
+    def stylizer_map(frame: Any, style_code: Any) -> Any:
+        return graph.affine_map(_unit(tf, frame), style_code)
+
+    return convert(stylizer_map, inputs, outputs, half=True)
+
+
+def _unit(tf: Any, picture: Any) -> Any:
+    return tf.cast(picture, tf.float32) * (1 / 255)
+
+
+def _clamped(picture: Any) -> Any:
+    tf = tensorflow()
+    return tf.minimum(tf.nn.relu(picture), 1.0)
+
+
+def _joined(levels: list[Moments]) -> Moments:
+    tf = tensorflow()
+    return Moments(*(tf.concat(parts, axis=1) for parts in zip(*levels, strict=True)))
+
+
+def _hwio(kernel: Array) -> Array:
+    return np.ascontiguousarray(kernel.transpose(2, 3, 1, 0), np.float32)
+
+
+def _facts_order() -> list[int]:
+    """Return where each of our facts stands in the checkpoint: there level by level, and the transport by row."""
+    starts = np.cumsum([0, *(2 * channels for channels in LITE_CHANNELS)])
+    pairs = list(zip(starts, LITE_CHANNELS, strict=False))
+    apart = [index for start, channels in pairs for index in range(start, start + channels)]
+    ratio = [index for start, channels in pairs for index in range(start + channels, start + 2 * channels)]
+    colour = starts[-1] + 2 * TONE_CODE
+    gain = [colour + 4 * row + column for row in range(CHANNELS) for column in range(CHANNELS)]
+    shift = [colour + 4 * row + CHANNELS for row in range(CHANNELS)]
+    rest = range(colour + COLOUR_CODE, colour + COLOUR_CODE + PARAMETERS)
+    return [*apart, *ratio, *range(starts[-1], colour), *gain, *shift, *rest]
