@@ -15,11 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from export import gpu_lane, htp_lane
-from export.cost import style_encoder_macs, stylizer_macs
+from export.cost import HEIGHT, WIDTH, style_encoder_macs, stylizer_macs
 from export.golden import GOLDEN_NAME, write_golden
 from export.kernel_parity import KERNELS, Kernel, sized_kernels
-from export.latency import kernel_latency, onnx_latency
+from export.kernels.lite_colorization import MODES
+from export.kernels.stylizer_lite import build_style_encoder, build_stylizer_map
+from export.latency import kernel_latency, lite_latency, onnx_latency
 from export.lint import takes
+from export.lite_contract import LITE_STEMS, lite_contract
+from export.lite_parity import check_style_encoder_tflite, check_stylizer_map_tflite
 from export.machine import machine, tools
 from export.manifest import MANIFEST_NAME, Bundle, BundleError, FileSpec, file_spec, sha256_of, write_manifest
 from export.model_card import CARD_NAME, card
@@ -28,8 +32,10 @@ from export.onnx_file import Precision, parameters
 from export.onnx_graphs import write_style_encoder, write_stylizer, write_stylizer_map
 from export.onnx_parity import check_style_encoder, check_stylizer, check_stylizer_map, golden_vectors
 from export.sizes import Size
+from export.tflite_cost import tflite_macs
+from export.tflite_graph import Graph
 from training.checkpoint import load_checkpoint
-from training.stylizer import Stylizer, network_size
+from training.stylizer import Stylizer, network_size, style_size
 
 SIZES: tuple[Size, ...] = ((512, 256), (768, 384), (1024, 512), (1920, 1080))
 """Width and height of the frames that accelerators get kernels for: those of the paper."""
@@ -77,15 +83,17 @@ def export_bundle(
     except OSError as err:
         raise BundleError(f"{out.parent} cannot be written: {err.strerror}", "Name another --out") from err
     try:
-        writer = _Writer(part, stylizer.style_code_size, report)
+        network = {**stylizer.dims.as_dict(), "style_code": stylizer.style_code_size, "precision": precision}
+        writer = _Writer(part, network, report)
         writer.onnx(stylizer, precision, source)
+        if stylizer.dims.variant == "lite":
+            writer.lite(stylizer, precision)
         for kernel in (*KERNELS.values(), *sized_kernels(sizes, _grid(stylizer))):
             writer.kernel(kernel)
         for lane in (gpu_lane, htp_lane):
             if reason := lane.why_missing():
                 report(f"{lane.LANE}: not checked ({reason})")
         writer.golden(stylizer)
-        network = {**stylizer.dims.as_dict(), "style_code": stylizer.style_code_size, "precision": precision}
         bundle = Bundle(
             part, _name(stylizer), version, tuple(writer.files), source, network, tools(), machine()
         )
@@ -118,8 +126,8 @@ def checked(kernel: Kernel) -> tuple[bytes, dict[str, Any], dict[str, Any]]:
 class _Writer:
     """Writes files into a bundle's folder, each checked and described."""
 
-    def __init__(self, folder: Path, style_code: int, report: Report) -> None:
-        self._folder, self._style_code, self._report = folder, style_code, report
+    def __init__(self, folder: Path, network: dict[str, Any], report: Report) -> None:
+        self._folder, self._network, self._report = folder, network, report
         self.files: list[FileSpec] = []
 
     def onnx(self, stylizer: Stylizer, precision: Precision, source: dict[str, Any]) -> None:
@@ -134,12 +142,41 @@ class _Writer:
         self._onnx(part, check_stylizer_map(part, stylizer), stylizer_macs(stylizer))
 
     def _onnx(self, path: Path, parity: dict[str, Any], macs: dict[str, Any]) -> None:
-        inputs, outputs = contract(path.stem, self._style_code)
+        inputs, outputs = contract(path.stem, self._network["style_code"])
         spec = file_spec(
             self._folder, path.stem, path.name, inputs, outputs,
             parity=_rounded(parity), cost={"parameters": parameters(path), **macs},
         )  # fmt: skip
         self._add(replace(spec, latency=onnx_latency(path, spec)))
+
+    def lite(self, stylizer: Stylizer, precision: Precision) -> None:
+        """Write the network as TFLite; a colorization that has no such form is left out, and said so."""
+        dims = stylizer.dims
+        if dims.colorization not in MODES:
+            self._report(f"TFLite of the network: left out, colorization {dims.colorization} has none")
+            return
+        weights = {name: tensor.numpy() for name, tensor in stylizer.state_dict().items()}
+        style, part = (
+            build(weights, dims, half=precision == "fp16")
+            for build in (build_style_encoder, build_stylizer_map)
+        )
+        sizes = (size(HEIGHT, WIDTH, dims) for size in (style_size, network_size))
+        parities = check_style_encoder_tflite(style, stylizer), check_stylizer_map_tflite(part, stylizer)
+        for role, content, parity, size in zip(LITE_STEMS, (style, part), parities, sizes, strict=True):
+            self._lite(role, content, parity, size)
+
+    def _lite(self, role: str, content: bytes, parity: dict[str, Any], size: Size) -> None:
+        path = self._folder / f"{LITE_STEMS[role]}.tflite"
+        path.write_bytes(content)
+        inputs, outputs = lite_contract(role, self._network["style_code"])
+        height, width = size
+        macs = tflite_macs(content, {inputs[0].name: (1, height, width, 3)})
+        spec = file_spec(
+            self._folder, role, path.name, inputs, outputs,
+            parity=_rounded(parity), delegates=takes(content),
+            cost={"parameters": Graph(content).parameters(), "macs": macs, "macs_size": f"{width}x{height}"},
+        )  # fmt: skip
+        self._add(replace(spec, latency=lite_latency(content, spec, self._network)))
 
     def kernel(self, kernel: Kernel) -> None:
         """Write a kernel; one that nothing here can run is left out, and said so."""

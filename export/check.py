@@ -14,7 +14,8 @@ from typing import Any
 from export import gpu_lane
 from export.golden import check_golden
 from export.kernel_parity import KERNELS, Kernel, sized_kernels
-from export.latency import kernel_latency, onnx_latency
+from export.latency import kernel_latency, lite_latency, onnx_latency
+from export.lite_contract import LITE_STEMS
 from export.manifest import Bundle, BundleError, FileSpec, load_bundle
 
 _SIZED = re.compile(r"(?P<kind>warp_accel|warp_gpu|transfer_accel)_(?P<width>\d+)x(?P<height>\d+)")
@@ -77,6 +78,9 @@ def _check_file(bundle: Bundle, spec: FileSpec) -> Checked:
     if spec.format == "onnx":
         return Checked(spec.path, check_golden(bundle, spec.role), onnx_latency(path, spec), spec.latency)
     content = path.read_bytes()
+    if spec.role in LITE_STEMS:
+        latency = lite_latency(content, spec, bundle.network)
+        return Checked(spec.path, check_golden(bundle, spec.role), latency, spec.latency)
     if spec.role in KERNELS:
         latency = kernel_latency(content, KERNELS[spec.role])
         return Checked(spec.path, check_golden(bundle, spec.role), latency, spec.latency)

@@ -2,8 +2,9 @@
 
 They come from PyTorch or from a kernel's formula, never from the exported file, so that ``export --check``
 can tell on any machine, without torch and without tensorflow, whether the files still compute what they
-should. The kernels of one static size are not among them (a 1080p frame has 25 MB): `export.kernel_parity`
-makes their inputs anew.
+should. The lite stylizer's TFLite files are held to the vectors of the ONNX files of the same stem, whose
+pictures are small enough to need no reduction. The kernels of one static size are not among them (a 1080p
+frame has 25 MB): `export.kernel_parity` makes their inputs anew.
 
 Arrays are named ``ROLE/in/TENSOR`` and ``ROLE/out/TENSOR``; a kernel's outputs are one flat array,
 ``ROLE/out``.
@@ -23,6 +24,7 @@ from export.case import Array
 from export.difference import Differences
 from export.kernel_parity import KERNELS
 from export.lanes import CPU_LANES, flat, run_on_cpu
+from export.lite_contract import LITE_STEMS
 from export.manifest import Bundle, BundleError
 
 GOLDEN_NAME = "golden.npz"
@@ -54,7 +56,7 @@ def check_golden(bundle: Bundle, role: str) -> dict[str, Any]:
 
     Args:
         bundle: Holds ``golden.npz`` and the file.
-        role: Of an ONNX file, or of a kernel that has no static size.
+        role: Of an ONNX file, of a TFLite file of the lite stylizer, or of a kernel that has no static size.
 
     Returns:
         The parity row (`Differences.summary`); for several outputs that of the first.
@@ -64,17 +66,34 @@ def check_golden(bundle: Bundle, role: str) -> dict[str, Any]:
         BundleError: The bundle has no vectors for it.
         LaneError: The runtime refuses the file.
     """
+    stem = LITE_STEMS.get(role, role)
     with np.load(bundle.file("golden")) as stored:
-        vectors = {name: stored[name] for name in stored.files if name.startswith(f"{role}/")}
+        vectors = {name: stored[name] for name in stored.files if name.startswith(f"{stem}/")}
     if not vectors:
         raise BundleError(f"{bundle.path / GOLDEN_NAME} has no vectors for {role}", "Export the bundle again")
     inputs = {name.split("/in/")[1]: value for name, value in vectors.items() if "/in/" in name}
     if role in _ONNX:
         return _check_onnx(bundle, role, inputs, vectors)
+    if role in LITE_STEMS:
+        return _check_lite(bundle, role, inputs, vectors)
     kernel, content = KERNELS[role], bundle.file(role).read_bytes()
     differences = Differences(bundle.spec(role).path, kernel.tolerance, kernel.peak)
     for lane in CPU_LANES:
         differences.add("golden", lane, flat(run_on_cpu(content, inputs, lane)), vectors[f"{role}/out"])
+    return differences.summary()
+
+
+def _check_lite(
+    bundle: Bundle, role: str, inputs: Mapping[str, Array], vectors: Mapping[str, Array]
+) -> dict[str, Any]:
+    stem, content, spec = LITE_STEMS[role], bundle.file(role).read_bytes(), bundle.spec(role)
+    ((output, (allowed, peak)),) = _ONNX[stem].items()
+    expected = vectors[f"{stem}/out/{output}"]
+    scale = float(np.abs(expected).max())
+    differences = Differences(f"{output} of {spec.path}", allowed, peak)
+    for lane in CPU_LANES:
+        (found,) = run_on_cpu(content, inputs, lane)
+        differences.add("golden", lane, found / scale, expected / scale)
     return differences.summary()
 
 

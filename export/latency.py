@@ -5,6 +5,7 @@ A hint about this machine, not a benchmark: few runs, nothing kept off the cores
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -35,13 +36,7 @@ def onnx_latency(path: Path, spec: FileSpec) -> dict[str, Any]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    rng = np.random.default_rng(0)
-    inputs: dict[str, Array] = {}
-    for tensor in spec.inputs:
-        if tensor.dtype == "uint8":
-            inputs[tensor.name] = rng.integers(0, 256, (1, HEIGHT, WIDTH, 3), np.uint8)
-        else:
-            inputs[tensor.name] = np.ones(tensor.shape, np.float32)
+    inputs = _frame_inputs(spec, WIDTH, HEIGHT)
     return _row(f"{WIDTH}x{HEIGHT}", lambda: session.run(None, inputs))
 
 
@@ -54,6 +49,38 @@ def kernel_latency(content: bytes, kernel: Kernel) -> dict[str, Any]:
     if not kernel.cpu:
         return {}
     size, inputs = _kernel_inputs(kernel)
+    return _tflite(content, size, inputs)
+
+
+def lite_latency(content: bytes, spec: FileSpec, network: Mapping[str, Any]) -> dict[str, Any]:
+    """Time a TFLite file of the lite stylizer on a frame of 512×256, reduced as the phone reduces it.
+
+    Args:
+        content: The file.
+        spec: Its entry.
+        network: Of the bundle: `network_pixels` and `style_pixels`.
+
+    Returns:
+        As `onnx_latency`; the size is that of the input.
+    """
+    budget = network["style_pixels" if spec.inputs[0].name == "style" else "network_pixels"]
+    shrink = min(1.0, math.sqrt(budget / (WIDTH * HEIGHT)))
+    width, height = (8 * round(side * shrink / 8) for side in (WIDTH, HEIGHT))
+    return _tflite(content, f"{width}x{height}", _frame_inputs(spec, width, height))
+
+
+def _frame_inputs(spec: FileSpec, width: int, height: int) -> dict[str, Array]:
+    rng = np.random.default_rng(0)
+    inputs: dict[str, Array] = {}
+    for tensor in spec.inputs:
+        if tensor.dtype == "uint8":
+            inputs[tensor.name] = rng.integers(0, 256, (1, height, width, 3), np.uint8)
+        else:
+            inputs[tensor.name] = np.ones(tensor.shape, np.float32)
+    return inputs
+
+
+def _tflite(content: bytes, size: str, inputs: Mapping[str, Array]) -> dict[str, Any]:
     interpreter = Interpreter(model_content=content, num_threads=THREADS)
     details = {d["name"]: d["index"] for d in interpreter.get_input_details()}
     for name, value in inputs.items():

@@ -1,29 +1,23 @@
 """What goes in and out of the lite stylizer's TFLite files: the manifest's rows, and the roles.
 
-They stand beside the ONNX files of the same stem, whose roles have the bare names.
+They stand beside the ONNX files of the same stem, which have the bare stems as their roles. Unlike those they
+take pictures that are reduced already.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
-from export.manifest import TensorSpec
+from export.manifest import LITE_ROLES, TensorSpec
+from export.onnx_contract import contract
 
-STYLE_CODE: Final = 263
-LITE_STEMS: Final = ("style_encoder", "stylizer_map")
-_CODE: Final = TensorSpec("style_code", "float32", (1, STYLE_CODE), "N×K", "as style_encoder gives it")
-_STYLE: Final = TensorSpec("style", "uint8", (1, -1, -1, 3), "NHWC RGB, within style_pixels", "0..255")
-_FRAME: Final = TensorSpec("frame", "uint8", (1, -1, -1, 3), "NHWC RGB, of the network's size", "0..255")
-_MAP: Final = TensorSpec("affine_map", "float32", (1, -1, -1, 12), "NHW(3×4), [A | b] per cell", "RGB in 0..1")
+LITE_STEMS: Final = dict(zip(LITE_ROLES, ("style_encoder", "stylizer_map"), strict=True))
+"""Role → the stem of its file, which is the role of the ONNX file that computes the same."""
+_LAYOUTS: Final = {"style": "NHWC RGB, within style_pixels", "frame": "NHWC RGB, at the network's size"}
 
 
-def lite_contract(stem: str) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """Return inputs and outputs of ``style_encoder`` or ``stylizer_map``."""
-    if stem == "style_encoder":
-        return (_STYLE,), (_CODE,)
-    return (_FRAME, _CODE), (_MAP,)
-
-
-def lite_role(stem: str) -> str:
-    """Return the role of a stem's TFLite file."""
-    return f"{stem}_tflite"
+def lite_contract(role: str, style_code: int) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """Return inputs and outputs of a role of `LITE_STEMS`; see `export.onnx_contract.contract`."""
+    inputs, outputs = contract(LITE_STEMS[role], style_code)
+    return tuple(replace(spec, layout=_LAYOUTS.get(spec.name, spec.layout)) for spec in inputs), outputs

@@ -23,6 +23,8 @@ MANIFEST_NAME = "model.json"
 MAIN = "mvstylizer"
 ROLES = ("style_encoder", "stylizer", "warp", "transfer", "key_frame")
 """What every bundle has; `export.bundle` adds more."""
+LITE_ROLES = ("style_encoder_tflite", "stylizer_map_tflite")
+"""The network as TFLite, which a bundle of the lite variant has beside the ONNX files."""
 DTYPES = ("uint8", "int32", "float32")
 
 

@@ -38,7 +38,6 @@ def channel_moments(features: Any) -> Moments:
 
 def colorize(features: Any, style: Moments, mode: ColorizationMode) -> Any:
     """Colorize features with a style's moments; see `training.colorization`."""
-    tf = tensorflow()
     if mode == "mean":
         return style.mean[:, None, None] - features
     seen = channel_moments(features)

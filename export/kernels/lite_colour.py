@@ -96,7 +96,7 @@ def as_grade(numbers: Any, gain: Any, shift: Any) -> Grade:
     """Read a grade's numbers (1×37) on top of a transport; see `training.grading`."""
     tf = tensorflow()
     change = tf.reshape(numbers[:, :12], [1, CHANNELS, CHANNELS + 1])
-    turned = change[:, :, :CHANNELS]
+    turned, added = change[:, :, :CHANNELS], tf.reshape(change[:, :, CHANNELS:], [1, CHANNELS])
     slopes = tf.exp(STEEPEST * tf.tanh(numbers[:, 12:-1] / STEEPEST))
     # Beyond both ends of the curve the slope is 1.
     ends = tf.ones([1, CHANNELS, 1])
@@ -107,7 +107,7 @@ def as_grade(numbers: Any, gain: Any, shift: Any) -> Grade:
     softer = LEAST_DETAIL * tf.tanh(tf.minimum(detail, 0.0) / LEAST_DETAIL)
     return Grade(
         gain + tf.matmul(turned, gain),
-        shift + tf.reduce_sum(turned * shift[:, None], axis=2) + change[:, :, CHANNELS],
+        shift + tf.reduce_sum(turned * shift[:, None], axis=2) + added,
         bends * np.repeat(np.eye(CHANNELS, dtype=np.float32), KNOTS, axis=0)[None, None],
         tf.exp(crisper + softer),
     )

@@ -42,11 +42,15 @@ def fit_map(content: Any, stylized: Any, grade: Grade, cell: int, ridge: float) 
     moments = blurred(tf.nn.avg_pool2d(products, cell, cell, "VALID"), 15)
     covariances = moments - pointwise(means, _picked(0)) * pointwise(means, _picked(1))
     mean_x, mean_y = tf.split(means + MIDDLE, 2, axis=3)
-    rows = _rows(tf.split(covariances, 15, axis=3), _gains(grade, mean_x), ridge)
+    planes = [covariances[:, :, :, k : k + 1] for k in range(15)]
+    rows = _rows(planes, _gains(grade, mean_x), ridge)
     gains = [[value * grade.detail[:, None, None] for value in row] for row in rows]
     x, y = tf.split(mean_x, CHANNELS, axis=3), tf.split(mean_y, CHANNELS, axis=3)
-    lines = [[*row, y[i] - _sum(g * m for g, m in zip(row, x, strict=True))] for i, row in enumerate(gains)]
-    return blurred(tf.concat([value for line in lines for value in line], axis=3), 12)
+    lines = [
+        tf.concat([*row, y[i] - _sum(g * m for g, m in zip(row, x, strict=True))], axis=3)
+        for i, row in enumerate(gains)
+    ]
+    return blurred(tf.concat(lines, axis=3), 12)
 
 
 def blurred(grid: Any, channels: int) -> Any:

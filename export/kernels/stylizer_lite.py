@@ -16,7 +16,8 @@ put together: of meta-smoothing, W_s and the 1×1 convolution behind it are one 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from itertools import pairwise
+from typing import Any, Final
 
 import numpy as np
 
@@ -27,7 +28,6 @@ from export.kernels.lite_colour import (
     Grade,
     apply_grade,
     as_grade,
-    spatial_mean,
     style_colour,
     tones,
     transport,
@@ -40,7 +40,9 @@ from training.lite import LITE_CHANNELS
 from training.options import StylizerDims
 from training.stylizer import COLOUR_CODE, GRADING_SHRINK, TONE_CODE
 
-_LEVELS = ("level1", "level2", "level3")
+Weights = Mapping[str, Array]
+
+STYLE_CODE: Final = COLOUR_CODE + TONE_CODE + 2 * sum(LITE_CHANNELS)
 
 
 class LiteGraph:
@@ -51,7 +53,7 @@ class LiteGraph:
         dims: Of the stylizer.
     """
 
-    def __init__(self, weights: Mapping[str, Array], dims: StylizerDims) -> None:
+    def __init__(self, weights: Weights, dims: StylizerDims) -> None:
         self._weights, self._dims, self._tf = weights, dims, tensorflow()
 
     def encode_style(self, style: Any) -> Any:
@@ -83,8 +85,9 @@ class LiteGraph:
         for k in range(self._dims.grading_rounds):
             picture = _clamped(apply_grade(as_grade(numbers, gain, shift), small))
             seen = _joined([channel_moments(features) for features in self._encode(picture)])
-            facts = [*differences(seen, style), tones(picture) - style_tones, style_tones, *known, numbers]
-            numbers = numbers + self._correction(tf.concat(facts, axis=1), k)
+            spread = tones(picture)
+            seen_facts = tf.concat([*differences(seen, style), spread - style_tones, style_tones], axis=1)
+            numbers = numbers + self._correction(tf.concat([seen_facts, *known, numbers], axis=1), k)
         return as_grade(numbers, gain, shift)
 
     def _correction(self, facts: Any, k: int) -> Any:
@@ -99,7 +102,7 @@ class LiteGraph:
     def _encode(self, picture: Any) -> list[Any]:
         """Return the features of `training.lite.LiteEncoder`, shallow to deep."""
         found = [self._conv("encoder.level1", 4.0 * (picture - 0.45), relu=True)]
-        for level in _LEVELS[1:]:
+        for level in ("level2", "level3"):
             halved = self._conv(f"encoder.{level}", found[-1], stride=2, relu=True)
             found.append(self._conv(f"encoder.{level}_more", halved, relu=True))
         return found
@@ -116,7 +119,9 @@ class LiteGraph:
     def _smooth(self, picture: Any) -> Any:
         """Return `training.smoothing.MetaSmoothing` of a picture at r = 1."""
         weights = self._weights
-        smoothing = np.einsum("om,mihw->oihw", weights["smoothing.to_rgb"][:, :, 0, 0], weights["smoothing.smoothing"])
+        smoothing = np.einsum(
+            "om,mihw->oihw", weights["smoothing.to_rgb"][:, :, 0, 0], weights["smoothing.smoothing"]
+        )
         for kernel in (weights["smoothing.upscaling"], smoothing):
             picture = self._tf.nn.conv2d(extended(picture, kernel.shape[2] // 2), _hwio(kernel), 1, "VALID")
         return picture
@@ -138,39 +143,41 @@ class LiteGraph:
         return self._tf.nn.depth_to_space(self._tf.concat([x] * 4, axis=3), 2)
 
     def _moments(self, style_code: Any) -> list[Moments]:
-        sizes = [size for channels in LITE_CHANNELS for size in (channels, channels)]
-        parts = self._tf.split(style_code[:, COLOUR_CODE + TONE_CODE :], sizes, axis=1)
+        ends = np.cumsum([COLOUR_CODE + TONE_CODE, *np.repeat(LITE_CHANNELS, 2)])
+        parts = [style_code[:, start:end] for start, end in pairwise(ends)]
         return [Moments(*pair) for pair in zip(parts[0::2], parts[1::2], strict=True)]
 
 
-def build_style_encoder(weights: Mapping[str, Array], dims: StylizerDims) -> bytes:
+def build_style_encoder(weights: Weights, dims: StylizerDims, *, half: bool = True) -> bytes:
     """Build ``style_encoder.tflite`` and return its content.
 
     Args:
         weights: Of a lite stylizer, see `LiteGraph`.
-        dims: Of the stylizer.
+        dims: Of the stylizer; its colorization is one of `lite_colorization.MODES`.
+        half: Store the weights in half precision; arithmetic is single precision either way.
 
     Raises:
         KernelBuildError: The converter wrote an operator that phones lack.
         MissingExtraError: TensorFlow is not installed.
     """
-    tf, graph = tensorflow(), LiteGraph(weights, dims)
-    inputs, outputs = lite_contract("style_encoder")
-    return convert(lambda style: graph.encode_style(_unit(tf, style)), inputs, outputs, half=True)
+    graph = LiteGraph(weights, dims)
+    inputs, outputs = lite_contract("style_encoder_tflite", STYLE_CODE)
+    return convert(lambda style: graph.encode_style(_unit(style)), inputs, outputs, half=half)
 
 
-def build_stylizer_map(weights: Mapping[str, Array], dims: StylizerDims) -> bytes:
+def build_stylizer_map(weights: Weights, dims: StylizerDims, *, half: bool = True) -> bytes:
     """Build ``stylizer_map.tflite``; see `build_style_encoder`."""
-    tf, graph = tensorflow(), LiteGraph(weights, dims)
-    inputs, outputs = lite_contract("stylizer_map")
+    graph = LiteGraph(weights, dims)
+    inputs, outputs = lite_contract("stylizer_map_tflite", STYLE_CODE)
 
     def stylizer_map(frame: Any, style_code: Any) -> Any:
-        return graph.affine_map(_unit(tf, frame), style_code)
+        return graph.affine_map(_unit(frame), style_code)
 
-    return convert(stylizer_map, inputs, outputs, half=True)
+    return convert(stylizer_map, inputs, outputs, half=half)
 
 
-def _unit(tf: Any, picture: Any) -> Any:
+def _unit(picture: Any) -> Any:
+    tf = tensorflow()
     return tf.cast(picture, tf.float32) * (1 / 255)
 
 
@@ -189,7 +196,7 @@ def _hwio(kernel: Array) -> Array:
 
 
 def _facts_order() -> list[int]:
-    """Return where each of our facts stands in the checkpoint: there level by level, and the transport by row."""
+    """Return where our facts stand in the checkpoint: there level by level, and the transport by row."""
     starts = np.cumsum([0, *(2 * channels for channels in LITE_CHANNELS)])
     pairs = list(zip(starts, LITE_CHANNELS, strict=False))
     apart = [index for start, channels in pairs for index in range(start, start + channels)]

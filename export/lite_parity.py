@@ -1,0 +1,109 @@
+"""The lite stylizer's TFLite files against PyTorch, on pictures of every kind that cameras bring.
+
+Beside the picture that the ONNX files are checked on, flat, dark, black and checkered ones: there statistics
+have no spread, or all of it, and gains are largest. The small sizes run on every lane of `export.lanes`, the
+network's full size where a phone would run it, as the plain loops take many seconds there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from export import tolerance
+from export.case import Array
+from export.difference import Differences
+from export.graph_error import GraphError
+from export.lanes import CPU_LANES, run_on_cpu
+from export.lint import lint
+from export.onnx_parity import Image, parity_picture, reference_code, reference_map
+from training.affine import apply_map
+from training.stylizer import Stylizer
+
+# Height and width. Odd ones too: a style needs no whole cells.
+STYLE_SIZES = ((48, 64), (97, 131), (144, 256))
+FRAME_SIZES = ((48, 64), (136, 104), (288, 512))
+MOST_ON_ALL_LANES = 64 * 64
+
+
+def pictures(height: int, width: int) -> Iterator[tuple[str, Image]]:
+    """Yield pictures of each kind with their names, uint8 height×width×3."""
+    photo = parity_picture(height, width, seed=3)
+    y, x = np.mgrid[0:height, 0:width]
+    yield "photo", photo
+    yield "flat", np.full_like(photo, (90, 120, 40))
+    yield "checkerboard", np.repeat(255 * ((x // 4 + y // 4) % 2)[..., None], 3, axis=2).astype(np.uint8)
+    yield "dark", photo // 16
+    yield "black", np.zeros_like(photo)
+
+
+def check_style_encoder_tflite(content: bytes, stylizer: Stylizer) -> dict[str, Any]:
+    """Compare ``style_encoder.tflite`` with `Stylizer.encode_style`.
+
+    Returns:
+        The manifest's parity row (`Differences.summary`), relative to the largest entry of the code.
+
+    Raises:
+        ParityError: It differs by more than `tolerance.CODE`.
+        LaneError: A lane cannot run the file.
+        GraphError: XNNPACK would not take it whole.
+    """
+    _whole(content, "style_encoder.tflite")
+    differences = Differences("style_encoder.tflite", tolerance.CODE, 1.0)
+    for height, width in STYLE_SIZES:
+        for kind, picture in pictures(height, width):
+            expected = reference_code(stylizer, picture)
+            scale = np.abs(expected).max()
+            for lane in _lanes(height, width):
+                (found,) = run_on_cpu(content, {"style": picture[None]}, lane)
+                differences.add(f"{kind} {width}x{height}", lane, found / scale, expected / scale)
+    return differences.summary()
+
+
+def check_stylizer_map_tflite(content: bytes, stylizer: Stylizer) -> dict[str, Any]:
+    """Compare the pictures that ``stylizer_map.tflite`` makes with those of `Stylizer.affine_map`.
+
+    Returns:
+        The manifest's parity row, in grey levels before rounding, and ``map_max`` of the map's entries,
+        relative to the largest one (where a picture is flat, gains of 50 make no difference that is seen).
+
+    Raises:
+        ParityError: A pixel differs by more than `tolerance.GREY`, or a map by more than `tolerance.MAP`.
+        LaneError: A lane cannot run the file.
+        GraphError: XNNPACK would not take it whole.
+    """
+    _whole(content, "stylizer_map.tflite")
+    code = reference_code(stylizer, parity_picture(144, 192, seed=9))
+    frames = Differences("stylizer_map.tflite", tolerance.GREY, 255.0, " grey levels")
+    maps = Differences("The map of stylizer_map.tflite", tolerance.MAP, 1.0)
+    for height, width in FRAME_SIZES:
+        for kind, picture in pictures(height, width):
+            expected = reference_map(stylizer, picture, code)
+            scale, case = max(1.0, float(np.abs(expected).max())), f"{kind} {width}x{height}"
+            for lane in _lanes(height, width):
+                (found,) = run_on_cpu(content, {"frame": picture[None], "style_code": code}, lane)
+                maps.add(case, lane, found / scale, expected / scale)
+                frames.add(case, lane, _applied(found, picture), _applied(expected, picture))
+    return {**frames.summary(), "map_max": maps.summary()["max"]}
+
+
+def _whole(content: bytes, name: str) -> None:
+    found = [finding for finding in lint(content) if finding.delegate == "XNNPACK"]
+    if found:
+        raise GraphError(f"{name} is not for {found[0]}")
+
+
+def _lanes(height: int, width: int) -> list[str]:
+    return list(CPU_LANES) if height * width <= MOST_ON_ALL_LANES else ["XNNPACK"]
+
+
+def _applied(affine_map: Array, picture: Image) -> NDArray[np.float32]:
+    """Apply a map (1×gh×gw×12) to a picture; grey levels, not rounded."""
+    grid = torch.from_numpy(np.array(affine_map)).permute(0, 3, 1, 2)
+    frame = torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1)[None]
+    styled: NDArray[np.float32] = 255 * apply_map(grid, frame).numpy()
+    return styled
