@@ -239,10 +239,16 @@ class _Engine:
 
 
 def _device_stylizer(bundle: Path | None) -> Stylizer:
-    from device_runtime.local_stylizer import LocalStylizer
+    """Open what stands in while the edge is away: TFLite where the bundle has it, as a phone has no more."""
+    from device_runtime.tflite_stylizer import TFLiteStylizer, has_tflite
     from export.manifest import load_bundle
 
-    return LocalStylizer(load_bundle(bundle_folder(bundle, "lite")))
+    model = load_bundle(bundle_folder(bundle, "lite"))
+    if has_tflite(model):
+        return TFLiteStylizer(model)
+    from device_runtime.local_stylizer import LocalStylizer
+
+    return LocalStylizer(model)
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def pictures(height: int, width: int) -> Iterator[tuple[str, Image]]:
     yield "photo", photo
     yield "flat", np.full_like(photo, (90, 120, 40))
     yield "checkerboard", np.repeat(255 * ((x // 4 + y // 4) % 2)[..., None], 3, axis=2).astype(np.uint8)
-    yield "dark", photo // 16
+    yield "dark", (photo // 16).astype(np.uint8)
     yield "black", np.zeros_like(photo)
 
 
@@ -105,5 +105,5 @@ def _applied(affine_map: Array, picture: Image) -> NDArray[np.float32]:
     """Apply a map (1×gh×gw×12) to a picture; grey levels, not rounded."""
     grid = torch.from_numpy(np.array(affine_map)).permute(0, 3, 1, 2)
     frame = torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1)[None]
-    styled: NDArray[np.float32] = 255 * apply_map(grid, frame).numpy()
+    styled: NDArray[np.float32] = apply_map(grid, frame).mul(255).numpy()
     return styled

@@ -29,17 +29,17 @@ class KernelInterpreter:
 
     Args:
         path: The TFLite file.
+        threads: Cores for one run. One suits strips of a few thousand pixels, where more lose.
 
     Raises:
         KernelError: The file is missing or no TFLite model.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, *, threads: int = 1) -> None:
         if not Path(path).is_file():
             raise KernelError(f"Kernel {path} is missing", "Copy the whole bundle folder again")
         try:
-            # One thread each: on strips of a few thousand pixels, more threads in one interpreter lose.
-            self._interpreter: Any = Interpreter(model_path=str(path), num_threads=1)
+            self._interpreter: Any = Interpreter(model_path=str(path), num_threads=threads)
         except (RuntimeError, ValueError) as err:
             raise KernelError(f"Kernel {path} is no TFLite model: {err}", "Export the bundle again") from err
         self._path = path
