@@ -61,7 +61,7 @@ def export_bundle(
         version: Release number, from 1.
         ridge: Regularisation of the affine finish (`StylizerDims.ridge`) instead of the checkpoint's: larger
             keeps more of the frame's own contrast.
-        precision: Of the weights in the ONNX files.
+        precision: Of the weights in the network's files.
         sizes: Width and height of the frames that accelerators get kernels for.
         report: Called with one line for each file.
 

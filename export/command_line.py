@@ -45,7 +45,7 @@ def export(
     ] = "SM8650",
     version: Annotated[int, typer.Option(min=1, help="Release number: Triton's model version.")] = 1,
     precision: Annotated[
-        Literal["fp16", "fp32"], typer.Option(help="Of the weights in the ONNX files; fp16 is half the size.")
+        Literal["fp16", "fp32"], typer.Option(help="Of the network's weights; fp16 is half the size.")
     ] = "fp16",
     sizes: Annotated[
         str, typer.Option(metavar="WxH,...", help="Frame sizes that accelerators get kernels for.")

@@ -27,7 +27,8 @@ def card(bundle: Bundle) -> str:
         f" {bundle.machine.get('cpu', 'the exporting machine')}, a hint and no benchmark.",
         "## Tensors\n\n" + _table(_TENSOR_HEAD, _tensor_rows(models)),
         "## Checked against its reference\n\nThe reference is PyTorch for the networks, and the formula in"
-        " float64 for the kernels. Units: grey levels (code and map: unit range; key_frame: the score's).\n\n"
+        " float64 for the kernels. Units: grey levels (style codes and the ONNX files' maps: unit range;"
+        " key_frame: the score's).\n\n"
         + _table(("file", "max", "mean", "p99.9", "PSNR, dB", "on"), map(_parity_row, models)),
         "## Use and limits\n\nFor photographs and camera footage, and for styles that are photographs. It"
         " moves colour and light; it paints no strokes and adds no objects. Styles whose colours lie far from"
@@ -42,7 +43,7 @@ def _source(bundle: Bundle) -> str:
     sizes = (f"{key} {value}" for key, value in network.items() if key != "precision")
     rows = [
         f"- From `{source.get('checkpoint')}`, step {source.get('step')}, sha256 `{source.get('sha256')}`.",
-        f"- Weights in the ONNX files: {network.get('precision', 'fp16')}; arithmetic: fp32.",
+        f"- Weights in the network's files: {network.get('precision', 'fp16')}; arithmetic: fp32.",
         f"- Network: {', '.join(sizes)}.",
         "- Converters: " + ", ".join(f"{name} {version}" for name, version in bundle.tools.items()) + ".",
     ]

@@ -59,9 +59,11 @@ class LiteGraph:
     def encode_style(self, style: Any) -> Any:
         """Return the style code, 1×K, of a picture 1×H×W×3; see `training.stylizer`."""
         mean, root = style_colour(style)
-        levels = [value for features in self._encode(style) for value in channel_moments(features)]
         root = self._tf.reshape(root, [1, CHANNELS * CHANNELS])
-        return self._tf.concat([mean, root, tones(style), *levels], axis=1)
+        # In steps: XNNPACK concatenates five tensors at most.
+        colour = self._tf.concat([mean, root, tones(style)], axis=1)
+        levels = [self._tf.concat(channel_moments(features), axis=1) for features in self._encode(style)]
+        return self._tf.concat([colour, *levels], axis=1)
 
     def affine_map(self, content: Any, style_code: Any) -> Any:
         """Return the affine map, 1×h/cell×w/cell×12, of a picture 1×h×w×3 at the network's size."""

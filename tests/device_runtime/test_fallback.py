@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from skimage import data
 
 from device_runtime.fallback import GuardedStylizer
-from device_runtime.local_stylizer import LocalStylizer
 from device_runtime.style_mix import StyleMix
+from device_runtime.tflite_stylizer import TFLiteStylizer
 from edge_triton.client import EdgeClient, EdgeRefusedError, EdgeUnavailableError, Reply, StylizedKey
 from edge_triton.server import TritonServer
 from export.manifest import default_bundle, load_bundle
@@ -140,13 +140,13 @@ def test_a_stand_in_that_fails_says_so() -> None:
 
 @pytest.mark.server
 def test_a_real_server_killed_and_started_again() -> None:
-    bundle = load_bundle(default_bundle())
+    bundle = load_bundle(default_bundle("lite"))
     frame = np.ascontiguousarray(data.astronaut()[:256])
     mine = set(psutil.Process().children(recursive=True))
     with TritonServer(bundle.path) as server, EdgeClient(server.address, patience_s=0.5) as client:
         port = int(server.address.rpartition(":")[2])
         guarded = GuardedStylizer(
-            client, StyleMix.of(data.coffee()), lambda: LocalStylizer(bundle), probe_pause_s=0.1
+            client, StyleMix.of(data.coffee()), lambda: TFLiteStylizer(bundle), probe_pause_s=0.1
         )
         from_edge = guarded.stylize(frame, "map")
         for process in set(psutil.Process().children(recursive=True)) - mine:
@@ -161,4 +161,4 @@ def test_a_real_server_killed_and_started_again() -> None:
     assert (from_edge.fell_back, from_device.fell_back) == (False, True)
     assert from_edge.key.affine_map is not None
     assert from_device.key.affine_map is not None
-    np.testing.assert_allclose(from_device.key.affine_map, from_edge.key.affine_map, atol=1e-3)
+    np.testing.assert_allclose(from_device.key.affine_map, from_edge.key.affine_map, atol=5e-3)

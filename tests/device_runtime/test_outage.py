@@ -11,9 +11,9 @@ import psutil
 import pytest
 from skimage import data
 
-from device_runtime.local_stylizer import LocalStylizer
 from device_runtime.photo import write_photo
 from device_runtime.pipeline import stylize_video
+from device_runtime.tflite_stylizer import TFLiteStylizer
 from edge_triton.client import EdgeClient, EdgeUnavailableError
 from edge_triton.server import TritonServer
 from export.manifest import default_bundle, load_bundle
@@ -63,7 +63,7 @@ def test_a_server_killed_mid_run_costs_no_frame(inputs: tuple[Path, Path], tmp_p
             stylizer=edge,
             bundle=BUNDLE,
             policy="every:5",
-            fallback=lambda: LocalStylizer(BUNDLE),
+            fallback=lambda: TFLiteStylizer(load_bundle(default_bundle("lite"))),
             progress=killing(3, mine),
         )
     assert times(tmp_path / "out.mp4") == times(source)
