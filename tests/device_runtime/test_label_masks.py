@@ -107,10 +107,12 @@ def test_a_colour_is_a_label_in_rgb_and_in_a_palette(tmp_path: Path) -> None:
 def test_another_size_of_the_same_aspect_is_resized_without_new_values(
     tmp_path: Path, rows: int, columns: int
 ) -> None:
-    cv2.imwrite(str(tmp_path / "a.png"), halves(rows, columns) // 255 * 200)
+    drawn = cv2.resize(PHOTO[..., 0], (columns, rows)) // 32 * 32
+    cv2.imwrite(str(tmp_path / "a.png"), drawn)
     labels = read_labels(tmp_path / "a.png", PHOTO)
-    assert set(np.unique(labels)) == {0, 0xC8C8C8}
-    assert (labels == labels_of(halves() // 255 * 200)).mean() > 0.98
+    assert set(np.unique(labels)) <= set(np.unique(labels_of(drawn)))
+    nearest = np.asarray(Image.fromarray(drawn).resize((WIDTH, HEIGHT), Image.Resampling.NEAREST))
+    assert (labels == labels_of(nearest)).mean() > 0.999
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(WIDTH, HEIGHT), (HEIGHT, HEIGHT), (HEIGHT, WIDTH - 3)])
@@ -191,7 +193,8 @@ def test_a_label_that_the_style_lacks_takes_the_whole_style() -> None:
 def test_too_small_a_label_takes_the_whole_style(small_in: int) -> None:
     pair = halves(), halves(90, 100)
     for number, picture in enumerate(pair):
-        side = 7 if number == small_in else 30
+        # 81 pixels are less than half a per cent of this photo, 49 more of that style, but fewer than 64.
+        side = (9, 7)[number] if number == small_in else 30
         picture[:side, :side] = 9
     (nine,) = (use for use in stylized(*pair).uses if use.label == "9")
     assert not nine.own_style
