@@ -25,6 +25,7 @@ from benchmarks.registry import Effort, Say, Table
 from benchmarks.result import Figure, Result, Row, find
 from benchmarks.text import number, span
 from export.manifest import Bundle
+from export.onnx_refill import Ancestor
 from fl.average import Averaging, Mode, merge
 from fl.parameters import Parameters, map_parameters, write_parameters
 from fl.release import publish
@@ -116,7 +117,10 @@ def _releases(
     with routes.serving(model.path, 1, *watching):
         for turn in range(1, count + 1):
             began = time.perf_counter()
-            release = publish(checkpoint, registry, private, turn=turn, metrics={}, after=model.version)
+            release = publish(
+                checkpoint, registry, private, turn=turn, metrics={}, after=model.version,
+                ancestor=Ancestor(model, checkpoint),
+            )  # fmt: skip
             exports.append(time.perf_counter() - began)
             until_served(release.version, health)
             served.append(time.perf_counter() - began)
