@@ -339,7 +339,7 @@ def _masks(
         raise typer.BadParameter("--mask and --style-mask go together", param_hint=missing)
     if len(styles) > 1:
         raise typer.BadParameter("goes with one --style only", param_hint="--mask")
-    if live or (Path(source).is_file() and not is_photo(Path(source))):
+    if live or (Path(source).exists() and not is_photo(Path(source))):
         raise typer.BadParameter("is for photos, not for videos", param_hint="--mask")
     return MaskFiles(mask, style_mask)
 

@@ -177,6 +177,17 @@ def quality(
     )  # fmt: skip
 
 
+@app.command(epilog="\b\nExample:\n  mvstylizer bench rollout")
+def rollout(
+    quick: QuickOption = False,
+    threads: ThreadsOption = 2,
+    out: OutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Averaging ten edges' updates, and the time from a merged checkpoint until phones get it."""
+    measure("rollout", quick=quick, threads=threads, out=out, as_json=as_json)
+
+
 @app.command(epilog="\b\nExample:\n  mvstylizer bench memory")
 def memory(
     quick: QuickOption = False,

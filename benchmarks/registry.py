@@ -109,6 +109,7 @@ BENCHES: Final = (
     Bench("kernels", "TFLite kernels beside OpenCV and PyTorch", ("torch", "skimage")),
     Bench("serving", "Triton and the gateway beside the model in process, and load", ("psutil", "skimage")),
     Bench("soak", "half an hour of mixed load and model swaps", ("psutil", "skimage"), in_all=False),
+    Bench("rollout", "averaging ten edges; the way of a merged model to phones", ("torch", "skimage")),
     Bench("figure7", "loss by images trained, with 1, 2 and 4 federated edges", ("torch",)),
 )
 

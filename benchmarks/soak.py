@@ -1,48 +1,34 @@
 """Soak: an edge under mixed load for a long time, swapping models all the while.
 
 Every swap publishes the same model under the next version number into the folder that the edge watches. Some
-requests are bad on purpose. Nothing else may fail, and memory
-after it all is held against memory after the first minute.
+requests are bad on purpose. Nothing else may fail, and memory after it all is held against memory after the
+first minute. Afterwards, each on an edge of its own: how fast a model is rolled back, and how fast a killed
+part is healed.
 """
 
 from __future__ import annotations
 
-import json
-import socket
 import tempfile
-import threading
 import time
-import urllib.request
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import psutil
-from numpy.typing import NDArray
 
-from benchmarks import footage, routes
+from benchmarks import routes
+from benchmarks.healing import heal_seconds
+from benchmarks.health import free_address, restarts_of, until_served
 from benchmarks.measure import spread
 from benchmarks.models import shipped
 from benchmarks.registry import Effort, Say, Table
 from benchmarks.result import Figure, Result, Row
 from benchmarks.rollback import rollback_seconds
 from benchmarks.shelf import Shelf
+from benchmarks.soak_load import KINDS, RESOLUTION, load
 from benchmarks.text import number, span
-from edge_triton.client import EdgeClient, EdgeRefusedError, Reply
-from mvstylizer_errors import MVStylizerError
 
-RESOLUTION: Final = "512x256"
-KINDS: Final[dict[str, dict[str, Any]]] = {
-    "raw image": {},
-    "JPEG image": {"jpeg_quality": 90},
-    "map": {"frugal": True},
-    "bad": {},
-}
-SWAP_TIMEOUT_S: Final = 120.0
 SETTLE_S: Final = 5.0
 FIGURES: Final = {
     "answers": Figure("requests", "requests answered as they should be, the refusal of bad ones among them"),
@@ -52,22 +38,13 @@ FIGURES: Final = {
     "rollback_seconds": Figure(
         "s", "from the call until the version before has answered, a 64×64 frame included", "lower", 0.5
     ),
+    "heal_seconds": Figure(
+        "s", "from the kill until a phone that keeps asking has its 64×64 frame", "lower", 0.25
+    ),
     "restarts": Figure("restarts", "times that the supervisor had to restart Triton", "lower"),
     "memory_mib": Figure("MiB", "proportional set size of the edge: gateway, Triton, stubs", "lower", 0.10),
     "of_first_minute": Figure("ratio", "memory_mib / that after the first minute", "lower", 0.05),
 }  # fmt: skip
-
-
-class SoakError(MVStylizerError):
-    """The edge does not serve what was published."""
-
-
-@dataclass
-class Tally:
-    """What came of one kind of request."""
-
-    latencies: list[float] = field(default_factory=list)
-    failures: Counter[str] = field(default_factory=Counter)
 
 
 def run(
@@ -88,7 +65,7 @@ def run(
         swaps: Models published meanwhile; 50, or 2 when quick.
 
     Raises:
-        SoakError: A published version is not served in time.
+        StaleEdgeError: A published version is not served in time.
         MVStylizerError: The bundle cannot be loaded, or the edge does not start.
     """
     model = shipped([bundle] if bundle else [])[0]
@@ -97,21 +74,22 @@ def run(
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mvstylizer-soak-"))
         shelf = Shelf(model, Path(folder))
-        health = f"127.0.0.1:{_free_port()}"
+        health = free_address()
         address, tokens, pid = stack.enter_context(
             routes.serving(model.path, len(KINDS), "--watch", str(shelf.folder), "--health", health)
         )
         edge = psutil.Process(pid)
         swap(shelf, health)  # from here on two versions are loaded, as ever after
-        with _load(address, tokens) as tallies:
+        with load(address, tokens) as tallies:
             early = min(60.0, seconds / 3)
             time.sleep(early)
             first = _memory_mib(edge)
             times = _swaps(shelf, health, count, seconds - early, say)
         time.sleep(SETTLE_S)
-        after, restarts = _memory_mib(edge), _restarts(health)
+        after, restarts = _memory_mib(edge), restarts_of(health)
     say("soak: rollback")
     back = rollback_seconds(model, effort.pick(50, 4))
+    healed = heal_seconds(model.path, effort.pick(10, 1), say)
     rows = [
         Row({"requests": kind}, {"answers": float(len(tally.latencies)),
                                  "failures": float(tally.failures.total()),
@@ -122,6 +100,7 @@ def run(
         Row(
             {"swaps": count}, {"swap_seconds": spread(times), "restarts": restarts, "rollback_seconds": back}
         ),
+        *(Row({"killed": victim}, {"heal_seconds": seconds}) for victim, seconds in healed.items()),
         Row({"memory": "after the first minute"}, {"memory_mib": first}),
         Row({"memory": "after"}, {"memory_mib": after, "of_first_minute": after / first}),
     ]
@@ -134,14 +113,11 @@ def swap(shelf: Shelf, health: str) -> float:
     """Publish the next version and return the seconds until phones get it.
 
     Raises:
-        SoakError: They do not get it in time.
+        StaleEdgeError: They do not get it in time.
     """
     version = shelf.publish().version
     began = time.perf_counter()
-    while _served(health) != version:
-        if time.perf_counter() - began > SWAP_TIMEOUT_S:
-            raise SoakError(f"Version {version} is not served after {SWAP_TIMEOUT_S:g} s", "Look why by hand")
-        time.sleep(0.02)
+    until_served(version, health)
     return time.perf_counter() - began
 
 
@@ -156,86 +132,15 @@ def _swaps(shelf: Shelf, health: str, count: int, seconds: float, say: Say) -> l
     return times
 
 
-@contextmanager
-def _load(address: str, tokens: list[str]) -> Iterator[dict[str, Tally]]:
-    """One client of each kind, asking without pause until the block ends."""
-    tallies = {kind: Tally() for kind in KINDS}
-    over = threading.Event()
-    threads = [
-        threading.Thread(target=_ask, args=(address, token, kind, tallies[kind], over.is_set))
-        for kind, token in zip(KINDS, tokens, strict=True)
-    ]
-    for thread in threads:
-        thread.start()
-    try:
-        yield tallies
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
-
-
-def _ask(address: str, token: str, kind: str, tally: Tally, is_over: Callable[[], bool]) -> None:
-    """Ask again and again: one style photo in ten requests, frames otherwise. No request is repeated."""
-    frame, style = footage.photo(*footage.size(RESOLUTION)), footage.style()
-    reply: Reply = "map" if kind == "map" else "image"
-    with EdgeClient(address, timeout_s=60, patience_s=0, token=token, **KINDS[kind]) as client:
-        code, asked = client.encode_style(style), 0
-        while not is_over():
-            asked += 1
-            began = time.perf_counter()
-            try:
-                if kind == "bad":
-                    _be_refused(client, frame, code)
-                elif asked % 10 == 0:
-                    client.encode_style(style)
-                else:
-                    client.stylize(frame, code, reply=reply)
-            except MVStylizerError as err:
-                tally.failures[str(err)] += 1
-            else:
-                tally.latencies.append(time.perf_counter() - began)
-
-
-def _be_refused(client: EdgeClient, frame: footage.Picture, code: NDArray[np.float32]) -> None:
-    """Send a style code that is no number, then rest: refusing costs next to nothing."""
-    try:
-        client.stylize(frame, np.full_like(code, np.nan))
-    except EdgeRefusedError:
-        time.sleep(0.2)
-    else:
-        raise SoakError("A bad request was answered")
-
-
-def _served(health: str) -> int:
-    try:
-        with urllib.request.urlopen(f"http://{health}/healthz", timeout=10) as reply:
-            return int(json.loads(reply.read())["version"])
-    except OSError:  # 503 while it restarts
-        return 0
-
-
-def _restarts(health: str) -> float:
-    with urllib.request.urlopen(f"http://{health}/metrics", timeout=10) as reply:
-        lines = reply.read().decode().splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith("mvstylizer_restarts_total"))
-
-
 def _memory_mib(edge: psutil.Process) -> float:
     """Return the memory of the edge's processes; what they share counts once."""
     processes = [edge, *edge.children(recursive=True)]
     return float(sum(each.memory_full_info().pss for each in processes)) / 2**20
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 def tables(document: Mapping[str, Any]) -> list[Table]:
     """Lay a kept result out: requests, swaps, memory."""
-    rows: dict[str, list[Mapping[str, Any]]] = {"requests": [], "swaps": [], "memory": []}
+    rows: dict[str, list[Mapping[str, Any]]] = {"requests": [], "swaps": [], "killed": [], "memory": []}
     for row in document["results"]:
         rows[next(iter(row["case"]))].append(row)
     minutes = document["settings"]["minutes"]
@@ -257,6 +162,11 @@ def tables(document: Mapping[str, Any]) -> list[Table]:
                  number(row["figures"]["restarts"]), span(row["figures"]["rollback_seconds"])]
                 for row in rows["swaps"]
             ],
+        ),
+        Table(
+            "Healing",
+            ["killed", "s until the next answer"],
+            [[row["case"]["killed"], span(row["figures"]["heal_seconds"])] for row in rows["killed"]],
         ),
         Table(
             "Memory of the edge",

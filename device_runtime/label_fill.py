@@ -28,7 +28,8 @@ def filled(picture: NDArray[np.uint8], inside: NDArray[np.bool_]) -> NDArray[np.
 
     Returns:
         uint8 RGB (H, W, 3): `picture` on the label. Mean and covariance of the whole are the label's: for
-        photos and labels of some hundred pixels within a fifth of a grey level and two per cent.
+        compact labels of some hundred pixels a side within a fifth of a grey level and two per cent, for
+        slivers and spikes within some grey level and some per cent.
     """
     if inside.all():
         return picture

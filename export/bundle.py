@@ -15,15 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from export import gpu_lane, htp_lane
-from export.cost import HEIGHT, WIDTH, style_encoder_macs, stylizer_macs
+from export.cost import style_encoder_macs, stylizer_macs
+from export.difference import rounded
 from export.golden import GOLDEN_NAME, write_golden
+from export.graph_error import GraphError
 from export.kernel_parity import KERNELS, Kernel, sized_kernels
-from export.kernels.lite_colorization import MODES
-from export.kernels.stylizer_lite import build_style_encoder, build_stylizer_map
-from export.latency import kernel_latency, lite_latency, onnx_latency
+from export.latency import kernel_latency, onnx_latency
 from export.lint import takes
-from export.lite_contract import LITE_STEMS, lite_contract
-from export.lite_parity import check_style_encoder_tflite, check_stylizer_map_tflite
+from export.lite_files import why_left_out, write_lite
 from export.machine import machine, tools
 from export.manifest import MANIFEST_NAME, Bundle, BundleError, FileSpec, file_spec, sha256_of, write_manifest
 from export.model_card import CARD_NAME, card
@@ -31,11 +30,10 @@ from export.onnx_contract import ROLES, contract
 from export.onnx_file import Precision, parameters
 from export.onnx_graphs import write_style_encoder, write_stylizer, write_stylizer_map
 from export.onnx_parity import check_style_encoder, check_stylizer, check_stylizer_map, golden_vectors
+from export.onnx_refill import Ancestor, check_complete, refill, weights_of
 from export.sizes import Size
-from export.tflite_cost import tflite_macs
-from export.tflite_graph import Graph
 from training.checkpoint import load_checkpoint
-from training.stylizer import Stylizer, network_size, style_size
+from training.stylizer import Stylizer, network_size
 
 SIZES: tuple[Size, ...] = ((512, 256), (768, 384), (1024, 512), (1920, 1080))
 """Width and height of the frames that accelerators get kernels for: those of the paper."""
@@ -51,6 +49,7 @@ def export_bundle(
     ridge: float | None = None,
     precision: Precision = "fp16",
     sizes: Sequence[Size] = SIZES,
+    ancestor: Ancestor | None = None,
     report: Report = lambda _: None,
 ) -> Bundle:
     """Export a checkpoint.
@@ -63,6 +62,9 @@ def export_bundle(
             keeps more of the frame's own contrast.
         precision: Of the weights in the network's files.
         sizes: Width and height of the frames that accelerators get kernels for.
+        ancestor: An exported model; where it has the checkpoint's architecture, its graphs take the new
+            weights and are compared with PyTorch as ever, and its kernels for every size, which no checkpoint
+            changes, are taken over. That spares the minute or more that tracing takes.
         report: Called with one line for each file.
 
     Raises:
@@ -83,11 +85,13 @@ def export_bundle(
     except OSError as err:
         raise BundleError(f"{out.parent} cannot be written: {err.strerror}", "Name another --out") from err
     try:
+        if ancestor is not None and not ancestor.fits(stylizer, precision):
+            ancestor = None
         network = {**stylizer.dims.as_dict(), "style_code": stylizer.style_code_size, "precision": precision}
-        writer = _Writer(part, network, report)
+        writer = _Writer(part, network, report, ancestor)
         writer.onnx(stylizer, precision, source)
         if stylizer.dims.variant == "lite":
-            writer.lite(stylizer, precision)
+            writer.lite(stylizer)
         for kernel in (*KERNELS.values(), *sized_kernels(sizes, _grid(stylizer))):
             writer.kernel(kernel)
         for lane in (gpu_lane, htp_lane):
@@ -126,61 +130,64 @@ def checked(kernel: Kernel) -> tuple[bytes, dict[str, Any], dict[str, Any]]:
 class _Writer:
     """Writes files into a bundle's folder, each checked and described."""
 
-    def __init__(self, folder: Path, network: dict[str, Any], report: Report) -> None:
+    def __init__(
+        self, folder: Path, network: dict[str, Any], report: Report, ancestor: Ancestor | None
+    ) -> None:
         self._folder, self._network, self._report = folder, network, report
+        self._ancestor = ancestor
         self.files: list[FileSpec] = []
 
     def onnx(self, stylizer: Stylizer, precision: Precision, source: dict[str, Any]) -> None:
         """Write the ONNX files."""
         metadata = {**{f"source.{key}": str(value) for key, value in source.items()}, "precision": precision}
         style, whole, part = (self._folder / f"{role}.onnx" for role in ROLES)
-        write_style_encoder(stylizer, style, precision, metadata)
+        if not self._refilled(stylizer, metadata):
+            write_style_encoder(stylizer, style, precision, metadata)
+            write_stylizer(stylizer, whole, precision, metadata)
         self._onnx(style, check_style_encoder(style, stylizer), style_encoder_macs(stylizer))
-        write_stylizer(stylizer, whole, precision, metadata)
         self._onnx(whole, check_stylizer(whole, stylizer), stylizer_macs(stylizer))
         write_stylizer_map(whole, part)
         self._onnx(part, check_stylizer_map(part, stylizer), stylizer_macs(stylizer))
+
+    def _refilled(self, stylizer: Stylizer, metadata: dict[str, str]) -> bool:
+        """Write style encoder and stylizer with the ancestor's graphs; False where they do not serve."""
+        if self._ancestor is None:
+            return False
+        before, after = self._ancestor.weights(), weights_of(stylizer)
+        found: set[str] = set()
+        try:
+            for role in ROLES[:2]:
+                source, path = self._ancestor.bundle.file(role), self._folder / f"{role}.onnx"
+                found |= refill(source, path, before, after, metadata)
+            check_complete(found, after)
+        except GraphError as err:
+            self._report(f"Traced anew: {err}")
+            return False
+        return True
 
     def _onnx(self, path: Path, parity: dict[str, Any], macs: dict[str, Any]) -> None:
         inputs, outputs = contract(path.stem, self._network["style_code"])
         spec = file_spec(
             self._folder, path.stem, path.name, inputs, outputs,
-            parity=_rounded(parity), cost={"parameters": parameters(path), **macs},
+            parity=rounded(parity), cost={"parameters": parameters(path), **macs},
         )  # fmt: skip
         self._add(replace(spec, latency=onnx_latency(path, spec)))
 
-    def lite(self, stylizer: Stylizer, precision: Precision) -> None:
-        """Write the network as TFLite; a colorization that has no such form is left out, and said so."""
-        dims = stylizer.dims
-        if dims.colorization not in MODES:
-            self._report(f"TFLite of the network: left out, colorization {dims.colorization} has none")
+    def lite(self, stylizer: Stylizer) -> None:
+        """Write a lite network as TFLite; a colorization that has no such form is left out, and said so."""
+        if reason := why_left_out(stylizer):
+            self._report(f"TFLite of the network: left out, {reason}")
             return
-        weights = {name: tensor.numpy() for name, tensor in stylizer.state_dict().items()}
-        style, part = (
-            build(weights, dims, half=precision == "fp16")
-            for build in (build_style_encoder, build_stylizer_map)
-        )
-        sizes = (size(HEIGHT, WIDTH, dims) for size in (style_size, network_size))
-        parities = check_style_encoder_tflite(style, stylizer), check_stylizer_map_tflite(part, stylizer)
-        for role, content, parity, size in zip(LITE_STEMS, (style, part), parities, sizes, strict=True):
-            self._lite(role, content, parity, size)
-
-    def _lite(self, role: str, content: bytes, parity: dict[str, Any], size: Size) -> None:
-        path = self._folder / f"{LITE_STEMS[role]}.tflite"
-        path.write_bytes(content)
-        inputs, outputs = lite_contract(role, self._network["style_code"])
-        height, width = size
-        macs = tflite_macs(content, {inputs[0].name: (1, height, width, 3)})
-        spec = file_spec(
-            self._folder, role, path.name, inputs, outputs,
-            parity=_rounded(parity), delegates=takes(content),
-            cost={"parameters": Graph(content).parameters(), "macs": macs, "macs_size": f"{width}x{height}"},
-        )  # fmt: skip
-        self._add(replace(spec, latency=lite_latency(content, spec, self._network)))
+        for spec in write_lite(self._folder, stylizer, self._network):
+            self._add(spec)
 
     def kernel(self, kernel: Kernel) -> None:
         """Write a kernel; one that nothing here can run is left out, and said so."""
         path = self._folder / f"{kernel.role}.tflite"
+        if self._ancestor is not None and kernel.size is None:
+            shutil.copyfile(self._ancestor.bundle.file(kernel.role), path)
+            self._add(self._ancestor.bundle.spec(kernel.role))
+            return
         if not kernel.cpu and gpu_lane.why_missing():
             self._report(f"{path.name}: left out, nothing here can check it ({gpu_lane.why_missing()})")
             return
@@ -188,7 +195,7 @@ class _Writer:
         path.write_bytes(content)
         spec = file_spec(
             self._folder, kernel.role, path.name, kernel.inputs, kernel.outputs,
-            parity=_rounded(parity), cost={"parameters": 0}, latency=latency, delegates=takes(content),
+            parity=rounded(parity), cost={"parameters": 0}, latency=latency, delegates=takes(content),
         )  # fmt: skip
         self._add(spec)
 
@@ -214,17 +221,6 @@ def _grid(stylizer: Stylizer) -> Callable[[int, int], Size]:
 
 def _name(stylizer: Stylizer) -> str:
     return str(getattr(stylizer.dims, "variant", "mvstylizer"))
-
-
-def _rounded(parity: dict[str, Any]) -> dict[str, Any]:
-    """Keep four significant digits: the rest is this machine's rounding, not information."""
-
-    def short(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {k: short(v) for k, v in value.items()}
-        return float(f"{value:.4g}") if isinstance(value, float) else value
-
-    return {key: short(value) for key, value in parity.items()}
 
 
 def _refuse_foreign(out: Path) -> None:

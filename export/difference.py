@@ -68,3 +68,14 @@ class Differences:
             "p999": float(np.percentile(values, 99.9)),
             "psnr": 10 * float(np.log10(self._peak**2 / max(square, 1e-20))),
         }
+
+
+def rounded(parity: dict[str, Any]) -> dict[str, Any]:
+    """Keep four significant digits of a parity row: the rest is this machine's rounding, not information."""
+
+    def short(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: short(v) for k, v in value.items()}
+        return float(f"{value:.4g}") if isinstance(value, float) else value
+
+    return {key: short(value) for key, value in parity.items()}

@@ -13,12 +13,15 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from export.manifest import MANIFEST_NAME, load_bundle, sha256_of
 from export.release import RELEASE, SCHEMA, SIGNATURE, Release, ReleaseError, load_release
 from fl.parameters import sync_folder
 from fl.signing import sign
+
+if TYPE_CHECKING:
+    from export.onnx_refill import Ancestor
 
 REGISTRY, RELEASES = "registry", "releases"  # in the cloud's folder, in an edge's
 
@@ -31,6 +34,7 @@ def publish(
     turn: int,
     metrics: Mapping[str, Any],
     after: int = 0,
+    ancestor: Ancestor | None = None,
 ) -> Release:
     """Export a checkpoint and add it to the registry as the next version.
 
@@ -41,6 +45,7 @@ def publish(
         turn: The round whose average it is.
         metrics: The gate's scores.
         after: Version that the edges came with: the first release is the next one, its child.
+        ancestor: The model that the federation began with, exported; see `export.bundle.export_bundle`.
 
     Raises:
         ParityError, CheckpointError, BundleError: The export failed; the registry is as it was.
@@ -56,7 +61,7 @@ def publish(
     try:
         folder = part / "bundle"
         # Kernels for accelerators depend on no checkpoint: phones have them, and edges need none.
-        export_bundle(checkpoint, folder, version=version, sizes=())
+        export_bundle(checkpoint, folder, version=version, sizes=(), ancestor=ancestor)
         release = Release(
             version,
             (parent,) if parent else (),

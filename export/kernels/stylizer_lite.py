@@ -1,8 +1,8 @@
 """``style_encoder.tflite`` and ``stylizer_map.tflite``: the lite stylizer as a phone runs it.
 
 In words: what `training.stylizer` does at the network's size, built straight from TensorFlow functions with
-the checkpoint's weights as constants. A converter from the ONNX files (onnx2tf) was tried first: it refuses
-free sizes, names none of what it needs as its dependencies, and its graphs run several times slower.
+the checkpoint's weights as constants. A converter from ONNX (onnx2tf) refuses free sizes and GridSample's
+border mode, declares none of its dependencies, and made graphs several times slower of the kernels.
 
     style_encoder.tflite  style uint8 [1, H, W, 3], within the style's budget           → style_code [1, K]
     stylizer_map.tflite   frame uint8 [1, h, w, 3], at the network's size, style_code   → affine_map

@@ -10,6 +10,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from export.manifest import default_bundle, load_bundle
+from export.onnx_refill import Ancestor
 from fl.flower.cloud import CloudFolder
 from fl.flower.fleet import GridFleet
 from fl.flower.order import Order
@@ -51,13 +52,15 @@ def release_accepted(cloud: CloudFolder, rounds: Rounds) -> None:
     released = rounds.journal.events("released")
     if released and released[-1]["turn"] == accepted["turn"]:
         return
+    shipped = load_bundle(default_bundle())
     release = publish(
         rounds.model,
         cloud.registry,
         cloud.release_key,
         turn=accepted["turn"],
         metrics=accepted.get("scores", {}),
-        after=load_bundle(default_bundle()).version,
+        after=shipped.version,
+        ancestor=Ancestor(shipped, cloud.start),
     )
     rounds.journal.write("released", turn=release.turn, version=release.version)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import soak
+from benchmarks.healing import VICTIMS
 from benchmarks.registry import Effort, bench
 from tests.edge_triton.conftest import make_bundle
 
@@ -25,4 +26,6 @@ def test_a_soak_swaps_and_loses_nothing(tmp_path: Path) -> None:
     assert rows["swaps", 1]["restarts"] == 0
     assert rows["memory", "after"]["of_first_minute"]
     assert any("swap 1 of 1" in line for line in said)
-    assert len(soak.tables(result.document({}))) == 3
+    for victim in VICTIMS:
+        assert rows["killed", victim]["heal_seconds"]
+    assert len(soak.tables(result.document({}))) == 4

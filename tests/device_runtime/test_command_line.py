@@ -10,12 +10,14 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from skimage import data
 from typer.testing import CliRunner
 
 import mvstylizer
-from device_runtime.photo import write_photo
+from device_runtime.photo import read_photo, write_photo
 from export import manifest
 from tests.device_runtime.clips import remux
 
@@ -109,6 +111,11 @@ def test_live_says_its_latency(bikes: Path, style: Path, tmp_path: Path) -> None
         (("--live", "--resume"), "neither"),
         (("--edge", "127.0.0.1:1"), "exclude each other"),
         (("--reply", "image"), "needs the map"),
+        (("--mask", "a.png"), "go together"),
+        (("--style-mask", "a.png"), "go together"),
+        (("--mask", "a.png", "--style-mask", "b.png", "--style", "c.jpg"), "one --style only"),
+        (("--mask", "a.png", "--style-mask", "b.png", "--live"), "for photos"),
+        (("--mask", "a.png", "--style-mask", "b.png", "--dry-run"), "needs no plan"),
     ],
 )
 def test_wrong_usage_is_said_with_exit_code_2(
@@ -118,6 +125,57 @@ def test_wrong_usage_is_said_with_exit_code_2(
     result = CliRunner().invoke(mvstylizer.app, words)
     assert result.exit_code == 2
     assert said in result.output
+
+
+def test_masks_are_for_photos_only(bikes: Path, style: Path, tmp_path: Path) -> None:
+    for source in (bikes, Path(os.devnull), tmp_path):
+        words = command(source, style, tmp_path / "out.mp4", "--mask", "a.png", "--style-mask", "b.png")[3:]
+        result = CliRunner().invoke(mvstylizer.app, words)
+        assert result.exit_code == 2
+        assert "for photos" in result.output
+
+
+@pytest.fixture
+def masks(tmp_path: Path) -> tuple[str, ...]:
+    """Label images of a style of 600×400 as options: sky above, ground below, and a spot in the photo's."""
+    for name in ("labels", "style-labels"):
+        labels = np.full((400, 600), 255, np.uint8)
+        labels[200:] = 0
+        if name == "labels":
+            labels[:100, :100] = 7
+        cv2.imwrite(str(tmp_path / f"{name}.png"), labels)
+    return "--mask", str(tmp_path / "labels.png"), "--style-mask", str(tmp_path / "style-labels.png")
+
+
+def test_the_report_says_what_became_of_each_label(
+    style: Path, masks: tuple[str, ...], tmp_path: Path
+) -> None:
+    out = tmp_path / "out.png"
+    done = run(style, style, out, options=masks)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["labels"] == [
+        {"label": "0", "share": 0.5, "style_share": 0.5, "own_style": True},
+        {"label": "7", "share": 0.0417, "style_share": 0.0, "own_style": False},
+        {"label": "255", "share": 0.4583, "style_share": 0.5, "own_style": True},
+    ]
+    assert report["warnings"] == []
+    assert read_photo(out).shape == (400, 600, 3)
+    words = [word for word in command(style, style, out, *masks) if word != "--json"]
+    told = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert "labels: 0 (50.0 %), 7 (4.2 %, the whole style), 255 (45.8 %)" in told.stdout + told.stderr
+
+
+def test_a_label_image_of_another_aspect_is_one_line_and_no_output(
+    style: Path, masks: tuple[str, ...], tmp_path: Path
+) -> None:
+    cv2.imwrite(str(tmp_path / "labels.png"), np.zeros((600, 400), np.uint8))
+    done = run(style, style, tmp_path / "out.png", options=masks)
+    assert done.returncode == 1
+    assert "another aspect" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert json.loads(done.stdout)["hint"] == "Draw the label image on that photo, upright"
+    assert not (tmp_path / "out.png").exists()
 
 
 def test_the_model_for_devices_is_taken_where_it_ships(

@@ -41,7 +41,7 @@ def test_the_gpus_kernel_is_left_out_where_nothing_can_check_it(
 ) -> None:
     lines: list[str] = []
     monkeypatch.setattr(gpu_lane, "why_missing", lambda: "no Vulkan here")
-    writer = bundle_module._Writer(tmp_path, {}, lines.append)
+    writer = bundle_module._Writer(tmp_path, {}, lines.append, None)
     writer.kernel(next(k for k in sized_kernels([(64, 48)], lambda *_: (8, 6)) if not k.cpu))
     assert lines == ["warp_gpu_64x48.tflite: left out, nothing here can check it (no Vulkan here)"]
     assert not writer.files

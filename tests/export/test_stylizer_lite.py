@@ -14,7 +14,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 import export
 import export.bundle as bundle_module
-from export import lite_parity
+from export import lite_files, lite_parity
 from export.bundle import export_bundle
 from export.check import _check_file
 from export.cost import stylizer_macs
@@ -24,6 +24,7 @@ from export.graph_error import GraphError
 from export.kernels.stylizer_lite import build_style_encoder, build_stylizer_map
 from export.kernels.tflite import operators, pack, unpack
 from export.lite_contract import LITE_STEMS, lite_contract
+from export.lite_files import why_left_out
 from export.lite_parity import check_style_encoder_tflite, check_stylizer_map_tflite
 from export.manifest import LITE_ROLES, MANIFEST_NAME, default_bundle, load_bundle, sealed, sha256_of
 from training.checkpoint import save_checkpoint
@@ -119,7 +120,7 @@ def test_export_writes_the_files_and_describes_them(
     monkeypatch.setattr(bundle_module._Writer, "onnx", lambda *_: None)
     monkeypatch.setattr(bundle_module, "KERNELS", {})
     for name, role in zip(("build_style_encoder", "build_stylizer_map"), LITE_ROLES, strict=True):
-        monkeypatch.setattr(bundle_module, name, lambda *_, of=role, **__: files[of])
+        monkeypatch.setattr(lite_files, name, lambda *_, of=role, **__: files[of])
     save_checkpoint(tmp_path / "lite.safetensors", stylizer, 5, {})
     bundle = export_bundle(tmp_path / "lite.safetensors", tmp_path / "bundle", sizes=[])
     body = json.loads((bundle.path / MANIFEST_NAME).read_text())
@@ -141,9 +142,10 @@ def test_export_writes_the_files_and_describes_them(
 
 def test_a_colorization_without_tflite_is_left_out_and_said(tmp_path: Path) -> None:
     lines: list[str] = []
-    writer = bundle_module._Writer(tmp_path, {}, lines.append)
-    writer.lite(Stylizer(StylizerDims(variant="lite", colorization="attention")), "fp16")
-    assert lines == ["TFLite of the network: left out, colorization attention has none"]
+    writer = bundle_module._Writer(tmp_path, {}, lines.append, None)
+    writer.lite(Stylizer(StylizerDims(variant="lite", colorization="attention")))
+    assert lines == ["TFLite of the network: left out, colorization attention has no TFLite form"]
+    assert why_left_out(Stylizer(StylizerDims(variant="lite", colorization="residual"))) is None
     assert not list(tmp_path.iterdir())
 
 

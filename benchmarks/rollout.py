@@ -1,0 +1,154 @@
+"""Roll-out: from ten edges' updates to the model that the next phone gets.
+
+What the cloud does between a round's last answer and its release, and what an edge does then: the updates are
+averaged; the average is exported with parity, described and signed; an edge that watches the registry checks
+the signature, loads the release beside the one that it serves, tries it out and promotes it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from benchmarks import routes
+from benchmarks.health import free_address, until_served
+from benchmarks.measure import Work, measure, spread
+from benchmarks.models import shipped
+from benchmarks.registry import Effort, Say, Table
+from benchmarks.result import Figure, Result, Row, find
+from benchmarks.text import number, span
+from export.manifest import Bundle
+from export.onnx_refill import Ancestor
+from fl.average import Averaging, Mode, merge
+from fl.parameters import Parameters, map_parameters, write_parameters
+from fl.release import publish
+from fl.signing import make_keys
+
+EDGES: Final = 10
+MODES: Final[tuple[Mode, ...]] = ("frames", "trimmed")
+SPREAD: Final = 1e-3  # of the edges' models around the one that they began with
+FIGURES: Final = {
+    "average_seconds": Figure("s", "averaging ten edges' updates, mapped from their files", "lower", 0.25),
+    "memory_of_model": Figure(
+        "ratio", "most memory held while averaging, result included / bytes of one model", "lower", 0.02
+    ),
+    "export_seconds": Figure("s", "export with parity, description, signature", "lower", 0.25),
+    "served_seconds": Figure("s", "from merged checkpoint to the model that phones get", "lower", 0.25),
+}  # fmt: skip
+
+
+def run(effort: Effort, say: Say) -> Result:
+    """Measure, with the shipped default model and its checkpoint.
+
+    Args:
+        effort: How long it may take.
+        say: Takes progress.
+
+    Raises:
+        MVStylizerError: The export fails, the edge does not start, or does not take a release.
+    """
+    model = shipped()[0]
+    checkpoint = model.path.with_suffix(".safetensors")
+    with tempfile.TemporaryDirectory(prefix="mvstylizer-rollout-") as name:
+        folder = Path(name)
+        say(f"rollout: averaging {EDGES} edges")
+        rows = _averaging(checkpoint, folder, effort.pick(9, 1))
+        exports, served = _releases(model, checkpoint, folder, effort.pick(4, 2), say)
+    rows += [
+        Row({"release": "first of a process"}, {"export_seconds": exports[0], "served_seconds": served[0]}),
+        Row(
+            {"release": "later"},
+            {"export_seconds": spread(exports[1:]), "served_seconds": spread(served[1:])},
+        ),
+    ]
+    return Result("rollout", FIGURES, rows, {"edges": EDGES, "model": model.name})
+
+
+def _averaging(checkpoint: Path, folder: Path, repeats: int) -> list[Row]:
+    base, header = map_parameters(checkpoint)
+    updates = [_update(base, header, folder / f"edge{edge}.safetensors", edge) for edge in range(EDGES)]
+    weights = [float(100 + edge) for edge in range(EDGES)]
+    size = sum(value.nbytes for value in base.values())
+    cases: dict[str, Work] = {mode: partial(merge, base, updates, weights, Averaging(mode)) for mode in MODES}
+    seconds = measure(cases, repeats=repeats)
+    return [
+        Row({"average": mode}, {"average_seconds": seconds[mode], "memory_of_model": _peak(case) / size})
+        for mode, case in cases.items()
+    ]
+
+
+def _update(base: Parameters, header: Mapping[str, str], path: Path, seed: int) -> Parameters:
+    """Write what an edge might send, and map it as the cloud does."""
+    draw = np.random.default_rng(seed)
+    moved = {
+        name: value + SPREAD * draw.standard_normal(value.shape, np.float32) for name, value in base.items()
+    }
+    write_parameters(path, moved, header)
+    return map_parameters(path)[0]
+
+
+def _peak(case: Work) -> float:
+    """Return the most bytes that a call holds at once; mapped files are not counted, as they need none."""
+    tracemalloc.start()
+    try:
+        case()
+        return float(tracemalloc.get_traced_memory()[1])
+    finally:
+        tracemalloc.stop()
+
+
+def _releases(
+    model: Bundle, checkpoint: Path, folder: Path, count: int, say: Say
+) -> tuple[list[float], list[float]]:
+    """Publish releases to an edge that watches the registry; return seconds of export, and until served."""
+    registry, private, public = folder / "registry", folder / "release.key", folder / "release.pub"
+    registry.mkdir()
+    make_keys(private, public)
+    health = free_address()
+    watching = ("--watch", str(registry), "--release-key", str(public), "--health", health)
+    exports, served = [], []
+    with routes.serving(model.path, 1, *watching):
+        for turn in range(1, count + 1):
+            began = time.perf_counter()
+            release = publish(
+                checkpoint, registry, private, turn=turn, metrics={}, after=model.version,
+                ancestor=Ancestor(model, checkpoint),
+            )  # fmt: skip
+            exports.append(time.perf_counter() - began)
+            until_served(release.version, health)
+            served.append(time.perf_counter() - began)
+            say(f"rollout: release {turn} of {count} served after {served[-1]:.1f} s")
+    return exports, served
+
+
+def tables(document: Mapping[str, Any]) -> list[Table]:
+    """Lay a kept result out: averaging, releases."""
+    settings = document["settings"]
+    return [
+        Table(
+            f"Averaging {settings['edges']} edges",
+            ["mode", "s", "memory of one model"],
+            _rows(document, "average", MODES, lambda row: [
+                span(row["average_seconds"]), number(row["memory_of_model"])
+            ]),
+        ),
+        Table(
+            "From a merged checkpoint to the model that phones get",
+            ["release", "export s", "served after s"],
+            _rows(document, "release", ("first of a process", "later"), lambda row: [
+                span(row["export_seconds"]), span(row["served_seconds"])
+            ]),
+        ),
+    ]  # fmt: skip
+
+
+def _rows(document: Mapping[str, Any], key: str, values: Sequence[str], cells: Any) -> list[list[str]]:
+    found = {value: find(document, **{key: value}) for value in values}
+    return [[value, *cells(row)] for value, row in found.items() if row is not None]

@@ -1,0 +1,75 @@
+"""The TFLite files of a lite stylizer, each written, compared with PyTorch and described."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from export.cost import HEIGHT, WIDTH
+from export.difference import rounded
+from export.kernels.lite_colorization import MODES
+from export.kernels.stylizer_lite import build_style_encoder, build_stylizer_map
+from export.latency import lite_latency
+from export.lint import takes
+from export.lite_contract import LITE_STEMS, lite_contract
+from export.lite_parity import check_style_encoder_tflite, check_stylizer_map_tflite
+from export.manifest import LITE_ROLES, FileSpec, file_spec
+from export.onnx_refill import weights_of
+from export.sizes import Size
+from export.tflite_cost import tflite_macs
+from export.tflite_graph import Graph
+from training.stylizer import Stylizer, network_size, style_size
+
+STYLE_ENCODER, STYLIZER_MAP = LITE_ROLES
+
+
+def why_left_out(stylizer: Stylizer) -> str | None:
+    """Return why a stylizer's network has no TFLite form, None where it has one."""
+    if stylizer.dims.variant != "lite":
+        return f"variant {stylizer.dims.variant} is for edges"
+    if stylizer.dims.colorization not in MODES:
+        return f"colorization {stylizer.dims.colorization} has no TFLite form"
+    return None
+
+
+def write_lite(folder: Path, stylizer: Stylizer, network: dict[str, Any]) -> Iterator[FileSpec]:
+    """Write ``style_encoder.tflite`` and ``stylizer_map.tflite``.
+
+    Args:
+        folder: Of the bundle.
+        stylizer: One that `why_left_out` has nothing against.
+        network: The manifest's row: `precision` of the weights, pixel budgets, length of the style code.
+
+    Yields:
+        The entry of each file.
+
+    Raises:
+        ParityError: A file does not compute what PyTorch computes.
+        GraphError: XNNPACK would not take it whole.
+        KernelBuildError: The converter wrote an operator that phones lack.
+    """
+    weights, dims, half = weights_of(stylizer), stylizer.dims, network["precision"] == "fp16"
+    content = build_style_encoder(weights, dims, half=half)
+    parity = check_style_encoder_tflite(content, stylizer)
+    yield _written(folder, STYLE_ENCODER, content, parity, style_size(HEIGHT, WIDTH, dims), network)
+    content = build_stylizer_map(weights, dims, half=half)
+    parity = check_stylizer_map_tflite(content, stylizer)
+    yield _written(folder, STYLIZER_MAP, content, parity, network_size(HEIGHT, WIDTH, dims), network)
+
+
+def _written(
+    folder: Path, role: str, content: bytes, parity: dict[str, Any], size: Size, network: dict[str, Any]
+) -> FileSpec:
+    path = folder / f"{LITE_STEMS[role]}.tflite"
+    path.write_bytes(content)
+    inputs, outputs = lite_contract(role, network["style_code"])
+    height, width = size
+    macs = tflite_macs(content, {inputs[0].name: (1, height, width, 3)})
+    spec = file_spec(
+        folder, role, path.name, inputs, outputs,
+        parity=rounded(parity), delegates=takes(content),
+        cost={"parameters": Graph(content).parameters(), "macs": macs, "macs_size": f"{width}x{height}"},
+    )  # fmt: skip
+    return replace(spec, latency=lite_latency(content, spec, network))
