@@ -15,6 +15,7 @@ from device_runtime.kernels.interpreter import KernelError
 from device_runtime.local_stylizer import LocalStylizer
 from device_runtime.tflite_stylizer import TFLiteStylizer, has_tflite
 from export.manifest import BundleError, default_bundle, load_bundle
+from mvstylizer_stylize import _device_stylizer
 
 LITE = default_bundle("lite")
 STYLE = data.coffee()
@@ -120,6 +121,13 @@ def test_a_bundle_of_the_other_variant_has_none() -> None:
     assert has_tflite(load_bundle(LITE))
     with pytest.raises(BundleError, match="has no style_encoder_tflite"):
         TFLiteStylizer(bundle)
+
+
+def test_the_stand_in_is_tflite_where_the_bundle_has_it() -> None:
+    for bundle, kind in ((None, TFLiteStylizer), (LITE, TFLiteStylizer), (default_bundle(), LocalStylizer)):
+        stand_in = _device_stylizer(bundle)
+        assert isinstance(stand_in, kind)
+        stand_in.close()
 
 
 def test_the_stand_in_needs_litert_and_no_other_runtime() -> None:
