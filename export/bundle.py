@@ -144,10 +144,18 @@ class _Writer:
         if not self._refilled(stylizer, metadata):
             write_style_encoder(stylizer, style, precision, metadata)
             write_stylizer(stylizer, whole, precision, metadata)
-        self._onnx(style, check_style_encoder(style, stylizer), style_encoder_macs(stylizer))
-        self._onnx(whole, check_stylizer(whole, stylizer), stylizer_macs(stylizer))
+        style_macs, macs = self._macs(stylizer)
+        self._onnx(style, check_style_encoder(style, stylizer), style_macs)
+        self._onnx(whole, check_stylizer(whole, stylizer), macs)
         write_stylizer_map(whole, part)
-        self._onnx(part, check_stylizer_map(part, stylizer), stylizer_macs(stylizer))
+        self._onnx(part, check_stylizer_map(part, stylizer), macs)
+
+    def _macs(self, stylizer: Stylizer) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the cost of one style code and of one map: of one architecture, that of any checkpoint."""
+        if self._ancestor is None:
+            return style_encoder_macs(stylizer), stylizer_macs(stylizer)
+        style, whole = (self._ancestor.bundle.spec(role).cost for role in ROLES[:2])
+        return dict(style), dict(whole)
 
     def _refilled(self, stylizer: Stylizer, metadata: dict[str, str]) -> bool:
         """Write style encoder and stylizer with the ancestor's graphs; False where they do not serve."""
