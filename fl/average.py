@@ -20,7 +20,6 @@ from fl.parameters import Parameters, ParametersError
 Mode = Literal["frames", "equal", "trimmed"]
 Block = NDArray[np.float64]
 
-_BETA_1, _BETA_2, _ADAPTIVITY = 0.9, 0.99, 1e-3  # FedAdam's, from its paper
 BLOCK = 1 << 14  # values; ten edges' blocks in float64 are 1.3 MB
 
 
@@ -33,21 +32,17 @@ class Averaging:
             ``trimmed`` drops the extreme values of each parameter before an equal mean.
         trim: Share of the edges dropped at either end by ``trimmed``, below one half.
         clip: An update longer than this many times the (lower) median length is shortened to it; 0 = never.
-        adam_rate: FedAdam's server learning rate; 0 = the average itself is the next model.
     """
 
     mode: Mode = "frames"
     trim: float = 0.2
     clip: float = 3.0
-    adam_rate: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.trim < 0.5:
             raise ValueError(f"trim {self.trim} must be at least 0 and below 0.5")
         if not self.clip >= 0:
             raise ValueError(f"clip {self.clip} must be at least 0")
-        if not self.adam_rate >= 0:
-            raise ValueError(f"adam_rate {self.adam_rate} must be at least 0")
 
 
 def merge(
@@ -89,30 +84,6 @@ def merge(
     return {
         name: _combine(base[name], [update[name] for update in updates], scales, combine) for name in base
     }
-
-
-def adam_step(
-    base: Parameters, average: Parameters, moments: Parameters, rate: float
-) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
-    """Take FedAdam's step (Reddi et al. 2021, Algorithm 2): the average is a direction, not the model.
-
-    Args:
-        base: The model that the round started from.
-        average: What `merge` gave.
-        moments: ``m.NAME`` and ``v.NAME`` from the last accepted round; empty for the first.
-        rate: Server learning rate.
-
-    Returns:
-        The next model, and its moments.
-    """
-    merged, after = {}, {}
-    for name, start in base.items():
-        delta = average[name] - start
-        m = _BETA_1 * moments.get(f"m.{name}", np.float32(0)) + (1 - _BETA_1) * delta
-        v = _BETA_2 * moments.get(f"v.{name}", np.float32(0)) + (1 - _BETA_2) * np.square(delta)
-        merged[name] = (start + rate * m / (np.sqrt(v) + _ADAPTIVITY)).astype(np.float32)
-        after[f"m.{name}"], after[f"v.{name}"] = m.astype(np.float32), v.astype(np.float32)
-    return merged, after
 
 
 def distance(update: Parameters, base: Parameters) -> float:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fl.average import Averaging, adam_step, merge
+from fl.average import Averaging, merge
 from fl.journal import Journal, Row
 from fl.parameters import (
     Parameters,
@@ -102,6 +102,25 @@ class Private(Protocol):
         """Return what some averages have told about one edge."""
 
 
+class ServerStep(Protocol):
+    """Goes from the model on along the average, see `fl.flower.adam.Adam`."""
+
+    def step(
+        self, base: Parameters, average: Parameters, moments: Parameters, turn: int
+    ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
+        """Take a step.
+
+        Args:
+            base: The model that the round started from.
+            average: Of the edges' answers.
+            moments: ``m.NAME`` and ``v.NAME`` of the last accepted round; empty for the first.
+            turn: The round, from 1.
+
+        Returns:
+            The next model, and its moments.
+        """
+
+
 @dataclass(frozen=True)
 class Policy:
     """What a round needs.
@@ -110,13 +129,15 @@ class Policy:
         quorum: Edges that must answer.
         deadline_s: Seconds after which a round goes on with those who did.
         averaging: How updates become a model.
-        private: Averages instead, with differential privacy; FedAdam's step may follow it.
+        private: Averages instead, with differential privacy; a server's step may follow it.
+        adam: What the server makes of the average; None = the average is the next model.
     """
 
     quorum: int = 2
     deadline_s: float = 3600.0
     averaging: Averaging = field(default_factory=Averaging)
     private: Private | None = None
+    adam: ServerStep | None = None
 
 
 class Rounds:
@@ -181,10 +202,8 @@ class Rounds:
             )
         average = self._average(received, live_parameters, policy)
         candidate = self.model_path(turn)
-        if policy.averaging.adam_rate > 0:
-            average, moments = adam_step(
-                live_parameters, average, self._moments(live), policy.averaging.adam_rate
-            )
+        if policy.adam is not None:
+            average, moments = policy.adam.step(live_parameters, average, self._moments(live), turn)
             write_parameters(candidate.with_name(MOMENTS), moments, {})
         write_parameters(candidate, average, header)
         verdict = judge.judge(candidate, live)

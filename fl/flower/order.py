@@ -73,11 +73,13 @@ class Order:
     @property
     def policy(self) -> Policy:
         """What a round needs."""
-        from fl.flower.privacy import Privacy  # loads Flower's server side, which edges do without
+        from fl.flower.adam import Adam  # loads Flower's server side, which edges do without
+        from fl.flower.privacy import Privacy
 
-        averaging = Averaging(cast(Mode, self.mode), self.trim, self.clip, self.adam_rate)
+        averaging = Averaging(cast(Mode, self.mode), self.trim, self.clip)
         private = Privacy(self.dp_noise, self.dp_clip) if self.dp_noise else None
-        return Policy(self.quorum, self.deadline_s, averaging, private)
+        adam = Adam(self.adam_rate) if self.adam_rate else None
+        return Policy(self.quorum, self.deadline_s, averaging, private, adam)
 
     @property
     def step(self) -> StepConfig:
