@@ -13,6 +13,7 @@ from training.checkpoint import save_checkpoint
 from training.stylizer import Stylizer
 
 SIZE = (64, 48)
+RIDGE = 0.25
 
 
 @pytest.fixture(scope="session")
@@ -37,5 +38,5 @@ def exported(checkpoint: Path, export_lines: list[str], tmp_path_factory: pytest
     out.mkdir()
     (out / MANIFEST_NAME).write_text("{}")
     (out / "old.onnx").write_bytes(b"of the release before")
-    export_bundle(checkpoint, out, version=4, ridge=0.25, sizes=[SIZE], report=export_lines.append)
+    export_bundle(checkpoint, out, version=4, ridge=RIDGE, sizes=[SIZE], report=export_lines.append)
     return out

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numpy as np
 import onnx
 import pytest
-import torch
 
 import export
 import export.bundle as bundle_module
@@ -15,13 +15,14 @@ from export import gpu_lane
 from export.bundle import export_bundle
 from export.difference import ParityError
 from export.kernel_parity import sized_kernels
-from export.manifest import MANIFEST_NAME, ROLES, BundleError, load_bundle, sha256_of
+from export.manifest import MANIFEST_NAME, ROLES, BundleError, default_bundle, load_bundle, sha256_of
 from export.onnx_contract import ROLES as ONNX_ROLES
+from export.onnx_refill import Ancestor, Weights, refill
 from training.checkpoint import CheckpointError
-from training.stylizer import Stylizer
 
 SIZED = {"warp_accel_64x48", "transfer_accel_64x48"}  # warp_gpu_64x48 too where there is a Vulkan
 EXTRA = {"stylizer_map", "golden", "card"}
+BIAS = "decoder.rgb.bias"
 
 
 @pytest.mark.slow
@@ -82,19 +83,16 @@ def test_the_onnx_files_name_their_checkpoint(exported: Path, checkpoint: Path) 
 
 
 def test_a_file_that_differs_fails_the_export_and_leaves_nothing(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wrong(stylizer: Stylizer, path: Path, *rest: Any) -> None:
-        with torch.no_grad():
-            broken = Stylizer(stylizer.dims).eval()
-            assert broken.decoder.rgb.bias is not None
-            broken.decoder.rgb.bias += 0.1
-        write(broken, path, *rest)
+    def wrong(source: Path, path: Path, before: Weights, after: Weights, *rest: Any) -> set[str]:
+        return refill(source, path, before, {**after, BIAS: after[BIAS] + np.float32(0.1)}, *rest)
 
-    write = bundle_module.write_stylizer
-    monkeypatch.setattr(bundle_module, "write_stylizer", wrong)
-    with pytest.raises(ParityError, match="differs from its reference"):
-        export_bundle(checkpoint, tmp_path / "bundle")
+    bundle = load_bundle(default_bundle("lite"))
+    ancestor = Ancestor(bundle, bundle.path.with_suffix(".safetensors"))
+    monkeypatch.setattr(bundle_module, "refill", wrong)
+    with pytest.raises(ParityError, match=r"stylizer\.onnx differs from its reference"):
+        export_bundle(ancestor.checkpoint, tmp_path / "bundle", ancestor=ancestor)
     assert not list(tmp_path.iterdir())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from export.difference import ParityError
 from export.graph_error import GraphError
 from export.onnx_contract import ROLES, contract
 from export.onnx_file import check_graph
-from export.onnx_graphs import write_style_encoder, write_stylizer, write_stylizer_map
+from export.onnx_graphs import write_style_encoder
 from export.onnx_parity import (
     check_style_encoder,
     check_stylizer,
@@ -23,24 +24,21 @@ from export.onnx_parity import (
     session_of,
 )
 from export.onnx_text import IR_VERSION, OPSET
+from tests.export.conftest import RIDGE
+from training.checkpoint import load_checkpoint
 from training.stylizer import Stylizer
 
 
 @pytest.fixture(scope="module")
-def stylizer() -> Stylizer:
-    torch.manual_seed(0)
-    made = Stylizer().eval()
-    torch.nn.init.normal_(made.decoder.rgb.weight, std=0.003)
+def stylizer(checkpoint: Path) -> Stylizer:
+    made, _ = load_checkpoint(checkpoint)
+    made.dims = replace(made.dims, ridge=RIDGE)
     return made
 
 
 @pytest.fixture(scope="module")
-def folder(stylizer: Stylizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("onnx")
-    write_style_encoder(stylizer, path / "style_encoder.onnx")
-    write_stylizer(stylizer, path / "stylizer.onnx", metadata={"source.sha256": "5e1f"})
-    write_stylizer_map(path / "stylizer.onnx", path / "stylizer_map.onnx")
-    return path
+def folder(exported: Path) -> Path:
+    return exported
 
 
 @pytest.mark.slow

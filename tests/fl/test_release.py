@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from export.difference import ParityError
-from export.manifest import ROLES, BundleError, load_bundle, sha256_of, write_manifest
+from export.manifest import ROLES, BundleError, default_bundle, load_bundle, sha256_of, write_manifest
+from export.onnx_refill import Ancestor
 from export.release import ReleaseError, load_release
 from export.signature import SignatureError
 from fl.release import (
@@ -28,10 +29,13 @@ from training.checkpoint import CheckpointError
 class Cloud:
     """A registry with versions 1 and 2, and its keys."""
 
-    def __init__(self, folder: Path, checkpoint: Path) -> None:
+    def __init__(self, folder: Path, ancestor: Ancestor) -> None:
         self.registry, self.private, self.public = folder / "registry", folder / "key", folder / "key.pub"
         make_keys(self.private, self.public)
-        first = publish(checkpoint, self.registry, self.private, turn=4, metrics={"total": 0.5})
+        first = publish(
+            ancestor.checkpoint, self.registry, self.private,
+            turn=4, metrics={"total": 0.5}, ancestor=ancestor,
+        )  # fmt: skip
         folder = self.registry / "00002"  # the same files: an export takes its time
         shutil.copytree(self.registry / "00001", folder)
         write_manifest(replace(load_bundle(folder), version=2))
@@ -41,8 +45,14 @@ class Cloud:
 
 
 @pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Cloud:
-    return Cloud(tmp_path_factory.mktemp("cloud"), checkpoint)
+def ancestor() -> Ancestor:
+    bundle = load_bundle(default_bundle("lite"))
+    return Ancestor(bundle, bundle.path.with_suffix(".safetensors"))
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory, ancestor: Ancestor) -> Cloud:
+    return Cloud(tmp_path_factory.mktemp("cloud"), ancestor)
 
 
 @pytest.fixture
@@ -52,12 +62,12 @@ def copy(cloud: Cloud, tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_release_says_what_it_is_made_of(cloud: Cloud, checkpoint: Path) -> None:
+def test_a_release_says_what_it_is_made_of(cloud: Cloud, ancestor: Ancestor) -> None:
     assert versions(cloud.registry) == [1, 2]
     release, bundle = load_release(cloud.registry / "00001", cloud.public)
     assert release == cloud.releases[0]
     assert (release.version, release.parents, release.turn) == (1, (), 4)
-    assert release.checkpoint_sha256 == sha256_of(checkpoint) == bundle.source["sha256"]
+    assert release.checkpoint_sha256 == sha256_of(ancestor.checkpoint) == bundle.source["sha256"]
     assert release.metrics == {"total": 0.5}
     assert bundle.version == 1
     assert all("max" in bundle.spec(role).parity for role in ROLES)
@@ -104,15 +114,15 @@ def test_no_release(cloud: Cloud, tmp_path: Path) -> None:
 
 
 def test_a_failed_export_leaves_the_registry_as_it_was(
-    cloud: Cloud, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cloud: Cloud, ancestor: Ancestor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def differs(*_: object) -> None:
         raise ParityError("differs from PyTorch")
 
     monkeypatch.setattr("export.bundle.check_style_encoder", differs)
-    for error, source in ((ParityError, checkpoint), (CheckpointError, tmp_path / "none")):
+    for error, source in ((ParityError, ancestor.checkpoint), (CheckpointError, tmp_path / "none")):
         with pytest.raises(error):
-            publish(source, cloud.registry, cloud.private, turn=5, metrics={})
+            publish(source, cloud.registry, cloud.private, turn=5, metrics={}, ancestor=ancestor)
     assert sorted(path.name for path in cloud.registry.iterdir()) == ["00001", "00002"]
 
 
