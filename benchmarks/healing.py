@@ -41,19 +41,24 @@ def heal_seconds(bundle: Path, repeats: int, say: Say) -> dict[str, Spread]:
         EdgeUnavailableError: The phone's patience of a minute was not enough.
     """
     times: dict[str, list[float]] = {victim: [] for victim in VICTIMS}
+    for turn in range(repeats):
+        for victim in VICTIMS:
+            times[victim].append(_heal_once(bundle, victim))
+            say(f"healing: {victim} {turn + 1} of {repeats} in {times[victim][-1]:.1f} s")
+    return {victim: spread(values) for victim, values in times.items()}
+
+
+def _heal_once(bundle: Path, victim: str) -> float:
+    """Kill one part of an edge of its own: one that was killed before would wait, and soon give up."""
     with (
         routes.serving(bundle, 1) as (address, (token,), pid),
         EdgeClient(address, timeout_s=PATIENCE_S, patience_s=PATIENCE_S, token=token) as phone,
     ):
         frame, code = footage.photo(SIDE, SIDE), phone.encode_style(footage.style())
-        for turn in range(repeats):
-            for victim, name in VICTIMS.items():
-                _kill(psutil.Process(pid), name)
-                began = time.perf_counter()
-                phone.stylize(frame, code)
-                times[victim].append(time.perf_counter() - began)
-                say(f"healing: {victim} {turn + 1} of {repeats} in {times[victim][-1]:.1f} s")
-    return {victim: spread(values) for victim, values in times.items()}
+        _kill(psutil.Process(pid), VICTIMS[victim])
+        began = time.perf_counter()
+        phone.stylize(frame, code)
+        return time.perf_counter() - began
 
 
 def _kill(edge: psutil.Process, name: str) -> None:
