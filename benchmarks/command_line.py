@@ -282,15 +282,24 @@ def report(
 @app.command(epilog="\b\nExamples:\n  mvstylizer bench readme\n  mvstylizer bench readme --check")
 def readme(
     file: Annotated[
-        Path, typer.Option(metavar="FILE.md", help="Its blocks <!-- bench:NAME --> are written again.")
-    ] = Path("README.md"),
+        list[Path],
+        typer.Option(metavar="FILE.md", help="Its blocks <!-- bench:NAME --> are written again. Repeatable."),
+    ] = [Path("README.md"), Path("docs/figures.md")],  # noqa: B006  # read only, as Typer wants it
     results: ResultsOption = RESULTS,
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit with 1 when a block is out of date.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the kept results' tables into the README."""
+    """Write the kept results' tables into the README and the docs."""
+    states = {str(each): _refresh(each, results, check) for each in file}
+    lines = (f"{name}: {state}" for name, state in states.items())
+    typer.echo(json.dumps({"files": states}) if as_json else "\n".join(lines))
+    if "out of date" in states.values():
+        raise typer.Exit(1)
+
+
+def _refresh(file: Path, results: Path, check: bool) -> str:
     from benchmarks.readme import ReadmeError, rewritten
 
     try:
@@ -300,10 +309,7 @@ def readme(
             file.write_text(after)
     except OSError as err:
         raise ReadmeError(f"Cannot use {file}: {err.strerror}", "Name another with --file") from err
-    state = "up to date" if after == before else "out of date" if check else "written"
-    typer.echo(json.dumps({"file": str(file), "state": state}) if as_json else f"{file}: {state}")
-    if check and after != before:
-        raise typer.Exit(1)
+    return "up to date" if after == before else "out of date" if check else "written"
 
 
 def _text(document: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The README's figures, written from the kept results: nobody copies a number by hand.
+"""The figures of README and docs, written from the kept results: nobody copies a number by hand.
 
 A block stands between ``<!-- bench:NAME/K -->`` and ``<!-- /bench -->``: table K (from 0) of that bench's
 result; without ``/K``, all its tables.
@@ -63,4 +63,4 @@ def _body(name: str, place: str | None, results: Path) -> str:
             raise ReadmeError(f"{name} has {len(tables)} tables, not one numbered {place}", "Mend the marker")
         tables = [tables[int(place)]]
     parts = [f"**{table.title}**\n\n{markdown(table)}" for table in tables]
-    return "\n\n".join([*parts, f"*{provenance(document)}*"])
+    return "\n\n".join(parts) + (" " if tables[-1].caption else "\n\n") + f"*{provenance(document)}*"

@@ -139,7 +139,10 @@ def tables(document: Mapping[str, Any]) -> list[Table]:
             cells[:2] = [number(score, digits=5), number(distance, digits=5)]
         rows.append([row["case"]["pictures"], *cells])
     header = ["pictures", "Inception score", "FID", "FID, VGG16", "KID, VGG16"]
-    caption = f"{document['settings']['frames']} frames; in brackets: 5 to 95 % of resampled pictures."
+    caption = (
+        f"{document['settings']['frames']} frames; in brackets: 5 to 95 % of resamplings, which hold some"
+        " pictures twice and so lie above the figure where that is small."
+    )
     return [Table("Table 3: distance of stylized frames to real ones", header, rows, caption)]
 
 

@@ -54,4 +54,4 @@ def aligned(table: Table) -> str:
 
 
 def _bar(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

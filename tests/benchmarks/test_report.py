@@ -49,8 +49,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_readme_says_what_the_results_say() -> None:
-    text = (ROOT / "README.md").read_text()
+@pytest.mark.parametrize("name", ["README.md", "docs/figures.md"])
+def test_what_is_written_is_what_was_measured(name: str) -> None:
+    text = (ROOT / name).read_text()
     assert "<!-- bench:" in text
     assert rewritten(text, RESULTS) == text, "run: mvstylizer bench readme"
 
