@@ -122,7 +122,8 @@ class Gateway:
     async def close(self, grace_s: float) -> None:
         """Take no new requests, and wait for those inside to be answered, `grace_s` seconds at most."""
         if self._server is not None:
-            await self._server.stop(grace_s)
+            await self._door.close(grace_s)
+            await self._server.stop(0.0)
 
     def _handlers(self) -> Any:
         methods: dict[str, tuple[Answer, Any]] = {
