@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 RESULTS: Final = Path("benchmarks/results")
+WITH_FIGURES: Final = [Path("README.md"), Path("docs/figures.md"), Path("models/MODEL_CARD.md")]
 
 app = typer.Typer(
     name="bench", help="Measure the kit.", no_args_is_help=True, rich_markup_mode=None, add_completion=False
@@ -195,7 +196,7 @@ def memory(
     out: OutOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Peak memory of stylize for a short and a long video."""
+    """Peak memory of stylize for a short and a long video, and for one picture by model and resolution."""
     measure("memory", quick=quick, threads=threads, out=out, as_json=as_json)
 
 
@@ -284,14 +285,14 @@ def readme(
     file: Annotated[
         list[Path],
         typer.Option(metavar="FILE.md", help="Its blocks <!-- bench:NAME --> are written again. Repeatable."),
-    ] = [Path("README.md"), Path("docs/figures.md")],  # noqa: B006  # read only, as Typer wants it
+    ] = WITH_FIGURES,
     results: ResultsOption = RESULTS,
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit with 1 when a block is out of date.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the kept results' tables into the README and the docs."""
+    """Write the kept results' tables into README, docs and model card."""
     states = {str(each): _refresh(each, results, check) for each in file}
     lines = (f"{name}: {state}" for name, state in states.items())
     typer.echo(json.dumps({"files": states}) if as_json else "\n".join(lines))

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from benchmarks import footage, paper
 from benchmarks.footage import Picture
-from benchmarks.measure import Work, measure
+from benchmarks.measure import Times, Work, measure
 from benchmarks.models import shipped
 from benchmarks.registry import Effort, Say, Table
-from benchmarks.result import Figure, Result, Row, Spread, Value
+from benchmarks.result import Figure, Result, Row, Value
 from benchmarks.text import number, span
 from device_runtime.kernels import KeyFrameScore, Transfer, Warp
 from device_runtime.kernels.key_frame import LUMA_SHAPE
@@ -186,12 +186,11 @@ def _thumbnail(frame: Picture) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
-def _row(resolution: str, threads: int, name: str, times: Mapping[str, Spread]) -> Row:
-    seconds = times[name]
-    figures: dict[str, Value] = {"seconds": seconds}
+def _row(resolution: str, threads: int, name: str, times: Times) -> Row:
+    figures: dict[str, Value] = {"seconds": times[name]}
     for other in ("opencv", "torch", "copy", "warp"):
         if other != name:
-            figures[f"of_{other}"] = seconds.median / times[other].median
+            figures[f"of_{other}"] = times.ratio(name, other)
     return Row({"resolution": resolution, "threads": threads, "kernel": name}, figures)
 
 

@@ -1,7 +1,7 @@
 """Time cases beside each other: warmed up, interleaved, as medians with minimum and maximum.
 
 Cases are run in rounds, each once a round, every other round backwards: what slows the machine for a while
-then slows all of them, and ratios hold where absolute times do not.
+then slows all of them, and ratios, taken within each round, hold where absolute times do not.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from benchmarks.result import Spread
@@ -20,7 +20,32 @@ MIN_SAMPLE_SECONDS: Final = (
 Work = Callable[[], object]
 
 
-def measure(cases: Mapping[str, Work], *, repeats: int, warmup: int = 1) -> dict[str, Spread]:
+class Times(Mapping[str, Spread]):
+    """The seconds of one call of each case, by name.
+
+    Args:
+        samples: Name → one sample a round, the same number for each.
+    """
+
+    def __init__(self, samples: Mapping[str, Sequence[float]]) -> None:
+        self._samples = samples
+
+    def __getitem__(self, name: str) -> Spread:
+        return spread(self._samples[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._samples)
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def ratio(self, name: str, other: str) -> Spread:
+        """Return one case's seconds over another's, each round's by itself."""
+        pairs = zip(self._samples[name], self._samples[other], strict=True)
+        return spread(seconds / beside for seconds, beside in pairs)
+
+
+def measure(cases: Mapping[str, Work], *, repeats: int, warmup: int = 1) -> Times:
     """Time cases.
 
     Args:
@@ -29,7 +54,7 @@ def measure(cases: Mapping[str, Work], *, repeats: int, warmup: int = 1) -> dict
         warmup: Calls of each case before the first round.
 
     Returns:
-        Name → seconds of one call.
+        Name → seconds of one call, and their ratios.
     """
     for work in cases.values():
         for _ in range(warmup):
@@ -48,7 +73,7 @@ def measure(cases: Mapping[str, Work], *, repeats: int, warmup: int = 1) -> dict
     finally:
         if enabled:
             gc.enable()
-    return {name: spread(values) for name, values in samples.items()}
+    return Times(samples)
 
 
 def spread(samples: Iterable[float]) -> Spread:

@@ -1,22 +1,26 @@
-"""Memory: the peak of `stylize` must not depend on the length of the video."""
+"""Memory: the peak of `stylize` must not depend on the length of the video, and what one picture takes."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import footage
+import cv2
+
+from benchmarks import footage, paper
+from benchmarks.models import shipped
 from benchmarks.registry import Effort, Say, Table
 from benchmarks.result import Figure, Result, Row, find
 from benchmarks.text import number
 from mvstylizer_errors import MVStylizerError
 
 RESOLUTION: Final = "512x256"
+LOOK_S: Final = 0.01
 FIGURES: Final = {
     "peak_mib": Figure("MiB", "largest resident memory of a whole `stylize --local` process", "lower", 0.05),
     "of_short": Figure("ratio", "peak_mib / that of the short clip", "lower", 0.05),
@@ -27,13 +31,20 @@ class StylizeFailedError(MVStylizerError):
     """The process that was watched did not do its job."""
 
 
-def run(effort: Effort, say: Say, *, lengths: tuple[int, int] | None = None) -> Result:
+def run(
+    effort: Effort,
+    say: Say,
+    *,
+    lengths: tuple[int, int] | None = None,
+    resolutions: Sequence[str] = paper.RESOLUTIONS,
+) -> Result:
     """Measure.
 
     Args:
         effort: How long it may take.
         say: Takes progress.
         lengths: Frames of the short and the long clip; 300 and 3000 if None, fewer when quick.
+        resolutions: Sizes of the single pictures.
 
     Raises:
         StylizeFailedError: A run failed.
@@ -41,51 +52,91 @@ def run(effort: Effort, say: Say, *, lengths: tuple[int, int] | None = None) -> 
     short, long = lengths or effort.pick((300, 3000), (60, 180))
     filmed = footage.frames(footage.clip("bikes"), min(60, long))
     peaks: dict[int, float] = {}
+    rows = []
     with tempfile.TemporaryDirectory() as name:
         for frames in (short, long):
             say(f"memory: {frames} frames")
             source = Path(name) / f"{frames}.mp4"
             footage.write_clip(source, footage.to_and_fro(filmed, frames), *footage.size(RESOLUTION))
-            peaks[frames] = peak_mib(source)
-    rows = [
+            peaks[frames] = peak_mib(source, ["--key-frames", "every:15"])
+        for resolution in resolutions:
+            source = Path(name) / f"{resolution}.png"
+            picture = footage.fitted(filmed[0], *footage.size(resolution))
+            cv2.imwrite(str(source), picture[..., ::-1])
+            for model in shipped():
+                say(f"memory: {model.name}, {resolution}")
+                peak = peak_mib(source, ["--bundle", str(model.path)])
+                rows.append(Row({"model": model.name, "resolution": resolution}, {"peak_mib": peak}))
+    rows[:0] = [
         Row({"frames": n}, {"peak_mib": peak, "of_short": peak / peaks[short]}) for n, peak in peaks.items()
     ]
     return Result("memory", FIGURES, rows, {"resolution": RESOLUTION, "key_frames": "every:15"})
 
 
-def peak_mib(source: Path) -> float:
-    """Stylize a clip in a process of its own, and return the largest resident memory that it had, in MiB.
+def peak_mib(source: Path, options: Sequence[str] = ()) -> float:
+    """Stylize a clip or photo in a process of its own; return the most resident memory that it had, in MiB.
+
+    Its own mark is read while it runs, to its last hundredth of a second: what `wait4` tells afterwards holds
+    the memory of the process that started it too (Linux, `exec_mmap`).
 
     Raises:
         StylizeFailedError: It ended with an error.
     """
     command = [
         sys.executable, "-m", "mvstylizer", "stylize", str(source), "--style", str(footage.STYLE),
-        "--out", str(source.with_name("out.mp4")), "--local", "--key-frames", "every:15",
+        "--out", str(source.with_name(f"out{source.suffix}")), "--local", *options,
     ]  # fmt: skip
+    peak = 0.0
     with (
         tempfile.TemporaryFile() as said,
         subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said) as process,
     ):
         try:
-            _, status, usage = os.wait4(process.pid, 0)  # unlike RUSAGE_CHILDREN, of this child alone
+            while process.poll() is None:
+                peak = max(peak, _mark_mib(process.pid))
+                time.sleep(LOOK_S)
         except BaseException:
             process.terminate()
             raise
-        process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             said.seek(0)
             last = said.read().decode(errors="replace").strip().splitlines()[-1:]
             raise StylizeFailedError(f"stylize ended with {process.returncode}: {''.join(last)}")
-    return usage.ru_maxrss / 1024
+    return peak
+
+
+def _mark_mib(pid: int) -> float:
+    """Return the high-water mark of a process's resident memory; 0 for one that is just ending."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    marks = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(marks[0]) / 1024 if marks else 0.0
 
 
 def tables(document: Mapping[str, Any]) -> list[Table]:
-    """Lay a kept result out: one row a length."""
-    lengths = [row["case"]["frames"] for row in document["results"]]
-    rows = []
-    for frames in lengths:
+    """Lay a kept result out: one table of clips, one row a length; one of single pictures."""
+    cases = [row["case"] for row in document["results"]]
+    models = list(dict.fromkeys(case["model"] for case in cases if "model" in case))
+    resolutions = list(dict.fromkeys(case["resolution"] for case in cases if "model" in case))
+    clips = []
+    for frames in (case["frames"] for case in cases if "frames" in case):
         figures = find(document, frames=frames) or {}
-        rows.append([str(frames), number(figures["peak_mib"]), number(figures["of_short"])])
-    caption = f"A whole `mvstylizer stylize --local` process at {document['settings']['resolution']}."
-    return [Table("Peak memory", ["frames", "peak, MiB", "of the shorter clip's"], rows, caption)]
+        clips.append([str(frames), number(figures["peak_mib"]), number(figures["of_short"])])
+    return [
+        Table(
+            "Peak memory by length of the video",
+            ["frames", "peak, MiB", "of the shorter clip's"],
+            clips,
+            f"A whole `mvstylizer stylize --local` process at {document['settings']['resolution']}.",
+        ),
+        Table(
+            "Peak memory of one picture",
+            ["model, MiB", *resolutions],
+            [[model, *(_picture_mib(document, model, each) for each in resolutions)] for model in models],
+            "A whole `mvstylizer stylize PHOTO --local` process, Python and its libraries among it.",
+        ),
+    ]
+
+
+def _picture_mib(document: Mapping[str, Any], model: str, resolution: str) -> str:
+    figures = find(document, model=model, resolution=resolution) or {}
+    return number(figures.get("peak_mib"))

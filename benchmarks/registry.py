@@ -103,7 +103,7 @@ BENCHES: Final = (
     Bench("figure5", "speed-up over frame by frame, by key-frame interval", ("skimage",)),
     Bench("table4", "intermediate frames against stylizing every frame", ("torch", "pytorch_msssim")),
     Bench("quality", "photorealism and style of the picture, beside other methods", ("torch",)),
-    Bench("memory", "peak memory by length of the video"),
+    Bench("memory", "peak memory by length of the video, by model and resolution"),
     Bench("table3", "Inception score and FID, or FID over VGG16", ("torch", "torchmetrics", "skimage")),
     Bench("table5", "latency of a key frame over an emulated network", ("skimage",)),
     Bench("kernels", "TFLite kernels beside OpenCV and PyTorch", ("torch", "skimage")),

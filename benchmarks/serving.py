@@ -143,8 +143,7 @@ def latency_rows(here: LocalStylizer, model: Bundle, edge: Edge, effort: Effort,
     for name, seconds in times.items():
         figures: dict[str, Value] = {"seconds": seconds}
         if name not in (HERE, HERE_MAP):
-            beside = times[HERE_MAP if name == MAP else HERE]
-            figures["of_in_process"] = seconds.median / beside.median
+            figures["of_in_process"] = times.ratio(name, HERE_MAP if name == MAP else HERE)
         rows.append(Row({"loop": "one at a time", "way": name}, figures))
     return rows
 

@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import footage, paper
-from benchmarks.measure import Work, measure, spread
+from benchmarks.measure import Times, Work, measure, spread
 from benchmarks.models import shipped
 from benchmarks.pipeline_run import STAGES, RecordedStylizer, run_clip
 from benchmarks.registry import Effort, Say, Table
-from benchmarks.result import Case, Figure, Result, Row, Spread, Value, find, middle
+from benchmarks.result import Case, Figure, Result, Row, Value, find, middle
 from benchmarks.text import MISSING, number
 from device_runtime.flow import DisFlow, Motion
 from device_runtime.interpolate import StylizedFrame, TransferInterpolator, WarpInterpolator
@@ -34,6 +34,7 @@ from export.manifest import Bundle
 
 INTERPOLATIONS: Final[tuple[Interpolation, ...]] = ("warp", "transfer")
 INTERVAL: Final = 15
+STYLIZE: Final = "stylize"
 NO_SECOND_MAP: Final = np.empty(0, np.float32)
 FIGURES: Final = {
     "seconds": Figure("s", "wall time of one intermediate frame", "lower", 0.10),
@@ -114,28 +115,28 @@ def _one_frame(
 ) -> list[Row]:
     width, height = footage.size(resolution)
     scene = _scene(stylizer, [footage.fitted(filmed[place], width, height) for place in (0, 2, 4)])
-    with _kernels(bundle, scene, effort.threads) as work:
-        times = measure(work, repeats=effort.pick(15, 3), warmup=2)
     code = stylizer.encode_style(footage.style())
-    stylize = measure({"": lambda: stylizer.stylize(scene.frame, code)}, repeats=effort.pick(5, 2))[""]
-    return [Row(_case(resolution, name), _figures(name, times, stylize, resolution)) for name in times]
+    with _kernels(bundle, scene, effort.threads) as work:
+        ways = list(work)
+        work[STYLIZE] = lambda: stylizer.stylize(scene.frame, code)
+        times = measure(work, repeats=effort.pick(15, 3), warmup=2)
+    return [Row(_case(resolution, way), _figures(way, times, resolution)) for way in ways]
 
 
 def _case(resolution: str, way: str) -> Case:
     return {"resolution": resolution, "way": way}
 
 
-def _figures(name: str, times: Mapping[str, Spread], stylize: Spread, resolution: str) -> dict[str, Value]:
-    seconds = times[name]
+def _figures(name: str, times: Times, resolution: str) -> dict[str, Value]:
     figures: dict[str, Value] = {
-        "seconds": seconds,
-        "of_opencv": seconds.median / times["opencv"].median,
-        "of_copy": seconds.median / times["copy"].median,
+        "seconds": times[name],
+        "of_opencv": times.ratio(name, "opencv"),
+        "of_copy": times.ratio(name, "copy"),
     }
     if name == "transfer":
-        figures["of_warp"] = seconds.median / times["warp"].median
+        figures["of_warp"] = times.ratio(name, "warp")
     if name in INTERPOLATIONS:
-        figures |= {"stylize_seconds": stylize, "speed_up": stylize.median / seconds.median}
+        figures |= {"stylize_seconds": times[STYLIZE], "speed_up": times.ratio(STYLIZE, name)}
         theirs, whole = paper.INTERPOLATION_SECONDS.get(resolution), paper.STYLIZATION_SECONDS["MVStylizer"]
         if theirs is not None:
             figures |= {"paper_seconds": theirs, "paper_speed_up": (whole[resolution] or 0) / theirs}

@@ -39,8 +39,8 @@ FIGURES: Final = {
     "up_bytes": Figure("B", "the key frame as sent", "lower", 0.01),
     "down_bytes": Figure("B", "the reply as sent", "lower", 0.01),
     "paper_seconds": Figure("s", "the paper's, from Boston"),
-    "of_paper": Figure("ratio", "up_seconds / paper_seconds"),
-    "of_edge": Figure("ratio", "up_seconds / those to New York, same row otherwise"),
+    "of_paper": Figure("ratio", "up_seconds / paper_seconds", noise=0.10),
+    "of_edge": Figure("ratio", "up_seconds / those to New York, same row otherwise", noise=0.10),
 }
 _NOTES: Final = {
     "tun": "Emulated: two network namespaces with the kernel's own TCP (cubic), and a process that carries "
@@ -131,7 +131,7 @@ def _row(case: Case, exchange: Exchange, size: tuple[int, int], effort: Effort, 
     }
     theirs = paper.LATENCY_SECONDS[str(case["place"])].get(str(case["resolution"]))
     if theirs is not None and case["reply"] == "image":
-        figures |= {"paper_seconds": theirs, "of_paper": up.median / theirs}
+        figures |= {"paper_seconds": theirs, "of_paper": up.scaled(1 / theirs)}
     edge = next((row for row in before if row.case == {**case, "place": next(iter(PLACES))}), None)
     beside = edge.figures["up_seconds"] if edge else None
     if beside is not None and not isinstance(beside, float):

@@ -44,7 +44,8 @@ def test_table1(tmp_path: Path) -> None:
     ours = find(document, model="mvstylizer", device="cpu", resolution=SMALL, reply="image")
     assert ours
     assert middle(ours["seconds"]) > 0
-    assert ours["of_floor"] == pytest.approx(middle(ours["seconds"]) / ours["floor_seconds"])
+    least, most = (ours["seconds"][a] / ours["floor_seconds"][b] for a, b in (("min", "max"), ("max", "min")))
+    assert least <= ours["of_floor"]["min"] <= ours["of_floor"]["max"] <= most
     lazy, none = find(document, model="lazy"), find(document, model="none")
     assert lazy
     assert middle(lazy["process_seconds"]) > 0
@@ -86,7 +87,8 @@ def test_table2(tmp_path: Path) -> None:
     warp, transfer = (find(document, resolution=SMALL, way=way) for way in ("warp", "transfer"))
     assert warp
     assert transfer
-    assert transfer["of_warp"] == pytest.approx(middle(transfer["seconds"]) / middle(warp["seconds"]))
+    assert transfer["of_warp"]["min"] <= transfer["seconds"]["max"] / warp["seconds"]["min"]
+    assert transfer["of_warp"]["max"] >= transfer["seconds"]["min"] / warp["seconds"]["max"]
     whole = find(document, resolution=SMALL, way="transfer, everything")
     assert whole
     assert all(middle(whole[stage]) > 0 for stage in table2.STAGES)
@@ -180,8 +182,12 @@ def test_pairs_with_known_answers_are_the_same_every_time(tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_memory(tmp_path: Path) -> None:
-    document = kept(memory.run(QUICK, print, lengths=(4, 8)), tmp_path)
-    assert [row["case"]["frames"] for row in document["results"]] == [4, 8]
+    document = kept(memory.run(QUICK, print, lengths=(4, 8), resolutions=[SMALL]), tmp_path)
+    cases = [row["case"] for row in document["results"]]
+    assert [case["frames"] for case in cases[:2]] == [4, 8]
+    assert [(case["model"], case["resolution"]) for case in cases[2:]] == [
+        ("mvstylizer", SMALL), ("lite", SMALL)
+    ]  # fmt: skip
     assert all(row["figures"]["peak_mib"] > 50 for row in document["results"])
     laid_out(memory, document)
     with pytest.raises(memory.StylizeFailedError, match="ended with 1"):

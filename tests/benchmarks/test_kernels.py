@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import footage, kernels
-from benchmarks.measure import measure
+from benchmarks.measure import Times, measure
 from benchmarks.models import shipped
 from benchmarks.result import Spread
 from device_runtime.kernels import Warp
@@ -41,13 +41,12 @@ def test_every_case_runs(threads: int) -> None:
     assert all(each.min > 0 for each in times.values())
 
 
-def test_ratios_are_of_medians() -> None:
-    times = {
-        name: Spread(median, 0.5 * median, 2 * median, 3)
-        for name, median in {"copy": 1.0, "opencv": 2.0, "torch": 4.0, "warp": 3.0}.items()
-    }
+def test_ratios_are_of_rounds() -> None:
+    times = Times({
+        "copy": [1.0, 2.0, 0.5], "opencv": [2.0, 2.0, 2.0], "torch": [4.0, 8.0, 2.0], "warp": [3.0, 6.0, 1.5]
+    })  # fmt: skip
     row = kernels._row("96x64", 1, "warp", times)
-    assert row.figures["of_copy"] == 3
-    assert row.figures["of_opencv"] == 1.5
-    assert row.figures["of_torch"] == 0.75
+    assert row.figures["of_copy"] == Spread(3.0, 3.0, 3.0, 3)
+    assert row.figures["of_opencv"] == Spread(1.5, 0.75, 3.0, 3)
+    assert row.figures["of_torch"] == Spread(0.75, 0.75, 0.75, 3)
     assert "of_warp" not in row.figures

@@ -49,7 +49,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/figures.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/figures.md", "models/MODEL_CARD.md"])
 def test_what_is_written_is_what_was_measured(name: str) -> None:
     text = (ROOT / name).read_text()
     assert "<!-- bench:" in text
