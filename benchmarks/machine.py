@@ -8,7 +8,7 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -18,8 +18,6 @@ PACKAGES: Final = (
     "mvstylizer", "numpy", "opencv-python-headless", "av", "onnxruntime", "ai-edge-litert", "torch",
     "tritonclient", "nvidia-pytriton", "flwr",
 )  # fmt: skip
-PRODUCT_SIDE: Final = 1024
-PRODUCT_GMACS: Final = PRODUCT_SIDE**3 / 1e9
 THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -77,27 +75,21 @@ class Watch:
         }
 
 
-def product() -> Callable[[], object]:
-    """Return a float32 matrix product of `PRODUCT_GMACS` thousand million multiply-adds, to be run.
+def gmacs_per_second(side: int = 1024, runs: int = 5) -> float:
+    """Return the best speed of a float32 matrix product, in thousand million multiply-adds a second.
 
-    It is what the cores can do at best, so a network's multiply-adds at its speed are a floor of its time.
+    It is what the same cores can do at best, so operations over it are a floor of a network's time.
     """
     import numpy as np
 
-    left = np.random.default_rng(0).random((PRODUCT_SIDE, PRODUCT_SIDE), np.float32)
+    left = np.random.default_rng(0).random((side, side), np.float32)
     out = np.empty_like(left)
-    return lambda: np.matmul(left, left, out=out)
-
-
-def gmacs_per_second(runs: int = 5) -> float:
-    """Return the speed of a matrix product, in thousand million multiply-adds a second: the best of some."""
-    work = product()
     best = float("inf")
     for _ in range(runs):
         began = time.perf_counter()
-        work()
+        np.matmul(left, left, out=out)
         best = min(best, time.perf_counter() - began)
-    return PRODUCT_GMACS / best
+    return side**3 / best / 1e9
 
 
 def _versions() -> dict[str, str]:
