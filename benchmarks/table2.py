@@ -23,7 +23,7 @@ from benchmarks.measure import Times, Work, measure, spread
 from benchmarks.models import shipped
 from benchmarks.pipeline_run import STAGES, RecordedStylizer, run_clip
 from benchmarks.registry import Effort, Say, Table
-from benchmarks.result import Case, Figure, Result, Row, Value, find, middle
+from benchmarks.result import Case, Figure, Result, Row, Spread, Value, find, middle
 from benchmarks.text import MISSING, number
 from device_runtime.flow import DisFlow, Motion
 from device_runtime.interpolate import StylizedFrame, TransferInterpolator, WarpInterpolator
@@ -34,7 +34,6 @@ from export.manifest import Bundle
 
 INTERPOLATIONS: Final[tuple[Interpolation, ...]] = ("warp", "transfer")
 INTERVAL: Final = 15
-STYLIZE: Final = "stylize"
 NO_SECOND_MAP: Final = np.empty(0, np.float32)
 FIGURES: Final = {
     "seconds": Figure("s", "wall time of one intermediate frame", "lower", 0.10),
@@ -43,7 +42,7 @@ FIGURES: Final = {
     "of_warp": Figure("ratio", "seconds / those of the warp kernel", "lower", 0.10),
     "paper_seconds": Figure("s", "the paper's, on a Pixel 2, flow not counted"),
     "stylize_seconds": Figure("s", "wall time of stylizing one frame in process, same cores", "lower", 0.10),
-    "speed_up": Figure("ratio", "stylize_seconds / seconds", "higher", 0.15),
+    "speed_up": Figure("ratio", "stylize_seconds / seconds", "higher", 0.30),
     "paper_speed_up": Figure("ratio", "the paper's stylization / interpolation"),
     "wall_seconds": Figure("s", "wall time of a whole run over its frames, replies at hand", "lower", 0.10),
     **{
@@ -117,17 +116,17 @@ def _one_frame(
     scene = _scene(stylizer, [footage.fitted(filmed[place], width, height) for place in (0, 2, 4)])
     code = stylizer.encode_style(footage.style())
     with _kernels(bundle, scene, effort.threads) as work:
-        ways = list(work)
-        work[STYLIZE] = lambda: stylizer.stylize(scene.frame, code)
         times = measure(work, repeats=effort.pick(15, 3), warmup=2)
-    return [Row(_case(resolution, way), _figures(way, times, resolution)) for way in ways]
+    # Not in turn with the kernels: a network's threads spin for a while after it, and leave cold caches.
+    stylize = measure({"": lambda: stylizer.stylize(scene.frame, code)}, repeats=effort.pick(5, 2))[""]
+    return [Row(_case(resolution, way), _figures(way, times, stylize, resolution)) for way in times]
 
 
 def _case(resolution: str, way: str) -> Case:
     return {"resolution": resolution, "way": way}
 
 
-def _figures(name: str, times: Times, resolution: str) -> dict[str, Value]:
+def _figures(name: str, times: Times, stylize: Spread, resolution: str) -> dict[str, Value]:
     figures: dict[str, Value] = {
         "seconds": times[name],
         "of_opencv": times.ratio(name, "opencv"),
@@ -136,7 +135,7 @@ def _figures(name: str, times: Times, resolution: str) -> dict[str, Value]:
     if name == "transfer":
         figures["of_warp"] = times.ratio(name, "warp")
     if name in INTERPOLATIONS:
-        figures |= {"stylize_seconds": times[STYLIZE], "speed_up": times.ratio(STYLIZE, name)}
+        figures |= {"stylize_seconds": stylize, "speed_up": stylize.scaled(1 / times[name].median)}
         theirs, whole = paper.INTERPOLATION_SECONDS.get(resolution), paper.STYLIZATION_SECONDS["MVStylizer"]
         if theirs is not None:
             figures |= {"paper_seconds": theirs, "paper_speed_up": (whole[resolution] or 0) / theirs}

@@ -45,7 +45,6 @@ def test_every_line_works_when_pasted(tmp_path: Path) -> None:
     assert made == {
         "dusk.mp4",
         "warp.mp4",
-        "photo.jpg",
         "exported",
         "exported.mp4",
         "graphs",
