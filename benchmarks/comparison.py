@@ -99,9 +99,13 @@ def _verdict(before: Any, after: Any, meaning: Mapping[str, Any]) -> Verdict:
 
 
 def _overlap(before: Any, after: Any) -> bool:
-    if not (isinstance(before, Mapping) and isinstance(after, Mapping)):
-        return False
-    return bool(before["min"] <= after["max"] and after["min"] <= before["max"])
+    """Tell whether spreads overlap; a figure without one lies within the other's or not."""
+    (low, high), (least, most) = map(_ends, (before, after))
+    return low <= most and least <= high
+
+
+def _ends(value: Any) -> tuple[float, float]:
+    return (value["min"], value["max"]) if isinstance(value, Mapping) else (value, value)
 
 
 def _plain(value: Any) -> float | None:
