@@ -138,6 +138,8 @@ def test_a_result_that_would_mislead_cannot_be_made(rows: list[Row], complaint: 
         ({"score": None}, {"score": None}, "same"),
         ({"seconds": Spread(1, 0.9, 1.4, 5)}, {"seconds": Spread(1.5, 1.3, 1.7, 5)}, "same"),
         ({"seconds": Spread(1, 0.9, 1.1, 5)}, {"seconds": Spread(1.5, 1.3, 1.7, 5)}, "worse"),
+        ({"seconds": 1.0}, {"seconds": Spread(1.5, 0.9, 1.7, 5)}, "same"),
+        ({"seconds": Spread(1, 0.9, 1.1, 5)}, {"seconds": 1.3}, "worse"),
     ],
 )
 def test_comparison_tells_noise_from_change(
