@@ -79,10 +79,12 @@ def run(
             routes.serving(model.path, len(KINDS), "--watch", str(shelf.folder), "--health", health)
         )
         edge = psutil.Process(pid)
-        swap(shelf, health)  # from here on two versions are loaded, as ever after
+        swap(shelf, health)
         with load(address, tokens) as tallies:
             early = min(60.0, seconds / 3)
-            time.sleep(early)
+            time.sleep(early / 2)
+            swap(shelf, health)  # from here on two versions are loaded that have both worked, as ever after
+            time.sleep(early / 2)
             first = _memory_mib(edge)
             times = _swaps(shelf, health, count, seconds - early, say)
         time.sleep(SETTLE_S)
