@@ -116,6 +116,12 @@ def stylize(
         float,
         typer.Option(min=0, metavar="SECONDS", help="Average maps over so long within a scene; 0 = do not."),
     ] = 1.0,
+    flow_start: Annotated[
+        Literal["before", "codec"],
+        typer.Option(
+            help="Start the search for motion from the frame before, or from the codec's vectors too."
+        ),
+    ] = "before",
     crf: Annotated[int, typer.Option(min=0, max=51, help="H.264 quality: lower is better and larger.")] = 18,
     live: Annotated[
         bool, typer.Option("--live", help="As it comes: the newest picture first, until it ends or Ctrl-C.")
@@ -139,7 +145,7 @@ def stylize(
         raise typer.BadParameter("a photo needs no plan", param_hint="--dry-run")
     if live and (dry_run or resume or interpolation == "warp"):
         raise typer.BadParameter("goes with neither --dry-run nor --resume nor warp", param_hint="--live")
-    recipe = Recipe(key_frames, interpolation, reply, strength, steady_s=steady)
+    recipe = Recipe(key_frames, interpolation, reply, strength, steady_s=steady, flow_start=flow_start)
     masks = _masks(mask, style_mask, source, style, live)
     job = _Job(
         source, _styles(style, style_weights), out, recipe,
@@ -281,7 +287,7 @@ class _Job:
                     source, self.styles, out, stylizer=stylizer, bundle=self.engine.model,
                     policy=recipe.policy, interpolation=recipe.interpolation, reply=recipe.reply,
                     strength=recipe.strength, steady_s=recipe.steady_s, crf=self.crf, progress=show,
-                    fallback=self.engine.fallback, resume=self.resume,
+                    flow_start=recipe.flow_start, fallback=self.engine.fallback, resume=self.resume,
                 )  # fmt: skip
         warn(report.warnings)
         finish(report.as_dict(), _summary(report), self.as_json)

@@ -57,3 +57,16 @@ class Orientation(NamedTuple):
         if self.mirrored_x or self.mirrored_y:
             turned = cv2.flip(turned, -1 if self.mirrored_x and self.mirrored_y else int(self.mirrored_x))
         return np.asarray(turned, np.uint8)
+
+    def turn(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Turn a field of vectors upright, places and directions.
+
+        Args:
+            vectors: float32 (h, w, 2), (x, y), on a grid over the picture as stored.
+
+        Returns:
+            float32, (w, h, 2) when transposed.
+        """
+        turned = vectors.transpose(1, 0, 2)[..., ::-1] if self.transposed else vectors
+        signs = np.array([-1 if self.mirrored_x else 1, -1 if self.mirrored_y else 1], np.float32)
+        return np.ascontiguousarray(turned[:: int(signs[1]), :: int(signs[0])] * signs)

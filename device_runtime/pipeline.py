@@ -18,7 +18,7 @@ from device_runtime.label_masks import LabelledPicture, Labels, MaskFiles, read_
 from device_runtime.output_file import check_output
 from device_runtime.photo import check_photo_output, is_photo, read_photo, write_photo
 from device_runtime.pictures import NETWORK_PIXELS, Finished, Pictures, open_pictures
-from device_runtime.recipe import STEADY_S, Interpolation, Recipe
+from device_runtime.recipe import STEADY_S, FlowStart, Interpolation, Recipe
 from device_runtime.report import LabelUse, Report, Stopwatch
 from device_runtime.resumption import Made, describe_job, join_pieces, keep_pieces
 from device_runtime.style_mix import StyleMix, StylePhotos, normalised
@@ -85,6 +85,7 @@ def stylize_video(
     max_interval: int = MAX_INTERVAL,
     two_sided: bool = True,
     steady_s: float = STEADY_S,
+    flow_start: FlowStart = "before",
     fallback: Fallback | None = None,
     resume: bool = False,
     flow: FlowEstimator | None = None,
@@ -110,6 +111,7 @@ def stylize_video(
         two_sided: Use the key frames before and behind; False only the one before, as the paper does.
         steady_s: Seconds over which affine maps are averaged from key frame to key frame of a scene, so that
             key frames do not flicker; see `Steadiness`. 0 = each as the edge gives it.
+        flow_start: ``before``, or ``codec``: the search for motion starts from the codec's vectors too.
         fallback: Loads a stylizer on the device for the key frames that the edge does not answer, which the
             report names. None = an edge that goes away ends the run.
         resume: Keep finished pieces in a hidden folder beside the result until it is whole, and begin with
@@ -124,12 +126,12 @@ def stylize_video(
         OutputError: The output's folder is missing or read-only, or the output is one of the inputs.
         MVStylizerError: The stylizer or a kernel fails.
     """
-    recipe = Recipe(policy, interpolation, reply, strength, max_interval, two_sided, steady_s)
+    recipe = Recipe(policy, interpolation, reply, strength, max_interval, two_sided, steady_s, flow_start)
     recipe.selector(bundle)  # wrong words are said before any work is done
     watch = Stopwatch()
     style = StyleMix.read(style_photo)
     target = check_output(out, source, *normalised(style_photo))
-    with VideoReader(source) as reader:
+    with VideoReader(source, codec_motion=flow_start == "codec") as reader:
         writer = VideoWriter(out, reader.info, crf=crf)
         folder = (
             WorkFolder(target, describe_job(source, style_photo, bundle, recipe, crf)) if resume else None

@@ -139,7 +139,7 @@ def _calibrate(
     """Stylize the first frames and throw the result away."""
     watch = Stopwatch()
     with (
-        VideoReader(source) as reader,
+        VideoReader(source, codec_motion=recipe.flow_start == "codec") as reader,
         open_pictures(
             islice(reader, CALIBRATION_FRAMES), style, recipe, stylizer=stylizer, bundle=bundle, watch=watch
         ) as pictures,

@@ -12,6 +12,7 @@ from edge_triton.client import Reply
 from export.manifest import Bundle
 
 Interpolation = Literal["warp", "transfer"]
+FlowStart = Literal["before", "codec"]
 
 # What the edge sends back unless told otherwise: moving pixels needs pixels, moving maps needs maps.
 USUAL_REPLY: Final[dict[Interpolation, Reply]] = {"warp": "image", "transfer": "map"}
@@ -32,9 +33,11 @@ class Recipe:
         two_sided: Use the key frames before and behind; False only the one before, as the paper does.
         steady_s: Seconds over which maps are averaged from key frame to key frame of a scene; see
             `Steadiness`. 0, one-sided or with images: not at all.
+        flow_start: Where the search for motion starts: ``before``, the flow of the frame before; ``codec``,
+            that and the codec's motion vectors.
 
     Raises:
-        ValueError: `interpolation`, `reply`, `strength` or `steady_s` is out of range.
+        ValueError: `interpolation`, `reply`, `strength`, `steady_s` or `flow_start` is out of range.
     """
 
     policy: str = "codec"
@@ -44,8 +47,11 @@ class Recipe:
     max_interval: int = MAX_INTERVAL
     two_sided: bool = True
     steady_s: float = STEADY_S
+    flow_start: FlowStart = "before"
 
     def __post_init__(self) -> None:
+        if self.flow_start not in ("before", "codec"):
+            raise ValueError(f"flow_start {self.flow_start!r} is not one of before, codec")
         if self.interpolation not in USUAL_REPLY:
             raise ValueError(f"interpolation {self.interpolation!r} is not one of {', '.join(USUAL_REPLY)}")
         if not 0 <= self.strength <= 1:

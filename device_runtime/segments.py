@@ -117,5 +117,16 @@ def segments(
 
 def motions(frames: Sequence[PreparedFrame], key: KeyFrame, flow: FlowEstimator) -> Iterator[Motion]:
     """Give the motion of frames relative to one key frame, the frame nearest to it first."""
-    motion = flow.follow(key.luma)
-    return (motion(each.luma) for each in frames)
+    motion, before = flow.follow(key.luma), key.frame
+    for each in frames:
+        yield motion(each.luma, _step(before, each.frame))
+        before = each.frame
+
+
+def _step(before: Frame, frame: Frame) -> NDArray[np.float32] | None:
+    """Return the codec's motion from `frame` back to `before`, its neighbour in time; None if not known."""
+    if frame.index == before.index + 1:
+        return frame.codec_motion
+    if frame.index == before.index - 1 and before.codec_motion is not None:
+        return -before.codec_motion
+    return None

@@ -20,6 +20,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from device_runtime.codec_motion import CodecMotion
 from device_runtime.colour import Colour, ColourConverter
 from device_runtime.orientation import Orientation
 from mvstylizer_errors import MVStylizerError
@@ -45,6 +46,8 @@ class Frame:
         time_base: Seconds per unit.
         duration: How long it is shown, in units of `time_base`; above 0.
         codec_key: The codec coded it without reference to other frames.
+        codec_motion: Backward motion to the frame before, as `CodecMotion` gives it; None where the codec has
+            none, or the reader was not asked for it.
     """
 
     index: int
@@ -53,6 +56,7 @@ class Frame:
     time_base: Fraction
     duration: int
     codec_key: bool
+    codec_motion: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -107,18 +111,20 @@ class VideoReader:
 
     Args:
         path: Any container and codec that FFmpeg reads.
+        codec_motion: Give each frame's `Frame.codec_motion`.
 
     Raises:
         VideoError: The file is missing, is no video, or holds no frame that can be decoded.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, codec_motion: bool = False) -> None:
         self.warnings: list[str] = []
         self._path = path
         self._cut_short = False
         self._container = _open(path)
         try:
             self._stream = _video_stream(self._container, path)
+            self._codec_motion = CodecMotion(self._stream) if codec_motion else None
             self._decoded = self._decode()
             self._first = next(self._decoded, None)
             if self._first is None:
@@ -173,6 +179,9 @@ class VideoReader:
             time_base=self.info.time_base,
             duration=duration,
             codec_key=picture.key_frame,
+            codec_motion=(
+                self._codec_motion(picture, index, self.info.orientation) if self._codec_motion else None
+            ),
         )
 
     def _end(self, pts: int, last: av.VideoFrame) -> int:

@@ -79,6 +79,26 @@ def test_following_step_by_step_finds_motion_that_one_search_does_not() -> None:
     assert errors[0] < errors[1]
 
 
+def test_a_step_that_is_known_finds_motion_too_long_for_one_search() -> None:
+    search = DisFlow()
+    key, frame = search.prepare(KEY), search.prepare(seen_with(shift(70, -30)))
+    step = np.full((3, 4, 2), (70 / WIDTH, -30 / HEIGHT), np.float32)
+    errors = [
+        miss(motion.flow_on(HEIGHT, WIDTH), shift(70, -30), margin=80)
+        for motion in (search.follow(key)(frame, step), search.follow(key)(frame))
+    ]
+    assert errors[0] < 1.0 < errors[1]
+
+
+def test_known_steps_add_up() -> None:
+    search = DisFlow()
+    motion = search.follow(search.prepare(KEY))
+    step = np.full((3, 4, 2), (40 / WIDTH, 0), np.float32)
+    for place in (1, 2):
+        found = motion(search.prepare(seen_with(shift(40 * place, 0))), step)
+        assert miss(found.flow_on(HEIGHT, WIDTH), shift(40 * place, 0), margin=90) < 1.0
+
+
 def test_what_an_object_hides_is_marked_and_the_rest_is_not() -> None:
     before, after = KEY.copy(), KEY.copy()
     thing = cv2.resize(data.coffee(), (90, 90))

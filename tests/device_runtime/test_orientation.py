@@ -37,5 +37,22 @@ def test_all_eight_orientations_follow_the_definition(matrix: tuple[int, int, in
     assert upright.flags.c_contiguous
 
 
+@pytest.mark.parametrize("matrix", RIGHT_ANGLES)
+def test_vectors_turn_with_their_places_and_still_point_uphill(matrix: tuple[int, int, int, int]) -> None:
+    stored = np.array([[value << 16 for value in matrix]], np.int32)
+    orientation = Orientation.from_display_matrix(np.insert(stored, (2, 4), 0, axis=1).tobytes() + bytes(12))
+    height, width = 4, 6
+    hill = np.add.outer(10 * np.arange(height), 3 * np.arange(width)).astype(np.uint8)  # uphill is (3, 10)
+    vectors = np.broadcast_to(np.array([3, 10], np.float32), (height, width, 2)).copy()
+    vectors[0, 0] = 0
+    upright = orientation.apply(np.dstack([hill] * 3))[..., 0].astype(np.float32)
+    turned = orientation.turn(vectors)
+    down, across = np.gradient(upright)
+    uphill = np.dstack([across, down])
+    uphill[upright == 0] = 0  # the one stored first
+    np.testing.assert_array_equal(turned, uphill)
+    assert turned.flags.c_contiguous
+
+
 def test_all_eight_are_covered() -> None:
     assert len(RIGHT_ANGLES) == 8

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import pytest
 from numpy.typing import NDArray
 from skimage import data, io
 
-from device_runtime.flow import DisFlow, Luma, Motion
+from device_runtime.flow import DisFlow, Follow, Luma, Motion
 from device_runtime.key_frames import KeyFramePolicyError
 from device_runtime.local_stylizer import LocalStylizer
 from device_runtime.output_file import OutputError
@@ -252,14 +252,31 @@ def test_one_sided_uses_the_key_frame_before_only(
     assert red[14] - red[15] > 100
 
 
+def test_a_search_that_starts_from_the_codec_s_vectors_warps_at_least_as_well(
+    bunny: Path, style: Path, out: Path, bundle: Bundle
+) -> None:
+    source = remux(bunny, style.with_name("bunny.mp4"), until=1.2)
+    filmed, errors = pictures(source), []
+    for flow_start in ("before", "codec"):
+        identity = ColourStylizer(np.eye(3, 4, dtype=np.float32))
+        stylize_video(
+            source, style, out, stylizer=identity, bundle=bundle, policy="every:15", crf=5,
+            interpolation="warp", two_sided=False, flow_start=flow_start,
+        )  # fmt: skip
+        shown = pictures(out)
+        errors.append(np.mean([np.abs(a.astype(int) - b).mean() for a, b in zip(shown, filmed, strict=True)]))
+    assert errors[0] != errors[1], "the vectors had no effect"
+    assert errors[1] < 1.02 * errors[0]
+
+
 def test_any_flow_estimator_will_do(street: Path, style: Path, out: Path, bundle: Bundle) -> None:
     class Nothing(DisFlow):
         """Says that nothing ever moves."""
 
         asked = 0
 
-        def follow(self, key: Luma) -> Callable[[Luma], Motion]:
-            def motion(frame: Luma) -> Motion:
+        def follow(self, key: Luma) -> Follow:
+            def motion(frame: Luma, step: NDArray[np.float32] | None = None) -> Motion:
                 self.asked += 1
                 return Motion(np.zeros((*frame.shape, 2), np.float32), np.ones(frame.shape, np.float32))
 
