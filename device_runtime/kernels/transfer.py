@@ -20,15 +20,18 @@ from device_runtime.kernels.interpreter import (
 )
 
 # Planes of a tile of this many pixels stay within a core's L2 cache; narrow tiles touch few grid cells.
-TILE_PIXELS = 8_192
+TILE_PIXELS = 16_384
 TILE_WIDTH = 128
 
 
 class _Part(NamedTuple):
-    """Part of one axis of the frame: where it starts, its first grid cell, (length, cells) weights."""
+    """Part of one axis of the frame: its pixels, the grid cells they read, and the weights of these.
 
-    start: int
-    cell: int
+    The weights lie as the kernel takes them: (1, 1, pixels, cells) of rows, (1, 1, cells, pixels) of columns.
+    """
+
+    pixels: slice
+    cells: slice
     weights: NDArray[np.float32]
 
 
@@ -101,13 +104,16 @@ class Transfer:
         tile_height = balanced(height, TILE_PIXELS // tile_width)
         self._sizes = ()  # stays so if a kernel refuses the shapes
         self._rows = _parts(height, grid_rows, tile_height)
-        self._columns = _parts(width, grid_columns, tile_width)
-        row_cells, column_cells = self._rows[0].weights.shape[1], self._columns[0].weights.shape[1]
+        self._columns = [
+            part._replace(weights=np.ascontiguousarray(part.weights.swapaxes(2, 3)))
+            for part in _parts(width, grid_columns, tile_width)
+        ]
+        rows, columns = self._rows[0].weights.shape, self._columns[0].weights.shape
         shapes = {
             "frame": (1, 3, tile_height, tile_width),
-            "cells": (4, 3, row_cells, column_cells),
-            "rows": (1, 1, tile_height, row_cells),
-            "columns": (1, 1, column_cells, tile_width),
+            "cells": (4, 3, rows[3], columns[2]),
+            "rows": rows,
+            "columns": columns,
         }
         for interpreter in self._pool.interpreters:
             interpreter.resize(shapes)
@@ -129,7 +135,7 @@ def _parts(length: int, cells: int, size: int) -> list[_Part]:
         weights = np.zeros((size, span), np.float32)
         np.add.at(weights, (np.arange(size), low[inside] - cell), 1 - fraction)
         np.add.at(weights, (np.arange(size), high[inside] - cell), fraction)
-        parts.append(_Part(start, cell, weights))
+        parts.append(_Part(inside, slice(cell, cell + span), weights[None, None]))
     return parts
 
 
@@ -141,15 +147,12 @@ def _transfer_tile(
     cells: NDArray[np.float32],
     out: NDArray[np.uint8],
 ) -> None:
-    (height, row_cells), (width, column_cells) = row.weights.shape, column.weights.shape
-    place = np.s_[row.start : row.start + height, column.start : column.start + width]
     planes = kernel.input("frame")[0]
-    cv2.split(frame[place], (planes[0], planes[1], planes[2]))
+    cv2.split(frame[row.pixels, column.pixels], (planes[0], planes[1], planes[2]))
     del planes
-    near = cells[:, :, row.cell : row.cell + row_cells, column.cell : column.cell + column_cells]
-    kernel.put("cells", near)
-    kernel.put("rows", row.weights[None, None])
-    kernel.put("columns", column.weights.T[None, None])
+    kernel.put("cells", cells[:, :, row.cells, column.cells])
+    kernel.put("rows", row.weights)
+    kernel.put("columns", column.weights)
     kernel.invoke()
     styled = kernel.output("styled")[0]
-    cv2.merge((styled[0], styled[1], styled[2]), out[place])
+    cv2.merge((styled[0], styled[1], styled[2]), out[row.pixels, column.pixels])

@@ -75,7 +75,6 @@ class Warp:
             raise KernelError("Warp has no key frame yet", "Call set_key first")
         if flow.dtype != np.float32 or flow.shape != (height, width, 2):
             raise KernelError(f"Flow is {flow.dtype} {flow.shape}, not float32 {(height, width, 2)}")
-        check_finite(flow, "Flow")
         flow = np.ascontiguousarray(flow)
         out = np.empty((height, width, 3), np.uint8)
         # The last strip starts early enough to be whole; rows it shares with its neighbour come out equal.
@@ -127,6 +126,8 @@ class Warp:
         self, interpreter: KernelInterpreter, top: int, flow: NDArray[np.float32], out: NDArray[np.uint8]
     ) -> None:
         width, rows = self._size[1], self._rows
+        if not np.isfinite(flow[top : top + rows]).all():  # a strip at a time, while it is in the cache
+            check_finite(flow, "Flow")
         flow_x = interpreter.input("flow_x").reshape(rows, width)
         flow_y = interpreter.input("flow_y").reshape(rows, width)
         cv2.split(flow[top : top + rows], (flow_x, flow_y))
