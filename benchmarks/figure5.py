@@ -31,7 +31,7 @@ from export.manifest import Bundle
 
 # Whole runs take long: the paper's way is run at these intervals only; Eq. 6 gives all of them.
 WARP_RUNS: Final = (15, 30)
-RUN_FRAMES: Final = 6 * max(paper.INTERVALS)
+RUN_FRAMES: Final = 4 * max(paper.INTERVALS)
 FIGURES: Final = {
     "as_the_paper_counts": Figure(
         "ratio", "Eq. 6 for 300 frames with one stylized and one interpolated frame's times", "higher", 0.15
@@ -64,7 +64,7 @@ def run(
         say: Takes progress.
         bundle: Model; the shipped default if None.
         resolutions: Frame sizes; the paper's if None, only the smallest and the largest of them when quick.
-        frames: Of the clip; 180 if None, fewer when quick.
+        frames: Of the clip; 120 if None, fewer when quick.
 
     Raises:
         MVStylizerError: The bundle cannot be loaded, or the footage is missing.
@@ -72,7 +72,7 @@ def run(
     cv2.setNumThreads(effort.threads)
     model = shipped([bundle] if bundle else [])[0]
     intervals = effort.pick(paper.INTERVALS, (15, 30))
-    count, stylized = frames or effort.pick(RUN_FRAMES, 30), effort.pick(48, 4)
+    count, stylized = frames or effort.pick(RUN_FRAMES, 30), effort.pick(30, 4)
     filmed = footage.frames(footage.clip("bigbuckbunny"), None if not effort.quick else count)
     rows: list[Row] = []
     for resolution in resolutions or effort.pick(paper.RESOLUTIONS, paper.ENDS):
