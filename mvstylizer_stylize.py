@@ -143,8 +143,10 @@ def stylize(
         raise typer.BadParameter("transfer needs the map, not the image", param_hint="--reply")
     if dry_run and not live and is_photo(Path(source)):
         raise typer.BadParameter("a photo needs no plan", param_hint="--dry-run")
-    if live and (dry_run or resume or interpolation == "warp"):
-        raise typer.BadParameter("goes with neither --dry-run nor --resume nor warp", param_hint="--live")
+    if live and (dry_run or resume or interpolation == "warp" or flow_start == "codec"):
+        raise typer.BadParameter(
+            "goes with none of --dry-run, --resume, warp, --flow-start codec", param_hint="--live"
+        )
     recipe = Recipe(key_frames, interpolation, reply, strength, steady_s=steady, flow_start=flow_start)
     masks = _masks(mask, style_mask, source, style, live)
     job = _Job(

@@ -34,15 +34,16 @@ def write_clip(
     tags: Sequence[int] | None = None,
     sound: str | None = None,
     picture: Picture = moving_square,
+    codec: str = "libx264",
 ) -> Path:
     """Write a clip with the given times (units of `time_base`) and return its path.
 
     `rotation` is counterclockwise in degrees; `tags` are matrix, range, primaries and transfer (H.273);
-    `sound` is an encoder of a 44.1 kHz tone.
+    `sound` is an encoder of a 44.1 kHz tone; `codec` is the picture's encoder.
     """
     options = {"video_track_timescale": str(time_base.denominator)} if path.suffix == ".mp4" else {}
     with av.open(str(path), "w", container_options=options) as container:
-        stream = container.add_stream("libx264", rate=Fraction(25))
+        stream = container.add_stream(codec, rate=Fraction(25))
         stream.width, stream.height = size
         stream.pix_fmt = pixel_format
         context = stream.codec_context

@@ -64,7 +64,6 @@ def test_nothing_is_handed_out_unless_asked_for(tmp_path: Path) -> None:
         assert [frame.codec_motion for frame in reader] == [None] * len(PLACES)
 
 
-def test_a_codec_without_vectors_gives_none(tmp_path: Path) -> None:
-    path = tmp_path / "still.mp4"
-    write_clip(path, range(1), size=SIZE)
-    assert found(path) == [None]
+def test_a_decoder_that_hands_out_no_vectors_gives_none(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "hevc.mp4", PLACES, size=SIZE, picture=panned((6, 0)), codec="libx265")
+    assert found(path) == [None] * len(PLACES)
