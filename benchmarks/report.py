@@ -54,6 +54,7 @@ def _about(documents: Sequence[Mapping[str, Any]]) -> str:
     newest = max(documents, key=lambda document: str(document["metadata"]["date"]))["metadata"]
     machine = newest["machine"]
     lines = [
+        "Of the newest result; each section names its own machine, date and commit.",
         f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']:g} GiB, {machine['system']}, "
         f"GPU: {machine['gpu'] or 'none'}; held to {newest['threads']} threads.",
         f"{newest['date'][:16].replace('T', ' ')} UTC, commit {newest['commit'] or 'unknown'}"
@@ -75,6 +76,7 @@ def _section(bench: Bench, document: Mapping[str, Any], results: Path) -> str:
         "</div>",
         *_sheet(bench, results),
         *(f'<p class="caption">{escape(note)}</p>' for note in document["notes"]),
+        f'<p class="caption">{escape(provenance(document))}</p>',
         _meanings(document),
         "</section>",
     ]
@@ -102,7 +104,7 @@ def _meanings(document: Mapping[str, Any]) -> str:
     return (
         "<details><summary>What the figures mean, and how they were taken</summary>"
         f'<div class="scroll"><table>{"".join(lines)}</table></div><p>{escape(settings)}</p>'
-        f"<p>{escape(provenance(document))}</p></details>"
+        "</details>"
     )
 
 

@@ -69,6 +69,17 @@ def test_blocks_are_filled_and_nothing_else_is_touched(results: Path) -> None:
         rewritten(text.replace("table1/0", "table1/7"), results)
 
 
+def test_each_section_of_the_report_names_its_own_machine(results: Path, tmp_path: Path) -> None:
+    for path in results.iterdir():
+        document = json.loads(path.read_text())
+        document["metadata"]["machine"]["cpu"] = f"the cpu of {path.stem}"
+        (tmp_path / path.name).write_text(json.dumps(document))
+    for section in report_page(tmp_path).split("<section ")[1:]:
+        bench = section.partition('"')[2].partition('"')[0]
+        open_part = section.partition("<details>")[0]
+        assert f"the cpu of {bench}" in open_part, "seen without unfolding anything"
+
+
 def test_the_report_is_one_file_with_every_figure(results: Path) -> None:
     text = report_page(results)
     links: list[str] = []
