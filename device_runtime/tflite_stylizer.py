@@ -123,7 +123,7 @@ class _Model:
         if style_code is not None:
             self._interpreter.put("style_code", style_code[None])
         self._interpreter.invoke()
-        return np.array(self._interpreter.output(output)[0])
+        return np.asarray(self._interpreter.get(output)[0])
 
 
 def _scaled(size: tuple[int, ...], r: float) -> Size:

@@ -94,18 +94,18 @@ def strip_case(problem: WarpProblem) -> Case:
     rows, columns = np.indices((height, width))
     next_row, next_column = np.minimum(rows + 1, height - 1), np.minimum(columns + 1, width - 1)
     corners = (key, key[rows, next_column], key[next_row, columns], key[next_row, next_column])
-    x, y = np.arange(width), np.arange(height, dtype=np.int32)
+    x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
     inputs = {
         "atlas": np.concatenate(corners, axis=2).reshape(-1, 12),
         "flow_x": flow[None, ..., :1],
         "flow_y": flow[None, ..., 1:],
-        "left": (-x[None, None, :, None]).astype(np.float32),
-        "right": (width - 1 - x[None, None, :, None]).astype(np.float32),
+        "left": -x[None, None, :, None],
+        "right": width - 1 - x[None, None, :, None],
         "up": -y[None, :, None, None],
         "down": height - 1 - y[None, :, None, None],
         "offset": np.arange(height * width, dtype=np.int32),
-        "width": np.array([width], np.int32),
-        "top": np.zeros(1, np.int32),
+        "width": np.array([width], np.float32),
+        "first": np.zeros(1, np.int32),
     }
     return Case(name, inputs, warped(problem).transpose(2, 0, 1).ravel())
 

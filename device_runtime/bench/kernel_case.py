@@ -57,7 +57,7 @@ def _warp(bundle: Bundle, width: int, height: int) -> KernelCase:
     with Warp(bundle.file("warp"), threads=1) as warp:
         warp.set_key(_picture(height, width))
         warp(flow.astype(np.float32))
-        strips = -(-height // warp.last.input("up").shape[1])
+        strips = -(-height // warp.last.tensor("up").shape[1])
         return _case(bundle, "warp", warp.last, strips)
 
 
@@ -66,7 +66,7 @@ def _transfer(bundle: Bundle, width: int, height: int) -> KernelCase:
     affine_map = (np.eye(3, 4) + noise).astype(np.float32)
     with Transfer(bundle.file("transfer"), threads=1) as transfer:
         transfer(_picture(height, width), affine_map)
-        tile_height, tile_width = transfer.last.input("frame").shape[2:]
+        tile_height, tile_width = transfer.last.tensor("frame").shape[2:]
         tiles = -(-height // tile_height) * -(-width // tile_width)
         return _case(bundle, "transfer", transfer.last, tiles)
 
@@ -97,6 +97,6 @@ def _map_grid(bundle: Bundle, width: int, height: int) -> tuple[int, int]:
 
 def _case(bundle: Bundle, kernel: str, done: KernelInterpreter, calls: int) -> KernelCase:
     spec = bundle.spec(kernel)
-    inputs = {tensor.name: done.input(tensor.name).copy() for tensor in spec.inputs}
-    outputs = {tensor.name: done.output(tensor.name).copy() for tensor in spec.outputs}
+    inputs = {tensor.name: done.get(tensor.name) for tensor in spec.inputs}
+    outputs = {tensor.name: done.get(tensor.name) for tensor in spec.outputs}
     return KernelCase(inputs, outputs, calls)

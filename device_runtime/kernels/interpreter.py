@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -45,14 +46,15 @@ class KernelInterpreter:
         self._path = path
         self._inputs = {d["name"]: int(d["index"]) for d in self._interpreter.get_input_details()}
         self._outputs = {d["name"]: int(d["index"]) for d in self._interpreter.get_output_details()}
-        self._shapes: dict[str, Shape] = {}
+        self._memory: dict[str, NDArray[Any]] = {}
 
     def resize(self, shapes: Mapping[str, Shape]) -> None:
-        """Give the named inputs these shapes and allocate; the content of all inputs is lost.
+        """Give the named inputs these shapes and allocate; the content of all tensors is lost.
 
         Raises:
             KernelError: The file has no such input, or refuses the shape.
         """
+        self._memory = {}
         try:
             for name, shape in shapes.items():
                 self._interpreter.resize_tensor_input(self._index(self._inputs, name), shape)
@@ -64,13 +66,26 @@ class KernelInterpreter:
         """Copy `value` into an input. It stays there over invocations, until the next `resize`."""
         self._interpreter.set_tensor(self._index(self._inputs, name), value)
 
-    def input(self, name: str) -> NDArray[Any]:
-        """Return an input's own memory, to be written in place. Drop it before `invoke`."""
-        return self._interpreter.tensor(self._index(self._inputs, name))()  # type: ignore[no-any-return]
+    def get(self, name: str) -> NDArray[Any]:
+        """Return a copy of an input or output."""
+        return self._interpreter.get_tensor(self._any(name))  # type: ignore[no-any-return]
 
-    def output(self, name: str) -> NDArray[Any]:
-        """Return an output's own memory. Copy from it, and drop it before the next `invoke`."""
-        return self._interpreter.tensor(self._index(self._outputs, name))()  # type: ignore[no-any-return]
+    def tensor(self, name: str) -> NDArray[Any]:
+        """Return the memory of an input or output itself, to write or read between invocations.
+
+        It is the same array until the next `resize`, and must not be used beyond it. The runtime's own arrays
+        must be dropped before every invocation; to fetch three or four again for each strip would cost as
+        much as copying the strip. Only for graphs whose shapes are known once allocated; `get` is for any.
+
+        Raises:
+            KernelError: The file has no such input or output.
+        """
+        if name not in self._memory:
+            borrowed = self._interpreter.tensor(self._any(name))()
+            memory = (ctypes.c_ubyte * borrowed.nbytes).from_address(borrowed.ctypes.data)
+            memory.owner = self._interpreter  # it lives as long as the array does
+            self._memory[name] = np.frombuffer(memory, borrowed.dtype).reshape(borrowed.shape)
+        return self._memory[name]
 
     def invoke(self) -> None:
         """Run the kernel on what the inputs hold. Other Python threads run meanwhile.
@@ -82,6 +97,9 @@ class KernelInterpreter:
             self._interpreter.invoke()
         except (RuntimeError, ValueError) as err:
             raise KernelError(f"Kernel {self._path} failed: {err}") from err
+
+    def _any(self, name: str) -> int:
+        return self._index(self._inputs | self._outputs, name)
 
     def _index(self, tensors: dict[str, int], name: str) -> int:
         if name not in tensors:

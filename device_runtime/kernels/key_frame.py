@@ -79,9 +79,9 @@ class KeyFrameScore:
         self._interpreter.put("gap", np.array([gap], np.int32))
         self._interpreter.put("max_gap", np.array([max_gap], np.int32))
         self._interpreter.invoke()
-        difference, histogram, edges = (float(v) for v in self._interpreter.output("features"))
+        difference, histogram, edges = (float(v) for v in self._interpreter.get("features"))
         return KeyFrameDecision(
-            bool(self._interpreter.output("is_key")[0]),
-            float(self._interpreter.output("score")[0]),
+            bool(self._interpreter.get("is_key")[0]),
+            float(self._interpreter.get("score")[0]),
             (difference, histogram, edges),
         )

@@ -38,9 +38,11 @@ def build_transfer() -> bytes:
     tf = tensorflow()
 
     def transfer(frame: Any, cells: Any, rows: Any, columns: Any) -> Any:
-        by_row = tf.split(tf.matmul(rows, cells), 4, axis=0)
-        red, green, blue, bias = (tf.matmul(part, columns) for part in by_row)
-        r, g, b = tf.split(tf.cast(frame, tf.float32), 3, axis=1)
-        return tf.cast(red * r + green * g + blue * b + bias * 255.0, tf.uint8)
+        *factors, bias = tf.split(tf.matmul(rows, cells), 4, axis=0)
+        # By row, where it is small. Planes are split as bytes, before they become floats: a split copies.
+        styled = tf.matmul(bias * 255.0, columns)
+        for factor, plane in zip(factors, tf.split(frame, 3, axis=1), strict=True):
+            styled += tf.matmul(factor, columns) * tf.cast(plane, tf.float32)
+        return tf.cast(styled, tf.uint8)
 
     return convert(transfer, TRANSFER_INPUTS, TRANSFER_OUTPUTS)

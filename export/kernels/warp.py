@@ -4,14 +4,17 @@ In words: pixel (x, y) of the output is the key frame's colour at (x + dx, y + d
 outside the frame read its edge. Rounded to the nearest grey level.
 
 The flow is first clamped so that it cannot leave the frame (-x ≤ dx ≤ W-1-x, and so for y), then split into
-its floor and its fraction. The floor becomes int32 and is added to the pixel's own index there: absolute
-coordinates never exist in floating point, because float16 hardware (Hexagon, Adreno) would round them by
-whole pixels. The fraction blends four neighbours, which lie together in one 12-byte row of the *atlas* (the
-key frame's pixel, its right, lower and lower right neighbour, built once per key frame), so that one GATHER
-with one index per pixel fetches all of them. Blending works on planes: rows of one channel.
+its floor and its fraction. The floors become one step in pixels, ``floor(dy)·W + floor(dx)``, which is added
+to the pixel's own index as int32: absolute coordinates never exist in floating point. The step does: XNNPACK
+multiplies floats, and no int32. It is exact below 2^24 (`warp_accel`, for float16, takes another way).
+
+The fraction weighs four neighbours, which lie together in one 12-byte row of the *atlas* (the key frame's
+pixel, its right, lower and lower right neighbour, built once per key frame), so that one GATHER with one
+index per pixel fetches all of them. The four weights are of a pixel, shared by its three channels: three
+lerps a channel would be more passes. Blending works on planes: rows of one channel.
 
 The caller feeds R rows at a time, so that everything between stays in a core's cache. From strip to strip
-of one frame only the flow and ``top`` change.
+of one frame only the flow, ``up``, ``down`` and ``first`` change.
 """
 
 from __future__ import annotations
@@ -27,11 +30,11 @@ WARP_INPUTS = (
     TensorSpec("flow_y", "float32", (1, -1, -1, 1), "NHWC, rows of the strip", "pixels, finite"),
     TensorSpec("left", "float32", (1, 1, -1, 1), "column", "-x, whole"),
     TensorSpec("right", "float32", (1, 1, -1, 1), "column", "W-1-x, whole"),
-    TensorSpec("up", "int32", (1, -1, 1, 1), "row of the strip", "0, -1, -2, ..."),
-    TensorSpec("down", "int32", (1, -1, 1, 1), "row of the strip", "H-1, H-2, ..."),
+    TensorSpec("up", "float32", (1, -1, 1, 1), "row of the strip", "-y, whole"),
+    TensorSpec("down", "float32", (1, -1, 1, 1), "row of the strip", "H-1-y, whole"),
     TensorSpec("offset", "int32", (-1,), "pixel of the strip", "0, 1, 2, ..."),
-    TensorSpec("width", "int32", (1,), "one number", "W"),
-    TensorSpec("top", "int32", (1,), "one number", "y of the strip's first row"),
+    TensorSpec("width", "float32", (1,), "one number", "W"),
+    TensorSpec("first", "int32", (1,), "one number", "index of the strip's first pixel in the frame"),
 )
 WARP_OUTPUTS = (TensorSpec("warped", "uint8", (3, -1), "RGB planes of the strip's pixels", "0..255"),)
 
@@ -48,21 +51,22 @@ def build_warp() -> bytes:
     def split_flow(flow: Any, low: Any, high: Any) -> tuple[Any, Any]:
         inside = tf.minimum(tf.maximum(flow, low), high)
         whole = tf.floor(inside)
-        return tf.reshape(tf.cast(whole, tf.int32), [-1]), tf.reshape(inside - whole, [1, -1])
+        return whole, tf.reshape(inside - whole, [1, -1])
 
     def warp(
         atlas: Any, flow_x: Any, flow_y: Any, left: Any, right: Any, up: Any, down: Any,
-        offset: Any, width: Any, top: Any,
+        offset: Any, width: Any, first: Any,
     ) -> Any:  # fmt: skip
         columns, across = split_flow(flow_x, left, right)
-        # Integers once more: near the border, where these bounds matter, they are small and exact as float16.
-        rows, along = split_flow(flow_y, tf.cast(up - top, tf.float32), tf.cast(down - top, tf.float32))
-        index = rows * width + columns + (offset + top * width)
+        rows, along = split_flow(flow_y, up, down)
+        step = tf.cast(tf.reshape(rows * width + columns, [-1]), tf.int32)
         # Split as bytes, before they become floats: a split copies.
-        corners = tf.split(tf.transpose(tf.gather(atlas, index)), 4, axis=0)
-        here, right_of, below, both = (tf.cast(corner, tf.float32) for corner in corners)
-        first = here + (below - here) * along
-        second = right_of + (both - right_of) * along
-        return tf.cast(first + (second - first) * across, tf.uint8)
+        corners = tf.split(tf.transpose(tf.gather(atlas, step + (offset + first))), 4, axis=0)
+        both = across * along
+        right_of, below = across - both, along - both
+        blend = 0.0
+        for corner, weight in zip(corners, (1.0 - across - below, right_of, below, both), strict=True):
+            blend += tf.cast(corner, tf.float32) * weight
+        return tf.cast(blend, tf.uint8)
 
     return convert(warp, WARP_INPUTS, WARP_OUTPUTS)

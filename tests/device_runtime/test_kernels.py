@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from device_runtime.kernels import KernelError
 from device_runtime.kernels.interpreter import KernelInterpreter, KernelPool, balanced
+from device_runtime.kernels.warp import row_bounds
 
 
 def test_the_phone_needs_no_training_framework() -> None:
@@ -56,7 +58,7 @@ def test_what_the_runtime_refuses_is_a_kernel_error(kernels: Path) -> None:
     one = {name: (1, 1, 1, 1) for name in ("flow_x", "flow_y", "left", "right", "up", "down")}
     warp.resize({"atlas": (1, 12), "offset": (1,), **one})
     for name in one:
-        warp.put(name, np.zeros((1, 1, 1, 1), np.int32 if name in ("up", "down") else np.float32))
+        warp.put(name, np.zeros((1, 1, 1, 1), np.float32))
     warp.put("offset", np.array([5], np.int32))  # outside an atlas of one pixel
     with pytest.raises(KernelError, match="failed"):
         warp.invoke()
@@ -69,3 +71,40 @@ def test_balanced_parts_cover_with_less_than_one_row_each_to_spare(length: int, 
     assert 1 <= part <= max(1, most)
     assert parts == -(-length // max(1, min(most, length)))
     assert parts * part - length < parts
+
+
+def test_a_tensor_is_the_runtimes_own_memory_and_outlives_the_interpreter(kernels: Path) -> None:
+    transfer = KernelInterpreter(kernels / "transfer.tflite")
+    transfer.resize(
+        {"frame": (1, 3, 2, 5), "cells": (4, 3, 1, 1), "rows": (1, 1, 2, 1), "columns": (1, 1, 1, 5)}
+    )
+    frame, styled = transfer.tensor("frame"), transfer.tensor("styled")
+    transfer.tensor("cells")[...] = np.eye(4, 3).reshape(4, 3, 1, 1)
+    transfer.tensor("rows")[...] = transfer.tensor("columns")[...] = 1
+    for grey in (7, 200):  # written in place and read in place, over several invocations
+        frame[...] = grey
+        transfer.invoke()
+        assert (styled == grey).all()
+    np.testing.assert_array_equal(transfer.get("styled"), styled)
+    assert transfer.tensor("styled") is styled
+    transfer.resize({"frame": (1, 3, 2, 6), "columns": (1, 1, 1, 6)})
+    assert transfer.tensor("frame").shape == (1, 3, 2, 6)
+    last = transfer.tensor("frame")
+    last[...] = 9
+    del transfer, frame, styled
+    gc.collect()
+    assert (last == 9).all()
+    with pytest.raises(KernelError, match="no tensor nothing"):
+        KernelInterpreter(kernels / "warp.tflite").tensor("nothing")
+
+
+@pytest.mark.parametrize(("height", "width", "most"), [(1080, 1920, 1079), (4320, 7680, 2183), (1, 2**20, 0)])
+def test_a_step_in_pixels_is_exact_as_a_float32(height: int, width: int, most: int) -> None:
+    up, down = row_bounds(height, width)
+    rows = np.arange(height)
+    assert up.min() == -most
+    assert down.max() == most
+    np.testing.assert_array_equal(up.ravel(), np.maximum(-rows, -most))
+    np.testing.assert_array_equal(down.ravel(), up.ravel()[::-1] * -1)
+    farthest = [float(rows.max()) * width + (width - 1) for rows in (down, -up)]
+    assert all(np.float32(step) == step and step < 2**24 for step in farthest)

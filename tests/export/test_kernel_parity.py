@@ -26,12 +26,11 @@ def test_nearest_sampling_is_told_from_bilinear() -> None:
 
     def nearest(
         atlas: Any, flow_x: Any, flow_y: Any, left: Any, right: Any, up: Any, down: Any,
-        offset: Any, width: Any, top: Any,
+        offset: Any, width: Any, first: Any,
     ) -> Any:  # fmt: skip
-        x = tf.cast(tf.floor(tf.clip_by_value(flow_x, left, right) + 0.5), tf.int32)
-        up, down = tf.cast(up - top, tf.float32), tf.cast(down - top, tf.float32)
-        y = tf.cast(tf.floor(tf.clip_by_value(flow_y, up, down) + 0.5), tf.int32)
-        index = tf.reshape(y, [-1]) * width + tf.reshape(x, [-1]) + (offset + top * width)
+        x = tf.floor(tf.clip_by_value(flow_x, left, right) + 0.5)
+        y = tf.floor(tf.clip_by_value(flow_y, up, down) + 0.5)
+        index = tf.cast(tf.reshape(y * width + x, [-1]), tf.int32) + (offset + first)
         return tf.transpose(tf.gather(atlas, index)[:, :3])
 
     with pytest.raises(ParityError, match=r"Kernel warp differs .* in case half pixels 64x48 on reference"):

@@ -31,7 +31,7 @@ def test_inputs_and_outputs_belong_together(bundle: Bundle, kernel: str, width: 
         interpreter.put(name, array)
     interpreter.invoke()
     ((name, expected),) = case.outputs.items()
-    np.testing.assert_array_equal(interpreter.output(name), expected)
+    np.testing.assert_array_equal(interpreter.get(name), expected)
     assert len(np.unique(expected)) > 50
     assert case.calls_per_frame * expected.size >= width * height * 3
     assert (case.calls_per_frame - 1) * expected.size < 1.2 * width * height * 3
@@ -44,7 +44,7 @@ def test_the_flow_is_signed_and_leaves_the_frame(bundle: Bundle) -> None:
         assert inputs[axis].max() > 5
     assert (inputs["flow_x"] < inputs["left"]).any()
     assert (inputs["flow_x"] > inputs["right"]).any()
-    assert (inputs["flow_y"] > inputs["down"] - inputs["top"]).any()
+    assert (inputs["flow_y"] > inputs["down"]).any()
 
 
 def test_key_frame_has_one_size(bundle: Bundle) -> None:
