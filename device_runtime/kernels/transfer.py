@@ -149,9 +149,9 @@ def _transfer_tile(
 ) -> None:
     planes = kernel.tensor("frame")[0]
     cv2.split(frame[row.pixels, column.pixels], (planes[0], planes[1], planes[2]))
-    kernel.tensor("cells")[...] = cells[:, :, row.cells, column.cells]
-    kernel.tensor("rows")[...] = row.weights
-    kernel.tensor("columns")[...] = column.weights
+    kernel.put("cells", cells[:, :, row.cells, column.cells])
+    kernel.put("rows", row.weights)
+    kernel.put("columns", column.weights)
     kernel.invoke()
     styled = kernel.tensor("styled")[0]
     cv2.merge((styled[0], styled[1], styled[2]), out[row.pixels, column.pixels])

@@ -133,9 +133,9 @@ class Warp:
         # the kernel's gather would wait for each: a sixth of the whole time at 1080p.
         tensor("atlas")[top * width : (top + rows) * width].reshape(-1)[::CACHE_LINE].max()
         cv2.split(flow[top : top + rows], (tensor("flow_x")[0, ..., 0], tensor("flow_y")[0, ..., 0]))
-        tensor("up")[...] = self._up[:, top : top + rows]
-        tensor("down")[...] = self._down[:, top : top + rows]
-        tensor("first")[0] = top * width
+        interpreter.put("up", self._up[:, top : top + rows])
+        interpreter.put("down", self._down[:, top : top + rows])
+        interpreter.put("first", np.array([top * width], np.int32))
         interpreter.invoke()
         planes = tensor("warped").reshape(3, rows, width)
         cv2.merge((planes[0], planes[1], planes[2]), out[top : top + rows])
@@ -151,7 +151,7 @@ def row_bounds(height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np
         float32 (1, H, 1, 1) twice, whole: -y, and H-1-y.
     """
     rows = np.arange(height, dtype=np.float32).reshape(1, height, 1, 1)
-    most = 2**24 // width - 1
+    most = np.float32(2**24 // width - 1)
     return np.maximum(-rows, -most), np.minimum(height - 1 - rows, most)
 
 

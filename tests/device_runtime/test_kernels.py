@@ -102,6 +102,7 @@ def test_a_tensor_is_the_runtimes_own_memory_and_outlives_the_interpreter(kernel
 def test_a_step_in_pixels_is_exact_as_a_float32(height: int, width: int, most: int) -> None:
     up, down = row_bounds(height, width)
     rows = np.arange(height)
+    assert up.dtype == down.dtype == np.float32
     assert up.min() == -most
     assert down.max() == most
     np.testing.assert_array_equal(up.ravel(), np.maximum(-rows, -most))
