@@ -4,8 +4,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock
-EXTRAS := train,export,edge,fl,bench,studio,docs,dev
-FOLDERS := mvstylizer.py mvstylizer_doctor.py mvstylizer_errors.py mvstylizer_stylize.py mvstylizer_terminal.py training export edge_triton device_runtime fl studio benchmarks examples docs/hooks tests
+EXTRAS := train,export,onnx2tf,edge,fl,bench,studio,docs,dev
+FOLDERS := mvstylizer.py mvstylizer_doctor.py mvstylizer_engine.py mvstylizer_errors.py mvstylizer_lut.py mvstylizer_stylize.py mvstylizer_terminal.py training export edge_triton device_runtime fl studio benchmarks examples docs/hooks tests
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-long lint fmt coverage bench docs lock clean

@@ -21,8 +21,10 @@ from benchmarks import command_line as benchmarks
 from benchmarks import edge_commands
 from export.command_line import EXPORT_EXAMPLES, export
 from fl import command_line as federate
+from mvstylizer_engine import open_stylizer
 from mvstylizer_errors import MVStylizerError, need_extra
-from mvstylizer_stylize import LUT_EXAMPLES, STYLIZE_EXAMPLES, lut, open_stylizer, stylize
+from mvstylizer_lut import LUT_EXAMPLES, lut
+from mvstylizer_stylize import STYLIZE_EXAMPLES, stylize
 from mvstylizer_terminal import BundleOption, JsonOption, bundle_folder, finish
 from training.command_line import TRAIN_EXAMPLES, train
 

@@ -34,6 +34,7 @@ PORTS = {
 EXTRAS = {
     "train": "torch",
     "export": "tensorflow",
+    "onnx2tf": "onnx2tf",
     "fl": "flwr",
     "bench": "matplotlib",
     "studio": "starlette",

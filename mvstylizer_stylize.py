@@ -1,23 +1,30 @@
-"""The commands of the main job: ``mvstylizer stylize`` and ``mvstylizer lut``."""
+"""``mvstylizer stylize``: the main job."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mvstylizer_terminal import BundleOption, JsonOption, Show, bundle_folder, finish, warn
+from mvstylizer_engine import (
+    EdgeOption,
+    Engine,
+    LocalOption,
+    StrengthOption,
+    StyleOption,
+    TlsOption,
+    TokenOption,
+    WeightsOption,
+    styles_with_weights,
+)
+from mvstylizer_terminal import BundleOption, JsonOption, Show, finish, warn
 
 if TYPE_CHECKING:
     from device_runtime.label_masks import MaskFiles
     from device_runtime.recipe import Recipe
     from device_runtime.report import LabelUse, Report
-    from device_runtime.stylizer import Stylizer
-    from export.manifest import Bundle
 
 STYLIZE_EXAMPLES = """\b
 Examples:
@@ -29,44 +36,6 @@ Examples:
   mvstylizer stylize photo.jpg --style dusk.jpg --mask labels.png --style-mask dusk-labels.png --out out.jpg
   mvstylizer stylize /dev/video0 --live --style dusk.jpg --out udp://127.0.0.1:5000 --edge 192.168.1.20:8001
 """
-LUT_EXAMPLES = """\b
-Examples:
-  mvstylizer lut street.mp4 --style dusk.jpg --out look.cube --at 12.5
-  ffmpeg -i street.mp4 -vf lut3d=look.cube street-dusk.mp4
-"""
-
-StyleOption = Annotated[
-    list[Path],
-    typer.Option("--style", metavar="PHOTO", help="Photo whose style is wanted; several are mixed."),
-]
-WeightsOption = Annotated[
-    str | None,
-    typer.Option(
-        "--style-weights", metavar="W,W,...", help="Share of each style, in their order. [default: equal]"
-    ),
-]
-EdgeOption = Annotated[
-    str | None,
-    typer.Option(
-        "--edge", metavar="HOST:PORT", help="Edge server. Left away: the bundled Triton is started."
-    ),
-]
-LocalOption = Annotated[
-    bool, typer.Option("--local", help="No server: run the model for devices in this process.")
-]
-TlsOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--tls-ca", metavar="FILE", help="Speak TLS with the edge; who signs its certificate (PEM)."
-    ),
-]
-TokenOption = Annotated[
-    str,
-    typer.Option("--token", envvar="MVSTYLIZER_TOKEN", help="Bearer token for the edge.", show_default=False),
-]
-StrengthOption = Annotated[
-    float, typer.Option(min=0, max=1, help="0 leaves the video as it is, 1 is full style.")
-]
 
 
 def stylize(
@@ -150,8 +119,8 @@ def stylize(
     recipe = Recipe(key_frames, interpolation, reply, strength, steady_s=steady, flow_start=flow_start)
     masks = _masks(mask, style_mask, source, style, live)
     job = _Job(
-        source, _styles(style, style_weights), out, recipe,
-        _Engine(edge, local, bundle, tls_ca, token, no_fallback), crf, resume, as_json, masks,
+        source, styles_with_weights(style, style_weights), out, recipe,
+        Engine(edge, local, bundle, tls_ca, token, no_fallback), crf, resume, as_json, masks,
     )  # fmt: skip
     if live:
         job.run_live()
@@ -161,111 +130,13 @@ def stylize(
         job.run()
 
 
-def lut(
-    source: Annotated[Path, typer.Argument(metavar="VIDEO", help="Video (or photo) that the LUT is for.")],
-    style: StyleOption,
-    out: Annotated[Path, typer.Option("--out", metavar="OUT", help="Where the LUT goes (.cube).")],
-    style_weights: WeightsOption = None,
-    at: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="The shot at this time of the video is taken.")
-    ] = 0.0,
-    strength: StrengthOption = 1.0,
-    size: Annotated[int, typer.Option(min=2, max=129, help="Nodes each way.")] = 33,
-    edge: EdgeOption = None,
-    local: LocalOption = False,
-    tls_ca: TlsOption = None,
-    token: TokenOption = "",
-    bundle: BundleOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Write the global part of a style on a shot as a 3D LUT, for ffmpeg's lut3d and grading tools."""
-    from device_runtime.shot_lut import shot_lut
-
-    engine = _Engine(edge, local, bundle, tls_ca, token)
-    styles = _styles(style, style_weights)
-    with engine.stylizer() as stylizer:
-        report = shot_lut(
-            source, styles, out, stylizer=stylizer, bundle=engine.model,
-            at_s=at, strength=strength, size=size,
-        )  # fmt: skip
-    finish(report.as_dict(), f"{report.out}\nfrom {len(report.key_frames)} key frames", as_json)
-
-
-@contextmanager
-def open_stylizer(
-    edge: str | None, local: bool, bundle: Bundle, tls_ca: Path | None = None, token: str = ""
-) -> Iterator[Stylizer]:
-    """Open what stylizes key frames: a given edge, this process, or the bundled Triton for this run.
-
-    Args:
-        edge: ``HOST:PORT``, or None.
-        local: In this process.
-        bundle: What this process, or the bundled Triton, runs.
-        tls_ca: Speak TLS with the edge; who signs its certificate.
-        token: Bearer token for the edge.
-    """
-    from edge_triton.client import EdgeClient, Tls
-
-    if local:
-        from device_runtime.local_stylizer import LocalStylizer
-
-        with LocalStylizer(bundle) as stylizer:
-            yield stylizer
-    elif edge:
-        with EdgeClient(edge, frugal=True, tls=Tls(tls_ca) if tls_ca else None, token=token) as client:
-            yield client
-    else:
-        from edge_triton.server import TritonServer
-
-        with TritonServer(bundle.path) as server, EdgeClient(server.address) as client:
-            yield client
-
-
-class _Engine:
-    """Where key frames are stylized."""
-
-    def __init__(
-        self,
-        edge: str | None,
-        local: bool,
-        bundle: Path | None,
-        tls_ca: Path | None,
-        token: str,
-        no_fallback: bool = False,
-    ) -> None:
-        from export.manifest import load_bundle
-
-        if edge and local:
-            raise typer.BadParameter("--edge and --local exclude each other", param_hint="--local")
-        self.model = load_bundle(bundle_folder(bundle, "lite" if local else "mvstylizer"))
-        self.stylizer: Callable[[], AbstractContextManager[Stylizer]] = lambda: open_stylizer(
-            edge, local, self.model, tls_ca, token
-        )
-        self.fallback: Callable[[], Stylizer] | None = None
-        if not local and not no_fallback:
-            self.fallback = lambda: _device_stylizer(bundle)
-
-
-def _device_stylizer(bundle: Path | None) -> Stylizer:
-    """Open what stands in while the edge is away: TFLite where the bundle has it, as a phone has no more."""
-    from device_runtime.tflite_stylizer import TFLiteStylizer, has_tflite
-    from export.manifest import load_bundle
-
-    model = load_bundle(bundle_folder(bundle, "lite"))
-    if has_tflite(model):
-        return TFLiteStylizer(model)
-    from device_runtime.local_stylizer import LocalStylizer
-
-    return LocalStylizer(model)
-
-
 @dataclass(frozen=True)
 class _Job:
     source: str
     styles: dict[Path, float]
     out: str
     recipe: Recipe
-    engine: _Engine
+    engine: Engine
     crf: int
     resume: bool
     as_json: bool
@@ -350,21 +221,6 @@ def _masks(
     if live or (Path(source).exists() and not is_photo(Path(source))):
         raise typer.BadParameter("is for photos, not for videos", param_hint="--mask")
     return MaskFiles(mask, style_mask)
-
-
-def _styles(photos: list[Path], weights: str | None) -> dict[Path, float]:
-    """Return photos with their weights."""
-    from device_runtime.style_mix import StyleWeightError, normalised
-
-    try:
-        shares = [1.0] * len(photos) if weights is None else [float(each) for each in weights.split(",")]
-        if len(shares) != len(photos):
-            raise StyleWeightError(f"{len(shares)} weights for {len(photos)} styles")
-        if len(set(photos)) != len(photos):
-            raise StyleWeightError("a style is given twice")
-        return normalised(dict(zip(photos, shares, strict=True)))
-    except ValueError as err:
-        raise typer.BadParameter(str(err), param_hint="--style-weights") from err
 
 
 def _summary(report: Report) -> str:

@@ -8,17 +8,38 @@ are then some 35 kB up and 15 kB down. Asking for the map alone spares the edge 
 from __future__ import annotations
 
 import random
-import re
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_triton.connection import Tls, check_address, connect
+from edge_triton.edge_error import (
+    EdgeAddressError,
+    EdgeError,
+    EdgeRefusedError,
+    EdgeTlsError,
+    EdgeUnavailableError,
+    edge_error,
+    is_passing,
+)
 from edge_triton.wire import Wire, unpacked
-from mvstylizer_errors import MVStylizerError
+
+__all__ = [
+    "EdgeAddressError",
+    "EdgeClient",
+    "EdgeError",
+    "EdgeRefusedError",
+    "EdgeTlsError",
+    "EdgeUnavailableError",
+    "Reply",
+    "ServerInfo",
+    "StylizedKey",
+    "Tls",
+    "check_address",
+]
 
 Reply = Literal["image", "map", "both"]
 
@@ -28,44 +49,8 @@ _OUTPUTS: dict[Reply, tuple[str, ...]] = {
     "both": ("stylized", "affine_map"),
 }
 _DTYPES = {"uint8": "UINT8", "float32": "FP32", "object": "BYTES"}
-_ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>[1-9]\d{0,4})", re.ASCII)
-_LOOPBACK = ("127.0.0.1:", "localhost:", "[::1]:")
-_MAX_MESSAGE = 2**31 - 1
-_TOO_LARGE = "larger than max"  # gRPC's own words
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 1.0
-
-# NOT_FOUND is what Triton says while it drains and while it loads, so it is worth another try.
-_PASSING = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "NOT_FOUND"}
-_REFUSING = {
-    "INVALID_ARGUMENT",
-    "NOT_FOUND",
-    "UNAUTHENTICATED",
-    "PERMISSION_DENIED",
-    "FAILED_PRECONDITION",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-}
-
-
-class EdgeError(MVStylizerError):
-    """Something about the edge."""
-
-
-class EdgeAddressError(EdgeError):
-    """The address of an edge is not HOST:PORT."""
-
-
-class EdgeUnavailableError(EdgeError):
-    """The edge does not answer, answers too late, or fails by its own fault."""
-
-
-class EdgeRefusedError(EdgeError):
-    """The edge answers, and refuses this request."""
-
-
-class EdgeTlsError(EdgeError):
-    """A TLS file cannot be read."""
 
 
 class StylizedKey(NamedTuple):
@@ -85,40 +70,11 @@ class StylizedKey(NamedTuple):
     received: int = 0
 
 
-class Tls(NamedTuple):
-    """How an edge is known and how it knows us: PEM files.
-
-    Attributes:
-        ca: Who signs the edge's certificate; None = the public authorities that gRPC knows.
-        cert: Our certificate, for edges that ask for one.
-        key: Its private key.
-    """
-
-    ca: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
-
-
 class ServerInfo(NamedTuple):
     """What a server says about itself: its name (the bundled one's is unique) and its version."""
 
     name: str
     version: str
-
-
-def check_address(address: str) -> str:
-    """Return a HOST:PORT address without spaces around it.
-
-    Raises:
-        EdgeAddressError: It has a scheme, a path, no host, no port, or a port outside 1..65535.
-    """
-    text = address.strip()
-    parts = _ADDRESS.fullmatch(text)
-    if parts is None or int(parts["port"]) > 65535:
-        raise EdgeAddressError(
-            f"Edge address {address!r} is not HOST:PORT", "Name it like 127.0.0.1:8001 or [::1]:8001"
-        )
-    return text
 
 
 class EdgeClient:
@@ -168,7 +124,7 @@ class EdgeClient:
         self._jpeg_quality = jpeg_quality
         self._wire = None if frugal else Wire(jpeg_quality)  # None = the other side is still to be asked
         self._retrain = "keep" if keep_for_training else ""
-        self._client = _connect(self.address, tls)
+        self._client = connect(self.address, tls)
 
     def __enter__(self) -> EdgeClient:
         return self
@@ -320,30 +276,10 @@ class EdgeClient:
             except InferenceServerException as err:
                 pause_s = pause * random.uniform(0.5, 1.0)  # many phones must not come back in step
                 late = time.monotonic() + pause_s - began > self._patience_s
-                if late or not _is_passing(err):
-                    raise self._error(err) from err
+                if late or not is_passing(err):
+                    raise edge_error(err, self.address, self._timeout_s) from err
             time.sleep(pause_s)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
-
-    def _error(self, err: Any) -> EdgeError:
-        status, text = _status(err), " ".join(str(err.message()).split())
-        if _TOO_LARGE in text:
-            return EdgeRefusedError(
-                f"The frame is too large for the edge at {self.address}", "Send smaller frames, or JPEG"
-            )
-        if status in _REFUSING:
-            return EdgeRefusedError(f"The edge at {self.address} refuses the request: {text}")
-        if status == "DEADLINE_EXCEEDED":
-            what = f"The edge at {self.address} did not answer within {self._timeout_s:g} s"
-        elif status == "UNAVAILABLE":
-            what = f"No edge answers at {self.address}"
-        else:
-            return EdgeUnavailableError(
-                f"The edge at {self.address} failed ({status}: {text})", "Try another edge, or use --local"
-            )
-        return EdgeUnavailableError(
-            what, "Start one with `mvstylizer serve`, leave --edge away, or use --local"
-        )
 
     def _shaped(
         self, value: NDArray[Any] | None, dtype: type[np.generic], shape: tuple[int, ...]
@@ -361,54 +297,6 @@ class EdgeClient:
             f"The edge at {self.address} sent a reply of another shape than the stylizer's",
             "Check that it serves a bundle of this kit: mvstylizer serve --bundle BUNDLE",
         )
-
-
-def _connect(address: str, tls: Tls | None) -> Any:
-    from tritonclient.grpc import InferenceServerClient
-
-    options = [
-        ("grpc.max_send_message_length", _MAX_MESSAGE),
-        ("grpc.max_receive_message_length", _MAX_MESSAGE),
-        # gRPC's own back-off grows to two minutes; a restarted edge is back within three seconds.
-        ("grpc.initial_reconnect_backoff_ms", 50),
-        ("grpc.max_reconnect_backoff_ms", 500),
-        # In spite of its name this is the time-out of one connection attempt: several far round trips.
-        ("grpc.min_reconnect_backoff_ms", 5000),
-        # A proxy cannot reach this machine's own loopback.
-        ("grpc.enable_http_proxy", 0 if address.startswith(_LOOPBACK) else 1),
-    ]
-    if tls is None:
-        return InferenceServerClient(address, channel_args=options)
-    for path in tls:
-        if path is not None:
-            _check_readable(path)
-    ca, cert, key = (None if path is None else str(path) for path in tls)
-    return InferenceServerClient(
-        address,
-        ssl=True,
-        root_certificates=ca,
-        private_key=key,
-        certificate_chain=cert,
-        channel_args=options,
-    )
-
-
-def _check_readable(path: Path) -> None:
-    try:
-        path.open("rb").close()
-    except OSError as err:
-        raise EdgeTlsError(f"TLS file {path}: {err.strerror}", "Name a readable PEM file") from err
-
-
-def _status(err: Any) -> str:
-    return str(err.status()).removeprefix("StatusCode.")
-
-
-def _is_passing(err: Any) -> bool:
-    if _TOO_LARGE in str(err.message()):
-        return False
-    # A dead stub answers INTERNAL until the supervisor has replaced it.
-    return _status(err) in _PASSING or "is not healthy" in str(err.message())
 
 
 def _check_image(image: NDArray[np.uint8]) -> None:

@@ -22,7 +22,7 @@ from export.graph_error import GraphError
 from export.kernel_parity import KERNELS, Kernel, sized_kernels
 from export.latency import kernel_latency, onnx_latency
 from export.lint import takes
-from export.lite_files import why_left_out, write_lite
+from export.lite_files import check_static, why_left_out, write_lite, write_static_map
 from export.machine import machine, tools
 from export.manifest import MANIFEST_NAME, Bundle, BundleError, FileSpec, file_spec, sha256_of, write_manifest
 from export.model_card import CARD_NAME, card
@@ -49,6 +49,7 @@ def export_bundle(
     ridge: float | None = None,
     precision: Precision = "fp16",
     sizes: Sequence[Size] = SIZES,
+    static_sizes: Sequence[Size] = (),
     ancestor: Ancestor | None = None,
     report: Report = lambda _: None,
 ) -> Bundle:
@@ -62,6 +63,8 @@ def export_bundle(
             keeps more of the frame's own contrast.
         precision: Of the weights in the network's files.
         sizes: Width and height of the frames that accelerators get kernels for.
+        static_sizes: Width and height of the frames that a lite network gets a graph of its own for, made by
+            onnx2tf.
         ancestor: An exported model; where it has the checkpoint's architecture, its graphs take the new
             weights and are compared with PyTorch as ever, and its kernels for every size, which no checkpoint
             changes, are taken over. That spares the minute or more that tracing takes.
@@ -73,11 +76,14 @@ def export_bundle(
         ParityError: A file does not compute what its reference computes.
         GraphError: A file is not valid, or not for the delegate that it is made for.
         LaneError: A runtime refuses a file.
+        MissingExtraError: `static_sizes` needs packages that are not installed.
     """
     stylizer, info = load_checkpoint(checkpoint)
     if ridge is not None:
         stylizer.dims = replace(stylizer.dims, ridge=ridge)
     _refuse_foreign(out)
+    if static_sizes:
+        check_static(stylizer)
     source = {"checkpoint": checkpoint.name, "sha256": sha256_of(checkpoint), "step": info.step}
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -92,6 +98,8 @@ def export_bundle(
         writer.onnx(stylizer, precision, source)
         if stylizer.dims.variant == "lite":
             writer.lite(stylizer)
+        for size in static_sizes:
+            writer.static(stylizer, size)
         for kernel in (*KERNELS.values(), *sized_kernels(sizes, _grid(stylizer))):
             writer.kernel(kernel)
         for lane in (gpu_lane, htp_lane):
@@ -188,6 +196,10 @@ class _Writer:
             return
         for spec in write_lite(self._folder, stylizer, self._network):
             self._add(spec)
+
+    def static(self, stylizer: Stylizer, size: Size) -> None:
+        """Write a lite network for frames of one size."""
+        self._add(write_static_map(self._folder, stylizer, self._network, size))
 
     def kernel(self, kernel: Kernel) -> None:
         """Write a kernel; one that nothing here can run is left out, and said so."""

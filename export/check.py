@@ -17,6 +17,7 @@ from export.kernel_parity import KERNELS, Kernel, sized_kernels
 from export.latency import kernel_latency, lite_latency, onnx_latency
 from export.lite_contract import LITE_STEMS
 from export.manifest import Bundle, BundleError, FileSpec, load_bundle
+from export.static_check import check_static_map, is_static_map
 
 _SIZED = re.compile(r"(?P<kind>warp_accel|warp_gpu|transfer_accel)_(?P<width>\d+)x(?P<height>\d+)")
 
@@ -78,9 +79,9 @@ def _check_file(bundle: Bundle, spec: FileSpec) -> Checked:
     if spec.format == "onnx":
         return Checked(spec.path, check_golden(bundle, spec.role), onnx_latency(path, spec), spec.latency)
     content = path.read_bytes()
-    if spec.role in LITE_STEMS:
-        latency = lite_latency(content, spec, bundle.network)
-        return Checked(spec.path, check_golden(bundle, spec.role), latency, spec.latency)
+    if spec.role in LITE_STEMS or is_static_map(spec):
+        parity = (check_golden if spec.role in LITE_STEMS else check_static_map)(bundle, spec.role)
+        return Checked(spec.path, parity, lite_latency(content, spec, bundle.network), spec.latency)
     if spec.role in KERNELS:
         latency = kernel_latency(content, KERNELS[spec.role])
         return Checked(spec.path, check_golden(bundle, spec.role), latency, spec.latency)

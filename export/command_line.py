@@ -14,6 +14,7 @@ EXPORT_EXAMPLES = """\b
 Examples:
   mvstylizer export runs/first.safetensors --out models/first
   mvstylizer export runs/first.safetensors --out models/first --precision fp32 --sizes 1280x720
+  mvstylizer export runs/lite.safetensors --out models/lite --onnx2tf 512x256
   mvstylizer export --check models/first
   mvstylizer export --compile models/first --snapdragon SM8650,SM8750 --out compiled
 """
@@ -50,6 +51,12 @@ def export(
     sizes: Annotated[
         str, typer.Option(metavar="WxH,...", help="Frame sizes that accelerators get kernels for.")
     ] = "512x256,768x384,1024x512,1920x1080",
+    onnx2tf: Annotated[
+        str,
+        typer.Option(
+            metavar="WxH,...", help="Frame sizes that a lite network gets a static TFLite file for."
+        ),
+    ] = "",
     ridge: Annotated[
         float | None,
         typer.Option(
@@ -81,14 +88,16 @@ def export(
     from export.sizes import SizeError, parse_sizes
 
     try:
-        wanted = parse_sizes(sizes)
+        hint, wanted = "--sizes", parse_sizes(sizes)
+        hint, static = "--onnx2tf", parse_sizes(onnx2tf)
     except SizeError as err:
-        raise typer.BadParameter(str(err), param_hint="--sizes") from err
+        raise typer.BadParameter(str(err), param_hint=hint) from err
     need_extra("export", "torch", "onnx", "onnxscript", "tensorflow")
     from export.bundle import export_bundle
 
     written = export_bundle(
         checkpoint, out, version=version, ridge=ridge, precision=precision, sizes=wanted,
+        static_sizes=static,
         report=lambda line: typer.echo(line, err=True),
     )  # fmt: skip
     files = {

@@ -55,6 +55,8 @@ def kernel_latency(content: bytes, kernel: Kernel) -> dict[str, Any]:
 def lite_latency(content: bytes, spec: FileSpec, network: Mapping[str, Any]) -> dict[str, Any]:
     """Time a TFLite file of the lite stylizer on a frame of 512×256, reduced as the phone reduces it.
 
+    A graph of static shapes is timed at its own.
+
     Args:
         content: The file.
         spec: Its entry.
@@ -66,6 +68,9 @@ def lite_latency(content: bytes, spec: FileSpec, network: Mapping[str, Any]) -> 
     budget = network["style_pixels" if spec.inputs[0].name == "style" else "network_pixels"]
     shrink = min(1.0, math.sqrt(budget / (WIDTH * HEIGHT)))
     width, height = (8 * round(side * shrink / 8) for side in (WIDTH, HEIGHT))
+    _, rows, columns, _ = spec.inputs[0].shape
+    if rows > 0:  # a static graph
+        width, height = columns, rows
     return _tflite(content, f"{width}x{height}", _frame_inputs(spec, width, height))
 
 

@@ -9,17 +9,20 @@ from typing import Any
 
 from export.cost import HEIGHT, WIDTH
 from export.difference import rounded
+from export.graph_error import GraphError
 from export.kernels.lite_colorization import MODES
 from export.kernels.stylizer_lite import build_style_encoder, build_stylizer_map
 from export.latency import lite_latency
 from export.lint import takes
 from export.lite_contract import LITE_STEMS, lite_contract
-from export.lite_parity import check_style_encoder_tflite, check_stylizer_map_tflite
+from export.lite_parity import check_maps, check_style_encoder_tflite, check_stylizer_map_tflite
 from export.manifest import LITE_ROLES, FileSpec, file_spec
 from export.onnx_refill import weights_of
 from export.sizes import Size
+from export.static_map import EXTRA, PACKAGES, static_map
 from export.tflite_cost import tflite_macs
 from export.tflite_graph import Graph
+from mvstylizer_errors import need_extra
 from training.stylizer import Stylizer, network_size, style_size
 
 STYLE_ENCODER, STYLIZER_MAP = LITE_ROLES
@@ -32,6 +35,18 @@ def why_left_out(stylizer: Stylizer) -> str | None:
     if stylizer.dims.colorization not in MODES:
         return f"colorization {stylizer.dims.colorization} has no TFLite form"
     return None
+
+
+def check_static(stylizer: Stylizer) -> None:
+    """Say before minutes of work why `write_static_map` cannot serve.
+
+    Raises:
+        GraphError: The network has no TFLite form.
+        MissingExtraError: onnx2tf, or a package that it needs without saying so, is not installed.
+    """
+    if reason := why_left_out(stylizer):
+        raise GraphError(f"No TFLite of this network: {reason}", "Leave --onnx2tf away")
+    need_extra(EXTRA, *PACKAGES)
 
 
 def write_lite(folder: Path, stylizer: Stylizer, network: dict[str, Any]) -> Iterator[FileSpec]:
@@ -57,6 +72,41 @@ def write_lite(folder: Path, stylizer: Stylizer, network: dict[str, Any]) -> Ite
     content = build_stylizer_map(weights, dims, half=half)
     parity = check_stylizer_map_tflite(content, stylizer)
     yield _written(folder, STYLIZER_MAP, content, parity, network_size(HEIGHT, WIDTH, dims), network)
+
+
+def write_static_map(folder: Path, stylizer: Stylizer, network: dict[str, Any], size: Size) -> FileSpec:
+    """Write ``stylizer_map_WxH.tflite``, for frames of one size, through onnx2tf.
+
+    Args:
+        folder: Of the bundle.
+        stylizer: One that `why_left_out` has nothing against.
+        network: See `write_lite`.
+        size: Width and height of the frames.
+
+    Returns:
+        The file's entry.
+
+    Raises:
+        MissingExtraError: onnx2tf is not installed.
+        ParityError: The file does not compute what PyTorch computes.
+        GraphError: onnx2tf cannot convert the network.
+    """
+    rows, columns = network_size(size[1], size[0], stylizer.dims)
+    path = folder / "stylizer_map_{}x{}.tflite".format(*size)
+    content = static_map(stylizer, size, half=network["precision"] == "fp16")
+    path.write_bytes(content)
+    (frame, code), (affine_map,) = lite_contract(STYLIZER_MAP, network["style_code"])
+    cell = stylizer.dims.map_cell
+    inputs = replace(frame, shape=(1, rows, columns, 3)), code
+    outputs = (replace(affine_map, shape=(1, rows // cell, columns // cell, 12)),)
+    parity = check_maps(path.name, content, stylizer, [(rows, columns)])
+    macs = tflite_macs(content, {"frame": (1, rows, columns, 3)})
+    spec = file_spec(
+        folder, path.stem, path.name, inputs, outputs,
+        parity=rounded(parity), delegates=takes(content),
+        cost={"parameters": Graph(content).parameters(), "macs": macs, "macs_size": f"{columns}x{rows}"},
+    )  # fmt: skip
+    return replace(spec, latency=lite_latency(content, spec, network))
 
 
 def _written(

@@ -7,7 +7,7 @@ network's full size where a phone would run it, as the plain loops take many sec
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,9 @@ from export.difference import Differences
 from export.graph_error import GraphError
 from export.lanes import CPU_LANES, run_on_cpu
 from export.lint import lint
-from export.onnx_parity import Image, parity_picture, reference_code, reference_map
+from export.onnx_parity import reference_code, reference_map
+from export.pictures import Image, parity_picture, pictures
+from export.sizes import Size
 from training.affine import apply_map
 from training.stylizer import Stylizer
 
@@ -28,17 +30,6 @@ from training.stylizer import Stylizer
 STYLE_SIZES = ((48, 64), (97, 131), (144, 256))
 FRAME_SIZES = ((48, 64), (136, 104), (288, 512))
 MOST_ON_ALL_LANES = 64 * 64
-
-
-def pictures(height: int, width: int) -> Iterator[tuple[str, Image]]:
-    """Yield pictures of each kind with their names, uint8 height×width×3."""
-    photo = parity_picture(height, width, seed=3)
-    y, x = np.mgrid[0:height, 0:width]
-    yield "photo", photo
-    yield "flat", np.full_like(photo, (90, 120, 40))
-    yield "checkerboard", np.repeat(255 * ((x // 4 + y // 4) % 2)[..., None], 3, axis=2).astype(np.uint8)
-    yield "dark", (photo // 16).astype(np.uint8)
-    yield "black", np.zeros_like(photo)
 
 
 def check_style_encoder_tflite(content: bytes, stylizer: Stylizer) -> dict[str, Any]:
@@ -65,7 +56,25 @@ def check_style_encoder_tflite(content: bytes, stylizer: Stylizer) -> dict[str, 
 
 
 def check_stylizer_map_tflite(content: bytes, stylizer: Stylizer) -> dict[str, Any]:
-    """Compare the pictures that ``stylizer_map.tflite`` makes with those of `Stylizer.affine_map`.
+    """Compare ``stylizer_map.tflite`` with `Stylizer.affine_map`, see `check_maps`.
+
+    Raises:
+        ParityError: It makes another picture, or another map.
+        LaneError: A lane cannot run the file.
+        GraphError: XNNPACK would not take it whole.
+    """
+    _whole(content, "stylizer_map.tflite")
+    return check_maps("stylizer_map.tflite", content, stylizer, FRAME_SIZES)
+
+
+def check_maps(name: str, content: bytes, stylizer: Stylizer, sizes: Sequence[Size]) -> dict[str, Any]:
+    """Compare the pictures that a file's maps make with those of `Stylizer.affine_map`.
+
+    Args:
+        name: Of the file.
+        content: The file.
+        stylizer: The reference.
+        sizes: Height and width of the pictures.
 
     Returns:
         The manifest's parity row, in grey levels before rounding, and ``map_max`` of the map's entries,
@@ -74,13 +83,11 @@ def check_stylizer_map_tflite(content: bytes, stylizer: Stylizer) -> dict[str, A
     Raises:
         ParityError: A pixel differs by more than `tolerance.GREY`, or a map by more than `tolerance.MAP`.
         LaneError: A lane cannot run the file.
-        GraphError: XNNPACK would not take it whole.
     """
-    _whole(content, "stylizer_map.tflite")
     code = reference_code(stylizer, parity_picture(144, 192, seed=9))
-    frames = Differences("stylizer_map.tflite", tolerance.GREY, 255.0, " grey levels")
-    maps = Differences("The map of stylizer_map.tflite", tolerance.MAP, 1.0)
-    for height, width in FRAME_SIZES:
+    frames = Differences(name, tolerance.GREY, 255.0, " grey levels")
+    maps = Differences(f"The map of {name}", tolerance.MAP, 1.0)
+    for height, width in sizes:
         for kind, picture in pictures(height, width):
             expected = reference_map(stylizer, picture, code)
             scale, case = max(1.0, float(np.abs(expected).max())), f"{kind} {width}x{height}"

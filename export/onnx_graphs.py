@@ -127,17 +127,39 @@ def _trace(
     height, width = (torch.export.Dim(name, min=2, max=8192) for name in ("cells_high", "cells_wide"))
     shapes: list[dict[int, object]] = [{2: multiple * height, 3: multiple * width}]
     shapes += [{} for _ in example[1:]]
+    return traced(core, example, inputs, outputs, tuple(shapes))
+
+
+def traced(
+    core: nn.Module,
+    example: tuple[Tensor, ...],
+    inputs: list[str],
+    outputs: list[str],
+    dynamic_shapes: tuple[dict[int, object], ...] | None = None,
+) -> onnx.ModelProto:
+    """Trace a module on example inputs.
+
+    Args:
+        core: In evaluation mode.
+        example: Its inputs.
+        inputs: Their names in the graph.
+        outputs: Names of what it returns.
+        dynamic_shapes: By input, its free dimensions; None = the example's sizes are the graph's.
+
+    Returns:
+        The graph, without the tracer's notes, which hold paths of this machine.
+    """
     with warnings.catch_warnings(), _quiet("torch.onnx", "onnxscript", "torch.export"):
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            core.eval(), example, input_names=inputs, output_names=outputs, dynamic_shapes=tuple(shapes),
+            core.eval(), example, input_names=inputs, output_names=outputs, dynamic_shapes=dynamic_shapes,
             opset_version=OPSET, dynamo=True, verbose=False, optimize=True,
         )  # fmt: skip
     assert program is not None
     model: onnx.ModelProto = program.model_proto
     model.ir_version = IR_VERSION
     del model.metadata_props[:]
-    for node in model.graph.node:  # the tracer leaves Python stack traces with this machine's paths
+    for node in model.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
     return model

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from export import tolerance
 from export.difference import Differences
+from export.pictures import Image, parity_picture
 from training.stylizer import Stylizer, network_size, resize, style_size
 
 # Height, width, upscaling factor: landscape, portrait, odd, tiny, below and above 1, beyond the pixel budget.
@@ -23,24 +24,6 @@ CASES = ((256, 512, 1.0), (480, 270, 1.0), (97, 131, 1.7), (34, 40, 3.0), (300, 
 MAP_SIZES = ((256, 512), (97, 131), (34, 40))
 STYLE_SIZES = ((300, 400), (64, 48))
 LANE = "ONNX Runtime"
-
-Image = NDArray[np.uint8]
-
-
-def parity_picture(height: int, width: int, seed: int) -> Image:
-    """Return a uint8 height×width×3 picture with the kinds of content a photo has."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[0:height, 0:width].astype(np.float64)
-    sky = np.stack([0.3 + 0.5 * y / height, 0.5 + 0.3 * x / width, 0.9 - 0.4 * y / height], axis=2)
-    texture = 0.15 * np.sin(x / 3.1)[..., None] * np.cos(y / 2.3)[..., None] * rng.random(3)
-    picture = sky + texture * (y[..., None] > height / 2)
-    for _ in range(12):
-        top, left = rng.integers(height), rng.integers(width)
-        picture[top : top + height // 4, left : left + width // 5] = rng.random(3)
-    noise = rng.normal(0, 0.02, picture.shape)
-    grey = 255 * np.clip(picture + noise, 0, 1)
-    rounded: Image = grey.round().astype(np.uint8)
-    return rounded
 
 
 def check_style_encoder(path: Path, stylizer: Stylizer) -> dict[str, Any]:

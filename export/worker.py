@@ -52,7 +52,7 @@ def run_worker(
         if done.returncode == NOT_WHOLE:
             raise LaneError(f"The {lane} takes only a part of the graph")
         if done.returncode:
-            raise LaneError(f"The {lane} failed: {_reason(done.stderr)}")
+            raise LaneError(f"The {lane} failed: {last_error(done.stderr)}")
         found = read_cases(target)
         return [[found[case][i] for i in sorted(found[case], key=int)] for case in sorted(found, key=int)]
 
@@ -73,6 +73,7 @@ def write_outputs(path: str, outputs: Mapping[str, Sequence[Array]]) -> None:
     np.savez(path, **rows)
 
 
-def _reason(log: str) -> str:
+def last_error(log: str) -> str:
+    """Return the line of a program's output that says why it failed."""
     errors = [line for line in log.splitlines() if "ERROR" in line or "Error" in line]
     return (errors or log.splitlines() or ["no message"])[-1].strip()

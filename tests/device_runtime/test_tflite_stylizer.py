@@ -15,7 +15,7 @@ from device_runtime.kernels.interpreter import KernelError
 from device_runtime.local_stylizer import LocalStylizer
 from device_runtime.tflite_stylizer import TFLiteStylizer, has_tflite
 from export.manifest import BundleError, default_bundle, load_bundle
-from mvstylizer_stylize import _device_stylizer
+from mvstylizer_engine import device_stylizer
 
 LITE = default_bundle("lite")
 STYLE = data.coffee()
@@ -26,9 +26,9 @@ SIZES = ((144, 256), (540, 960), (320, 180), (97, 131), (20, 600), (9, 16))
 IN_PROCESS = """
 import sys
 import numpy as np
-from mvstylizer_stylize import _device_stylizer
+from mvstylizer_engine import device_stylizer
 rng = np.random.default_rng(0)
-stylizer = _device_stylizer(None)
+stylizer = device_stylizer(None)
 code = stylizer.encode_style(rng.integers(0, 256, (48, 64, 3), np.uint8))
 reply = stylizer.stylize(rng.integers(0, 256, (64, 96, 3), np.uint8), code, reply="both")
 stylizer.close()
@@ -125,7 +125,7 @@ def test_a_bundle_of_the_other_variant_has_none() -> None:
 
 def test_the_stand_in_is_tflite_where_the_bundle_has_it() -> None:
     for bundle, kind in ((None, TFLiteStylizer), (LITE, TFLiteStylizer), (default_bundle(), LocalStylizer)):
-        stand_in = _device_stylizer(bundle)
+        stand_in = device_stylizer(bundle)
         assert isinstance(stand_in, kind)
         stand_in.close()
 
