@@ -19,6 +19,7 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+TESTS = Path(__file__).parent
 CLIP_FRAMES = 36
 PATIENCE_MS = 240_000  # a loaded machine is no fault
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -33,7 +34,10 @@ def pytest_report_header() -> str:
     return f"Chromium: {CHROMIUM or 'none, so pages are looked at over HTTP only (apt-get install chromium)'}"
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:  # one process for a folder: its tests share what its fixtures made
+        item.add_marker(pytest.mark.xdist_group(item.path.relative_to(TESTS).parts[0]))
     if CHROMIUM is None:
         in_browser = [item for item in items if item.get_closest_marker("browser")]
         items[:] = [item for item in items if item not in in_browser]

@@ -9,6 +9,9 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -21,6 +24,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DUSK = ROOT / "samples" / "dusk.jpg"
 FRAMES = 60
+MARK = "MVSTYLIZER_TEST"
 
 pytestmark = pytest.mark.server
 
@@ -30,21 +34,35 @@ def run(*arguments: object, timeout_s: float = 600) -> subprocess.CompletedProce
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout_s)
 
 
-def servers() -> set[int]:
-    names = ("tritonserver", "triton_python_backend_stub")
-    return {p.pid for p in psutil.process_iter(["name"]) if (p.info["name"] or "").startswith(names)}
+def running() -> set[str]:
+    """Return the names of the programs that this test started, directly or not, and that still run."""
+    found = set()
+    for process in psutil.process_iter(["name"]):
+        with suppress(psutil.Error):  # it has just ended, or is another user's
+            if process.pid != os.getpid() and process.environ().get(MARK) == os.environ[MARK]:
+                found.add(process.info["name"])
+    return found
 
 
-def regions() -> set[str]:
-    return {name for name in os.listdir("/dev/shm") if name.startswith(("triton", "mvs_"))}
+def abandoned() -> set[str]:
+    """Return the shared-memory regions that no process has mapped: nobody will unlink them."""
+    regions = {name for name in os.listdir("/dev/shm") if name.startswith(("triton", "mvs_"))}
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        with suppress(OSError):
+            text = maps.read_text()
+            regions = {name for name in regions if f"/dev/shm/{name}" not in text}
+    return regions
 
 
 @pytest.fixture(autouse=True)
-def _nothing_left_behind() -> object:
-    before = servers(), regions()
+def _nothing_left_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv(MARK, uuid.uuid4().hex)  # inherited by programs: those of tests beside are not ours
+    before = abandoned()
     yield
-    assert servers() <= before[0]
-    assert regions() <= before[1]
+    assert running() == set()
+    left = abandoned() - before
+    time.sleep(2 if left else 0)  # another test's program may be between making and mapping, or unlinking
+    assert left & abandoned() == set()
 
 
 @pytest.fixture(scope="module")
@@ -216,17 +234,16 @@ def test_errors_are_json_too(tmp_path: Path) -> None:
 def test_interrupted_leaves_nothing(bikes: Path, tmp_path: Path, signal_number: int, code: int) -> None:
     arguments = ["stylize", bikes, "--style", DUSK, "--out", tmp_path / "out.mp4"]
     command = [sys.executable, "-m", "mvstylizer", *map(str, arguments)]
-    before = servers()
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:  # the first progress line: the server runs and frames are being written
         if line.startswith("Stylizing"):
             break
-    assert servers() > before
+    assert "tritonserver" in running()
     process.send_signal(signal_number)
     assert process.wait(120) == code
     assert "interrupted" in (rest := process.stderr.read()) or "terminated" in rest
     assert not list(tmp_path.iterdir())
     deadline = time.monotonic() + 120
-    while servers() > before and time.monotonic() < deadline:
+    while running() and time.monotonic() < deadline:
         time.sleep(0.1)
