@@ -18,7 +18,8 @@ demo: $(VENV)/.installed $(VENV)/.clips  ## Stylize a sample clip with a sample 
 
 test: $(VENV)/.complete $(VENV)/.clips $(VENV)/.browser  ## Check style and types, then run every test
 	$(MAKE) --no-print-directory lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=loadgroup --durations=12
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not long and not alone' --numprocesses=2 --dist=loadgroup --durations=12
+	$(BIN)/python -m pytest -m 'alone and not long'
 
 test-long: $(VENV)/.complete  ## Run the tests that take minutes: a cloud killed in a round, the README pasted
 	$(BIN)/python -m pytest -m long

@@ -231,7 +231,7 @@ class TritonServer:
             resident = tuple(sorted(bundle.version for bundle in bundles))
             for spec in (spec for bundle in bundles for spec in self.specs(bundle, resident)):
                 write_model(repository, spec)
-        self._metrics_port = _free_port() if self._metrics else 0
+        self._metrics_port = _free_port(other_than=port) if self._metrics else 0
         argv = triton.command(
             kept.folder,
             repository,
@@ -282,10 +282,14 @@ def _canary(client: EdgeClient) -> None:
     client.stylize(grey, client.encode_style(grey), reply="both")
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+def _free_port(other_than: int = 0) -> int:
+    """Return a port that nothing listens on now; the system may name one twice, hence `other_than`."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind((HOST, 0))
+            port = int(probe.getsockname()[1])
+        if port != other_than:
+            return port
 
 
 def _check_port(port: int) -> None:

@@ -38,6 +38,8 @@ def pytest_report_header() -> str:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:  # one process for a folder: its tests share what its fixtures made
         item.add_marker(pytest.mark.xdist_group(item.path.relative_to(TESTS).parts[0]))
+        if "victim" in item.fixturenames:
+            item.add_marker(pytest.mark.alone)
     if CHROMIUM is None:
         in_browser = [item for item in items if item.get_closest_marker("browser")]
         items[:] = [item for item in items if item not in in_browser]
