@@ -7,7 +7,9 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import onnxruntime as ort
@@ -16,6 +18,7 @@ import pytest
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
+import edge_triton.server as server_module
 from edge_triton.client import EdgeClient, EdgeRefusedError, EdgeUnavailableError
 from edge_triton.repository import write_repository
 from edge_triton.server import ServerDiedError, ServerStartError, TritonServer
@@ -282,6 +285,15 @@ def test_ctrl_c_reaches_the_program_but_not_the_server(victim: Callable[[str], A
     assert program.read_line() == "(3,)"
     assert program.process.wait(timeout=300) == 0
     assert program.traces() == []
+
+
+def test_a_second_port_is_another_than_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    probe = MagicMock()
+    probe.__enter__.return_value.getsockname.side_effect = [
+        ("127.0.0.1", port) for port in (4711, 4711, 4712)
+    ]
+    monkeypatch.setattr(server_module, "socket", SimpleNamespace(socket=lambda: probe))
+    assert server_module._free_port(other_than=server_module._free_port()) == 4712
 
 
 def test_exception_inside_leaves_nothing(bundle: Bundle) -> None:
