@@ -80,8 +80,9 @@ def _check_file(bundle: Bundle, spec: FileSpec) -> Checked:
         return Checked(spec.path, check_golden(bundle, spec.role), onnx_latency(path, spec), spec.latency)
     content = path.read_bytes()
     if spec.role in LITE_STEMS or is_static_map(spec):
-        parity = (check_golden if spec.role in LITE_STEMS else check_static_map)(bundle, spec.role)
-        return Checked(spec.path, parity, lite_latency(content, spec, bundle.network), spec.latency)
+        check = check_static_map if is_static_map(spec) else check_golden
+        latency = lite_latency(content, spec, bundle.network)
+        return Checked(spec.path, check(bundle, spec.role), latency, spec.latency)
     if spec.role in KERNELS:
         latency = kernel_latency(content, KERNELS[spec.role])
         return Checked(spec.path, check_golden(bundle, spec.role), latency, spec.latency)

@@ -2,7 +2,7 @@
 
 In words: uint8 frame 1×h×w×3 at the size that the network works at for frames of W×H, and a style code, to an
 affine map 1×h/8×w/8×12, as ``stylizer_map.tflite``, whose sizes are free. For toolchains that want a graph
-of static shapes straight from ONNX; on a CPU `export.kernels.stylizer_lite` is about twice as fast.
+of static shapes straight from ONNX; on a CPU `export.kernels.stylizer_lite` takes about half the time.
 
 onnx2tf turns NCHW into NHWC by following every tensor's axes. Where two axes are equally long it guesses. Of
 this network it summed a 3×3 matrix over the wrong axis: no error, and pictures 2 grey levels off. A matrix
