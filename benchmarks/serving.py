@@ -17,6 +17,7 @@ from typing import Any, Final
 import psutil
 
 from benchmarks import footage, routes
+from benchmarks.footprint import memory_mib
 from benchmarks.load import QUANTILES, Connect, Load, closed_loop, open_loop
 from benchmarks.measure import Work, measure
 from benchmarks.models import shipped
@@ -122,11 +123,6 @@ class Edge:
             MAP: partial(gateway, reply="map", frugal=True),
         }
 
-    def memory_mib(self) -> float:
-        """Return the memory of the edge's processes; what they share counts once."""
-        processes = [self.process, *self.process.children(recursive=True)]
-        return float(sum(each.memory_full_info().pss for each in processes)) / 2**20
-
 
 def latency_rows(here: LocalStylizer, model: Bundle, edge: Edge, effort: Effort, say: Say) -> list[Row]:
     """Time one request by each way, in turn with the model in this process."""
@@ -175,7 +171,7 @@ def _throughput(rows: Sequence[Row], way: str) -> float:
 
 
 def _memory_row(when: str, edge: Edge) -> Row:
-    return Row({"memory": when}, {"memory_mib": edge.memory_mib()})
+    return Row({"memory": when}, {"memory_mib": memory_mib(edge.process)})
 
 
 def tables(document: Mapping[str, Any]) -> list[Table]:

@@ -18,6 +18,7 @@ from typing import Any, Final
 import psutil
 
 from benchmarks import routes
+from benchmarks.footprint import memory_mib
 from benchmarks.healing import heal_seconds
 from benchmarks.health import free_address, restarts_of, until_served
 from benchmarks.measure import spread
@@ -85,10 +86,10 @@ def run(
             time.sleep(early / 2)
             swap(shelf, health)  # from here on two versions are loaded that have both worked, as ever after
             time.sleep(early / 2)
-            first = _memory_mib(edge)
+            first = memory_mib(edge)
             times = _swaps(shelf, health, count, seconds - early, say)
         time.sleep(SETTLE_S)
-        after, restarts = _memory_mib(edge), restarts_of(health)
+        after, restarts = memory_mib(edge), restarts_of(health)
     say("soak: rollback")
     back = rollback_seconds(model, effort.pick(50, 4))
     healed = heal_seconds(model.path, effort.pick(10, 1), say)
@@ -132,12 +133,6 @@ def _swaps(shelf: Shelf, health: str, count: int, seconds: float, say: Say) -> l
         say(f"soak: swap {done + 1} of {count} in {times[-1]:.1f} s")
     time.sleep(max(0.0, began + seconds - time.perf_counter()))
     return times
-
-
-def _memory_mib(edge: psutil.Process) -> float:
-    """Return the memory of the edge's processes; what they share counts once."""
-    processes = [edge, *edge.children(recursive=True)]
-    return float(sum(each.memory_full_info().pss for each in processes)) / 2**20
 
 
 def tables(document: Mapping[str, Any]) -> list[Table]:
