@@ -78,11 +78,11 @@ class Settings:
         styles: Hold-out photos whose style they take.
     """
 
-    crop: int = 32
+    crop: int = 48
     batch: int = 2
     learning_rate: float = 1e-4
-    steps: int = 60
-    rounds: tuple[int, ...] = (24, 12, 10)
+    steps: int = 100
+    rounds: tuple[int, ...] = (25, 12, 9)
     contents: int = 12
     styles: int = 4
 
@@ -94,7 +94,7 @@ class Settings:
 
 
 FULL: Final = Settings()
-QUICK: Final = Settings(steps=3, rounds=(3, 3, 3), contents=2, styles=2)
+QUICK: Final = Settings(crop=32, steps=3, rounds=(3, 3, 3), contents=2, styles=2)
 
 
 def run(effort: Effort, say: Say, *, photos: Path | None = None, folder: Path | None = None) -> Result:
