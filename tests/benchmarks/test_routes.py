@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from benchmarks import footage, routes
+from benchmarks.footprint import memory_mib
 from benchmarks.load import Load
 from benchmarks.models import shipped
 from benchmarks.serving import Edge, load_row
@@ -51,7 +52,7 @@ def test_all_ways_lead_to_one_picture(edge: Edge) -> None:
 
 @pytest.mark.server
 def test_memory_counts_gateway_triton_and_stubs(edge: Edge) -> None:
-    assert 100 < edge.memory_mib() < 4000
+    assert 100 < memory_mib(edge.process) < 4000
 
 
 @pytest.mark.server
