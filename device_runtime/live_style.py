@@ -18,13 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_runtime.affine_map import AffineMap, moved, on_grid, weakened
-from device_runtime.flow import DisFlow, Luma, Motion
+from device_runtime.flow import Luma, Motion, map_flow
 from device_runtime.kernels import Transfer
 from device_runtime.key_requests import KeyReplyError, KeyRequests
 from device_runtime.scene_cuts import SceneCuts, luma_thumbnail
 from edge_triton.client import StylizedKey
 
-FLOW_SCALE: Final = 0.25
 INTERVAL: Final = 8  # pictures from one key frame to the next, at least
 
 Follow = Callable[[Luma], Motion]
@@ -60,7 +59,7 @@ class LiveStyle:
         self._requests = requests
         self._transfer = transfer
         self._strength, self._steady_s = strength, steady_s
-        self._flow = DisFlow(FLOW_SCALE)
+        self._flow = map_flow()
         self._begins_scene = SceneCuts()
         self._map: AffineMap | None = None
         self._key: _Key | None = None  # whose map that is

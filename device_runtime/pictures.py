@@ -1,14 +1,15 @@
 """The finished pictures of a video, made by stages that run beside each other.
 
-Decoding, finding key frames, and making pictures each have a thread, the requests to the stylizer another
-one, and whoever reads the pictures encodes them meanwhile. Never more than two key-frame intervals are held.
+Decoding, finding key frames, finding motion and making pictures each have a thread, the requests to the
+stylizer another one, and whoever reads the pictures encodes them meanwhile. Never more than two key-frame
+intervals are held, and the few frames that wait between two stages.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -16,11 +17,11 @@ from numpy.typing import NDArray
 
 from device_runtime.affine_map import AffineMap
 from device_runtime.fallback import Fallback
-from device_runtime.flow import DisFlow, FlowEstimator, Motion
+from device_runtime.flow import DisFlow, FlowEstimator, Motion, map_flow
 from device_runtime.interpolate import Interpolator, TransferInterpolator, WarpInterpolator
 from device_runtime.kernels import Transfer, Warp
 from device_runtime.key_requests import KeyRequests
-from device_runtime.recipe import Interpolation, Recipe
+from device_runtime.recipe import Recipe
 from device_runtime.report import Stopwatch
 from device_runtime.segments import Segment, motions, segments
 from device_runtime.stages import Stages
@@ -30,8 +31,6 @@ from device_runtime.stylizer import Stylizer
 from device_runtime.video import Frame
 from export.manifest import Bundle
 
-# A map's cells are so wide that a quarter of the frame's sides shows their motion well enough.
-FLOW_SCALE: Final[dict[Interpolation, float]] = {"warp": 0.5, "transfer": 0.25}
 NETWORK_PIXELS: Final = 512 * 288  # where a bundle does not say
 FRAMES_AHEAD: Final = 3  # between two stages: enough that neither waits for the other's slow frames
 
@@ -101,13 +100,13 @@ def open_pictures(
         fallback: Loads a stylizer for the key frames that `stylizer` does not answer.
         first: The frame to begin with, a key frame; those before it were made earlier.
         carried: The steadied map of that frame, found then.
-        flow: Finds motion; None = `DisFlow`, at the scale that the interpolation needs.
+        flow: Finds motion; None = `DisFlow` or `map_flow`, as the interpolation needs.
 
     Yields:
         The pictures; reading them raises what goes wrong in any stage.
     """
     selector = recipe.selector(bundle)
-    flow = flow or DisFlow(FLOW_SCALE[recipe.interpolation])
+    flow = flow or (map_flow() if recipe.interpolation == "transfer" else DisFlow())
     map_pixels = int(bundle.network.get("network_pixels", NETWORK_PIXELS))
     with (
         _open_interpolator(recipe, bundle) as interpolator,
@@ -120,39 +119,61 @@ def open_pictures(
         divided = segments(
             decoded, selector, requests.submit, flow, watch, two_sided=recipe.two_sided, first=first
         )
-        maker = _PictureMaker(interpolator, flow, Steadiness(recipe.steady_s, flow, carried), watch)
-        finished = (each for segment in stages.ahead(divided, 1) for each in maker.pictures(segment))
-        yield Pictures(stages.ahead(finished, FRAMES_AHEAD), requests)
+        steadiness = Steadiness(recipe.steady_s, flow, carried)
+        moves = stages.ahead(_moves(stages.ahead(divided, 1), flow, steadiness, watch), FRAMES_AHEAD)
+        finished = stages.ahead(_finished(moves, interpolator, steadiness, watch), FRAMES_AHEAD)
+        yield Pictures(finished, requests)
 
 
-@dataclass(frozen=True)
-class _PictureMaker:
-    """Makes the pictures of one segment after the other."""
+class _Start(NamedTuple):
+    """The key frames around a segment (its intermediate frames are left out), and the motion between them."""
 
-    interpolator: Interpolator
-    flow: FlowEstimator
-    steadiness: Steadiness
-    watch: Stopwatch
+    segment: Segment
+    motion: Motion | None
 
-    def pictures(self, segment: Segment) -> Iterator[Finished]:
-        """Give the pictures of a segment, the key frame's first."""
-        key, following = segment.key, segment.following
-        behind: Sequence[Motion | None] = [None] * len(segment.between)
-        with self.watch.measure("flow"):  # done before waiting for replies
+
+class _Step(NamedTuple):
+    """An intermediate frame, its motion to the key frames before and behind, and where in time it lies."""
+
+    frame: Frame
+    past: Motion
+    following: Motion | None
+    position: float
+
+
+def _moves(
+    divided: Iterable[Segment], flow: FlowEstimator, steadiness: Steadiness, watch: Stopwatch
+) -> Iterator[_Start | _Step]:
+    """Find the motion in one segment after the other; waits for no reply."""
+    for segment in divided:
+        following = segment.following
+        behind: list[Motion] = []
+        with watch.measure("flow"):
             if following is not None:
-                behind = list(motions(segment.between[::-1], following, self.flow))[::-1]
-            from_key_to_key = self.steadiness.motion(segment)
-        past = self.steadiness.key(segment)
-        stylized = past, self.steadiness.following(segment, from_key_to_key)
-        with self.watch.measure("interpolate"):
-            picture = self.interpolator.begin(*stylized)
-        yield Finished(key.frame, picture, True, past.reply.affine_map)
-        before = self.watch.measured("flow", motions(segment.between, key, self.flow))
-        for each, earlier, later in zip(segment.between, before, behind, strict=True):
-            position = segment.position(each.frame)
-            with self.watch.measure("interpolate"):
-                picture = self.interpolator.between(each.frame.rgb, earlier, later, position)
-            yield Finished(each.frame, picture, False)
+                behind = list(motions(segment.between[::-1], following, flow))
+            from_key_to_key = steadiness.motion(segment)
+        yield _Start(replace(segment, between=[]), from_key_to_key)
+        before = watch.measured("flow", motions(segment.between, segment.key, flow))
+        for each, earlier in zip(segment.between, before, strict=True):
+            later = behind.pop() if behind else None
+            yield _Step(each.frame, earlier, later, segment.position(each.frame))
+
+
+def _finished(
+    moves: Iterable[_Start | _Step], interpolator: Interpolator, steadiness: Steadiness, watch: Stopwatch
+) -> Iterator[Finished]:
+    """Make the pictures of one segment after the other, the key frame's first; waits for replies."""
+    for move in moves:
+        if isinstance(move, _Step):
+            with watch.measure("interpolate"):
+                picture = interpolator.between(move.frame.rgb, *move[1:])
+            yield Finished(move.frame, picture, False)
+            continue
+        past = steadiness.key(move.segment)
+        following = steadiness.following(*move)
+        with watch.measure("interpolate"):
+            picture = interpolator.begin(past, following)
+        yield Finished(move.segment.key.frame, picture, True, past.reply.affine_map)
 
 
 @contextmanager

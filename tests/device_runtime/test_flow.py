@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from skimage import data
 
-from device_runtime.flow import DisFlow, Motion, sample, visibility
+from device_runtime.flow import DisFlow, Motion, map_flow, sample, visibility
 
 KEY = np.ascontiguousarray(cv2.resize(data.astronaut(), (384, 384))[:288])
 HEIGHT, WIDTH = KEY.shape[:2]
@@ -54,6 +54,12 @@ def test_sign_a_frame_moved_right_comes_from_the_left() -> None:
 def test_analytic_flows_are_found(true: NDArray[np.float32], scale: float) -> None:
     found = DisFlow(scale).backward_flow(luma(seen_with(true)), luma(KEY))
     assert miss(found, true) < 0.5
+
+
+@pytest.mark.parametrize("true", [shift(7, -4), shift(-2.5, 1.5), zoom_and_turn(0.97, 1.5)])
+def test_what_moves_maps_is_right_to_a_fraction_of_a_cell(true: NDArray[np.float32]) -> None:
+    found = map_flow().backward_flow(luma(seen_with(true)), luma(KEY))
+    assert miss(found, true) < 1  # pixel; a cell has 8 of them at the least
 
 
 def test_warping_the_key_frame_by_it_gives_the_frame() -> None:
