@@ -19,9 +19,11 @@ from mvstylizer_errors import MVStylizerError
 from training.checkpoint import load_checkpoint
 from training.loss import perceptual, structure_loss
 from training.photos import PhotoFolder
+from training.stylizer import Stylizer
 from training.vgg import VggEncoder
 
 CONTENTS, STYLES = "contents", "styles"
+AT_A_TIME = 4  # contents that are stylized and judged together
 
 
 class GateError(MVStylizerError):
@@ -88,7 +90,7 @@ class Gate:
         loss_tolerance: float = 0.01,
         structure_tolerance: float = 0.005,
     ) -> None:
-        self._contents = list(_photos(holdout / CONTENTS, size).values())
+        self._contents = torch.split(torch.cat(list(_photos(holdout / CONTENTS, size).values())), AT_A_TIME)
         self._styles = _photos(holdout / STYLES, size)
         self._loss_tolerance = loss_tolerance
         self._structure_tolerance = structure_tolerance
@@ -112,21 +114,21 @@ class Gate:
             CheckpointError: It is missing or damaged.
         """
         stylizer, _ = load_checkpoint(checkpoint)
-        scores = {}
         with torch.no_grad():
-            for name, style in self._styles.items():
-                rows = []
-                for content in self._contents:
-                    code = stylizer.encode_style(style)
-                    output = stylizer(content, code)
-                    recoloured = stylizer.recolour(content, code)[0].clamp(0, 1)
-                    eq5 = perceptual(self._judge, recoloured, style, output)
-                    rows.append(
-                        (float(eq5.content), float(eq5.style), float(structure_loss(output, content)))
-                    )
-                content_loss, style_loss, structure = np.mean(rows, axis=0).tolist()
-                scores[name] = Score(content_loss, style_loss, content_loss + style_loss, 1 - structure)
-        return scores
+            return {name: self._score(stylizer, style) for name, style in self._styles.items()}
+
+    def _score(self, stylizer: Stylizer, style: Tensor) -> Score:
+        code = stylizer.encode_style(style)
+        rows, weights = [], []
+        for contents in self._contents:  # a few at a time: the losses are means over them
+            codes = code.expand(len(contents), -1)
+            output = stylizer(contents, codes)
+            recoloured = stylizer.recolour(contents, codes)[0].clamp(0, 1)
+            eq5 = perceptual(self._judge, recoloured, style, output)
+            rows.append((float(eq5.content), float(eq5.style), float(structure_loss(output, contents))))
+            weights.append(len(contents))
+        content, style_loss, structure = np.average(rows, axis=0, weights=weights).tolist()
+        return Score(content, style_loss, content + style_loss, 1 - structure)
 
     def _worse(self, style: str, new: Score, old: Score) -> list[str]:
         """Return what is worse beyond the tolerance; NaN is."""
