@@ -36,7 +36,7 @@ def run(
     say: Say,
     *,
     lengths: tuple[int, int] | None = None,
-    resolutions: Sequence[str] = paper.RESOLUTIONS,
+    resolutions: Sequence[str] | None = None,
 ) -> Result:
     """Measure.
 
@@ -44,12 +44,12 @@ def run(
         effort: How long it may take.
         say: Takes progress.
         lengths: Frames of the short and the long clip; 300 and 3000 if None, fewer when quick.
-        resolutions: Sizes of the single pictures.
+        resolutions: Sizes of the single pictures; the paper's if None, only its largest when quick.
 
     Raises:
         StylizeFailedError: A run failed.
     """
-    short, long = lengths or effort.pick((300, 3000), (60, 180))
+    short, long = lengths or effort.pick((300, 3000), (30, 90))
     filmed = footage.frames(footage.clip("bikes"), min(60, long))
     peaks: dict[int, float] = {}
     rows = []
@@ -59,7 +59,7 @@ def run(
             source = Path(name) / f"{frames}.mp4"
             footage.write_clip(source, footage.to_and_fro(filmed, frames), *footage.size(RESOLUTION))
             peaks[frames] = peak_mib(source, ["--key-frames", "every:15"])
-        for resolution in resolutions:
+        for resolution in resolutions or effort.pick(paper.RESOLUTIONS, paper.ENDS[1:]):
             source = Path(name) / f"{resolution}.png"
             picture = footage.fitted(filmed[0], *footage.size(resolution))
             cv2.imwrite(str(source), picture[..., ::-1])

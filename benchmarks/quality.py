@@ -80,14 +80,16 @@ def run(
         MVStylizerError: A folder, photo, bundle or weights file cannot be used.
     """
     names = pair_names(pairs)[: effort.pick(None, 4)] if pairs else []
-    scored = [read_pair(pairs, name) for name in names] if pairs else free_pairs()[: effort.pick(None, 2)]
+    free = free_pairs()[: effort.pick(None, 2)]
+    scored = [read_pair(pairs, name) for name in names] if pairs else free
     judge = _Judge(vgg)
     models = shipped(bundles)
     with ExitStack() as stack:
         stylizers = {m.name: stack.enter_context(LocalStylizer(m, threads=effort.threads)) for m in models}
+        full = {name: _ours(stylizer) for name, stylizer in stylizers.items()}
         ours = {
-            (name if strength == 1 else f"{name}, strength {strength:g}"): _ours(stylizer, strength)
-            for name, stylizer in stylizers.items()
+            (name if strength == 1 else f"{name}, strength {strength:g}"): _weakened(method, strength)
+            for name, method in full.items()
             for strength in strengths
         }
         methods: dict[str, Method] = {**ours, "MKL": _mkl, **{folder.name: _peer(folder) for folder in peers}}
@@ -102,8 +104,7 @@ def run(
                 own = [Pair("", p.content, p.content) for p in scored]
                 figures["identity_error"] = float(np.mean([_change(method, pair) for pair in own]))
             rows.append(Row({"method": name}, figures))
-        whole = {name: ours[name] for name in stylizers if name in ours}
-        _draw(sheet, free_pairs(), {**whole, "MKL": _mkl})
+        _draw(sheet, free, {**{name: ours[name] for name in full if name in ours}, "MKL": _mkl})
         _draw(pairs_sheet, scored, methods)
     settings = {
         "pairs": len(scored),
@@ -149,14 +150,24 @@ class _Judge:
         return scores
 
 
-def _ours(stylizer: LocalStylizer, strength: float) -> Method:
+def _ours(stylizer: LocalStylizer) -> Callable[[Pair], Picture]:
+    made: dict[tuple[int, int], tuple[Pair, Picture]] = {}
+
     def method(pair: Pair) -> Picture:
-        image = stylizer.stylize(pair.content, stylizer.encode_style(pair.style)).image
-        if image is None:
-            raise ValueError("the stylizer gave no image")
-        return blended(pair.content, image, strength)
+        """Stylize a pair of photos, once: every strength blends the same picture."""
+        photos = id(pair.content), id(pair.style)  # of this pair alone as long as it is kept beside
+        if photos not in made:
+            image = stylizer.stylize(pair.content, stylizer.encode_style(pair.style)).image
+            if image is None:
+                raise ValueError("the stylizer gave no image")
+            made[photos] = pair, image
+        return made[photos][1]
 
     return method
+
+
+def _weakened(full: Callable[[Pair], Picture], strength: float) -> Method:
+    return lambda pair: blended(pair.content, full(pair), strength)
 
 
 def _mkl(pair: Pair) -> Picture:

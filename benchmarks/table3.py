@@ -68,10 +68,10 @@ def run(
     torch.set_num_threads(effort.threads)
     inception = Inception(inception_weights) if inception_weights else None
     model = shipped([bundle] if bundle else [])[0]
-    frames = _frames(effort.pick(120, 16))
+    frames = _frames(effort.pick(100, 8))
     say(f"table3: stylizing {len(frames)} frames")
     made = _stylized(model, frames, effort.threads)
-    resamples = effort.pick(20, 3)
+    resamples = effort.pick(12, 2)
     figures: dict[str, dict[str, Value]] = {OURS: {}, UNCHANGED: {}}
     say("table3: features of VGG16")
     for name, one, other in _compared(VggFeatures(), made, frames):

@@ -33,6 +33,7 @@ PLACES: Final = {"New York": 0.005, "Los Angeles": 0.056, "Hong Kong": 0.172}
 RATE: Final = 100e6  # bits a second
 WINDOWS: Final = {"64 KB": 65_536, "today's": None}
 JPEG_QUALITY: Final = 90
+WARM, COLD = (9, 1), (3, 1)  # exchanges of a case; fewer when quick
 FIGURES: Final = {
     "up_seconds": Figure("s", "until the key frame's last byte is at the server", "lower", 0.10),
     "there_and_back_seconds": Figure("s", "until the reply's last byte is at the phone", "lower", 0.10),
@@ -56,7 +57,7 @@ def run(
     *,
     bundle: Path | None = None,
     way: network.Way | None = None,
-    resolutions: Sequence[str] = paper.RESOLUTIONS,
+    resolutions: Sequence[str] | None = None,
 ) -> Result:
     """Measure.
 
@@ -65,14 +66,15 @@ def run(
         say: Takes progress.
         bundle: Whose stylizations are sent back; the shipped default's if None.
         way: Of emulating; None = the best that this machine can.
-        resolutions: Frame sizes.
+        resolutions: Frame sizes; the paper's if None, only the smallest and the largest of them when quick.
 
     Raises:
         MVStylizerError: The bundle cannot be loaded, or the kernel refuses a namespace.
     """
     model = shipped([bundle] if bundle else [])[0]
     say("table5: key frames and replies as they are sent")
-    sizes = {resolution: wire_sizes(model, resolution, effort.threads) for resolution in resolutions}
+    wanted = resolutions or effort.pick(paper.RESOLUTIONS, paper.ENDS)
+    sizes = {resolution: wire_sizes(model, resolution, effort.threads) for resolution in wanted}
     chosen = way or network.way_here()
     rows: list[Row] = []
     for place, round_trip_s in PLACES.items():
@@ -84,7 +86,7 @@ def run(
                     rows.append(_row(case, exchange, size, effort, rows))
     settings = {
         "emulated": chosen, "round_trip_s": PLACES, "bits_a_second": RATE,
-        "repeats": {"warm": effort.pick(15, 2), "cold": effort.pick(5, 1)}, "jpeg_quality": JPEG_QUALITY,
+        "repeats": {"warm": effort.pick(*WARM), "cold": effort.pick(*COLD)}, "jpeg_quality": JPEG_QUALITY,
     }  # fmt: skip
     return Result("table5", FIGURES, rows, settings, [_NOTES[chosen]])
 
@@ -119,9 +121,9 @@ def _cases(place: str, window: str, sizes: Mapping[str, Sizes]) -> Iterator[tupl
 def _row(case: Case, exchange: Exchange, size: tuple[int, int], effort: Effort, before: Sequence[Row]) -> Row:
     if case["connection"] == "warm":
         exchange.warm(*size)
-        times = [exchange.warm(*size) for _ in range(effort.pick(15, 2))]
+        times = [exchange.warm(*size) for _ in range(effort.pick(*WARM))]
     else:
-        times = [exchange.cold(*size) for _ in range(effort.pick(5, 1))]
+        times = [exchange.cold(*size) for _ in range(effort.pick(*COLD))]
     up = spread(each.up for each in times)
     figures: dict[str, Value] = {
         "up_seconds": up,
