@@ -63,7 +63,7 @@ def run(
         effort: How long it may take.
         say: Takes progress.
         bundle: Model; the shipped default if None.
-        resolutions: Frame sizes; the paper's if None, only the smallest and the largest of them when quick.
+        resolutions: Frame sizes; the paper's if None, only the smallest of them when quick.
         frames: Of the clip; 120 if None, fewer when quick.
 
     Raises:
@@ -75,7 +75,7 @@ def run(
     count, stylized = frames or effort.pick(RUN_FRAMES, 30), effort.pick(24, 4)
     filmed = footage.frames(footage.clip("bigbuckbunny"), None if not effort.quick else count)
     rows: list[Row] = []
-    for resolution in resolutions or effort.pick(paper.RESOLUTIONS, paper.ENDS):
+    for resolution in resolutions or effort.pick(paper.RESOLUTIONS, paper.ENDS[:1]):
         width, height = footage.size(resolution)
         with tempfile.TemporaryDirectory() as name, LocalStylizer(model, threads=effort.threads) as stylizer:
             folder = Path(name)

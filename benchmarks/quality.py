@@ -80,7 +80,7 @@ def run(
         MVStylizerError: A folder, photo, bundle or weights file cannot be used.
     """
     names = pair_names(pairs)[: effort.pick(None, 4)] if pairs else []
-    free = free_pairs()[: effort.pick(None, 2)]
+    free = free_pairs()[: effort.pick(None, 1)]
     scored = [read_pair(pairs, name) for name in names] if pairs else free
     judge = _Judge(vgg)
     models = shipped(bundles)
@@ -93,7 +93,7 @@ def run(
             for strength in strengths
         }
         methods: dict[str, Method] = {**ours, "MKL": _mkl, **{folder.name: _peer(folder) for folder in peers}}
-        looks = look_pairs(photos, look_count or effort.pick(24, 3))
+        looks = look_pairs(photos, look_count or effort.pick(24, 1))
         rows = []
         for name, method in methods.items():
             say(f"quality: {name}, {len(scored)} pairs")

@@ -34,6 +34,7 @@ from export.manifest import Bundle
 
 INTERPOLATIONS: Final[tuple[Interpolation, ...]] = ("warp", "transfer")
 INTERVAL: Final = 15
+QUICK_FRAMES: Final = INTERVAL + 1  # two key frames
 NO_SECOND_MAP: Final = np.empty(0, np.float32)
 FIGURES: Final = {
     "seconds": Figure("s", "wall time of one intermediate frame", "lower", 0.10),
@@ -74,8 +75,8 @@ def run(
     """
     cv2.setNumThreads(effort.threads)
     model = shipped([bundle] if bundle else [])[0]
-    filmed = footage.frames(footage.clip("bigbuckbunny"), frames or effort.pick(None, 24))
-    count = frames or effort.pick(120, 24)
+    filmed = footage.frames(footage.clip("bigbuckbunny"), frames or effort.pick(None, QUICK_FRAMES))
+    count = frames or effort.pick(120, QUICK_FRAMES)
     wanted: Sequence[str] = resolutions or effort.pick(paper.RESOLUTIONS, paper.ENDS)
     rows: list[Row] = []
     with LocalStylizer(model, threads=effort.threads) as stylizer:
@@ -118,7 +119,7 @@ def _one_frame(
     with _kernels(bundle, scene, effort.threads) as work:
         times = measure(work, repeats=effort.pick(15, 3), warmup=2)
     # Not in turn with the kernels: a network's threads spin for a while after it, and leave cold caches.
-    stylize = measure({"": lambda: stylizer.stylize(scene.frame, code)}, repeats=effort.pick(5, 2))[""]
+    stylize = measure({"": lambda: stylizer.stylize(scene.frame, code)}, repeats=effort.pick(5, 1))[""]
     return [Row(_case(resolution, way), _figures(way, times, stylize, resolution)) for way in times]
 
 

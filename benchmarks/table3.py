@@ -71,7 +71,7 @@ def run(
     frames = _frames(effort.pick(100, 8))
     say(f"table3: stylizing {len(frames)} frames")
     made = _stylized(model, frames, effort.threads)
-    resamples = effort.pick(12, 2)
+    resamples = effort.pick(12, 1)
     figures: dict[str, dict[str, Value]] = {OURS: {}, UNCHANGED: {}}
     say("table3: features of VGG16")
     for name, one, other in _compared(VggFeatures(), made, frames):

@@ -90,7 +90,7 @@ def run(
         resolutions: For the frame next to a key frame; the paper's if None, only the smallest when quick.
         clip_size: Bring the clips to this size; None leaves them at their own.
         frames: Of each clip; all if None, fewer when quick.
-        samples: Key frames of each clip and resolution whose next frame is judged; 4 if None, 2 when quick.
+        samples: Key frames of each clip and resolution whose next frame is judged; 4 if None, 1 when quick.
 
     Raises:
         MVStylizerError: The bundle cannot be loaded, or the footage is missing.
@@ -99,13 +99,13 @@ def run(
     torch.set_num_threads(effort.threads)
     model = shipped([bundle] if bundle else [])[0]
     clips = clips or effort.pick(footage.CLIPS, footage.CLIPS[:1])
-    count = frames or effort.pick(None, 20)
+    count = frames or effort.pick(None, 17)
     rows: list[Row] = []
     with LocalStylizer(model, threads=effort.threads) as stylizer:
         kit = _Kit(model, RecordedStylizer(stylizer))
         for resolution in resolutions or effort.pick(paper.RESOLUTIONS, paper.ENDS[:1]):
             say(f"table4: next to the key frame, {resolution}")
-            rows += _next_to_key(kit, clips, resolution, samples or effort.pick(4, 2))
+            rows += _next_to_key(kit, clips, resolution, samples or effort.pick(4, 1))
         for clip in clips:
             say(f"table4: {clip}, every frame")
             shot = _Clip.read(clip, kit, count, clip_size)

@@ -66,14 +66,14 @@ def run(
         say: Takes progress.
         bundle: Whose stylizations are sent back; the shipped default's if None.
         way: Of emulating; None = the best that this machine can.
-        resolutions: Frame sizes; the paper's if None, only the smallest and the largest of them when quick.
+        resolutions: Frame sizes; the paper's if None, only the largest of them when quick.
 
     Raises:
         MVStylizerError: The bundle cannot be loaded, or the kernel refuses a namespace.
     """
     model = shipped([bundle] if bundle else [])[0]
     say("table5: key frames and replies as they are sent")
-    wanted = resolutions or effort.pick(paper.RESOLUTIONS, paper.ENDS)
+    wanted = resolutions or effort.pick(paper.RESOLUTIONS, paper.ENDS[1:])
     sizes = {resolution: wire_sizes(model, resolution, effort.threads) for resolution in wanted}
     chosen = way or network.way_here()
     rows: list[Row] = []
