@@ -82,7 +82,7 @@ class Settings:
     batch: int = 2
     learning_rate: float = 1e-4
     steps: int = 100
-    rounds: tuple[int, ...] = (24, 10, 8)
+    rounds: tuple[int, ...] = (20, 14, 7)
     contents: int = 12
     styles: int = 4
 
@@ -132,7 +132,8 @@ def run_curves(
 ) -> dict[int, list[Point]]:
     """Return a curve for each number of edges, the untrained model first.
 
-    The federations run beside each other, so that one edge alone does not leave cores idle.
+    The federations run beside each other, so that one edge alone does not leave cores idle; as its chain of
+    rounds is the longest, it does not queue behind the others.
     """
     _prepare(settings, work, photos)
     schedule = Schedule(work / SPOOL, settings.steps, settings.step_config())
@@ -140,11 +141,16 @@ def run_curves(
     torch.set_num_threads(1)  # an edge each on a core is faster than two cores on one of these small steps
     first = score(gate, work / START)
     stop = Event()
-    with ThreadPoolExecutor(threads, "edge") as pool, ThreadPoolExecutor(len(EDGES), "cloud") as clouds:
+    with (
+        ThreadPoolExecutor(threads, "edge") as pool,
+        ThreadPoolExecutor(1, "alone") as alone,
+        ThreadPoolExecutor(len(EDGES), "cloud") as clouds,
+    ):
         running = {
             edges: clouds.submit(
                 run_federation, work / f"{edges}-edges", work / START,
-                LocalFleet(edges, schedule, pool, stop), gate, rounds=rounds, images=schedule.images, say=say,
+                LocalFleet(edges, schedule, alone if edges == 1 else pool, stop), gate,
+                rounds=rounds, images=schedule.images, say=say,
             )
             for edges, rounds in zip(EDGES, settings.rounds, strict=True)
         }  # fmt: skip
