@@ -162,13 +162,19 @@ class DisFlow:
         return np.asarray(self._search.calc(frame, key, start.copy()), np.float32)
 
 
-def map_flow() -> DisFlow:
+def map_flow(*, refined: bool = False) -> DisFlow:
     """Return an estimator for moving affine maps, whose cells are many pixels wide.
 
     A quarter of the frame's sides shows their motion well enough. The variational refinement of single pixels
     is left out: by the measures of `bench table4` frames are as good without it, where maps are moved (where
     pixels are, the warping error rises).
+
+    Args:
+        refined: With the refinement, by which more places are found to be visible: what averages maps from
+            key frame to key frame keeps the steadier look.
     """
+    if refined:
+        return DisFlow(0.25)
     return DisFlow(0.25, preset=cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
 
 

@@ -59,7 +59,7 @@ class LiveStyle:
         self._requests = requests
         self._transfer = transfer
         self._strength, self._steady_s = strength, steady_s
-        self._flow = map_flow()
+        self._flow = map_flow(refined=True)  # it says where to trust the past, too
         self._begins_scene = SceneCuts()
         self._map: AffineMap | None = None
         self._key: _Key | None = None  # whose map that is

@@ -100,13 +100,18 @@ def open_pictures(
         fallback: Loads a stylizer for the key frames that `stylizer` does not answer.
         first: The frame to begin with, a key frame; those before it were made earlier.
         carried: The steadied map of that frame, found then.
-        flow: Finds motion; None = `DisFlow` or `map_flow`, as the interpolation needs.
+        flow: Finds motion; None = `DisFlow` or `map_flow`, as interpolation and steadying need.
 
     Yields:
         The pictures; reading them raises what goes wrong in any stage.
     """
     selector = recipe.selector(bundle)
-    flow = flow or (map_flow() if recipe.interpolation == "transfer" else DisFlow())
+    if flow is not None:
+        key_flow = flow
+    elif recipe.interpolation == "transfer":
+        flow, key_flow = map_flow(), map_flow(refined=True)
+    else:
+        flow = key_flow = DisFlow()
     map_pixels = int(bundle.network.get("network_pixels", NETWORK_PIXELS))
     with (
         _open_interpolator(recipe, bundle) as interpolator,
@@ -119,7 +124,7 @@ def open_pictures(
         divided = segments(
             decoded, selector, requests.submit, flow, watch, two_sided=recipe.two_sided, first=first
         )
-        steadiness = Steadiness(recipe.steady_s, flow, carried)
+        steadiness = Steadiness(recipe.steady_s, key_flow, carried)
         moves = stages.ahead(_moves(stages.ahead(divided, 1), flow, steadiness, watch), FRAMES_AHEAD)
         finished = stages.ahead(_finished(moves, interpolator, steadiness, watch), FRAMES_AHEAD)
         yield Pictures(finished, requests)
