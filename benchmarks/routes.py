@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -128,7 +128,9 @@ def shared_memory(address: str, asks: Asks, prefix: str) -> Iterator[Work]:
         server.register_system_shared_memory(name, f"/{name}", 2 * frame.nbytes)
         yield request
     finally:
-        server.unregister_system_shared_memory(name)
+        # Triton answers before it lets go of a request's regions: it refuses, and forgets the region then.
+        with suppress(InferenceServerException):
+            server.unregister_system_shared_memory(name)
         server.close()
         regions.destroy_shared_memory_region(region)
 
