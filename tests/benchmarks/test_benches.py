@@ -44,7 +44,9 @@ def test_table1(tmp_path: Path) -> None:
     ours = find(document, model="mvstylizer", device="cpu", resolution=SMALL, reply="image")
     assert ours
     assert middle(ours["seconds"]) > 0
-    assert middle(ours["of_floor"]) == pytest.approx(middle(ours["seconds"]) / ours["floor_seconds"])
+    # Two rounds: the ratio of means lies between the ratios of the rounds.
+    whole = middle(ours["seconds"]) / middle(ours["floor_seconds"])
+    assert ours["of_floor"]["min"] <= whole <= ours["of_floor"]["max"]
     lazy, none = find(document, model="lazy"), find(document, model="none")
     assert lazy
     assert middle(lazy["process_seconds"]) > 0
