@@ -32,7 +32,7 @@ from benchmarks.plot import Plot
 from benchmarks.registry import Effort, Say, Table
 from benchmarks.result import Figure, Result, Row, find
 from benchmarks.retraining_photos import HOLDOUT, SPOOL, lay_out
-from benchmarks.text import number
+from benchmarks.text import MISSING, number
 from fl.gate import Gate
 from mvstylizer_errors import MVStylizerError
 from training.checkpoint import save_checkpoint
@@ -231,9 +231,9 @@ def tables(document: Mapping[str, Any]) -> list[Table]:
                     number(row["figures"]["loss"], digits=4),
                     f"{row['case']['share']:.0%}",
                     str(row["case"]["edges"]),
-                    _whole(row["figures"]["images"]),
+                    _whole(row["figures"]["images"]) or f"> {_judged(document, row['case']['edges'])}",
                     number(row["figures"]["ratio"]),
-                    _whole(row["figures"].get("paper_images")),
+                    _whole(row["figures"].get("paper_images")) or MISSING,
                     number(row["figures"].get("paper_ratio")),
                 ]
                 for row in rows
@@ -258,7 +258,14 @@ def plots(document: Mapping[str, Any]) -> list[Plot]:
 
 
 def _whole(images: float | None) -> str:
-    return number(None) if images is None else f"{images:.0f}"
+    return "" if images is None else f"{images:.0f}"
+
+
+def _judged(document: Mapping[str, Any], edges: int) -> int:
+    """Return the images up to which a curve is smoothed: a loss not reached by then needs more."""
+    cases = [row["case"] for row in document["results"] if "trained" in row["case"]]
+    trained = [case["trained"] for case in cases if case["edges"] == edges]
+    return int(trained[: max(1, len(trained) - NEIGHBOURS)][-1])
 
 
 def _curves(document: Mapping[str, Any], loss: str) -> dict[str, list[tuple[float, float]]]:

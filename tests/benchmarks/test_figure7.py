@@ -127,6 +127,18 @@ def test_a_federation_that_is_four_times_as_fast_has_the_ratio_4(monkeypatch: py
     assert "ratio_1_to_4" not in rows[1.0, 2]
 
 
+def test_a_loss_that_is_not_reached_needs_more_than_what_was_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figure7, "NEIGHBOURS", 1)
+    one = line(1.0, 0.5, 0.3, 0.2, 0.1)
+    made = {1: one, 2: line(1.0, 0.9, 0.9, 0.9), 4: one}
+    rows = [*figure7.curve_rows(made), *reach_rows(made)]
+    document = json.loads(json.dumps(Result("figure7", figure7.FIGURES, rows).document({})))
+    (table,) = figure7.tables(document)
+    needed = {(row[1], row[2]): row[3] for row in table.rows}
+    assert needed["100%", "2"] == "> 200"  # the last of 300 has no neighbour behind it
+    assert needed["100%", "4"] == "300"
+
+
 def test_a_kept_result_is_laid_out_and_drawn(
     curves: dict[int, list[Point]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
