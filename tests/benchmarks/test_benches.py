@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from benchmarks import figure5, footage, memory, quality, table1, table2, table4
+from benchmarks.measure import Times
 from benchmarks.pairs import PairsError, look_pairs
 from benchmarks.registry import BenchModule, Effort, Table
-from benchmarks.result import Result, find, middle, read, write
+from benchmarks.result import Result, Spread, find, middle, read, write
 from device_runtime.local_stylizer import LocalStylizer
 from tests.benchmarks.test_harness import ABOUT
 
@@ -54,6 +55,13 @@ def test_table1(tmp_path: Path) -> None:
     assert any("none" in note for note in document["notes"])
     cells = [row[-1] for row in laid_out(table1, document)[0].rows]
     assert "failed" in cells
+
+
+def test_a_floor_is_that_of_its_own_round() -> None:
+    times = Times({"net": [2.0, 8.0], table1.FLOOR: [1.0, 2.0]})
+    figures = table1._floor(times, "net", table1.FLOOR_GMACS / 2)
+    assert figures["floor_seconds"] == Spread(0.75, 0.5, 1.0, 2)
+    assert figures["of_floor"] == Spread(6.0, 4.0, 8.0, 2)
 
 
 def test_macs_are_those_of_the_layers(tmp_path: Path) -> None:
