@@ -39,6 +39,7 @@ _OPERATORS: Final[dict[Delegate, set[str]]] = {
 }
 _STATIC: Final[tuple[Delegate, ...]] = ("GPU", "HTP")
 _HALF: Final[tuple[Delegate, ...]] = ("GPU", "HTP")  # they compute float graphs in float16 by default
+_INDEXED = {"GATHER": 1, "GATHER_ND": 1, "EMBEDDING_LOOKUP": 0}  # which of their inputs is the index
 _BROADCASTING = {"ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM"}
 # From here on float16 is coarser than 1/16 of a pixel.
 _COARSE = 64.0
@@ -130,8 +131,8 @@ def _coordinates(graph: Graph) -> Iterator[Finding]:
     for node in graph.nodes:
         if node.operator == "Resampler" and max(graph.shape(node.inputs[0])[1:3]) > 256:
             yield Finding("GPU", "fp16-coordinate", f"{node} reads absolute coordinates beyond 256")
-        if node.operator in ("GATHER", "GATHER_ND"):
-            for culprit in _absolute(graph, node.inputs[1]):
+        if node.operator in _INDEXED:
+            for culprit in _absolute(graph, node.inputs[_INDEXED[node.operator]]):
                 for delegate in _HALF:
                     yield Finding(delegate, "fp16-coordinate", f"{culprit}, which {node} takes as an index")
 

@@ -103,9 +103,8 @@ def strip_case(problem: WarpProblem) -> Case:
         "right": width - 1 - x[None, None, :, None],
         "up": -y[None, :, None, None],
         "down": height - 1 - y[None, :, None, None],
-        "offset": np.arange(height * width, dtype=np.int32),
+        "index": np.arange(height * width, dtype=np.int32),
         "width": np.array([width], np.float32),
-        "first": np.zeros(1, np.int32),
     }
     return Case(name, inputs, warped(problem).transpose(2, 0, 1).ravel())
 

@@ -82,6 +82,26 @@ def convert(
     return content
 
 
+def gather_to_lookup(content: bytes) -> bytes:
+    """Write every GATHER of whole rows as EMBEDDING_LOOKUP, which TensorFlow's converter never writes.
+
+    Args:
+        content: A TFLite file whose GATHERs take rows, by int32 indices of rank 1.
+
+    Returns:
+        The file that copies the same rows. A uint8 table is to have a uint8 result: with a float32 one the
+        operator would scale them.
+    """
+    model = unpack(content)
+    for op in model.subgraphs[0].operators:
+        if _code(model, op) == schema.BuiltinOperator.GATHER:
+            op.opcodeIndex = _code_index(model, schema.BuiltinOperator.EMBEDDING_LOOKUP)
+            op.inputs = [op.inputs[1], op.inputs[0]]
+            op.builtinOptionsType, op.builtinOptions = schema.BuiltinOptions.NONE, None
+    _drop_unused_codes(model)
+    return pack(model)
+
+
 def operators(content: bytes) -> Counter[str]:
     """Count the operators of a TFLite file by name.
 
@@ -161,7 +181,12 @@ def _casts_to_quantization(model: Any) -> None:
             tensor.quantization = schema.QuantizationParametersT()
             tensor.quantization.scale = [1.0]
             tensor.quantization.zeroPoint = [0]
-    # The CAST code may now be unused; an unused entry would still ask the runtime for the operator.
+    _drop_unused_codes(model)
+
+
+def _drop_unused_codes(model: Any) -> None:
+    """Drop codes that no operator has: an unused entry would still ask the runtime for the operator."""
+    graph = model.subgraphs[0]
     used = sorted({op.opcodeIndex for op in graph.operators})
     for op in graph.operators:
         op.opcodeIndex = used.index(op.opcodeIndex)

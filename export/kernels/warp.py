@@ -9,19 +9,21 @@ to the pixel's own index as int32: absolute coordinates never exist in floating 
 multiplies floats, and no int32. It is exact below 2^24 (`warp_accel`, for float16, takes another way).
 
 The fraction weighs four neighbours, which lie together in one 12-byte row of the *atlas* (the key frame's
-pixel, its right, lower and lower right neighbour, built once per key frame), so that one GATHER with one
-index per pixel fetches all of them. The four weights are of a pixel, shared by its three channels: three
-lerps a channel would be more passes. Blending works on planes: rows of one channel.
+pixel, its right, lower and lower right neighbour, built once per key frame), so that one lookup with one
+index per pixel fetches all of them. The lookup is EMBEDDING_LOOKUP, not GATHER: it copies rows too, but
+checks each index as it goes, where GATHER reads all of them once before. The four weights are of a pixel,
+shared by its three channels: three lerps a channel would be more passes. Blending works on planes: rows of
+one channel.
 
 The caller feeds R rows at a time, so that everything between stays in a core's cache. From strip to strip
-of one frame only the flow, ``up``, ``down`` and ``first`` change.
+of one frame only the flow, ``up``, ``down`` and ``index`` change.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from export.kernels.tflite import convert, tensorflow
+from export.kernels.tflite import convert, gather_to_lookup, tensorflow
 from export.manifest import TensorSpec
 
 WARP_INPUTS = (
@@ -32,9 +34,8 @@ WARP_INPUTS = (
     TensorSpec("right", "float32", (1, 1, -1, 1), "column", "W-1-x, whole"),
     TensorSpec("up", "float32", (1, -1, 1, 1), "row of the strip", "-y, whole"),
     TensorSpec("down", "float32", (1, -1, 1, 1), "row of the strip", "H-1-y, whole"),
-    TensorSpec("offset", "int32", (-1,), "pixel of the strip", "0, 1, 2, ..."),
+    TensorSpec("index", "int32", (-1,), "pixel of the strip", "its index in the frame"),
     TensorSpec("width", "float32", (1,), "one number", "W"),
-    TensorSpec("first", "int32", (1,), "one number", "index of the strip's first pixel in the frame"),
 )
 WARP_OUTPUTS = (TensorSpec("warped", "uint8", (3, -1), "RGB planes of the strip's pixels", "0..255"),)
 
@@ -55,13 +56,13 @@ def build_warp() -> bytes:
 
     def warp(
         atlas: Any, flow_x: Any, flow_y: Any, left: Any, right: Any, up: Any, down: Any,
-        offset: Any, width: Any, first: Any,
+        index: Any, width: Any,
     ) -> Any:  # fmt: skip
         columns, across = split_flow(flow_x, left, right)
         rows, along = split_flow(flow_y, up, down)
         step = tf.cast(tf.reshape(rows * width + columns, [-1]), tf.int32)
         # Split as bytes, before they become floats: a split copies.
-        corners = tf.split(tf.transpose(tf.gather(atlas, step + (offset + first))), 4, axis=0)
+        corners = tf.split(tf.transpose(tf.gather(atlas, index + step)), 4, axis=0)
         both = across * along
         right_of, below = across - both, along - both
         blend = 0.0
@@ -69,4 +70,4 @@ def build_warp() -> bytes:
             blend += tf.cast(corner, tf.float32) * weight
         return tf.cast(blend, tf.uint8)
 
-    return convert(warp, WARP_INPUTS, WARP_OUTPUTS)
+    return gather_to_lookup(convert(warp, WARP_INPUTS, WARP_OUTPUTS))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from device_runtime.kernels import KernelError
 from device_runtime.kernels.interpreter import KernelInterpreter, KernelPool, balanced
-from device_runtime.kernels.warp import row_bounds
+from device_runtime.kernels.warp import STRIP_PIXELS, row_bounds, strip_rows
 
 
 def test_the_phone_needs_no_training_framework() -> None:
@@ -56,12 +56,13 @@ def test_what_the_runtime_refuses_is_a_kernel_error(kernels: Path) -> None:
     with pytest.raises(KernelError, match="refuses shapes"):
         warp.resize({"flow_x": (1, 2, 3, 1), "left": (1, 1, 5, 1)})
     one = {name: (1, 1, 1, 1) for name in ("flow_x", "flow_y", "left", "right", "up", "down")}
-    warp.resize({"atlas": (1, 12), "offset": (1,), **one})
+    warp.resize({"atlas": (1, 12), "index": (1,), **one})
     for name in one:
         warp.put(name, np.zeros((1, 1, 1, 1), np.float32))
-    warp.put("offset", np.array([5], np.int32))  # outside an atlas of one pixel
-    with pytest.raises(KernelError, match="failed"):
-        warp.invoke()
+    for outside in (-1, 1):  # of an atlas of one pixel
+        warp.put("index", np.array([outside], np.int32))
+        with pytest.raises(KernelError, match="failed"):
+            warp.invoke()
 
 
 @given(st.integers(1, 5000), st.integers(0, 6000))
@@ -109,3 +110,20 @@ def test_a_step_in_pixels_is_exact_as_a_float32(height: int, width: int, most: i
     np.testing.assert_array_equal(down.ravel(), up.ravel()[::-1] * -1)
     farthest = [float(rows.max()) * width + (width - 1) for rows in (down, -up)]
     assert all(np.float32(step) == step and step < 2**24 for step in farthest)
+
+
+@given(st.integers(1, 5000), st.integers(1, 50_000))
+def test_a_strip_fits_and_does_few_rows_twice(height: int, width: int) -> None:
+    rows = strip_rows(height, width)
+    most = max(1, min(height, STRIP_PIXELS // width))
+    assert 0.75 * most <= rows <= most
+    done = {each: -(-height // each) * each for each in (rows, most)}
+    assert done[rows] <= 1.1 * done[most]
+
+
+@pytest.mark.parametrize(
+    ("height", "width"), [(256, 512), (384, 768), (512, 1024), (1080, 1920), (720, 1280), (2160, 3840)]
+)
+def test_planes_of_a_strip_do_not_crowd_the_same_sets_of_the_cache(height: int, width: int) -> None:
+    bytes_of_a_plane = strip_rows(height, width) * width * 4
+    assert bytes_of_a_plane % 16_384
