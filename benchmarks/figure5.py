@@ -16,13 +16,13 @@ import cv2
 import numpy as np
 
 from benchmarks import footage, paper
-from benchmarks.measure import measure, spread
+from benchmarks.measure import Times, measure_beside, spread
 from benchmarks.models import shipped
 from benchmarks.pipeline_run import run_clip
 from benchmarks.plot import Plot
 from benchmarks.registry import Effort, Say, Table
 from benchmarks.result import Case, Figure, Result, Row, Value, find, middle
-from benchmarks.table2 import INTERPOLATIONS
+from benchmarks.table2 import INTERPOLATIONS, STYLIZE
 from benchmarks.text import MISSING, number
 from device_runtime.kernels import Transfer, Warp
 from device_runtime.local_stylizer import LocalStylizer
@@ -122,9 +122,7 @@ def _run_seconds(
     return report.seconds["total"] / report.frames
 
 
-def _frame_seconds(
-    bundle: Bundle, stylizer: LocalStylizer, resolution: str, effort: Effort
-) -> dict[str, float]:
+def _frame_seconds(bundle: Bundle, stylizer: LocalStylizer, resolution: str, effort: Effort) -> Times:
     """Time one frame stylized, warped and transferred, as the paper counts: from one side, flow at hand."""
     frame = footage.photo(*footage.size(resolution))
     code = stylizer.encode_style(footage.style())
@@ -138,22 +136,25 @@ def _frame_seconds(
     ):
         warp.set_key(frame)
         quick = {"warp": lambda: warp(flow), "transfer": lambda: transfer(frame, affine_map)}
-        times = measure(quick, repeats=effort.pick(15, 3))
-    stylize = measure({"": lambda: stylizer.stylize(frame, code)}, repeats=effort.pick(5, 2))[""]
-    return {"stylize": stylize.median, **{name: seconds.median for name, seconds in times.items()}}
+        _, beside = measure_beside(
+            lambda: stylizer.stylize(frame, code), quick, blocks=effort.pick(5, 2), repeats=3, name=STYLIZE
+        )
+    return beside
 
 
 def _figures(
     resolution: str,
     interpolation: Interpolation,
     interval: int,
-    times: Mapping[str, float],
+    times: Times,
     runs: Sequence[tuple[float, float]],
 ) -> dict[str, Value]:
     """Lay out one case; `runs`: seconds a frame of whole runs, every frame stylized and at this interval."""
     figures: dict[str, Value] = {
-        "as_the_paper_counts": paper.eq6(times["stylize"], times[interpolation], interval),
-        "stylize_seconds": times["stylize"],
+        "as_the_paper_counts": times.ratio(STYLIZE, interpolation).through(
+            lambda ratio: paper.eq6(ratio, 1.0, interval)
+        ),
+        "stylize_seconds": times[STYLIZE],
         "interpolate_seconds": times[interpolation],
     }
     if runs:

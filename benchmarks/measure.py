@@ -39,6 +39,10 @@ class Times(Mapping[str, Spread]):
     def __len__(self) -> int:
         return len(self._samples)
 
+    def samples(self, name: str) -> Sequence[float]:
+        """Return one case's seconds, round by round."""
+        return self._samples[name]
+
     def ratio(self, name: str, other: str) -> Spread:
         """Return one case's seconds over another's, each round's by itself."""
         pairs = zip(self._samples[name], self._samples[other], strict=True)
@@ -74,6 +78,38 @@ def measure(cases: Mapping[str, Work], *, repeats: int, warmup: int = 1) -> Time
         if enabled:
             gc.enable()
     return Times(samples)
+
+
+def measure_beside(
+    slow: Work, cases: Mapping[str, Work], *, blocks: int, repeats: int, name: str
+) -> tuple[Times, Times]:
+    """Time cases in blocks, each behind one call of a slow case: near it, but not in its wake.
+
+    A network's threads spin for a while after it, and it leaves cold caches, so that in one round with it
+    each of these cases would be slower than by itself; timed long after it, their ratio to it would hold only
+    as long as the machine keeps its speed.
+
+    Args:
+        slow: The slow case.
+        cases: Name → what to time.
+        blocks: Calls of the slow case.
+        repeats: Rounds of the others in a block.
+        name: Of the slow case.
+
+    Returns:
+        The times of `cases`, a sample a round; and those of all, `name` too, a sample a block, where those of
+        `cases` are a block's medians.
+    """
+    slow()
+    rounds: dict[str, list[float]] = {case: [] for case in cases}
+    whole: dict[str, list[float]] = {name: [], **{case: [] for case in cases}}
+    for _ in range(blocks):
+        whole[name].append(_sample(slow, 1))
+        times = measure(cases, repeats=repeats, warmup=2)
+        for case in cases:
+            rounds[case] += times.samples(case)
+            whole[case].append(times[case].median)
+    return Times(rounds), Times(whole)
 
 
 def spread(samples: Iterable[float]) -> Spread:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -55,7 +55,11 @@ class Spread:
 
     def scaled(self, factor: float) -> Spread:
         """Return it in another unit."""
-        return Spread(self.median * factor, self.min * factor, self.max * factor, self.runs)
+        return self.through(lambda value: value * factor)
+
+    def through(self, function: Callable[[float], float]) -> Spread:
+        """Return what a function that never falls makes of it."""
+        return Spread(function(self.median), function(self.min), function(self.max), self.runs)
 
 
 Case: TypeAlias = dict[str, str | int | float]

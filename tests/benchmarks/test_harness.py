@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks import comparison, machine
 from benchmarks.every import run_every
-from benchmarks.measure import measure, spread
+from benchmarks.measure import measure, measure_beside, spread
 from benchmarks.registry import BENCHES, Bench, Table, UnknownBenchError, bench
 from benchmarks.result import Figure, Result, ResultError, Row, Spread, find, read, write
 from benchmarks.text import aligned, markdown, number, span
@@ -67,6 +67,25 @@ def test_short_calls_are_repeated_within_a_sample(clock: Callable[[float], None]
     seconds = measure({"": lambda: (calls.append(1), clock(1e-5))}, repeats=3)[""]
     assert len(calls) == 2 + 3 * 200
     assert seconds.median == pytest.approx(1e-5)
+
+
+def test_cases_are_timed_in_blocks_beside_a_slow_one(clock: Callable[[float], None]) -> None:
+    calls: list[str] = []
+    speed = [1.0]
+
+    def case(name: str, seconds: float) -> Callable[[], object]:
+        return lambda: (calls.append(name), clock(seconds * speed[-1]))
+
+    def slow() -> None:
+        speed.append(float(len(speed)))  # the machine is slower from block to block
+        case("slow", 8.0)()
+
+    times, beside = measure_beside(slow, {"a": case("a", 0.5)}, blocks=2, repeats=3, name="slow")
+    assert calls == ["slow", *2 * ["slow", *6 * ["a"]]]  # of six: warm-up twice, how long, three rounds
+    assert times["a"] == Spread(1.25, 1.0, 1.5, 6)
+    assert beside["slow"] == Spread(20.0, 16.0, 24.0, 2)
+    assert beside["a"] == Spread(1.25, 1.0, 1.5, 2)
+    assert beside.ratio("slow", "a") == Spread(16.0, 16.0, 16.0, 2)
 
 
 def test_spread_is_of_medians() -> None:

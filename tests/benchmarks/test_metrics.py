@@ -19,6 +19,7 @@ from benchmarks.contact_sheet import HEADER, write_sheet
 from benchmarks.gram import GramDistance, VggWeightsError
 from benchmarks.paper import eq6, speed_up
 from benchmarks.peers import Peer, PeerError
+from device_runtime.flow import Motion
 
 Picture = NDArray[np.uint8]
 
@@ -73,6 +74,17 @@ def test_warping_error_follows_motion_and_flicker_does_not_see_it(coffee: Pictur
     jumping = [np.asarray(frame.clip(8, 247) + 8 * (-1) ** k, np.uint8) for k, frame in enumerate(pan)]
     assert metrics.flicker(pan, pan) == [0, 0, 0]
     assert np.allclose(metrics.flicker(pan, jumping), 16, atol=1.5)
+
+
+def test_warping_error_is_the_root_mean_square_of_what_is_visible() -> None:
+    rng = np.random.default_rng(3)
+    before, after = rng.integers(0, 256, (2, 40, 60, 3), np.uint8)
+    visible = np.repeat([[1.0, 0.0]], 30, 1).reshape(1, 60).repeat(40, 0).astype(np.float32)
+    still = Motion(np.zeros((40, 60, 2), np.float32), visible)
+    hidden = Motion(still.flow, np.zeros_like(visible))
+    wanted = np.sqrt(np.mean((after[:, :30].astype(float) - before[:, :30]) ** 2))
+    errors = metrics.warping_errors([still, hidden], [before, after, before])
+    assert errors == [pytest.approx(wanted, rel=1e-6), 0.0]
 
 
 def test_transport_gives_the_styles_mean_and_covariance(coffee: Picture) -> None:
