@@ -7,9 +7,11 @@ kit's own pipeline, scene cuts included, and compared with the same clips styliz
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -112,10 +114,7 @@ def run(
             say(f"table4: {clip}, every frame")
             shot = _Clip.read(clip, kit, count, clip_size)
             rows.append(Row(_case(clip, EVERY_FRAME, 1), shot.steadiness(shot.stylized)))
-            for way in WAYS:
-                for interval in effort.pick(INTERVALS, INTERVALS[1:2]):
-                    say(f"table4: {clip}, {way}, interval {interval}")
-                    rows.append(_interval(kit, shot, way, interval))
+            rows += _intervals(kit, shot, effort.pick(INTERVALS, INTERVALS[1:2]), effort.threads, say)
     settings = {
         "clips": {f"{clip}.mp4": count or "all frames" for clip in clips},
         "judged": f"every {STRIDE}th intermediate frame (MS-SSIM, PSNR, SSIM); all (warping error, flicker)",
@@ -197,6 +196,17 @@ class _Clip:
 
 def _case(clip: str, way: str, interval: int) -> dict[str, str | int | float]:
     return {"clip": clip, "way": way, "interval": interval}
+
+
+def _intervals(kit: _Kit, shot: _Clip, intervals: Sequence[int], threads: int, say: Say) -> list[Row]:
+    """Judge every way at every interval, `threads` of them beside each other: nothing here is timed."""
+
+    def judge(case: tuple[str, int]) -> Row:
+        say(f"table4: {shot.name}, {case[0]}, interval {case[1]}")
+        return _interval(kit, shot, *case)
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(judge, product(WAYS, intervals)))
 
 
 def _interval(kit: _Kit, shot: _Clip, way: str, interval: int) -> Row:
