@@ -61,7 +61,12 @@ def measure(name: str, *, quick: bool, threads: int, out: Path | None, as_json: 
 
     found = bench(name)
     watch = Watch(threads, quick=quick)
-    result = found.run(Effort(quick, threads), _say, **options)
+
+    def say(line: str) -> None:
+        watch.look()
+        _say(line)
+
+    result = found.run(Effort(quick, threads), say, **options)
     document = result.document(watch.metadata())
     path = out or RESULTS / f"{name}.json"
     write(document, path)
@@ -243,9 +248,10 @@ def compare(
     from benchmarks.result import read
     from benchmarks.text import aligned
 
-    changes = comparison.compare(read(before), read(after))
-    text = aligned(comparison.as_table(changes, everything=everything))
-    typer.echo(json.dumps(comparison.as_dict(changes)) if as_json else text)
+    results = read(before), read(after)
+    changes, moved = comparison.compare(*results), comparison.machine_moved(*results)
+    text = aligned(comparison.as_table(changes, moved, everything=everything))
+    typer.echo(json.dumps(comparison.as_dict(changes, moved)) if as_json else text)
     if strict and any(change.verdict == "worse" for change in changes):
         raise typer.Exit(1)
 

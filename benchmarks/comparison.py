@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from benchmarks.registry import Table
 from benchmarks.result import ResultError, case_name, middle
 from benchmarks.text import number
 
+TIMES: Final = ("s", "1/s")
 Verdict = Literal["same", "better", "worse", "changed", "gone", "new"]
 
 
@@ -23,8 +24,9 @@ class Change:
         before: Median in the first result; None when it is not there.
         after: Median in the second.
         ratio: after / before; None when one is missing or before is 0.
-        verdict: ``same`` within the figure's noise, or when the spreads of both overlap; else ``better`` or
-            ``worse``, ``changed`` where neither direction is better; ``gone`` and ``new`` are in one only.
+        verdict: ``same`` within the figure's noise (and, of times and their ratios, within what the machine's
+            own speed moved by), or when the spreads of both overlap; else ``better`` or ``worse``,
+            ``changed`` where neither direction is better; ``gone`` and ``new`` are in one only.
     """
 
     case: str
@@ -47,17 +49,44 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]
         )
     first, second = _by_case(before), _by_case(after)
     meanings = {**before["figures"], **after["figures"]}
+    moved = machine_moved(before, after)
     return [
         _change(
-            case, figure, first.get(case, {}).get(figure), second.get(case, {}).get(figure), meanings[figure]
+            case,
+            figure,
+            first.get(case, {}).get(figure),
+            second.get(case, {}).get(figure),
+            meanings[figure],
+            moved if _timed(meanings[figure]) else 0.0,
         )
         for case in {**first, **second}
         for figure in {**first.get(case, {}), **second.get(case, {})}
     ]
 
 
-def as_table(changes: list[Change], *, everything: bool = False) -> Table:
-    """Lay changes out, those within the noise only when `everything` is asked for."""
+def machine_moved(before: Mapping[str, Any], after: Mapping[str, Any]) -> float:
+    """Return by which part of its best speed the machine slowed down, within and between two results.
+
+    0 on a quiet machine; 0.4 where a fixed matrix product went at 60 % of its best while others used the
+    cores. Work of another kind slows down by more or by less than the product, so ratios move too.
+    """
+    speeds: list[float] = [
+        speed
+        for document in (before, after)
+        for key in ("gmacs_per_second", "gmacs_range")
+        for speed in document["metadata"]["machine"].get(key, ())
+    ]
+    return 1 - min(speeds) / max(speeds)
+
+
+def as_table(changes: list[Change], moved: float, *, everything: bool = False) -> Table:
+    """Lay changes out, those within the noise only when `everything` is asked for.
+
+    Args:
+        changes: From `compare`.
+        moved: From `machine_moved`.
+        everything: Those within the noise too.
+    """
     shown = [change for change in changes if everything or change.verdict != "same"]
     same = sum(change.verdict == "same" for change in changes)
     rows = [
@@ -65,33 +94,41 @@ def as_table(changes: list[Change], *, everything: bool = False) -> Table:
         for c in shown
     ]
     header = ["case", "figure", "before", "after", "ratio", "verdict"]
-    return Table(
-        "Comparison", header, rows, f"{same} of {len(changes)} figures are the same within the noise."
-    )
+    caption = f"{same} of {len(changes)} figures are the same within the noise."
+    if moved >= 0.005:
+        caption += f" The machine's speed moved by {moved:.0%}, which times and their ratios may too."
+    return Table("Comparison", header, rows, caption)
 
 
-def as_dict(changes: list[Change]) -> dict[str, Any]:
-    """Return changes as plain values, counted by verdict."""
+def as_dict(changes: list[Change], moved: float) -> dict[str, Any]:
+    """Return changes as plain values, counted by verdict, and by how much the machine's speed moved."""
     counts = {verdict: sum(c.verdict == verdict for c in changes) for verdict in Verdict.__args__}  # type: ignore[attr-defined]
-    return {"counts": counts, "changes": [asdict(change) for change in changes]}
+    return {"counts": counts, "machine_moved": moved, "changes": [asdict(change) for change in changes]}
 
 
 def _by_case(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {case_name(row["case"]): row["figures"] for row in document["results"]}
 
 
-def _change(case: str, figure: str, before: Any, after: Any, meaning: Mapping[str, Any]) -> Change:
+def _timed(meaning: Mapping[str, Any]) -> bool:
+    return meaning["unit"] in TIMES or bool(meaning.get("timed"))
+
+
+def _change(
+    case: str, figure: str, before: Any, after: Any, meaning: Mapping[str, Any], moved: float
+) -> Change:
     if before is None or after is None:
         alone: Verdict = "same" if before is after else "gone" if after is None else "new"
         return Change(case, figure, _plain(before), _plain(after), None, alone)
     old, new = middle(before), middle(after)
     ratio = new / old if old else None
-    return Change(case, figure, old, new, ratio, _verdict(before, after, meaning))
+    return Change(case, figure, old, new, ratio, _verdict(before, after, meaning, moved))
 
 
-def _verdict(before: Any, after: Any, meaning: Mapping[str, Any]) -> Verdict:
+def _verdict(before: Any, after: Any, meaning: Mapping[str, Any], moved: float) -> Verdict:
     old, new = middle(before), middle(after)
-    if abs(new - old) <= meaning["noise"] * max(abs(old), abs(new)) or _overlap(before, after):
+    allowed = (meaning["noise"] + moved) * max(abs(old), abs(new))
+    if abs(new - old) <= allowed or _overlap(before, after):
         return "same"
     if meaning["better"] == "neither":
         return "changed"

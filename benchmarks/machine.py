@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -48,13 +49,19 @@ class Watch:
     def __init__(self, threads: int, *, quick: bool) -> None:
         self._threads, self._quick = threads, quick
         self._load = os.getloadavg()[0]
-        self._speed = gmacs_per_second()
+        self._speeds = [gmacs_per_second()]
         self._began = time.perf_counter()
+
+    def look(self) -> None:
+        """Look again, between two parts of a bench; for its main thread, while no other works."""
+        if threading.current_thread() is threading.main_thread():
+            self._speeds.append(gmacs_per_second())
 
     def metadata(self) -> dict[str, Any]:
         """Return the ``metadata`` of a result."""
         seconds = time.perf_counter() - self._began
         commit, changed = _commit()
+        speeds = [round(speed, 1) for speed in (*self._speeds, gmacs_per_second())]
         return {
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "commit": commit,
@@ -69,7 +76,8 @@ class Watch:
                 "system": f"{platform.system()} {platform.machine()}",
                 "gpu": _gpu(),
                 "load": [round(self._load, 2), round(os.getloadavg()[0], 2)],
-                "gmacs_per_second": [round(self._speed, 1), round(gmacs_per_second(), 1)],
+                "gmacs_per_second": [speeds[0], speeds[-1]],
+                "gmacs_range": [min(speeds), max(speeds)],
             },
             "versions": _versions(),
         }

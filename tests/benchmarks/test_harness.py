@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from benchmarks.text import aligned, markdown, number, span
 FIGURES = {
     "seconds": Figure("s", "how long", "lower", 0.1),
     "score": Figure("ratio", "how good", "higher", 0.01),
+    "times": Figure("ratio", "how many times as long", "lower", 0.1, timed=True),
     "count": Figure("", "how many"),
 }
 ABOUT = {
@@ -166,9 +169,40 @@ def test_comparison_tells_noise_from_change(
 ) -> None:
     (change,) = comparison.compare(document(**before), document(**after))
     assert change.verdict == verdict
-    table = comparison.as_table([change])
+    table = comparison.as_table([change], 0.0)
     assert len(table.rows) == (verdict != "same")
-    assert comparison.as_dict([change])["counts"][verdict] == 1
+    assert comparison.as_dict([change], 0.0)["counts"][verdict] == 1
+
+
+@pytest.mark.parametrize(
+    ("figure", "after", "verdict"),
+    [
+        ("seconds", 1.9, "same"), ("seconds", 2.1, "worse"),
+        ("times", 1.9, "same"), ("times", 2.1, "worse"),
+        ("score", 1.02, "better"),
+    ],
+)  # fmt: skip
+def test_what_the_machine_slowed_down_by_is_allowed_to_times_alone(
+    figure: str, after: float, verdict: str
+) -> None:
+    first, second = document(**{figure: 1.0}), deepcopy(document(**{figure: after}))
+    second["metadata"]["machine"]["gmacs_range"] = [30.0, 50.0]  # of 51: slower by 41 %, beside 10 % of noise
+    assert comparison.machine_moved(first, second) == pytest.approx(1 - 30 / 51)
+    (change,) = comparison.compare(first, second)
+    assert change.verdict == verdict
+
+
+def test_a_bench_looks_at_the_machine_between_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    speeds = iter([50.0, 20.0, 60.0, 40.0])
+    monkeypatch.setattr(machine, "gmacs_per_second", lambda: next(speeds))
+    watch = machine.Watch(2, quick=True)
+    watch.look()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(watch.look).result()  # not from a thread beside which others work
+    watch.look()
+    about = watch.metadata()["machine"]
+    assert about["gmacs_per_second"] == [50.0, 40.0]
+    assert about["gmacs_range"] == [20.0, 60.0]
 
 
 def test_results_of_different_benches_are_not_compared() -> None:
