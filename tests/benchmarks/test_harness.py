@@ -198,7 +198,8 @@ def test_a_bench_looks_at_the_machine_between_its_parts(monkeypatch: pytest.Monk
     watch = machine.Watch(2, quick=True)
     watch.look()
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(watch.look).result()  # not from a thread beside which others work
+        pool.submit(watch.look).result()
+        watch.look()  # neither from one of two threads nor beside one
     watch.look()
     about = watch.metadata()["machine"]
     assert about["gmacs_per_second"] == [50.0, 40.0]
