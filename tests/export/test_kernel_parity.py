@@ -26,12 +26,12 @@ def test_nearest_sampling_is_told_from_bilinear() -> None:
 
     def nearest(
         atlas: Any, flow_x: Any, flow_y: Any, left: Any, right: Any, up: Any, down: Any,
-        offset: Any, width: Any, first: Any,
+        index: Any, width: Any,
     ) -> Any:  # fmt: skip
         x = tf.floor(tf.clip_by_value(flow_x, left, right) + 0.5)
         y = tf.floor(tf.clip_by_value(flow_y, up, down) + 0.5)
-        index = tf.cast(tf.reshape(y * width + x, [-1]), tf.int32) + (offset + first)
-        return tf.transpose(tf.gather(atlas, index)[:, :3])
+        step = tf.cast(tf.reshape(y * width + x, [-1]), tf.int32)
+        return tf.transpose(tf.gather(atlas, index + step)[:, :3])
 
     with pytest.raises(ParityError, match=r"Kernel warp differs .* in case half pixels 64x48 on reference"):
         KERNELS["warp"].check(convert(nearest, WARP_INPUTS, WARP_OUTPUTS))
