@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from benchmarks.registry import Table
 from benchmarks.result import ResultError, case_name, middle
 from benchmarks.text import number
 
-TIMES: Final = ("s", "1/s")
 Verdict = Literal["same", "better", "worse", "changed", "gone", "new"]
 
 
@@ -24,9 +23,8 @@ class Change:
         before: Median in the first result; None when it is not there.
         after: Median in the second.
         ratio: after / before; None when one is missing or before is 0.
-        verdict: ``same`` within the figure's noise (and, of times and their ratios, within what the machine's
-            own speed moved by), or when the spreads of both overlap; else ``better`` or ``worse``,
-            ``changed`` where neither direction is better; ``gone`` and ``new`` are in one only.
+        verdict: ``same`` within the figure's noise, or when the spreads of both overlap; else ``better`` or
+            ``worse``, ``changed`` where neither direction is better; ``gone`` and ``new`` are in one only.
     """
 
     case: str
@@ -49,15 +47,9 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]
         )
     first, second = _by_case(before), _by_case(after)
     meanings = {**before["figures"], **after["figures"]}
-    moved = machine_moved(before, after)
     return [
         _change(
-            case,
-            figure,
-            first.get(case, {}).get(figure),
-            second.get(case, {}).get(figure),
-            meanings[figure],
-            moved if _timed(meanings[figure]) else 0.0,
+            case, figure, first.get(case, {}).get(figure), second.get(case, {}).get(figure), meanings[figure]
         )
         for case in {**first, **second}
         for figure in {**first.get(case, {}), **second.get(case, {})}
@@ -68,7 +60,7 @@ def machine_moved(before: Mapping[str, Any], after: Mapping[str, Any]) -> float:
     """Return by which part of its best speed the machine slowed down, within and between two results.
 
     0 on a quiet machine; 0.4 where a fixed matrix product went at 60 % of its best while others used the
-    cores. Work of another kind slows down by more or by less than the product, so ratios move too.
+    cores. Noise is that of a quiet machine, so this tells whether to run again; it changes no verdict.
     """
     speeds: list[float] = [
         speed
@@ -84,7 +76,7 @@ def as_table(changes: list[Change], moved: float, *, everything: bool = False) -
 
     Args:
         changes: From `compare`.
-        moved: From `machine_moved`.
+        moved: From `machine_moved`; said below.
         everything: Those within the noise too.
     """
     shown = [change for change in changes if everything or change.verdict != "same"]
@@ -95,9 +87,7 @@ def as_table(changes: list[Change], moved: float, *, everything: bool = False) -
     ]
     header = ["case", "figure", "before", "after", "ratio", "verdict"]
     caption = f"{same} of {len(changes)} figures are the same within the noise."
-    if moved >= 0.005:
-        caption += f" The machine's speed moved by {moved:.0%}, which times and their ratios may too."
-    return Table("Comparison", header, rows, caption)
+    return Table("Comparison", header, rows, f"{caption} The machine's own speed moved by {moved:.0%}.")
 
 
 def as_dict(changes: list[Change], moved: float) -> dict[str, Any]:
@@ -110,25 +100,18 @@ def _by_case(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {case_name(row["case"]): row["figures"] for row in document["results"]}
 
 
-def _timed(meaning: Mapping[str, Any]) -> bool:
-    return meaning["unit"] in TIMES or bool(meaning.get("timed"))
-
-
-def _change(
-    case: str, figure: str, before: Any, after: Any, meaning: Mapping[str, Any], moved: float
-) -> Change:
+def _change(case: str, figure: str, before: Any, after: Any, meaning: Mapping[str, Any]) -> Change:
     if before is None or after is None:
         alone: Verdict = "same" if before is after else "gone" if after is None else "new"
         return Change(case, figure, _plain(before), _plain(after), None, alone)
     old, new = middle(before), middle(after)
     ratio = new / old if old else None
-    return Change(case, figure, old, new, ratio, _verdict(before, after, meaning, moved))
+    return Change(case, figure, old, new, ratio, _verdict(before, after, meaning))
 
 
-def _verdict(before: Any, after: Any, meaning: Mapping[str, Any], moved: float) -> Verdict:
+def _verdict(before: Any, after: Any, meaning: Mapping[str, Any]) -> Verdict:
     old, new = middle(before), middle(after)
-    allowed = (meaning["noise"] + moved) * max(abs(old), abs(new))
-    if abs(new - old) <= allowed or _overlap(before, after):
+    if abs(new - old) <= meaning["noise"] * max(abs(old), abs(new)) or _overlap(before, after):
         return "same"
     if meaning["better"] == "neither":
         return "changed"

@@ -39,10 +39,10 @@ REACH: Final = 8.0  # pixels: a brisk pan at 1080p
 SIZED: Final = ("warp_accel", "transfer_accel")  # what a CPU can run of the kernels of one size
 FIGURES: Final = {
     "seconds": Figure("s", "wall time of one frame", "lower", 0.10),
-    "of_opencv": Figure("ratio", "seconds / those of OpenCV's add and remap", "lower", 0.10, timed=True),
-    "of_torch": Figure("ratio", "seconds / those of torch's grid_sample", "lower", 0.10, timed=True),
-    "of_copy": Figure("ratio", "seconds / those of a copy of the frame", "lower", 0.20, timed=True),
-    "of_warp": Figure("ratio", "seconds / those of the warp", "lower", 0.10, timed=True),
+    "of_opencv": Figure("ratio", "seconds / those of OpenCV's add and remap", "lower", 0.10),
+    "of_torch": Figure("ratio", "seconds / those of torch's grid_sample", "lower", 0.10),
+    "of_copy": Figure("ratio", "seconds / those of a copy of the frame", "lower", 0.20),
+    "of_warp": Figure("ratio", "seconds / those of the warp", "lower", 0.10),
 }
 
 

@@ -36,14 +36,12 @@ class Figure:
         about: One line: what it is and how it is counted.
         better: Which direction is the better one; ``neither`` for facts and for the paper's own figures.
         noise: Relative difference within which two runs on one quiet machine agree.
-        timed: Whether it is a time, or a ratio of times: it moves with the machine's speed.
     """
 
     unit: str
     about: str
     better: Better = "neither"
     noise: float = 0.0
-    timed: bool = False
 
 
 @dataclass(frozen=True)

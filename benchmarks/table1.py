@@ -32,15 +32,15 @@ FLOOR: Final = "matrix product"  # the case beside which the networks are timed
 FLOOR_SIDE: Final = 2048
 FLOOR_GMACS: Final = FLOOR_SIDE**3 / 1e9
 FIGURES: Final = {
-    "seconds": Figure("s", "wall time of stylizing one key frame, style code given", "lower", 0.15),
-    "style_seconds": Figure("s", "wall time of the style code, needed once a style", "lower", 0.15),
+    "seconds": Figure("s", "wall time of stylizing one key frame, style code given", "lower", 0.10),
+    "style_seconds": Figure("s", "wall time of the style code, needed once a style", "lower", 0.10),
     "paper_seconds": Figure("s", f"the paper's MVStylizer at this resolution, on a {paper.GPU}"),
-    "of_paper": Figure("ratio", "seconds / paper_seconds", "lower", 0.15, timed=True),
+    "of_paper": Figure("ratio", "seconds / paper_seconds", "lower", 0.10),
     "gmacs": Figure("GMAC", "multiply-adds of convolutions and matrix products, counted from a run"),
     "floor_seconds": Figure(
         "s", "gmacs over the speed of a matrix product on the same cores: the least time", noise=0.10
     ),
-    "of_floor": Figure("ratio", "seconds / floor_seconds, each round's by itself", "lower", 0.15, timed=True),
+    "of_floor": Figure("ratio", "seconds / floor_seconds, each round's by itself", "lower", 0.10),
     "process_seconds": Figure("s", "wall time of a peer's whole process, loading included", "lower", 0.15),
 }
 

@@ -39,18 +39,12 @@ STYLIZE: Final = "stylize"
 NO_SECOND_MAP: Final = np.empty(0, np.float32)
 FIGURES: Final = {
     "seconds": Figure("s", "wall time of one intermediate frame", "lower", 0.10),
-    "of_opencv": Figure(
-        "ratio", "seconds / those of OpenCV's add and remap, same round", "lower", 0.10, timed=True
-    ),
-    "of_copy": Figure(
-        "ratio", "seconds / those of a copy of the frame: the floor of memory", "lower", 0.15, timed=True
-    ),
-    "of_warp": Figure("ratio", "seconds / those of the warp kernel", "lower", 0.10, timed=True),
+    "of_opencv": Figure("ratio", "seconds / those of OpenCV's add and remap, same round", "lower", 0.10),
+    "of_copy": Figure("ratio", "seconds / those of a copy of the frame: the floor of memory", "lower", 0.15),
+    "of_warp": Figure("ratio", "seconds / those of the warp kernel", "lower", 0.10),
     "paper_seconds": Figure("s", "the paper's, on a Pixel 2, flow not counted"),
     "stylize_seconds": Figure("s", "wall time of stylizing one frame in process, same cores", "lower", 0.10),
-    "speed_up": Figure(
-        "ratio", "stylize_seconds / seconds, each block of rounds by itself", "higher", 0.15, timed=True
-    ),
+    "speed_up": Figure("ratio", "stylize_seconds / seconds, each block of rounds by itself", "higher", 0.15),
     "paper_speed_up": Figure("ratio", "the paper's stylization / interpolation"),
     "wall_seconds": Figure("s", "wall time of a whole run over its frames, replies at hand", "lower", 0.10),
     **{
