@@ -49,7 +49,7 @@ def svg(plot: Plot) -> str:
             axes.plot(x, y, style, marker="o", markersize=3, label=name, color=colour)
         axes.set(title=plot.title, xlabel=plot.x_label, ylabel=plot.y_label)
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=7, ncols=2, framealpha=0)
+        axes.legend(handlelength=3.5, fontsize=7, ncols=2, framealpha=0)
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     return text.getvalue()
