@@ -38,7 +38,7 @@ ROUNDS: Final[tuple[tuple[Run, ...], ...]] = (
     (LONGEST, ("transfer", 10), ("warp", paper.INTERVALS[-1])),
     (("transfer", 20), LONGEST, ("transfer", 25)),
 )
-RUN_FRAMES: Final = 4 * max(paper.INTERVALS)
+RUN_FRAMES: Final = 3 * max(paper.INTERVALS)
 FIGURES: Final = {
     "as_the_paper_counts": Figure(
         "ratio", "Eq. 6 for 300 frames with one stylized and one interpolated frame's times", "higher", 0.15
@@ -71,7 +71,7 @@ def run(
         say: Takes progress.
         bundle: Model; the shipped default if None.
         resolutions: Frame sizes; the paper's if None, only the smallest of them when quick.
-        frames: Of the clip; 120 if None, fewer when quick.
+        frames: Of the clip; 90 if None, fewer when quick.
 
     Raises:
         MVStylizerError: The bundle cannot be loaded, or the footage is missing.
@@ -79,7 +79,7 @@ def run(
     cv2.setNumThreads(effort.threads)
     model = shipped([bundle] if bundle else [])[0]
     intervals = effort.pick(paper.INTERVALS, paper.INTERVALS[-1:])
-    count, stylized = frames or effort.pick(RUN_FRAMES, 30), effort.pick(12, 4)
+    count, stylized = frames or effort.pick(RUN_FRAMES, 30), effort.pick(9, 4)
     filmed = footage.frames(footage.clip("bigbuckbunny"), None if not effort.quick else count)
     rows: list[Row] = []
     for resolution in resolutions or effort.pick(paper.RESOLUTIONS, paper.ENDS[:1]):

@@ -69,7 +69,7 @@ def run(
         say: Takes progress.
         bundle: Model; the shipped default if None.
         resolutions: Frame sizes; the paper's if None, only the smallest and the largest of them when quick.
-        frames: Of the clip for whole runs; 120 if None, fewer when quick.
+        frames: Of the clip for whole runs; 90 if None, fewer when quick.
 
     Raises:
         MVStylizerError: The bundle cannot be loaded, or the footage is missing.
@@ -77,7 +77,7 @@ def run(
     cv2.setNumThreads(effort.threads)
     model = shipped([bundle] if bundle else [])[0]
     filmed = footage.frames(footage.clip("bigbuckbunny"), frames or effort.pick(None, QUICK_FRAMES))
-    count = frames or effort.pick(120, QUICK_FRAMES)
+    count = frames or effort.pick(90, QUICK_FRAMES)
     wanted: Sequence[str] = resolutions or effort.pick(paper.RESOLUTIONS, paper.ENDS)
     rows: list[Row] = []
     with LocalStylizer(model, threads=effort.threads) as stylizer:
