@@ -82,7 +82,7 @@ class Settings:
     batch: int = 2
     learning_rate: float = 1e-4
     steps: int = 100
-    rounds: tuple[int, ...] = (17, 7, 6)
+    rounds: tuple[int, ...] = (17, 6, 6)
     contents: int = 12
     styles: int = 4
 

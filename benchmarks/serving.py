@@ -61,7 +61,7 @@ def run(effort: Effort, say: Say, *, bundle: Path | None = None, resolution: str
     """
     model = shipped([bundle] if bundle else [])[0]
     frame = footage.photo(*footage.size(resolution))
-    seconds, clients = effort.pick(6.0, 0.5), effort.pick(CLIENTS, CLIENTS[:1])
+    seconds, clients = effort.pick(5.0, 0.5), effort.pick(CLIENTS, CLIENTS[:1])
     with ExitStack() as stack:
         here = stack.enter_context(LocalStylizer(model, threads=effort.threads))
         asks = routes.Asks(model, frame, here.encode_style(footage.style()))

@@ -34,6 +34,7 @@ RATE: Final = 100e6  # bits a second
 WINDOWS: Final = {"64 KB": 65_536, "today's": None}
 JPEG_QUALITY: Final = 90
 WARM, COLD = (9, 1), (3, 1)  # exchanges of a case; fewer when quick
+NEAR: Final = 0.02  # seconds of a round trip below which a cold case has as many as a warm one
 FIGURES: Final = {
     "up_seconds": Figure("s", "until the key frame's last byte is at the server", "lower", 0.10),
     "there_and_back_seconds": Figure("s", "until the reply's last byte is at the phone", "lower", 0.10),
@@ -86,7 +87,8 @@ def run(
                     rows.append(_row(case, exchange, size, effort, rows))
     settings = {
         "emulated": chosen, "round_trip_s": PLACES, "bits_a_second": RATE,
-        "repeats": {"warm": effort.pick(*WARM), "cold": effort.pick(*COLD)}, "jpeg_quality": JPEG_QUALITY,
+        "repeats": {"warm": effort.pick(*WARM), "cold": effort.pick(*COLD), "near": NEAR},
+        "jpeg_quality": JPEG_QUALITY,
     }  # fmt: skip
     return Result("table5", FIGURES, rows, settings, [_NOTES[chosen]])
 
@@ -123,7 +125,8 @@ def _row(case: Case, exchange: Exchange, size: tuple[int, int], effort: Effort, 
         exchange.warm(*size)
         times = [exchange.warm(*size) for _ in range(effort.pick(*WARM))]
     else:
-        times = [exchange.cold(*size) for _ in range(effort.pick(*COLD))]
+        repeats = WARM if PLACES[str(case["place"])] < NEAR else COLD
+        times = [exchange.cold(*size) for _ in range(effort.pick(*repeats))]
     up = spread(each.up for each in times)
     figures: dict[str, Value] = {
         "up_seconds": up,
