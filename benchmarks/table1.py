@@ -35,7 +35,6 @@ FIGURES: Final = {
     "seconds": Figure("s", "wall time of stylizing one key frame, style code given", "lower", 0.10),
     "style_seconds": Figure("s", "wall time of the style code, needed once a style", "lower", 0.10),
     "paper_seconds": Figure("s", f"the paper's MVStylizer at this resolution, on a {paper.GPU}"),
-    "of_paper": Figure("ratio", "seconds / paper_seconds", "lower", 0.10),
     "gmacs": Figure("GMAC", "multiply-adds of convolutions and matrix products, counted from a run"),
     "floor_seconds": Figure(
         "s", "gmacs over the speed of a matrix product on the same cores: the least time", noise=0.10
@@ -146,7 +145,7 @@ def _resolution(runners: Sequence[_Runner], resolution: str, effort: Effort) -> 
             }  # fmt: skip
             theirs = paper.STYLIZATION_SECONDS["MVStylizer"].get(resolution)
             if theirs is not None:
-                figures |= {"paper_seconds": theirs, "of_paper": times[name].scaled(1 / theirs)}
+                figures["paper_seconds"] = theirs
             if runner.device == "cpu":
                 figures |= _floor(times, name, gmacs)
             rows.append(Row(runner.case(resolution, reply), figures))

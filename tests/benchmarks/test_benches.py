@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks import figure5, footage, memory, quality, table1, table2, table4
+from benchmarks import figure5, footage, memory, paper, quality, table1, table2, table4
 from benchmarks.measure import Times
 from benchmarks.pairs import PairsError, look_pairs
 from benchmarks.registry import BenchModule, Effort, Table
@@ -114,6 +115,33 @@ def test_figure5(tmp_path: Path) -> None:
         assert middle(figures["everything_counted"]) > 0
     laid_out(figure5, document)
     assert [sorted(plot.curves) for plot in figure5.plots(document)] == [[SMALL]] * 4
+
+
+def test_whole_runs_stand_between_runs_that_stylize_every_frame() -> None:
+    calls: list[str] = []
+
+    def every_frame() -> float:
+        calls.append("every")
+        return float(calls.count("every"))
+
+    def at_interval(interpolation: str, interval: int) -> float:
+        calls.append(f"{interpolation} {interval}")
+        return interval / 100
+
+    rounds: list[list[figure5.Run]] = [[("transfer", 5), ("transfer", 30)], [("transfer", 30)]]
+    assert figure5.in_rounds(every_frame, at_interval, rounds) == {
+        ("transfer", 5): [(1.5, 0.05)],
+        ("transfer", 30): [(1.5, 0.3), (2.5, 0.3)],
+    }
+    assert calls == ["every", "transfer 5", "transfer 30", "every", "transfer 30", "every"]
+
+
+def test_every_interval_is_run_twice_or_more() -> None:
+    count = Counter(run for round_ in figure5.ROUNDS for run in round_)
+    wanted = {("transfer", interval) for interval in paper.INTERVALS} | {figure5.LONGEST_WARP}
+    assert set(count) == wanted
+    assert min(count.values()) == 2
+    assert count[figure5.LONGEST] == len(figure5.ROUNDS)
 
 
 def test_what_was_asked_before_is_answered_at_once(bikes: Path) -> None:
