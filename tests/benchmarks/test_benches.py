@@ -122,7 +122,7 @@ def test_whole_runs_stand_between_runs_that_stylize_every_frame() -> None:
 
     def every_frame() -> float:
         calls.append("every")
-        return float(calls.count("every"))
+        return 10.0 + calls.count("every")
 
     def at_interval(interpolation: str, interval: int) -> float:
         calls.append(f"{interpolation} {interval}")
@@ -130,10 +130,24 @@ def test_whole_runs_stand_between_runs_that_stylize_every_frame() -> None:
 
     rounds: list[list[figure5.Run]] = [[("transfer", 5), ("transfer", 30)], [("transfer", 30)]]
     assert figure5.in_rounds(every_frame, at_interval, rounds) == {
-        ("transfer", 5): [(1.5, 0.05)],
-        ("transfer", 30): [(1.5, 0.3), (2.5, 0.3)],
+        ("transfer", 5): [(11.5, 0.05)],
+        ("transfer", 30): [(11.5, 0.3), (12.5, 0.3)],
     }
     assert calls == ["every", "transfer 5", "transfer 30", "every", "transfer 30", "every"]
+
+
+def test_of_two_runs_that_disagree_there_is_a_third() -> None:
+    once, twice, thrice = ("transfer", 5), ("transfer", 10), ("transfer", 30)
+    seconds = {once: [0.1], twice: [0.1, 0.15, 0.11], thrice: [0.1, 0.11]}
+    left = {run: iter(values) for run, values in seconds.items()}
+
+    def at_interval(interpolation: str, interval: int) -> float:
+        return next(left[interpolation, interval])
+
+    rounds: list[list[figure5.Run]] = [[("transfer", 5), ("transfer", 10), ("transfer", 30)]]
+    rounds.append([("transfer", 10), ("transfer", 30)])
+    found = figure5.in_rounds(lambda: 1.0, at_interval, rounds)
+    assert {run: [own for _, own in pairs] for run, pairs in found.items()} == seconds
 
 
 def test_every_interval_is_run_twice_or_more() -> None:
