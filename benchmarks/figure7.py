@@ -13,6 +13,8 @@ A learning rate that falls would help one edge more than four: the ratio is that
 from __future__ import annotations
 
 import json
+import os
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +23,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
-from threading import Event
+from threading import Event, get_native_id
 from typing import Any, Final
 
 import torch
@@ -133,7 +135,7 @@ def run_curves(
     """Return a curve for each number of edges, the untrained model first.
 
     The federations run beside each other, so that one edge alone does not leave cores idle; as its chain of
-    rounds is the longest, it does not queue behind the others.
+    rounds is the longest, it does not queue behind the others, and they take what it leaves of the cores.
     """
     _prepare(settings, work, photos)
     schedule = Schedule(work / SPOOL, settings.steps, settings.step_config())
@@ -142,7 +144,7 @@ def run_curves(
     first = score(gate, work / START)
     stop = Event()
     with (
-        ThreadPoolExecutor(threads, "edge") as pool,
+        ThreadPoolExecutor(threads, "edge", initializer=_stand_back) as pool,
         ThreadPoolExecutor(1, "alone") as alone,
         ThreadPoolExecutor(len(EDGES), "cloud") as clouds,
     ):
@@ -308,6 +310,12 @@ def _work_folder(folder: Path | None) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="mvstylizer-figure7-") as temporary:
         yield Path(temporary)
+
+
+def _stand_back() -> None:
+    """Lower this thread's priority; on Linux each thread has one of its own."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, get_native_id(), 10)
 
 
 def _has_bfloat16() -> bool:

@@ -59,12 +59,12 @@ def run(
         say: Takes progress.
         bundles: Models; the shipped ones if none.
         peers: Each ``NAME=COMMAND``; see `Peer`.
-        resolutions: Frame sizes; the paper's if None, only the smallest and the largest of them when quick.
+        resolutions: Frame sizes; the paper's if None, only the smallest of them when quick.
 
     Raises:
         MVStylizerError: A bundle cannot be loaded, or a peer's words are not understood.
     """
-    wanted: Sequence[str] = resolutions or effort.pick(paper.RESOLUTIONS, paper.ENDS)
+    wanted: Sequence[str] = resolutions or effort.pick(paper.RESOLUTIONS, paper.ENDS[:1])
     others = [Peer.parse(text) for text in peers]
     models = shipped(bundles)
     runners = [_Runner(bundle, device, effort.threads) for bundle in models for device in devices()]

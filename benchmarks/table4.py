@@ -42,7 +42,6 @@ from export.manifest import Bundle
 Picture = NDArray[np.uint8]
 
 INTERVALS: Final = (5, 15, 30)
-FRAMES: Final = 137  # of a clip: the first three scenes of the one with cuts
 STRIDE: Final = 5  # of the frames between that are judged: MS-SSIM costs more than making them
 EVERY_FRAME: Final = "every frame"
 # Steady maps, the default, leave out what wobbles from key frame to key frame. The reference, in which every
@@ -92,8 +91,8 @@ def run(
         clips: Names of the sample clips; all if None, only the first when quick.
         resolutions: For the frame next to a key frame; the paper's if None, only the smallest when quick.
         clip_size: Bring the clips to this size; None leaves them at their own.
-        frames: Of each clip; 137, or all of a shorter one, if None; fewer when quick.
-        samples: Key frames of each clip and resolution whose next frame is judged; 3 if None, 1 when quick.
+        frames: Of each clip; all if None, fewer when quick.
+        samples: Key frames of each clip and resolution whose next frame is judged; 4 if None, 1 when quick.
 
     Raises:
         MVStylizerError: The bundle cannot be loaded, or the footage is missing.
@@ -102,21 +101,21 @@ def run(
     torch.set_num_threads(1)
     model = shipped([bundle] if bundle else [])[0]
     clips = clips or effort.pick(footage.CLIPS, footage.CLIPS[:1])
-    count = frames or effort.pick(FRAMES, 17)
+    count = frames or effort.pick(None, 17)
     rows: list[Row] = []
     # Nothing here is timed, and a picture each on a core is faster than two cores on one picture.
     with LocalStylizer(model, threads=1) as stylizer, ThreadPoolExecutor(effort.threads) as pool:
         kit = _Kit(model, RecordedStylizer(stylizer), pool)
         for resolution in resolutions or effort.pick(paper.RESOLUTIONS, paper.ENDS[:1]):
             say(f"table4: next to the key frame, {resolution}")
-            rows += _next_to_key(kit, clips, resolution, samples or effort.pick(3, 1))
+            rows += _next_to_key(kit, clips, resolution, samples or effort.pick(4, 1))
         for clip in clips:
             say(f"table4: {clip}, every frame")
             shot = _Clip.read(clip, kit, count, clip_size)
             rows.append(Row(_case(clip, EVERY_FRAME, 1), shot.steadiness(shot.stylized)))
             rows += _intervals(kit, shot, effort.pick(INTERVALS, INTERVALS[1:2]), say)
     settings = {
-        "clips": {f"{clip}.mp4": f"{count} frames at most" for clip in clips},
+        "clips": {f"{clip}.mp4": count or "all frames" for clip in clips},
         "judged": f"every {STRIDE}th intermediate frame (MS-SSIM, PSNR, SSIM); all (warping error, flicker)",
         "models": {model.name: model.version},
     }
@@ -167,7 +166,7 @@ class _Clip:
     least_error: float
 
     @classmethod
-    def read(cls, name: str, kit: _Kit, count: int, size: str | None) -> _Clip:
+    def read(cls, name: str, kit: _Kit, count: int | None, size: str | None) -> _Clip:
         filmed = footage.frames(footage.clip(name), count)
         if size:
             filmed = [footage.fitted(frame, *footage.size(size)) for frame in filmed]
