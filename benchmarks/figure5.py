@@ -134,7 +134,7 @@ def in_rounds(
     """
     found: dict[Run, list[tuple[float, float]]] = {}
     before = every_frame()
-    for round_ in chain(rounds, _again(found)):
+    for round_ in chain(rounds, _again(found)):  # looks at what was found only when the rounds are through
         seconds = [at_interval(*run) for run in round_]
         after = every_frame()
         for run, own in zip(round_, seconds, strict=True):

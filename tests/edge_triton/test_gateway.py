@@ -23,7 +23,6 @@ from edge_triton.client import EdgeClient, EdgeRefusedError, EdgeUnavailableErro
 from edge_triton.door import Limits
 from edge_triton.edge import Edge
 from edge_triton.jpeg import encode_jpeg
-from edge_triton.metrics import Metrics
 from edge_triton.server import TritonServer
 from export.manifest import Bundle
 
@@ -427,17 +426,12 @@ def test_slow_bodies_do_not_hold_a_place(start_edge: StartEdge, bundle: Bundle) 
         time.sleep(30)
         yield b""
 
-    def both_have_come(metrics: Metrics) -> bool:
-        # Else the phone may have one of the two places first, and a slow call is refused in its stead.
-        text = metrics.text()
-        return "mvstylizer_requests_inside 2\n" in text or 'code="DEADLINE_EXCEEDED"} 2\n' in text
-
     with start_edge(bundle, limits=limits) as running, grpc.insecure_channel(running.edge.address) as channel:
         slow = channel.stream_unary("/inference.GRPCInferenceService/ModelInfer")
         calls = [slow.future(never()) for _ in range(2)]
-        deadline = time.monotonic() + 60
-        while not both_have_come(running.edge.metrics) and time.monotonic() < deadline:
-            time.sleep(0.01)
+        # Else the phone may have one of the two places first, and a slow call is refused in its stead.
+        text = running.edge.metrics.text
+        running.until(lambda: "_requests_inside 2\n" in text() or 'code="DEADLINE_EXCEEDED"} 2\n' in text())
         with EdgeClient(running.edge.address) as client:
             assert client.stylize(GREY, STYLE_CODE).image is not None
         assert [call.code() for call in calls] == [grpc.StatusCode.DEADLINE_EXCEEDED] * 2
