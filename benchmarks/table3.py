@@ -68,7 +68,7 @@ def run(
     torch.set_num_threads(effort.threads)
     inception = Inception(inception_weights) if inception_weights else None
     model = shipped([bundle] if bundle else [])[0]
-    frames = _frames(effort.pick(100, 8))
+    frames = _frames(effort.pick(80, 8))
     say(f"table3: stylizing {len(frames)} frames")
     made = _stylized(model, frames, effort.threads)
     resamples = effort.pick(12, 1)
