@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock
 EXTRAS := train,export,onnx2tf,edge,fl,bench,studio,docs,dev
-FOLDERS := mvstylizer.py mvstylizer_doctor.py mvstylizer_engine.py mvstylizer_errors.py mvstylizer_lut.py mvstylizer_stylize.py mvstylizer_terminal.py training export edge_triton device_runtime fl studio benchmarks examples docs/hooks tests
+FOLDERS := mvstylizer mvstylizer_cli training export edge_triton device_runtime fl studio benchmarks examples docs/hooks tests
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-long lint fmt coverage bench docs lock clean
@@ -28,6 +28,7 @@ lint: $(VENV)/.complete  ## Check style and types
 	$(BIN)/ruff check $(FOLDERS)
 	$(BIN)/ruff format --check $(FOLDERS)
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 fmt: $(VENV)/.complete  ## Format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix $(FOLDERS)

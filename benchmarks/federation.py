@@ -17,13 +17,13 @@ from statistics import fmean
 from threading import Event
 from typing import Final, NamedTuple
 
-from benchmarks.registry import Say
+from benchmarks.harness.registry import Say
 from fl.average import Averaging
 from fl.gate import Gate, Verdict
 from fl.journal import Row
 from fl.rounds import Answer, Policy, Rounds
 from fl.site import SiteUpdate, retrain
-from mvstylizer_errors import MVStylizerError
+from mvstylizer.errors import MVStylizerError
 from training.config import StepConfig
 
 # Algorithm 2 as the paper has it: an equal mean, nothing clipped.
@@ -125,7 +125,7 @@ class LocalFleet:
 
 
 class Scorer:
-    """Accepts every average, as the paper does, with its score for the journal; a `fl.rounds.Judge`."""
+    """Accepts every average, as the paper does, with its score for the journal; a `fl.rounds.Evaluator`."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate

@@ -18,29 +18,29 @@ from typing import Any, Final, TypeAlias
 import cv2
 import numpy as np
 
-from benchmarks import footage, paper
-from benchmarks.measure import Times, measure_beside, spread
-from benchmarks.models import shipped
+from benchmarks.data import footage, paper
+from benchmarks.data.models import shipped
+from benchmarks.harness.plot import Plot
+from benchmarks.harness.registry import Effort, Say, Table
+from benchmarks.harness.result import Case, Figure, Result, Row, Value, find, middle
+from benchmarks.harness.tables import MISSING, number
+from benchmarks.harness.timing import Times, measure_beside, spread
 from benchmarks.pipeline_run import run_clip
-from benchmarks.plot import Plot
-from benchmarks.registry import Effort, Say, Table
-from benchmarks.result import Case, Figure, Result, Row, Value, find, middle
 from benchmarks.table2 import INTERPOLATIONS, STYLIZE
-from benchmarks.text import MISSING, number
 from device_runtime.kernels import Transfer, Warp
-from device_runtime.local_stylizer import LocalStylizer
-from device_runtime.recipe import Interpolation
-from export.manifest import Bundle
+from device_runtime.options import Interpolation
+from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
+from mvstylizer.bundle import Bundle
 
 # Whole runs take long. Before and after each round one stylizes every frame, so ratios are of neighbours.
 # The longest interval is in every round, the others in two; the paper's way only at the longest: it is slow.
 Run: TypeAlias = tuple[Interpolation, int]
 LONGEST: Final[Run] = ("transfer", paper.INTERVALS[-1])
-LONGEST_WARP: Final[Run] = ("warp", paper.INTERVALS[-1])
+MAX_WARP: Final[Run] = ("warp", paper.INTERVALS[-1])
 ROUNDS: Final[tuple[tuple[Run, ...], ...]] = (
-    (("transfer", 5), ("transfer", 15), LONGEST, ("transfer", 25), LONGEST_WARP),
+    (("transfer", 5), ("transfer", 15), LONGEST, ("transfer", 25), MAX_WARP),
     (LONGEST, ("transfer", 10), ("transfer", 20), ("transfer", 5), ("transfer", 15)),
-    (LONGEST_WARP, ("transfer", 25), LONGEST, ("transfer", 20), ("transfer", 10)),
+    (MAX_WARP, ("transfer", 25), LONGEST, ("transfer", 20), ("transfer", 10)),
 )
 RUN_FRAMES: Final = 3 * max(paper.INTERVALS)
 FIGURES: Final = {
@@ -88,7 +88,7 @@ def run(
     rows: list[Row] = []
     for resolution in resolutions or effort.pick(paper.RESOLUTIONS, paper.ENDS[:1]):
         with (
-            LocalStylizer(model, threads=effort.threads) as stylizer,
+            OnnxStylizer(model, threads=effort.threads) as stylizer,
             tempfile.TemporaryDirectory() as folder,
         ):
             times = _frame_seconds(model, stylizer, resolution, effort)
@@ -98,7 +98,7 @@ def run(
             runs = in_rounds(
                 partial(job.seconds, part, "warp", 1),
                 partial(job.seconds, whole),
-                effort.pick(ROUNDS, ((LONGEST_WARP, LONGEST),)),
+                effort.pick(ROUNDS, ((MAX_WARP, LONGEST),)),
             )
         for way in INTERPOLATIONS:
             for interval in intervals:
@@ -160,7 +160,7 @@ class _Job:
     """The main job at one resolution."""
 
     bundle: Bundle
-    stylizer: LocalStylizer
+    stylizer: OnnxStylizer
     resolution: str
     say: Say
 
@@ -176,7 +176,7 @@ class _Job:
         return report.seconds["total"] / report.frames
 
 
-def _frame_seconds(bundle: Bundle, stylizer: LocalStylizer, resolution: str, effort: Effort) -> Times:
+def _frame_seconds(bundle: Bundle, stylizer: OnnxStylizer, resolution: str, effort: Effort) -> Times:
     """Time one frame stylized, warped and transferred, as the paper counts: from one side, flow at hand."""
     frame = footage.photo(*footage.size(resolution))
     code = stylizer.encode_style(footage.style())

@@ -28,15 +28,15 @@ from typing import Any, Final
 
 import torch
 
-from benchmarks import paper
+from benchmarks.data import paper
+from benchmarks.data.federation_photos import HOLDOUT, SPOOL, lay_out
 from benchmarks.federation import LocalFleet, Point, Schedule, run_federation, score
-from benchmarks.plot import Plot
-from benchmarks.registry import Effort, Say, Table
-from benchmarks.result import Figure, Result, Row, find
-from benchmarks.retraining_photos import HOLDOUT, SPOOL, lay_out
-from benchmarks.text import MISSING, number
+from benchmarks.harness.plot import Plot
+from benchmarks.harness.registry import Effort, Say, Table
+from benchmarks.harness.result import Figure, Result, Row, find
+from benchmarks.harness.tables import MISSING, number
 from fl.gate import Gate
-from mvstylizer_errors import MVStylizerError
+from mvstylizer.errors import MVStylizerError
 from training.checkpoint import save_checkpoint
 from training.config import StepConfig
 from training.options import StylizerDims

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from benchmarks import footage
-from benchmarks.models import shipped
-from benchmarks.report import Film
-from device_runtime.local_stylizer import LocalStylizer
+from benchmarks.data import footage
+from benchmarks.data.models import shipped
+from benchmarks.harness.report import Film
 from device_runtime.pipeline import stylize_video
+from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
 
 SIZE: Final = (640, 360)
 CRF: Final = 27
@@ -29,7 +29,7 @@ def make_film(folder: Path, *, frames: int = 100, threads: int = 0) -> Film:
     filmed = footage.frames(footage.clip("bigbuckbunny"), frames)
     footage.write_clip(before, iter(filmed), *SIZE, crf=CRF)
     bundle = shipped()[0]
-    with LocalStylizer(bundle, threads=threads) as stylizer:
+    with OnnxStylizer(bundle, threads=threads) as stylizer:
         stylize_video(
             before, footage.STYLE, after, stylizer=stylizer, bundle=bundle, policy="every:15", crf=CRF
         )

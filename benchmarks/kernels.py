@@ -20,17 +20,17 @@ import torch.nn.functional as F
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from benchmarks import footage, paper
-from benchmarks.footage import Picture
-from benchmarks.measure import Times, Work, measure
-from benchmarks.models import shipped
-from benchmarks.registry import Effort, Say, Table
-from benchmarks.result import Figure, Result, Row, Value
-from benchmarks.text import number, span
+from benchmarks.data import footage, paper
+from benchmarks.data.footage import Picture
+from benchmarks.data.models import shipped
+from benchmarks.harness.registry import Effort, Say, Table
+from benchmarks.harness.result import Figure, Result, Row, Value
+from benchmarks.harness.tables import number, span
+from benchmarks.harness.timing import Times, Work, measure
 from device_runtime.kernels import KeyFrameScore, Transfer, Warp
 from device_runtime.kernels.key_frame import LUMA_SHAPE
-from device_runtime.local_stylizer import LocalStylizer
-from export.manifest import Bundle
+from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
+from mvstylizer.bundle import Bundle
 
 Flow = NDArray[np.float32]
 
@@ -70,7 +70,7 @@ def run(
     for resolution in resolutions:
         width, height = footage.size(resolution)
         frame, flow = footage.photo(width, height), smooth_flow(width, height)
-        with LocalStylizer(model, threads=effort.threads) as stylizer:
+        with OnnxStylizer(model, threads=effort.threads) as stylizer:
             reply = stylizer.stylize(frame, stylizer.encode_style(footage.style()), reply="both")
         if reply.image is None or reply.affine_map is None:
             raise ValueError("the stylizer gave no image or no map")

@@ -12,12 +12,12 @@ from typing import Any, Final
 
 import cv2
 
-from benchmarks import footage, paper
-from benchmarks.models import shipped
-from benchmarks.registry import Effort, Say, Table
-from benchmarks.result import Figure, Result, Row, find
-from benchmarks.text import number
-from mvstylizer_errors import MVStylizerError
+from benchmarks.data import footage, paper
+from benchmarks.data.models import shipped
+from benchmarks.harness.registry import Effort, Say, Table
+from benchmarks.harness.result import Figure, Result, Row, find
+from benchmarks.harness.tables import number
+from mvstylizer.errors import MVStylizerError
 
 RESOLUTION: Final = "512x256"
 LOOK_S: Final = 0.01

@@ -10,13 +10,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import footage
+from benchmarks.data import footage
+from device_runtime.options import Interpolation
 from device_runtime.pipeline import stylize_video
-from device_runtime.recipe import Interpolation
 from device_runtime.report import Report
-from device_runtime.stylizer import Stylizer
-from edge_triton.client import Reply, StylizedKey
-from export.manifest import Bundle
+from mvstylizer.bundle import Bundle
+from mvstylizer.stylizer import Reply, StylizedFrame, Stylizer
 
 # The stages of `device_runtime.report` that run on the phone, in words.
 STAGES: Final = {
@@ -40,7 +39,7 @@ class RecordedStylizer:
     def __init__(self, stylizer: Stylizer) -> None:
         self._stylizer = stylizer
         self._codes: dict[str, NDArray[np.float32]] = {}
-        self._replies: dict[tuple[str, float, Reply], StylizedKey] = {}
+        self._replies: dict[tuple[str, float, Reply], StylizedFrame] = {}
 
     def encode_style(self, style: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Stylizer.encode_style`."""
@@ -56,7 +55,7 @@ class RecordedStylizer:
         *,
         r: float = 1.0,
         reply: Reply = "image",
-    ) -> StylizedKey:
+    ) -> StylizedFrame:
         """See `Stylizer.stylize`; one style a run, so the code is no part of what is remembered."""
         key = _digest(frame), r, reply
         if key not in self._replies:

@@ -10,18 +10,26 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.colour_transport import transported
-from benchmarks.contact_sheet import write_sheet
-from benchmarks.gram import GramDistance
-from benchmarks.metrics import at_long_side, edge_ssim, luma, psnr, resized, sliced_wasserstein, ssim
-from benchmarks.models import shipped
-from benchmarks.pairs import Pair, free_pairs, look_pairs, pair_names, read_pair
-from benchmarks.registry import Effort, Say, Table
-from benchmarks.result import Figure, Result, Row, Value, find
-from benchmarks.text import number
-from device_runtime.interpolate import blended
-from device_runtime.local_stylizer import LocalStylizer
-from device_runtime.photo import read_photo
+from benchmarks.data.models import shipped
+from benchmarks.data.pairs import Pair, free_pairs, look_pairs, pair_names, read_pair
+from benchmarks.harness.contact_sheet import write_sheet
+from benchmarks.harness.registry import Effort, Say, Table
+from benchmarks.harness.result import Figure, Result, Row, Value, find
+from benchmarks.harness.tables import number
+from benchmarks.metrics.gram import GramDistance
+from benchmarks.metrics.mkl import transported
+from benchmarks.metrics.similarity import (
+    at_long_side,
+    edge_ssim,
+    luma,
+    psnr,
+    resized,
+    sliced_wasserstein,
+    ssim,
+)
+from device_runtime.interpolation.interpolator import blended
+from device_runtime.media.photo import read_photo
+from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
 
 Picture = NDArray[np.uint8]
 Method = Callable[[Pair], Picture | None]
@@ -85,7 +93,7 @@ def run(
     judge = _Judge(vgg)
     models = shipped(bundles)
     with ExitStack() as stack:
-        stylizers = {m.name: stack.enter_context(LocalStylizer(m, threads=effort.threads)) for m in models}
+        stylizers = {m.name: stack.enter_context(OnnxStylizer(m, threads=effort.threads)) for m in models}
         full = {name: _ours(stylizer) for name, stylizer in stylizers.items()}
         ours = {
             (name if strength == 1 else f"{name}, strength {strength:g}"): _weakened(method, strength)
@@ -150,7 +158,7 @@ class _Judge:
         return scores
 
 
-def _ours(stylizer: LocalStylizer) -> Callable[[Pair], Picture]:
+def _ours(stylizer: OnnxStylizer) -> Callable[[Pair], Picture]:
     made: dict[tuple[int, int], tuple[Pair, Picture]] = {}
 
     def method(pair: Pair) -> Picture:

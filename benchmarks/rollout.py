@@ -17,19 +17,20 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks import routes
-from benchmarks.health import free_address, until_served
-from benchmarks.measure import Work, measure, spread
-from benchmarks.models import shipped
-from benchmarks.registry import Effort, Say, Table
-from benchmarks.result import Figure, Result, Row, Value, find
-from benchmarks.text import number, span
-from export.manifest import Bundle
-from export.onnx_refill import Ancestor
+from benchmarks.data.models import shipped
+from benchmarks.edge_load import routes
+from benchmarks.edge_load.health import free_address, until_served
+from benchmarks.harness.registry import Effort, Say, Table
+from benchmarks.harness.result import Figure, Result, Row, Value, find
+from benchmarks.harness.tables import number, span
+from benchmarks.harness.timing import Work, measure, spread
+from benchmarks.machine import ROOT
+from export.onnx_models.weight_swap import BaseBundle
 from fl.average import Averaging, Mode, merge
 from fl.parameters import Parameters, map_parameters, write_parameters
 from fl.release import publish
 from fl.signing import make_keys
+from mvstylizer.bundle import Bundle
 
 EDGES: Final = 10
 MODES: Final[tuple[Mode, ...]] = ("frames", "trimmed")
@@ -55,7 +56,7 @@ def run(effort: Effort, say: Say) -> Result:
         MVStylizerError: The export fails, the edge does not start, or does not take a release.
     """
     model = shipped()[0]
-    checkpoint = model.path.with_suffix(".safetensors")
+    checkpoint = ROOT / "models" / f"{model.name}.safetensors"
     with tempfile.TemporaryDirectory(prefix="mvstylizer-rollout-") as name:
         folder = Path(name)
         say(f"rollout: averaging {EDGES} edges")
@@ -119,7 +120,7 @@ def _releases(
             began = time.perf_counter()
             release = publish(
                 checkpoint, registry, private, turn=turn, metrics={}, after=model.version,
-                ancestor=Ancestor(model, checkpoint),
+                ancestor=BaseBundle(model, checkpoint),
             )  # fmt: skip
             exports.append(time.perf_counter() - began)
             until_served(release.version, health)

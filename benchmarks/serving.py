@@ -16,17 +16,18 @@ from typing import Any, Final
 
 import psutil
 
-from benchmarks import footage, routes
-from benchmarks.footprint import memory_mib
-from benchmarks.load import QUANTILES, Connect, Load, closed_loop, open_loop
-from benchmarks.measure import Work, measure
-from benchmarks.models import shipped
-from benchmarks.registry import Effort, Say, Table
-from benchmarks.result import Figure, Result, Row, Value
-from benchmarks.text import number, span
-from device_runtime.local_stylizer import LocalStylizer
-from edge_triton.server import TritonServer
-from export.manifest import Bundle
+from benchmarks.data import footage
+from benchmarks.data.models import shipped
+from benchmarks.edge_load import routes
+from benchmarks.edge_load.load import QUANTILES, Connect, Load, closed_loop, open_loop
+from benchmarks.harness.registry import Effort, Say, Table
+from benchmarks.harness.result import Figure, Result, Row, Value
+from benchmarks.harness.tables import number, span
+from benchmarks.harness.timing import Work, measure
+from benchmarks.metrics.memory_usage import memory_mib
+from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
+from edge_triton.triton.server import TritonServer
+from mvstylizer.bundle import Bundle
 
 RESOLUTION: Final = "1920x1080"
 CLIENTS: Final = (1, 4, 16)
@@ -63,7 +64,7 @@ def run(effort: Effort, say: Say, *, bundle: Path | None = None, resolution: str
     frame = footage.photo(*footage.size(resolution))
     seconds, clients = effort.pick(5.0, 0.5), effort.pick(CLIENTS, CLIENTS[:1])
     with ExitStack() as stack:
-        here = stack.enter_context(LocalStylizer(model, threads=effort.threads))
+        here = stack.enter_context(OnnxStylizer(model, threads=effort.threads))
         asks = routes.Asks(model, frame, here.encode_style(footage.style()))
         say("serving: starting Triton and an edge")
         edge = stack.enter_context(_edge(model, asks, effort.threads, max(clients)))
@@ -124,7 +125,7 @@ class Edge:
         }
 
 
-def latency_rows(here: LocalStylizer, model: Bundle, edge: Edge, effort: Effort, say: Say) -> list[Row]:
+def latency_rows(here: OnnxStylizer, model: Bundle, edge: Edge, effort: Effort, say: Say) -> list[Row]:
     """Time one request by each way, in turn with the model in this process."""
     say("serving: one request at a time, every way in turn")
     with ExitStack() as stack:

@@ -17,18 +17,18 @@ from typing import Any, Final
 
 import psutil
 
-from benchmarks import routes
-from benchmarks.footprint import memory_mib
-from benchmarks.healing import heal_seconds
-from benchmarks.health import free_address, restarts_of, until_served
-from benchmarks.measure import spread
-from benchmarks.models import shipped
-from benchmarks.registry import Effort, Say, Table
-from benchmarks.result import Figure, Result, Row
-from benchmarks.rollback import rollback_seconds
-from benchmarks.shelf import Shelf
-from benchmarks.soak_load import KINDS, RESOLUTION, load
-from benchmarks.text import number, span
+from benchmarks.data.models import shipped
+from benchmarks.edge_load import routes
+from benchmarks.edge_load.health import free_address, restarts_of, until_served
+from benchmarks.edge_load.recovery import heal_seconds
+from benchmarks.edge_load.rollback import rollback_seconds
+from benchmarks.edge_load.soak_load import KINDS, RESOLUTION, load
+from benchmarks.edge_load.version_folder import Shelf
+from benchmarks.harness.registry import Effort, Say, Table
+from benchmarks.harness.result import Figure, Result, Row
+from benchmarks.harness.tables import number, span
+from benchmarks.harness.timing import spread
+from benchmarks.metrics.memory_usage import memory_mib
 
 SETTLE_S: Final = 5.0
 FIGURES: Final = {

@@ -13,17 +13,17 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from benchmarks import footage, paper
-from benchmarks.macs import count_macs
-from benchmarks.measure import Times, Work, measure, spread
-from benchmarks.models import shipped
-from benchmarks.peers import Peer, PeerError
-from benchmarks.registry import Effort, Say, Table
-from benchmarks.result import Case, Figure, Result, Row, Value, find, middle
-from benchmarks.text import MISSING, number, span
-from device_runtime.local_stylizer import LocalStylizer
-from device_runtime.shrink import shrunk
-from export.manifest import Bundle
+from benchmarks.data import footage, paper
+from benchmarks.data.models import shipped
+from benchmarks.data.peers import Peer, PeerError
+from benchmarks.harness.registry import Effort, Say, Table
+from benchmarks.harness.result import Case, Figure, Result, Row, Value, find, middle
+from benchmarks.harness.tables import MISSING, number, span
+from benchmarks.harness.timing import Times, Work, measure, spread
+from benchmarks.metrics.macs import count_macs
+from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
+from device_runtime.stylizers.shrink import shrunk
+from mvstylizer.bundle import Bundle
 
 Reply = Literal["image", "map"]
 
@@ -100,7 +100,7 @@ class _Runner:
 
     def __post_init__(self) -> None:
         provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}[self.device]
-        self._stylizer = LocalStylizer(self.bundle, threads=self.threads, provider=provider)
+        self._stylizer = OnnxStylizer(self.bundle, threads=self.threads, provider=provider)
         self._code = self._stylizer.encode_style(footage.style())
 
     def case(self, resolution: str, reply: Reply) -> Case:

@@ -18,19 +18,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import footage, paper
-from benchmarks.measure import Times, Work, measure_beside, spread
-from benchmarks.models import shipped
+from benchmarks.data import footage, paper
+from benchmarks.data.models import shipped
+from benchmarks.harness.registry import Effort, Say, Table
+from benchmarks.harness.result import Case, Figure, Result, Row, Value, find, middle
+from benchmarks.harness.tables import MISSING, number
+from benchmarks.harness.timing import Times, Work, measure_beside, spread
 from benchmarks.pipeline_run import STAGES, RecordedStylizer, run_clip
-from benchmarks.registry import Effort, Say, Table
-from benchmarks.result import Case, Figure, Result, Row, Value, find, middle
-from benchmarks.text import MISSING, number
-from device_runtime.flow import DisFlow, Motion
-from device_runtime.interpolate import StylizedFrame, TransferInterpolator, WarpInterpolator
+from device_runtime.interpolation.interpolator import KeyFrameResult, TransferInterpolator, WarpInterpolator
 from device_runtime.kernels import Transfer, Warp
-from device_runtime.local_stylizer import LocalStylizer
-from device_runtime.recipe import Interpolation
-from export.manifest import Bundle
+from device_runtime.motion.flow import DisFlow, Motion
+from device_runtime.options import Interpolation
+from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
+from mvstylizer.bundle import Bundle
 
 INTERPOLATIONS: Final[tuple[Interpolation, ...]] = ("warp", "transfer")
 INTERVAL: Final = 15
@@ -80,7 +80,7 @@ def run(
     count = frames or effort.pick(90, QUICK_FRAMES)
     wanted: Sequence[str] = resolutions or effort.pick(paper.RESOLUTIONS, paper.ENDS[:1])
     rows: list[Row] = []
-    with LocalStylizer(model, threads=effort.threads) as stylizer:
+    with OnnxStylizer(model, threads=effort.threads) as stylizer:
         for resolution in wanted:
             say(f"table2: {resolution}, one frame")
             rows += _one_frame(model, stylizer, filmed, resolution, effort)
@@ -101,15 +101,15 @@ def run(
 class _Scene:
     """A frame between two stylized key frames, and its motion to both."""
 
-    past: StylizedFrame
+    past: KeyFrameResult
     frame: NDArray[np.uint8]
-    following: StylizedFrame
+    following: KeyFrameResult
     motions: tuple[Motion, Motion]
 
 
 def _one_frame(
     bundle: Bundle,
-    stylizer: LocalStylizer,
+    stylizer: OnnxStylizer,
     filmed: list[NDArray[np.uint8]],
     resolution: str,
     effort: Effort,
@@ -148,10 +148,10 @@ def _figures(name: str, times: Times, beside: Times, resolution: str) -> dict[st
     return figures
 
 
-def _scene(stylizer: LocalStylizer, pictures: list[NDArray[np.uint8]]) -> _Scene:
+def _scene(stylizer: OnnxStylizer, pictures: list[NDArray[np.uint8]]) -> _Scene:
     past, frame, following = pictures
     code = stylizer.encode_style(footage.style())
-    keys = [StylizedFrame(key, stylizer.stylize(key, code, reply="both")) for key in (past, following)]
+    keys = [KeyFrameResult(key, stylizer.stylize(key, code, reply="both")) for key in (past, following)]
     flow = DisFlow()
     small = flow.prepare(frame)
     motions = [flow.follow(flow.prepare(key))(small) for key in (past, following)]
@@ -197,7 +197,7 @@ def _kernels(bundle: Bundle, scene: _Scene, threads: int) -> Iterator[dict[str, 
 
 def _whole_run(
     bundle: Bundle,
-    stylizer: LocalStylizer,
+    stylizer: OnnxStylizer,
     filmed: list[NDArray[np.uint8]],
     resolution: str,
     interpolation: Interpolation,

@@ -15,15 +15,23 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from benchmarks import footage, paper
-from benchmarks.distribution import Estimate, Features, Inception, VggFeatures, fid, inception_score, kid
-from benchmarks.footage import Picture
-from benchmarks.models import shipped
-from benchmarks.registry import Effort, Say, Table
-from benchmarks.result import Figure, Result, Row, Value
-from benchmarks.text import number
-from device_runtime.local_stylizer import LocalStylizer
-from export.manifest import Bundle
+from benchmarks.data import footage, paper
+from benchmarks.data.footage import Picture
+from benchmarks.data.models import shipped
+from benchmarks.harness.registry import Effort, Say, Table
+from benchmarks.harness.result import Figure, Result, Row, Value
+from benchmarks.harness.tables import number
+from benchmarks.metrics.distribution import (
+    Estimate,
+    Features,
+    Inception,
+    VggFeatures,
+    fid,
+    inception_score,
+    kid,
+)
+from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
+from mvstylizer.bundle import Bundle
 
 RESOLUTION: Final = "512x256"
 OURS, UNCHANGED = "MVStylizer", "no change"
@@ -106,7 +114,7 @@ def _frames(count: int) -> list[Picture]:
 
 def _stylized(bundle: Bundle, frames: Sequence[Picture], threads: int) -> list[Picture]:
     """Stylize frames, each style in its turn."""
-    with LocalStylizer(bundle, threads=threads) as stylizer:
+    with OnnxStylizer(bundle, threads=threads) as stylizer:
         photos = [footage.style(), *map(footage.skimage_photo, STYLES)]
         codes = [stylizer.encode_style(photo) for photo in photos]
         replies = [stylizer.stylize(frame, codes[i % len(codes)]) for i, frame in enumerate(frames)]

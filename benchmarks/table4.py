@@ -21,23 +21,23 @@ import torch
 from numpy.typing import NDArray
 from pytorch_msssim import ms_ssim
 
-from benchmarks import footage, paper
-from benchmarks.metrics import flicker, luma, motions, psnr, ssim, warping_errors
-from benchmarks.models import shipped
+from benchmarks.data import footage, paper
+from benchmarks.data.models import shipped
+from benchmarks.harness.registry import Effort, Say, Table
+from benchmarks.harness.result import Figure, Result, Row, Value, find
+from benchmarks.harness.tables import MISSING, number
+from benchmarks.metrics.similarity import flicker, luma, motions, psnr, ssim, warping_errors
 from benchmarks.pipeline_run import RecordedStylizer
-from benchmarks.registry import Effort, Say, Table
-from benchmarks.result import Figure, Result, Row, Value, find
 from benchmarks.table2 import INTERPOLATIONS
-from benchmarks.text import MISSING, number
-from device_runtime.flow import Motion
-from device_runtime.local_stylizer import LocalStylizer
-from device_runtime.pictures import open_pictures
-from device_runtime.recipe import STEADY_S, Interpolation, Recipe
+from device_runtime.frames import open_pictures
+from device_runtime.key_frames.scene_cuts import SceneCuts, luma_thumbnail
+from device_runtime.media.reader import Frame
+from device_runtime.motion.flow import Motion
+from device_runtime.options import STEADY_S, Interpolation, StylizeOptions
 from device_runtime.report import Stopwatch
-from device_runtime.scene_cuts import SceneCuts, luma_thumbnail
-from device_runtime.style_mix import StyleMix
-from device_runtime.video import Frame
-from export.manifest import Bundle
+from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
+from device_runtime.stylizers.style_mix import StyleMix
+from mvstylizer.bundle import Bundle
 
 Picture = NDArray[np.uint8]
 
@@ -104,7 +104,7 @@ def run(
     count = frames or effort.pick(None, 17)
     rows: list[Row] = []
     # Nothing here is timed, and a picture each on a core is faster than two cores on one picture.
-    with LocalStylizer(model, threads=1) as stylizer, ThreadPoolExecutor(effort.threads) as pool:
+    with OnnxStylizer(model, threads=1) as stylizer, ThreadPoolExecutor(effort.threads) as pool:
         kit = _Kit(model, RecordedStylizer(stylizer), pool)
         for resolution in resolutions or effort.pick(paper.RESOLUTIONS, paper.ENDS[:1]):
             say(f"table4: next to the key frame, {resolution}")
@@ -137,7 +137,9 @@ class _Kit:
         return image
 
     @contextmanager
-    def pictures(self, frames: Sequence[Picture], recipe: Recipe) -> Iterator[Iterator[tuple[Picture, bool]]]:
+    def pictures(
+        self, frames: Sequence[Picture], recipe: StylizeOptions
+    ) -> Iterator[Iterator[tuple[Picture, bool]]]:
         """Make frames by the kit's pipeline; gives pictures and whether each is a key frame."""
         filmed = (
             Frame(index, rgb, pts=index, time_base=Fraction(1, 25), duration=1, codec_key=False)
@@ -212,7 +214,7 @@ def _intervals(kit: _Kit, shot: _Clip, intervals: Sequence[int], say: Say) -> li
 
 def _interval(kit: _Kit, shot: _Clip, way: str, interval: int) -> Row:
     interpolation, steady_s = WAYS[way]
-    recipe = Recipe(f"every:{interval}", interpolation, steady_s=steady_s)
+    recipe = StylizeOptions(f"every:{interval}", interpolation, steady_s=steady_s)
     with kit.pictures(shot.filmed, recipe) as pictures:
         made = list(pictures)
     between = [place for place, (_, is_key) in enumerate(made) if not is_key][::STRIDE]
@@ -235,7 +237,7 @@ def _next_to_key(kit: _Kit, clips: Sequence[str], resolution: str, samples: int)
         wanted = kit.stylize(frame)
         found: dict[Interpolation, tuple[float, float]] = {}
         for way in INTERPOLATIONS:
-            with kit.pictures([key, frame], Recipe("every:30", way, two_sided=False)) as pictures:
+            with kit.pictures([key, frame], StylizeOptions("every:30", way, two_sided=False)) as pictures:
                 (_, made) = (picture for picture, _ in pictures)
             found[way] = _ms_ssim(made, wanted), psnr(made, wanted)
         return found

@@ -13,20 +13,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import footage, paper
-from benchmarks.measure import spread
-from benchmarks.models import shipped
+from benchmarks.data import footage, paper
+from benchmarks.data.models import shipped
+from benchmarks.harness.registry import Effort, Say, Table
+from benchmarks.harness.result import Case, Figure, Result, Row, Value, find
+from benchmarks.harness.tables import number, span
+from benchmarks.harness.timing import spread
 from benchmarks.network import path as network
 from benchmarks.network.exchange import Exchange
-from benchmarks.registry import Effort, Say, Table
-from benchmarks.result import Case, Figure, Result, Row, Value, find
-from benchmarks.text import number, span
-from device_runtime.local_stylizer import LocalStylizer
-from device_runtime.shrink import shrunk
-from edge_triton.jpeg import encode_jpeg
-from edge_triton.map_codec import pack_map
-from edge_triton.wire import Wire
-from export.manifest import Bundle
+from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
+from device_runtime.stylizers.shrink import shrunk
+from edge_triton.client.encoding import Wire
+from edge_triton.client.jpeg import encode_jpeg
+from edge_triton.client.map_codec import pack_map
+from mvstylizer.bundle import Bundle
 
 PLACES: Final = {"New York": 0.005, "Los Angeles": 0.056, "Hong Kong": 0.172}
 """Seconds of a round trip from Boston."""
@@ -97,7 +97,7 @@ def wire_sizes(bundle: Bundle, resolution: str, threads: int) -> Sizes:
     """Return the bytes of a key frame and of its reply, for each kind of reply."""
     frame = footage.photo(*footage.size(resolution))
     small = shrunk(frame, int(bundle.network["network_pixels"]))
-    with LocalStylizer(bundle, threads=threads) as stylizer:
+    with OnnxStylizer(bundle, threads=threads) as stylizer:
         code = stylizer.encode_style(footage.style())
         image = stylizer.stylize(frame, code, reply="image").image
         affine_map = stylizer.stylize(small, code, reply="map").affine_map

@@ -9,25 +9,24 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runtime.fallback import Fallback
-from device_runtime.flow import FlowEstimator
-from device_runtime.interpolate import blended
-from device_runtime.key_frames import MAX_INTERVAL
-from device_runtime.key_requests import KeyRequests
-from device_runtime.label_masks import LabelledPicture, Labels, MaskFiles, read_labels, stylize_labels
-from device_runtime.output_file import check_output
-from device_runtime.photo import check_photo_output, is_photo, read_photo, write_photo
-from device_runtime.pictures import NETWORK_PIXELS, Finished, Pictures, open_pictures
-from device_runtime.recipe import STEADY_S, FlowStart, Interpolation, Recipe
+from device_runtime.frames import NETWORK_PIXELS, Finished, Pictures, open_pictures
+from device_runtime.interpolation.interpolator import blended
+from device_runtime.key_frames.policy import MAX_INTERVAL
+from device_runtime.labels.masks import LabelledPicture, Labels, MaskFiles, read_labels, stylize_labels
+from device_runtime.media.atomic_file import check_output
+from device_runtime.media.photo import check_photo_output, is_photo, read_photo, write_photo
+from device_runtime.media.reader import VideoReader
+from device_runtime.media.writer import VideoWriter
+from device_runtime.motion.flow import FlowEstimator
+from device_runtime.options import STEADY_S, FlowStart, Interpolation, StylizeOptions
 from device_runtime.report import LabelUse, Report, Stopwatch
-from device_runtime.resumption import Made, describe_job, join_pieces, keep_pieces
-from device_runtime.style_mix import StyleMix, StylePhotos, normalised
-from device_runtime.stylizer import Stylizer
-from device_runtime.video import VideoReader
-from device_runtime.video_writer import VideoWriter
-from device_runtime.work_folder import WorkFolder
-from edge_triton.client import Reply
-from export.manifest import Bundle
+from device_runtime.resume import Made, describe_job, join_pieces, keep_pieces
+from device_runtime.resume_folder import WorkFolder
+from device_runtime.stylizers.fallback import Fallback
+from device_runtime.stylizers.request_queue import KeyRequests
+from device_runtime.stylizers.style_mix import StyleMix, StylePhotos, normalised
+from mvstylizer.bundle import Bundle
+from mvstylizer.stylizer import Reply, Stylizer
 
 Progress = Callable[[int, int | None], None]
 
@@ -57,7 +56,7 @@ def check_request(
         StyleWeightError: The weights are no weights.
         MVStylizerError: As `stylize_video` and `stylize_photo` raise them for files.
     """
-    Recipe(policy).selector(bundle)
+    StylizeOptions(policy).selector(bundle)
     StyleMix.read(style_photo)
     if is_photo(source):
         photo = read_photo(source)
@@ -110,7 +109,7 @@ def stylize_video(
         max_interval: At most so many frames from one key frame to the next.
         two_sided: Use the key frames before and behind; False only the one before, as the paper does.
         steady_s: Seconds over which affine maps are averaged from key frame to key frame of a scene, so that
-            key frames do not flicker; see `Steadiness`. 0 = each as the edge gives it.
+            key frames do not flicker; see `TemporalSmoothing`. 0 = each as the edge gives it.
         flow_start: ``before``, or ``codec``: the search for motion starts from the codec's vectors too.
         fallback: Loads a stylizer on the device for the key frames that the edge does not answer, which the
             report names. None = an edge that goes away ends the run.
@@ -126,7 +125,9 @@ def stylize_video(
         OutputError: The output's folder is missing or read-only, or the output is one of the inputs.
         MVStylizerError: The stylizer or a kernel fails.
     """
-    recipe = Recipe(policy, interpolation, reply, strength, max_interval, two_sided, steady_s, flow_start)
+    recipe = StylizeOptions(
+        policy, interpolation, reply, strength, max_interval, two_sided, steady_s, flow_start
+    )
     recipe.selector(bundle)  # wrong words are said before any work is done
     watch = Stopwatch()
     style = StyleMix.read(style_photo)
@@ -205,7 +206,7 @@ def stylize_photo(
         OutputError: The output's folder is missing or read-only, or the output is one of the inputs.
         MVStylizerError: The stylizer fails.
     """
-    Recipe(strength=strength)
+    StylizeOptions(strength=strength)
     watch = Stopwatch()
     with watch.measure("decode"):
         photo, style = read_photo(source), StyleMix.read(style_photo)

@@ -12,20 +12,20 @@ from typing import Any
 
 import grpc
 
-from edge_triton.admission import Tokens
-from edge_triton.client import check_address
-from edge_triton.door import Limits
-from edge_triton.gateway import Gateway
-from edge_triton.health import HealthDoor
+from edge_triton.client.client import check_address
+from edge_triton.gateway.admission import Tokens
+from edge_triton.gateway.gateway import Gateway
+from edge_triton.gateway.guard import Limits
+from edge_triton.gateway.health_server import HealthServer
+from edge_triton.gateway.spool import Spool
+from edge_triton.lifecycle.release_folder import WatchedFolder
+from edge_triton.lifecycle.rollout import Releases
+from edge_triton.lifecycle.supervisor import Supervisor
 from edge_triton.metrics import Metrics
-from edge_triton.model_spec import TensorRt
-from edge_triton.releases import Releases
-from edge_triton.server import TritonServer
-from edge_triton.spool import Spool
-from edge_triton.supervisor import Supervisor
-from edge_triton.watched_folder import WatchedFolder
-from export.manifest import load_bundle
-from mvstylizer_errors import MVStylizerError, need_extra
+from edge_triton.triton.model_spec import TensorRt
+from edge_triton.triton.server import TritonServer
+from mvstylizer.bundle import load_bundle
+from mvstylizer.errors import MVStylizerError, need_extra
 
 HOST = "127.0.0.1"
 _SCRAPE_S = 2.0
@@ -112,7 +112,7 @@ class EdgeOptions:
         if self.watch is None:
             raise EdgeConfigError("A release key needs a folder of releases", "Give --watch too")
         need_extra("edge", "cryptography")
-        from export.signature import read_public_key
+        from mvstylizer.signature import read_public_key
 
         read_public_key(release_key)
 
@@ -143,7 +143,7 @@ class Edge:
         )
         self._supervisor = Supervisor(self._server, self._gateway, self.metrics, options.workers)
         self.releases = Releases(self._server, self._gateway, self._supervisor, self.metrics)
-        self._health = HealthDoor(self._facts, self._metrics_text)
+        self._health = HealthServer(self._facts, self._metrics_text)
         self._draining = False
         self._port = self._health_port = 0
         served = load_bundle(bundle)

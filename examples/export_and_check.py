@@ -15,9 +15,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from device_runtime.photo import read_photo
-from export.onnx_graphs import write_style_encoder, write_stylizer
-from export.onnx_parity import reference_code, reference_frame
+from device_runtime.media.photo import read_photo
+from export.onnx_models.graphs import write_style_encoder, write_stylizer
+from export.parity.onnx import reference_code, reference_frame
 from training.checkpoint import load_checkpoint
 
 ROOT: Final = Path(__file__).resolve().parents[1]

@@ -17,11 +17,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runtime.local_stylizer import LocalStylizer
-from device_runtime.photo import read_photo, write_photo
+from device_runtime.media.photo import read_photo, write_photo
+from device_runtime.media.reader import VideoReader
 from device_runtime.pipeline import stylize_video
-from device_runtime.video import VideoReader
-from export.manifest import default_bundle, load_bundle
+from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
+from mvstylizer.bundle import default_bundle, load_bundle
 
 Picture = NDArray[np.uint8]
 TILE: Final = 480, 204  # width, height
@@ -47,7 +47,7 @@ def cropped(picture: Picture, size: tuple[int, int]) -> Picture:
 def strip(video: Path, style_photo: Path, places: Sequence[int]) -> Picture:
     """Stylize a video and return the strip of some of its frames."""
     bundle = load_bundle(default_bundle())
-    with tempfile.TemporaryDirectory() as folder, LocalStylizer(bundle) as stylizer:
+    with tempfile.TemporaryDirectory() as folder, OnnxStylizer(bundle) as stylizer:
         stylized = Path(folder) / "stylized.mp4"
         stylize_video(video, style_photo, stylized, stylizer=stylizer, bundle=bundle)
         rows = [[cropped(frame, TILE) for frame in frames_at(each, places)] for each in (video, stylized)]

@@ -2,7 +2,7 @@
 
     python examples/stylize_in_python.py street.mp4 samples/dusk.jpg street-dusk.mp4
 
-With an edge instead of this machine's CPU: `EdgeClient("edge.example:8001")` in the place of `LocalStylizer`.
+With an edge instead of this machine's CPU: `EdgeClient("edge.example:8001")` in the place of `OnnxStylizer`.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from device_runtime.local_stylizer import LocalStylizer
-from device_runtime.photo import read_photo, write_photo
+from device_runtime.media.photo import read_photo, write_photo
+from device_runtime.media.reader import VideoReader
 from device_runtime.pipeline import stylize_video
 from device_runtime.report import Report
-from device_runtime.video import VideoReader
-from export.manifest import default_bundle, load_bundle
+from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
+from mvstylizer.bundle import default_bundle, load_bundle
 
 
 def stylize(video: Path, style_photo: Path, out: Path) -> Report:
     """Stylize a video, and its first frame on its own as a photo beside the result."""
     bundle = load_bundle(default_bundle())
-    with LocalStylizer(bundle) as stylizer:
+    with OnnxStylizer(bundle) as stylizer:
         # The style code is computed once per style; a frame is uint8 RGB (H, W, 3).
         style_code = stylizer.encode_style(read_photo(style_photo))
         with VideoReader(video) as frames:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from export.manifest import Bundle, FileSpec, TensorSpec
+from mvstylizer.bundle import Bundle, FileSpec, TensorSpec
 
 CARD_NAME = "MODEL_CARD.md"
 _TENSOR_HEAD = ("file", "tensor", "type", "shape", "layout", "range")

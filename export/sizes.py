@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from mvstylizer_errors import MVStylizerError
+from mvstylizer.errors import MVStylizerError
 
 Size = tuple[int, int]
 

@@ -1,9 +1,9 @@
 """Compile a bundle's kernels for a Snapdragon's Hexagon ahead of time, with LiteRT's Qualcomm plugin.
 
-A phone then loads a graph that is ready, instead of preparing it at every start. The compiled file is for one
-chip, so it lies beside a bundle and not in it. What Hexagon computes in float16 is checked first, here, with
-Qualcomm's library for the host (`export.htp_lane`): a kernel that fails there, or that cannot be checked, is
-not compiled, and one that the compiler takes only in part is refused.
+A phone then loads a ready graph instead of preparing it at every start. A compiled file is for one chip, so
+it is stored next to a bundle, not in it. What Hexagon computes in float16 is checked first, on this
+machine, with Qualcomm's library for the host (`export.runtimes.hexagon`): a kernel that fails there, or
+that cannot be checked, is not compiled, and one that the compiler accepts only in part is refused.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from export import htp_lane
-from export.check import sized_kernel
-from export.kernel_parity import Kernel
-from export.manifest import Bundle, load_bundle
+from export.parity.kernels import Kernel
+from export.runtimes import hexagon
 from export.sizes import Size
-from mvstylizer_errors import MVStylizerError
+from export.verify import sized_kernel
+from mvstylizer.bundle import Bundle, load_bundle
+from mvstylizer.errors import MVStylizerError
 
 SDK = "ai_edge_litert_sdk_qualcomm"
 COMPILER = "libQnnHtp.so"
@@ -128,7 +128,7 @@ def proven(kernel: Kernel, content: bytes) -> float:
         SnapdragonError: Hexagon's lane cannot run here.
         ParityError: It computes something else.
     """
-    lane = kernel.check(content)["lanes"].get(htp_lane.LANE)
+    lane = kernel.check(content)["lanes"].get(hexagon.LANE)
     if lane is None:
         raise SnapdragonError(f"{kernel.role} is not compiled: its Hexagon numerics were not checked")
     return float(lane["max"])
@@ -137,13 +137,13 @@ def proven(kernel: Kernel, content: bytes) -> float:
 def _kernels(bundle: Bundle, report: Report) -> list[Kernel]:
     sized = [spec for spec in bundle.files if spec.format == "tflite" and "_accel_" in spec.role]
     kernels = [kernel for spec in sized if "HTP" in (kernel := sized_kernel(bundle, spec)).delegates]
-    small = [kernel for kernel in kernels if kernel.size and _pixels(kernel.size) <= htp_lane.MOST_PIXELS]
+    small = [kernel for kernel in kernels if kernel.size and _pixels(kernel.size) <= hexagon.MAX_PIXELS]
     for kernel in kernels:
         if kernel not in small:
             report(f"{kernel.role}: left out, too large for the host to check its Hexagon numerics")
     if not small:
         raise SnapdragonError(
-            f"{bundle.path} has no kernel of at most {htp_lane.MOST_PIXELS} pixels, and larger ones cannot "
+            f"{bundle.path} has no kernel of at most {hexagon.MAX_PIXELS} pixels, and larger ones cannot "
             "be checked here",
             "Export one with --sizes 512x256",
         )

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mvstylizer_errors import MVStylizerError
+from mvstylizer.errors import MVStylizerError
 from training.checkpoint import load_checkpoint
 from training.loss import perceptual, structure_loss
 from training.photos import PhotoFolder

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fl.parameters import sync_folder
-from mvstylizer_errors import MVStylizerError
+from mvstylizer.errors import MVStylizerError
 
 Row = dict[str, Any]
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from mvstylizer_errors import MVStylizerError
+from mvstylizer.errors import MVStylizerError
 
 Parameters = Mapping[str, NDArray[np.float32]]
 

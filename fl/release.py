@@ -1,6 +1,6 @@
 """Releases: an accepted checkpoint, exported with parity, described, signed and numbered.
 
-The cloud's registry holds one folder a version (`export.release` has the format), an edge's folder of
+The cloud's registry holds one folder a version (`mvstylizer.release` has the format), an edge's folder of
 releases the same ones. A folder appears in either whole or not at all.
 """
 
@@ -15,13 +15,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export.manifest import MANIFEST_NAME, load_bundle, sha256_of
-from export.release import RELEASE, SCHEMA, SIGNATURE, Release, ReleaseError, load_release
 from fl.parameters import sync_folder
 from fl.signing import sign
+from mvstylizer.bundle import MANIFEST_NAME, load_bundle, sha256_of
+from mvstylizer.release import RELEASE, SCHEMA, SIGNATURE, Release, ReleaseError, load_release
 
 if TYPE_CHECKING:
-    from export.onnx_refill import Ancestor
+    from export.onnx_models.weight_swap import BaseBundle
 
 REGISTRY, RELEASES = "registry", "releases"  # in the cloud's folder, in an edge's
 
@@ -34,7 +34,7 @@ def publish(
     turn: int,
     metrics: Mapping[str, Any],
     after: int = 0,
-    ancestor: Ancestor | None = None,
+    ancestor: BaseBundle | None = None,
 ) -> Release:
     """Export a checkpoint and add it to the registry as the next version.
 
@@ -45,13 +45,13 @@ def publish(
         turn: The round whose average it is.
         metrics: The gate's scores.
         after: Version that the edges came with: the first release is the next one, its child.
-        ancestor: The model that the federation began with, exported; see `export.bundle.export_bundle`.
+        ancestor: The model that the federation began with, exported; see `export.exporter.export_bundle`.
 
     Raises:
         ParityError, CheckpointError, BundleError: The export failed; the registry is as it was.
         SignatureError: The key is missing.
     """
-    from export.bundle import export_bundle
+    from export.exporter import export_bundle
 
     before = versions(registry)
     parent = max(before, default=after)

@@ -32,7 +32,7 @@ from fl.parameters import (
     map_parameters,
     write_parameters,
 )
-from mvstylizer_errors import MVStylizerError
+from mvstylizer.errors import MVStylizerError
 
 if TYPE_CHECKING:
     from fl.gate import Verdict
@@ -85,7 +85,7 @@ class Fleet(Protocol):
         """Return what came since the last call; may wait a moment for it."""
 
 
-class Judge(Protocol):
+class Evaluator(Protocol):
     """Compares an average with the model that serves, see `fl.gate.Gate`."""
 
     def judge(self, candidate: Path, live: Path) -> Verdict:
@@ -181,7 +181,7 @@ class Rounds:
         """Return where a round's average lies."""
         return self.folder / f"{turn:05d}" / MODEL
 
-    def run(self, fleet: Fleet, policy: Policy, judge: Judge) -> Row:
+    def run(self, fleet: Fleet, policy: Policy, judge: Evaluator) -> Row:
         """Run the next round to its end and return its row of the journal (``accepted`` or ``refused``).
 
         Raises:

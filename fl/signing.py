@@ -1,4 +1,4 @@
-"""Ed25519 keys and signatures: the cloud signs each release; edges verify it with `export.signature`."""
+"""Ed25519 keys and signatures: the cloud signs each release; edges verify it with `mvstylizer.signature`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from export.signature import SignatureError
+from mvstylizer.signature import SignatureError
 
 
 def make_keys(private: Path, public: Path) -> None:

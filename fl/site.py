@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from fl.parameters import fingerprint
-from mvstylizer_errors import MVStylizerError
+from mvstylizer.errors import MVStylizerError
 from training.checkpoint import load_checkpoint
 from training.config import StepConfig
 from training.photos import PhotoFolder

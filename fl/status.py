@@ -9,7 +9,7 @@ from typing import Any
 from fl.journal import Row, read_journal
 from fl.release import REGISTRY, versions
 from fl.rounds import FEDERATION, JOURNAL
-from mvstylizer_errors import MVStylizerError
+from mvstylizer.errors import MVStylizerError
 
 
 class StatusError(MVStylizerError):

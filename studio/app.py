@@ -16,8 +16,8 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from device_runtime.recipe import Interpolation, Recipe
-from mvstylizer_errors import MVStylizerError
+from device_runtime.options import Interpolation, StylizeOptions
+from mvstylizer.errors import MVStylizerError
 from studio.errors import StudioError, TooLargeError
 from studio.same_origin import SameOrigin
 from studio.shelf import ROLES, Role, look_into
@@ -25,7 +25,7 @@ from studio.workbench import Workbench
 
 PAGE: Final = Path(__file__).parent / "page"
 # A browser reads an answer only after it has sent the whole file, or sees a broken connection instead of it.
-MOST_DISCARDED: Final = 64_000_000
+MAX_DISCARDED: Final = 64_000_000
 UNFIT: Final = 422
 
 
@@ -132,9 +132,9 @@ async def _json(request: Request) -> dict[str, Any]:
     return value
 
 
-def _recipe(options: dict[str, Any]) -> Recipe:
+def _recipe(options: dict[str, Any]) -> StylizeOptions:
     try:
-        return Recipe(
+        return StylizeOptions(
             str(options.get("key_frames", "codec")),
             cast("Interpolation", str(options.get("interpolation", "transfer"))),
             strength=float(options.get("strength", 1.0)),
@@ -153,5 +153,5 @@ async def _discard(body: AsyncIterator[bytes]) -> None:
     size = 0
     async for chunk in body:
         size += len(chunk)
-        if size > MOST_DISCARDED:
+        if size > MAX_DISCARDED:
             return

@@ -11,10 +11,10 @@ from typing import Any, Final, Literal
 
 from device_runtime.pipeline import Progress
 from device_runtime.report import Report
-from mvstylizer_errors import MVStylizerError
+from mvstylizer.errors import MVStylizerError
 
 State = Literal["running", "done", "failed", "cancelled"]
-LONGEST_END_S: Final = 20.0
+MAX_END_S: Final = 20.0
 
 _log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class Job:
 
     def wait(self) -> None:
         """Wait until it has ended, or is so stuck that it will not."""
-        self._thread.join(LONGEST_END_S)
+        self._thread.join(MAX_END_S)
 
     def _run(self) -> None:
         try:

@@ -11,7 +11,7 @@ from typing import Final
 
 import uvicorn
 
-from mvstylizer_errors import MVStylizerError
+from mvstylizer.errors import MVStylizerError
 from studio.app import make_app
 from studio.shelf import Shelf
 from studio.workbench import Engine, Workbench

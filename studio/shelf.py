@@ -10,14 +10,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from device_runtime.photo import is_photo, read_photo
-from device_runtime.video import VideoReader
-from mvstylizer_errors import MVStylizerError
+from device_runtime.media.photo import is_photo, read_photo
+from device_runtime.media.reader import VideoReader
+from mvstylizer.errors import MVStylizerError
 
 Role = Literal["source", "style"]
 Kind = Literal["video", "photo"]
 ROLES: Final[tuple[Role, ...]] = ("source", "style")
-LONGEST_NAME: Final = 100  # file systems take 255 bytes; a character may need four
+MAX_NAME: Final = 100  # file systems take 255 bytes; a character may need four
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def plain_name(name: str) -> str:
     last = name.replace("\\", "/").rpartition("/")[2]
     printable = "".join(char for char in last if char.isprintable()).strip(" .")
     stem, dot, suffix = (printable or "file").rpartition(".")
-    return f"{(stem or suffix)[:LONGEST_NAME]}{dot}{suffix[:10]}" if stem else suffix[:LONGEST_NAME]
+    return f"{(stem or suffix)[:MAX_NAME]}{dot}{suffix[:10]}" if stem else suffix[:MAX_NAME]
 
 
 def _without_folder(line: str, folder: Path) -> str:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from device_runtime.fallback import Fallback
-from device_runtime.key_frames import KeyFramePolicyError
+from device_runtime.key_frames.policy import KeyFramePolicyError
+from device_runtime.options import StylizeOptions
 from device_runtime.pipeline import Progress, stylize_photo, stylize_video
-from device_runtime.recipe import Recipe
 from device_runtime.report import Report
-from device_runtime.stylizer import Stylizer
-from export.manifest import Bundle
-from mvstylizer_errors import MVStylizerError
+from device_runtime.stylizers.fallback import Fallback
+from mvstylizer.bundle import Bundle
+from mvstylizer.errors import MVStylizerError
+from mvstylizer.stylizer import Stylizer
 from studio.errors import BusyError, NoSpaceError, StudioError, TooLargeError
 from studio.job import Job
 from studio.shelf import Kept, Role, Shelf
@@ -100,7 +100,7 @@ class Workbench:
         self._job = None
         return self.shelf.put(role, arrived)
 
-    def start(self, recipe: Recipe) -> None:
+    def start(self, recipe: StylizeOptions) -> None:
         """Start a job on the files of the shelf.
 
         Raises:
@@ -131,7 +131,9 @@ class Workbench:
             self._job.cancel()
             self._job.wait()
 
-    def _stylize(self, source: Kept, style: Kept, out: Path, recipe: Recipe, progress: Progress) -> Report:
+    def _stylize(
+        self, source: Kept, style: Kept, out: Path, recipe: StylizeOptions, progress: Progress
+    ) -> Report:
         engine = self._engine
         if source.kind == "photo":
             report = stylize_photo(

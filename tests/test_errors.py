@@ -12,7 +12,7 @@ from docs.hooks.messages import BASE, ROOT, Message, error_classes, files, messa
 
 # What no user sees: these become a gRPC status. A ValueError is a caller's mistake, and the command line
 # makes wrong usage (exit 2) of those that an option can cause.
-NOT_FOR_USERS = {"RefusalError", "UpstreamClosedError"}
+NOT_FOR_USERS = {"StatusError", "TritonChannelClosedError"}
 FOUND = messages()
 
 
@@ -55,7 +55,7 @@ def is_well_formed(message: Message) -> bool:
 
 def run(*arguments: str, debug: str | None = None) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)} | ({"MVSTYLIZER_DEBUG": debug} if debug else {})
-    command = [sys.executable, "-m", "mvstylizer", *arguments]
+    command = [sys.executable, "-m", "mvstylizer_cli", *arguments]
     return subprocess.run(
         command, cwd=Path(__file__).parent, capture_output=True, text=True, env=environment, timeout=120
     )

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.server
 
 
 def run(*arguments: object, timeout_s: float = 600) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mvstylizer", *map(str, arguments)]
+    command = [sys.executable, "-m", "mvstylizer_cli", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout_s)
 
 
@@ -191,7 +191,7 @@ def workplace(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_bad_input_is_one_line_and_leaves_nothing(workplace: Path, case: str) -> None:
     arguments, named = BAD_INPUTS[case]
     before = {p.name: p.stat().st_size for p in workplace.iterdir()}
-    command = [sys.executable, "-m", "mvstylizer", "stylize", *map(str, arguments)]
+    command = [sys.executable, "-m", "mvstylizer_cli", "stylize", *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         command, cwd=workplace, capture_output=True, text=True, env=environment, timeout=300
@@ -233,7 +233,7 @@ def test_errors_are_json_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_leaves_nothing(bikes: Path, tmp_path: Path, signal_number: int, code: int) -> None:
     arguments = ["stylize", bikes, "--style", DUSK, "--out", tmp_path / "out.mp4"]
-    command = [sys.executable, "-m", "mvstylizer", *map(str, arguments)]
+    command = [sys.executable, "-m", "mvstylizer_cli", *map(str, arguments)]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:  # the first progress line: the server runs and frames are being written

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mvstylizer_errors import MVStylizerError
+from mvstylizer.errors import MVStylizerError
 from training.options import StylizerDims
 from training.stylizer import Stylizer
 

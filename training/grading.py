@@ -1,6 +1,6 @@
 """The global grade: one colour transform for the whole picture, found in a few looks at the result.
 
-The closed-form transport (`training.colour`) matches mean and covariance of RGB values; what makes a
+The closed-form transport (`training.color`) matches mean and covariance of RGB values; what makes a
 photograph's light is more than that. The grade adds, per picture,
 
     z = (I + D)·t(x) + d      12 numbers on top of the transport t,
@@ -23,15 +23,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from training.colour import apply_colour
+from training.color import apply_colour
 
 SEGMENTS = 8  # of a tone curve
 KNOTS = SEGMENTS + 1
 PARAMETERS = 12 + 3 * SEGMENTS + 1
 HIDDEN = 256
 STEEPEST = 1.2  # log of the steepest slope (3.3) and of the flattest (0.3): a curve never turns back
-MOST_DETAIL = 0.6  # log of the largest factor on local contrast, 1.8
-LEAST_DETAIL = 0.3  # minus log of the smallest, 0.74: less looks like haze, however smooth the style is
+MAX_DETAIL = 0.6  # log of the largest factor on local contrast, 1.8
+MIN_DETAIL = 0.3  # minus log of the smallest, 0.74: less looks like haze, however smooth the style is
 
 Moments = list[tuple[Tensor, Tensor]]
 Look = Callable[[Tensor], Moments]
@@ -130,8 +130,8 @@ def as_grade(numbers: Tensor, transport: Tensor) -> Grade:
     shift = torch.cat([torch.zeros_like(change[:, :, :3]), change[:, :, 3:]], dim=2)
     slopes = torch.exp(STEEPEST * torch.tanh(numbers[:, 12:-1] / STEEPEST)).view(-1, 3, SEGMENTS)
     detail = numbers[:, -1]
-    crisper = MOST_DETAIL * torch.tanh(detail.clamp(min=0) / MOST_DETAIL)
-    softer = LEAST_DETAIL * torch.tanh(detail.clamp(max=0) / LEAST_DETAIL)
+    crisper = MAX_DETAIL * torch.tanh(detail.clamp(min=0) / MAX_DETAIL)
+    softer = MIN_DETAIL * torch.tanh(detail.clamp(max=0) / MIN_DETAIL)
     return Grade(transport + rotated + shift, slopes, torch.exp(crisper + softer))
 
 

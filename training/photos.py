@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mvstylizer_errors import MVStylizerError
+from mvstylizer.errors import MVStylizerError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 SMALLEST = 64  # pixels of the short side; anything smaller is an icon, not a photo

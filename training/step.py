@@ -18,9 +18,9 @@ from torch import Tensor
 
 from training import processes
 from training.affine import apply_map
+from training.color_augmentation import Look
 from training.config import StepConfig
 from training.grading import apply_grade
-from training.looks import Look
 from training.loss import map_roughness, perceptual, structure_loss
 from training.photos import PhotoFolder
 from training.stylizer import GRADING_SHRINK, Stylizer, resize

@@ -4,7 +4,7 @@
     style code ────────────────────────┴───────┘                         + → smooth → finish
                                                         graded content ──┘
 
-The grade is the global part (`training.colour`, `training.grading`), the decoder's correction the local one.
+The grade is the global part (`training.color`, `training.grading`), the decoder's correction the local one.
 
 The style enters only as a *style code*, N×K float32, computed once per style by `encode_style`: its RGB
 mean (3), covariance root (9) and tones (27), then mean and standard deviation of each decoder level, shallow
@@ -22,8 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.affine import apply_map, fit_map
+from training.color import colour_moments, style_colour, transport
 from training.colorization import TOKENS, Colorization, channel_moments, style_tokens
-from training.colour import colour_moments, style_colour, transport
 from training.decoder import LEVELS, VGG_CHANNELS, Decoder
 from training.grading import KNOTS, Grade, Grading, Moments, apply_grade, curve_slope, tones
 from training.lite import LITE_CHANNELS, LiteEncoder

@@ -21,7 +21,7 @@ from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from benchmarks.network.exchange import Exchange, Server, connect, listen
-from mvstylizer_errors import MVStylizerError
+from mvstylizer.errors import MVStylizerError
 
 if TYPE_CHECKING:
     from benchmarks.network.path import Path

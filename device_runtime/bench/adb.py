@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mvstylizer_errors import MVStylizerError
+from mvstylizer.errors import MVStylizerError
 
 CALL_SECONDS = 30.0
 COPY_SECONDS = 300.0

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mvstylizer_errors import MVStylizerError
+from mvstylizer.errors import MVStylizerError
 
 WHERE_TO_GET_IT = (
     "Name one with --benchmark-bin: prebuilt Android binaries are on LiteRT's release page"

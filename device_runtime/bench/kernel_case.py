@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from device_runtime.kernels import KeyFrameScore, Transfer, Warp
 from device_runtime.kernels.interpreter import KernelInterpreter
 from device_runtime.kernels.key_frame import LUMA_SHAPE
-from export.manifest import Bundle
+from mvstylizer.bundle import Bundle
 
 Array = NDArray[Any]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from device_runtime.bench.adb import AdbError, Phone
-from export.manifest import sha256_of
+from mvstylizer.bundle import sha256_of
 
 FOLDER = "/data/local/tmp/mvstylizer-bench"
 

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from device_runtime.bench.benchmark_model import Latency
 from device_runtime.bench.phone import PhoneState
-from mvstylizer_errors import MVStylizerError
+from mvstylizer.errors import MVStylizerError
 
 SCHEMA = "mvstylizer.bench.device/1"
 # A change of the median below this is within what one phone shows from day to day.

@@ -29,7 +29,7 @@ from device_runtime.bench.plan import Config
 from device_runtime.bench.push import FOLDER, push_changed
 from device_runtime.bench.results import SCHEMA, Row, latency_row, state_row
 from device_runtime.bench.verdict import Verdict, failed, judge
-from export.manifest import Bundle, sha256_of
+from mvstylizer.bundle import Bundle, sha256_of
 
 _OUTPUT = f"{FOLDER}/output.bin"
 _CANNOT_RUN = (126, 127)  # sh: not executable, not found

@@ -15,7 +15,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from mvstylizer_errors import MVStylizerError
+from mvstylizer.errors import MVStylizerError
 
 Job = TypeVar("Job")
 Shape = tuple[int, ...]

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from export.kernels.tflite import convert, tensorflow
-from export.manifest import TensorSpec
+from export.kernels.convert import convert, tensorflow
+from mvstylizer.bundle import TensorSpec
 
 HEIGHT, WIDTH = 90, 160
 BINS = 64

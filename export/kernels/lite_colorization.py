@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from export.kernels.lite_colour import spatial_mean
-from export.kernels.tflite import tensorflow
+from export.kernels.convert import tensorflow
+from export.kernels.lite_color import spatial_mean
 from training.colorization import EPS
 from training.options import ColorizationMode
 

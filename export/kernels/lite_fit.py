@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from export.case import Array
-from export.kernels.lite_colour import CHANNELS, Grade, apply_affine, curve_slope, pointwise
-from export.kernels.tflite import tensorflow
+from export.kernels.convert import tensorflow
+from export.kernels.lite_color import CHANNELS, Grade, apply_affine, curve_slope, pointwise
+from export.runtimes.case import Array
 from training.affine import MIDDLE
 
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))

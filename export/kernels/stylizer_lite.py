@@ -8,7 +8,7 @@ border mode, declares none of its dependencies, and made graphs several times sl
     stylizer_map.tflite   frame uint8 [1, h, w, 3], at the network's size, style_code   → affine_map
                                                                                           [1, h/8, w/8, 12]
 
-The reduction to these sizes is the caller's (`device_runtime.network_input`). Both files take any size by
+The reduction to these sizes is the caller's (`device_runtime.stylizers.resize`). Both files take any size by
 resizing their inputs, and ask for no shape at run time, so that XNNPACK stays after it. What is linear was
 put together: of meta-smoothing, W_s and the 1×1 convolution behind it are one 5×5 convolution here.
 """
@@ -21,9 +21,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from export.case import Array
-from export.kernels.lite_colorization import Moments, channel_moments, colorize, differences
-from export.kernels.lite_colour import (
+from export.kernels.convert import convert, tensorflow
+from export.kernels.lite_color import (
     CHANNELS,
     Grade,
     apply_grade,
@@ -32,9 +31,10 @@ from export.kernels.lite_colour import (
     tones,
     transport,
 )
+from export.kernels.lite_colorization import Moments, channel_moments, colorize, differences
+from export.kernels.lite_contract import lite_contract
 from export.kernels.lite_fit import extended, fit_map
-from export.kernels.tflite import convert, tensorflow
-from export.lite_contract import lite_contract
+from export.runtimes.case import Array
 from training.grading import PARAMETERS
 from training.lite import LITE_CHANNELS
 from training.options import StylizerDims

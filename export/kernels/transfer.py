@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from export.kernels.tflite import convert, tensorflow
-from export.manifest import TensorSpec
+from export.kernels.convert import convert, tensorflow
+from mvstylizer.bundle import TensorSpec
 
 TRANSFER_INPUTS = (
     TensorSpec("frame", "uint8", (1, 3, -1, -1), "NCHW RGB, the tile", "0..255"),

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from export.kernels.tflite import convert, tensorflow
-from export.manifest import TensorSpec
+from export.kernels.convert import convert, tensorflow
+from mvstylizer.bundle import TensorSpec
 
 
 def transfer_accel_inputs(width: int, height: int, columns: int, rows: int) -> tuple[TensorSpec, ...]:

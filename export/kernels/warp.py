@@ -23,8 +23,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from export.kernels.tflite import convert, gather_to_lookup, tensorflow
-from export.manifest import TensorSpec
+from export.kernels.convert import convert, gather_to_lookup, tensorflow
+from mvstylizer.bundle import TensorSpec
 
 WARP_INPUTS = (
     TensorSpec("atlas", "uint8", (-1, 12), "pixel of the key frame: it, right, below, both; RGB", "0..255"),

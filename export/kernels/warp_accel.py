@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from export.kernels.tflite import convert, tensorflow
-from export.manifest import TensorSpec
+from export.kernels.convert import convert, tensorflow
+from mvstylizer.bundle import TensorSpec
 
 
 def warp_accel_inputs(width: int, height: int) -> tuple[TensorSpec, ...]:

@@ -14,8 +14,8 @@ from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
-from export.kernels.tflite import pack
-from export.manifest import TensorSpec
+from export.kernels.convert import pack
+from mvstylizer.bundle import TensorSpec
 
 OPERATOR = "Resampler"
 

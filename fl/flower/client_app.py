@@ -9,7 +9,6 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
-from export.release import ReleaseError
 from fl.edge_metrics import wait_until_idle, wait_until_served
 from fl.flower.edge import NICE, EdgeFolder
 from fl.flower.fleet import LOSSES, MODEL, ORDER, RELEASE, UPDATE
@@ -17,7 +16,8 @@ from fl.flower.order import Order
 from fl.flower.processes import EDGE_VARIABLE, METRICS_VARIABLE, NICE_VARIABLE
 from fl.parameters import write_parameters
 from fl.release import install, is_newest, versions, withdraw
-from mvstylizer_errors import MVStylizerError
+from mvstylizer.errors import MVStylizerError
+from mvstylizer.release import ReleaseError
 
 REFUSED = 1000  # error code of ours; Flower's own are below
 SERVED_S = 120.0  # the gateway loads, tries and promotes a version in some seconds

@@ -31,7 +31,7 @@ from fl.flower.processes import (
 from fl.release import RELEASES
 
 NICE = 10  # phones are protected by the pauses; an even lower priority would starve on a busy machine
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 60.0
+FIRST_PAUSE_S, MAX_PAUSE_S = 5.0, 60.0
 STEADY_S = 60.0  # a SuperNode that ran so long was connected: the pauses begin anew
 
 
@@ -117,7 +117,7 @@ def run_edge(
             )
             said = reason
         time.sleep(pause_s)
-        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        pause_s = min(2 * pause_s, MAX_PAUSE_S)
 
 
 def _free_port() -> int:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from mvstylizer_errors import MissingExtraError, MVStylizerError
+from mvstylizer.errors import MissingExtraError, MVStylizerError
 
 CLOUD_VARIABLE, EDGE_VARIABLE = "MVSTYLIZER_CLOUD", "MVSTYLIZER_EDGE"
 METRICS_VARIABLE, NICE_VARIABLE = "MVSTYLIZER_METRICS", "MVSTYLIZER_NICE"

@@ -9,15 +9,15 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from export.manifest import default_bundle, load_bundle
-from export.onnx_refill import Ancestor
+from export.onnx_models.weight_swap import BaseBundle
 from fl.flower.cloud import CloudFolder
 from fl.flower.fleet import GridFleet
 from fl.flower.order import Order
 from fl.flower.processes import CLOUD_VARIABLE
 from fl.release import publish, release_files, versions
 from fl.rounds import Rounds
-from mvstylizer_errors import MVStylizerError
+from mvstylizer.bundle import default_bundle, load_bundle
+from mvstylizer.errors import MVStylizerError
 
 ROLL_OUT_S = 600.0  # an edge that does not answer so long gets the release in the next run
 
@@ -60,7 +60,7 @@ def release_accepted(cloud: CloudFolder, rounds: Rounds) -> None:
         turn=accepted["turn"],
         metrics=accepted.get("scores", {}),
         after=shipped.version,
-        ancestor=Ancestor(shipped, cloud.start),
+        ancestor=BaseBundle(shipped, cloud.start),
     )
     rounds.journal.write("released", turn=release.turn, version=release.version)
 

@@ -11,13 +11,14 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks import figure5, footage, memory, paper, quality, table1, table2, table4
-from benchmarks.measure import Times
-from benchmarks.pairs import PairsError, look_pairs
-from benchmarks.registry import BenchModule, Effort, Table
-from benchmarks.result import Result, Spread, find, middle, read, write
-from device_runtime.local_stylizer import LocalStylizer
-from tests.benchmarks.test_harness import ABOUT
+from benchmarks import figure5, memory, quality, table1, table2, table4
+from benchmarks.data import footage, paper
+from benchmarks.data.pairs import PairsError, look_pairs
+from benchmarks.harness.registry import BenchModule, Effort, Table
+from benchmarks.harness.result import Result, Spread, find, middle, read, write
+from benchmarks.harness.timing import Times
+from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
+from tests.benchmarks.harness.test_harness import ABOUT
 
 SMALL = "192x96"
 QUICK = Effort(quick=True, threads=2)
@@ -68,7 +69,7 @@ def test_a_floor_is_that_of_its_own_round() -> None:
 def test_macs_are_those_of_the_layers(tmp_path: Path) -> None:
     from onnx import TensorProto, helper, save
 
-    from benchmarks.macs import count_macs
+    from benchmarks.metrics.macs import count_macs
 
     rng = np.random.default_rng(0)
     weights = {"a": (8, 3, 3, 3), "b": (8, 4, 2, 2)}
@@ -152,17 +153,17 @@ def test_of_two_runs_that_disagree_there_is_a_third() -> None:
 
 def test_every_interval_is_run_twice_or_more() -> None:
     count = Counter(run for round_ in figure5.ROUNDS for run in round_)
-    wanted = {("transfer", interval) for interval in paper.INTERVALS} | {figure5.LONGEST_WARP}
+    wanted = {("transfer", interval) for interval in paper.INTERVALS} | {figure5.MAX_WARP}
     assert set(count) == wanted
     assert min(count.values()) == 2
     assert count[figure5.LONGEST] == len(figure5.ROUNDS)
 
 
 def test_what_was_asked_before_is_answered_at_once(bikes: Path) -> None:
-    from benchmarks.models import shipped
+    from benchmarks.data.models import shipped
     from benchmarks.pipeline_run import RecordedStylizer
 
-    with LocalStylizer(shipped()[0]) as stylizer:
+    with OnnxStylizer(shipped()[0]) as stylizer:
         recorded = RecordedStylizer(stylizer)
         code = recorded.encode_style(footage.style())
         frame = footage.fitted(footage.frames(bikes, 1)[0], 96, 48)

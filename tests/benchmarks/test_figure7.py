@@ -13,10 +13,10 @@ import skimage.data
 from safetensors.numpy import load_file
 
 from benchmarks import figure7
+from benchmarks.data.federation_photos import RetrainingPhotosError, lay_out
 from benchmarks.federation import _SEED_STRIDE, Point
 from benchmarks.figure7 import Figure7Error, Settings, images_until, reach_rows, run_curves, smoothed
-from benchmarks.result import Result
-from benchmarks.retraining_photos import RetrainingPhotosError, lay_out
+from benchmarks.harness.result import Result
 from fl.site import retrain
 
 TINY = Settings(crop=32, steps=1, rounds=(2, 1, 0), contents=2, styles=1)

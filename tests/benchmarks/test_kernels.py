@@ -7,10 +7,11 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 
-from benchmarks import footage, kernels
-from benchmarks.measure import Times, measure
-from benchmarks.models import shipped
-from benchmarks.result import Spread
+from benchmarks import kernels
+from benchmarks.data import footage
+from benchmarks.data.models import shipped
+from benchmarks.harness.result import Spread
+from benchmarks.harness.timing import Times, measure
 from device_runtime.kernels import Warp
 
 SIZE = (96, 64)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import soak
-from benchmarks.healing import VICTIMS
-from benchmarks.registry import Effort, bench
+from benchmarks.edge_load.recovery import VICTIMS
+from benchmarks.harness.registry import Effort, bench
 from tests.edge_triton.conftest import make_bundle
 
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks import footage, table5
-from benchmarks.models import shipped
-from benchmarks.registry import Effort
-from benchmarks.result import find
-from edge_triton.jpeg import encode_jpeg
+from benchmarks import table5
+from benchmarks.data import footage
+from benchmarks.data.models import shipped
+from benchmarks.harness.registry import Effort
+from benchmarks.harness.result import find
+from edge_triton.client.jpeg import encode_jpeg
 
 NEAR = {"New York": 0.002, "Hong Kong": 0.05}
 

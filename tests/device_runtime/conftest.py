@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from export.kernel_parity import KERNELS
+from export.parity.kernels import KERNELS
 
 
 @pytest.fixture(scope="session")

@@ -13,13 +13,13 @@ import pytest
 from numpy.typing import NDArray
 from skimage import data
 
-from device_runtime.photo import write_photo
+from device_runtime.media.photo import write_photo
+from device_runtime.media.reader import VideoReader
+from device_runtime.options import Interpolation
 from device_runtime.pipeline import stylize_video
-from device_runtime.recipe import Interpolation
 from device_runtime.report import Report
-from device_runtime.video import VideoReader
-from edge_triton.client import Reply, StylizedKey
-from export.manifest import default_bundle, load_bundle
+from mvstylizer.bundle import default_bundle, load_bundle
+from mvstylizer.stylizer import Reply, StylizedFrame
 from tests.device_runtime.clips import moving_square, remux, write_clip
 
 BUNDLE = load_bundle(default_bundle())
@@ -38,9 +38,9 @@ class PlainStylizer:
         *,
         r: float = 1.0,
         reply: Reply = "image",
-    ) -> StylizedKey:
+    ) -> StylizedFrame:
         identity = np.broadcast_to(np.eye(3, 4, dtype=np.float32), (18, 32, 3, 4)).copy()
-        return StylizedKey(frame, None) if reply == "image" else StylizedKey(None, identity)
+        return StylizedFrame(frame, None) if reply == "image" else StylizedFrame(None, identity)
 
     def close(self) -> None:
         pass

@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from skimage import data
 
-from device_runtime.photo import write_photo
+from device_runtime.media.photo import write_photo
 from tests.device_runtime.clips import write_clip
 
 ROOT = Path(__file__).parents[2]
@@ -28,8 +28,8 @@ PROGRAM = """
 import os, sys
 from pathlib import Path
 from device_runtime.pipeline import stylize_video
-from export.manifest import default_bundle, load_bundle
-from mvstylizer_errors import MVStylizerError
+from mvstylizer.bundle import default_bundle, load_bundle
+from mvstylizer.errors import MVStylizerError
 from tests.device_runtime.test_fidelity import PlainStylizer, times
 
 folder, style = map(Path, sys.argv[1:])

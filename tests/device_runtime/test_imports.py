@@ -9,8 +9,8 @@ FORBIDDEN = (
     "onnx",
     "training",
     "flwr",
-    "edge_triton.repository",
-    "edge_triton.server",
+    "edge_triton.triton.repository",
+    "edge_triton.triton.server",
 )
 
 PROGRAM = """
@@ -25,6 +25,6 @@ print(*sorted(sys.modules))
 def test_the_phone_side_imports_no_training_and_no_server() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert {"device_runtime.pipeline", "device_runtime.kernels.warp", "edge_triton.client"} <= loaded
+    assert {"device_runtime.pipeline", "device_runtime.kernels.warp", "edge_triton.client.client"} <= loaded
     assert not loaded & set(FORBIDDEN)
-    assert {name for name in loaded if name.startswith("export.")} == {"export.manifest"}
+    assert not {name for name in loaded if name.startswith("export")}

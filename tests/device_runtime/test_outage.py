@@ -11,12 +11,12 @@ import psutil
 import pytest
 from skimage import data
 
-from device_runtime.photo import write_photo
+from device_runtime.media.photo import write_photo
 from device_runtime.pipeline import stylize_video
-from device_runtime.tflite_stylizer import TFLiteStylizer
-from edge_triton.client import EdgeClient, EdgeUnavailableError
-from edge_triton.server import TritonServer
-from export.manifest import default_bundle, load_bundle
+from device_runtime.stylizers.tflite_stylizer import TFLiteStylizer
+from edge_triton.client.client import EdgeClient, EdgeUnavailableError
+from edge_triton.triton.server import TritonServer
+from mvstylizer.bundle import default_bundle, load_bundle
 from tests.device_runtime.clips import remux
 
 pytestmark = pytest.mark.server

@@ -20,17 +20,17 @@ import pytest
 from numpy.typing import NDArray
 from skimage import data, io
 
-from device_runtime.flow import DisFlow, Follow, Luma, Motion
-from device_runtime.key_frames import KeyFramePolicyError
-from device_runtime.local_stylizer import LocalStylizer
-from device_runtime.output_file import OutputError
-from device_runtime.photo import PhotoError, read_photo, write_photo
+from device_runtime.key_frames.policy import KeyFramePolicyError
+from device_runtime.media.atomic_file import OutputError
+from device_runtime.media.photo import PhotoError, read_photo, write_photo
+from device_runtime.media.reader import VideoError, VideoReader
+from device_runtime.motion.flow import DisFlow, Follow, Luma, Motion
+from device_runtime.options import Interpolation
 from device_runtime.pipeline import check_request, stylize_photo, stylize_video
-from device_runtime.recipe import Interpolation
-from device_runtime.video import VideoError, VideoReader
-from edge_triton.client import Reply, StylizedKey
-from export.manifest import Bundle, default_bundle, load_bundle
-from mvstylizer_errors import MVStylizerError
+from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
+from mvstylizer.bundle import Bundle, default_bundle, load_bundle
+from mvstylizer.errors import MVStylizerError
+from mvstylizer.stylizer import Reply, StylizedFrame
 from tests.device_runtime.clips import remux, write_clip
 
 ROOT = Path(__file__).parents[2]
@@ -58,15 +58,15 @@ class ColourStylizer:
         *,
         r: float = 1.0,
         reply: Reply = "image",
-    ) -> StylizedKey:
+    ) -> StylizedFrame:
         number = len(self.requests)
         self.requests.append((frame.shape, reply))
         if number == self.fails_at:
             raise MVStylizerError("The edge went away", "Start it again")
         colour = self.colours[number % len(self.colours)]
         if reply == "map":
-            return StylizedKey(None, np.broadcast_to(colour, (18, 32, 3, 4)).astype(np.float32))
-        return StylizedKey(coloured(frame, colour), None)
+            return StylizedFrame(None, np.broadcast_to(colour, (18, 32, 3, 4)).astype(np.float32))
+        return StylizedFrame(coloured(frame, colour), None)
 
     def close(self) -> None:
         pass
@@ -124,7 +124,7 @@ def test_real_footage_through_the_real_models(
     street: Path, style: Path, out: Path, bundle: Bundle, interpolation: Interpolation
 ) -> None:
     seen: list[tuple[int, int | None]] = []
-    with LocalStylizer(bundle) as stylizer:
+    with OnnxStylizer(bundle) as stylizer:
         report = stylize_video(
             street,
             style,
@@ -358,7 +358,7 @@ def test_ctrl_c_does_not_wait_for_an_edge_that_hangs(
     hanging = threading.Event()
 
     class HangingStylizer(ColourStylizer):
-        def stylize(self, *args: Any, **options: Any) -> StylizedKey:
+        def stylize(self, *args: Any, **options: Any) -> StylizedFrame:
             if self.requests:
                 os.kill(os.getpid(), signal.SIGINT)
                 hanging.wait(60)
@@ -389,14 +389,14 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from device_runtime.pipeline import stylize_video
-from edge_triton.client import StylizedKey
-from export.manifest import default_bundle, load_bundle
+from edge_triton.client.client import StylizedFrame
+from mvstylizer.bundle import default_bundle, load_bundle
 
 class Still:
     def encode_style(self, style):
         return np.zeros(4, np.float32)
     def stylize(self, frame, style_code, *, r=1.0, reply="map"):
-        return StylizedKey(None, np.broadcast_to(np.eye(3, 4, dtype=np.float32), (18, 32, 3, 4)).copy())
+        return StylizedFrame(None, np.broadcast_to(np.eye(3, 4, dtype=np.float32), (18, 32, 3, 4)).copy())
     def close(self):
         pass
 

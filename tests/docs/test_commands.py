@@ -10,7 +10,7 @@ import click
 import pytest
 import typer
 
-import mvstylizer
+from mvstylizer_cli import main as cli
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -33,7 +33,7 @@ def commands(page: Path) -> list[str]:
 
 def understood(words: str) -> None:
     """Parse as the command line would; what is missing is allowed, unknown names and wrong values are not."""
-    command: click.Command = typer.main.get_command(mvstylizer.app)
+    command: click.Command = typer.main.get_command(cli.app)
     rest = shlex.split(words.replace("[--resume]", "--resume"))
     context = None
     while True:

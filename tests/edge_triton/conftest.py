@@ -19,12 +19,12 @@ import psutil
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_triton import keeper
-from edge_triton.client import EdgeClient
-from edge_triton.door import Limits
+from edge_triton.client.client import EdgeClient
 from edge_triton.edge import Edge, EdgeOptions
-from edge_triton.server import TritonServer
-from export.manifest import Bundle, TensorSpec, file_spec, load_bundle, write_manifest
+from edge_triton.gateway.guard import Limits
+from edge_triton.triton import reaper
+from edge_triton.triton.server import TritonServer
+from mvstylizer.bundle import Bundle, TensorSpec, file_spec, load_bundle, write_manifest
 
 CELL = 16
 TALLEST = 512
@@ -286,10 +286,10 @@ class Victim:
 import os, signal, sys, time
 from pathlib import Path
 import numpy as np
-from edge_triton.client import EdgeClient
+from edge_triton.client.client import EdgeClient
 from edge_triton.edge import EdgeOptions
 from edge_triton.serve import serve
-from edge_triton.server import TritonServer
+from edge_triton.triton.server import TritonServer
 bundle = Path(sys.argv[1])
 """
 
@@ -310,8 +310,8 @@ bundle = Path(sys.argv[1])
         for process in self.family:
             with suppress(psutil.NoSuchProcess):  # it has just ended
                 if process.name().startswith("triton_python"):
-                    self.regions.append(keeper.SHARED_MEMORY / process.cmdline()[2])
-        for path in keeper.SCRATCH.glob("python_env_*"):
+                    self.regions.append(reaper.SHARED_MEMORY / process.cmdline()[2])
+        for path in reaper.SCRATCH.glob("python_env_*"):
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime >= self.began:
                     self.scratch.append(path)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import edge_triton
-from edge_triton.client import EdgeClient
+from edge_triton.client.client import EdgeClient
 from edge_triton.edge import Edge
 from edge_triton.metrics import Metrics
 

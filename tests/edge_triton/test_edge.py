@@ -24,12 +24,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from edge_triton.admission import TokenFileError
-from edge_triton.bundled_triton import BundledTriton
-from edge_triton.client import EdgeClient, EdgeRefusedError, EdgeTlsError, EdgeUnavailableError, Tls
+from edge_triton.client.client import EdgeClient, EdgeRefusedError, EdgeTlsError, EdgeUnavailableError, Tls
 from edge_triton.edge import Edge, EdgeConfigError, EdgeOptions
-from edge_triton.server_failure import PortTakenError, ServerDiedError
-from export.manifest import Bundle, BundleError
+from edge_triton.gateway.admission import TokenFileError
+from edge_triton.triton.bundled import BundledTriton
+from edge_triton.triton.startup_errors import PortTakenError, ServerDiedError
+from mvstylizer.bundle import Bundle, BundleError
 
 pytestmark = pytest.mark.server
 
@@ -323,7 +323,7 @@ def test_an_idle_edge_heals_before_anyone_asks(start_edge: StartEdge, bundle: Bu
 def test_health_tells_the_truth_and_a_crash_loop_ends(
     start_edge: StartEdge, bundle: Bundle, kin: Kin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge_triton.supervisor._LONGEST_PAUSE_S", 0.1)
+    monkeypatch.setattr("edge_triton.lifecycle.supervisor._MAX_PAUSE_S", 0.1)
     before = kin("tritonserver")
     with start_edge(bundle) as running:
         monkeypatch.setattr(BundledTriton, "command", lambda *_, **__: ["false"])

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
-from device_runtime.local_stylizer import LocalStylizer
-from device_runtime.photo import read_photo
-from edge_triton.jpeg import decode_jpeg
-from export.manifest import default_bundle, load_bundle
+from device_runtime.media.photo import read_photo
+from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
+from edge_triton.client.jpeg import decode_jpeg
+from mvstylizer.bundle import default_bundle, load_bundle
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.server, pytest.mark.slow]
 @pytest.fixture
 def served() -> Iterator[str]:
     """The address of a running `mvstylizer serve`."""
-    command = [sys.executable, "-m", "mvstylizer", "serve", "--port", "0"]
+    command = [sys.executable, "-m", "mvstylizer_cli", "serve", "--port", "0"]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
@@ -46,7 +46,7 @@ def test_unmodified_tritonclient_stylizes_a_photo(served: str, dusk: Path, tmp_p
     assert done.returncode == 0, done.stderr
     bundle = load_bundle(default_bundle())
     assert f"version {bundle.version}" in done.stdout
-    with LocalStylizer(bundle) as here:
+    with OnnxStylizer(bundle) as here:
         expected = here.stylize(read_photo(photo), here.encode_style(read_photo(dusk))).image
     assert expected is not None
     stylized = decode_jpeg(out.read_bytes(), 1 << 24)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from export.bundle import export_bundle
-from export.manifest import MANIFEST_NAME
+from export.exporter import export_bundle
+from mvstylizer.bundle import MANIFEST_NAME
 from training.checkpoint import save_checkpoint
 from training.stylizer import Stylizer
 

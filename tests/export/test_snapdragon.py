@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-import mvstylizer
-from export import htp_lane, kernel_parity, snapdragon
-from export.difference import ParityError
-from export.kernel_parity import Kernel, sized_kernels
+from export import snapdragon
+from export.parity import kernels as kernel_parity
+from export.parity.kernels import Kernel, sized_kernels
+from export.runtimes import hexagon
+from export.runtimes.difference import ParityError
 from export.snapdragon import SnapdragonError, compile_bundle, proven, why_missing
+from mvstylizer.bundle import default_bundle
+from mvstylizer_cli import main as cli
 
-BUNDLE = Path(mvstylizer.__file__).parent / "models" / "mvstylizer"
+BUNDLE = default_bundle()
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +49,13 @@ def test_an_sdk_that_was_not_downloaded_is_told_apart_from_none(
 def test_command_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(snapdragon, "why_missing", lambda: "no compiler here")
     words = ["export", "--compile", str(BUNDLE), "--out", str(tmp_path / "out")]
-    assert str(CliRunner().invoke(mvstylizer.app, words).exception) == "No compiler here"
+    assert str(CliRunner().invoke(cli.app, words).exception) == "No compiler here"
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("words", [(), ("--check", "a", "--compile", "b"), ("--compile", "b")])
 def test_command_wants_one_job_and_a_target(words: tuple[str, ...]) -> None:
-    assert CliRunner().invoke(mvstylizer.app, ["export", *words]).exit_code == 2
+    assert CliRunner().invoke(cli.app, ["export", *words]).exit_code == 2
 
 
 def test_unknown_chip_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -62,7 +65,7 @@ def test_unknown_chip_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 def test_nothing_is_compiled_unchecked(transfer: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(htp_lane, "why_missing", lambda: "no library")
+    monkeypatch.setattr(hexagon, "why_missing", lambda: "no library")
     with pytest.raises(SnapdragonError, match="not checked"):
         proven(transfer, transfer.build())
 
@@ -75,7 +78,7 @@ def test_nothing_is_compiled_that_hexagon_computes_wrong(
             kernel_parity, "run_on_htp", lambda _, cases: [[np.asarray(c.expected) + by] for c in cases]
         )
 
-    monkeypatch.setattr(htp_lane, "why_missing", lambda: None)
+    monkeypatch.setattr(hexagon, "why_missing", lambda: None)
     off(0.25)
     assert proven(transfer, transfer.build()) == pytest.approx(0.25)
     off(30)

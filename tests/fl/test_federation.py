@@ -18,15 +18,15 @@ import psutil
 import pytest
 import skimage.data
 
-from device_runtime.local_stylizer import LocalStylizer
-from device_runtime.stylizer import Stylizer
-from edge_triton.client import EdgeClient
-from export.manifest import default_bundle, load_bundle
-from export.release import load_release
+from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
+from edge_triton.client.client import EdgeClient
 from fl.average import distance
 from fl.edge_metrics import VERSION, read_gauge
 from fl.journal import Row, read_journal
 from fl.parameters import map_parameters
+from mvstylizer.bundle import default_bundle, load_bundle
+from mvstylizer.release import load_release
+from mvstylizer.stylizer import Stylizer
 from tests.fl.conftest import fill
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +50,7 @@ class Federation:
     def start(self, name: str, *arguments: str, group: tuple[str, ...] = ("federate",)) -> None:
         with self.log(name).open("wb") as log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "mvstylizer", *group, *arguments],
+                [sys.executable, "-m", "mvstylizer_cli", *group, *arguments],
                 cwd=ROOT, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
             )  # fmt: skip
 
@@ -86,7 +86,7 @@ class Federation:
         return edge
 
     def federate(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        argv = [sys.executable, "-m", "mvstylizer", "federate", *arguments]
+        argv = [sys.executable, "-m", "mvstylizer_cli", "federate", *arguments]
         return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=1200)
 
     def submit(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -171,7 +171,7 @@ def test_two_edges_two_rounds_one_release(federation: Federation, checkpoint: Pa
             edge / "releases" / f"{shipped.version + 1:05d}", edge / "join" / "release.pub"
         )
         assert (release.turn, release.parents) == (2, (shipped.version,))
-    with LocalStylizer(shipped) as old, LocalStylizer(bundle) as merged:
+    with OnnxStylizer(shipped) as old, OnnxStylizer(bundle) as merged:
         assert levels_apart(before, stylized(old)) <= 1
         assert levels_apart(after, stylized(merged)) <= 1
         assert levels_apart(before, after) > 1

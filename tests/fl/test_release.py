@@ -7,11 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from export.difference import ParityError
-from export.manifest import ROLES, BundleError, default_bundle, load_bundle, sha256_of, write_manifest
-from export.onnx_refill import Ancestor
-from export.release import ReleaseError, load_release
-from export.signature import SignatureError
+from export.onnx_models.weight_swap import BaseBundle
+from export.runtimes.difference import ParityError
 from fl.release import (
     install,
     is_newest,
@@ -23,13 +20,17 @@ from fl.release import (
     withdraw,
 )
 from fl.signing import make_keys, sign
+from mvstylizer.bundle import ROLES, BundleError, default_bundle, load_bundle, sha256_of, write_manifest
+from mvstylizer.release import ReleaseError, load_release
+from mvstylizer.signature import SignatureError
+from tests.checkpoints import shipped_checkpoint
 from training.checkpoint import CheckpointError
 
 
 class Cloud:
     """A registry with versions 1 and 2, and its keys."""
 
-    def __init__(self, folder: Path, ancestor: Ancestor) -> None:
+    def __init__(self, folder: Path, ancestor: BaseBundle) -> None:
         self.registry, self.private, self.public = folder / "registry", folder / "key", folder / "key.pub"
         make_keys(self.private, self.public)
         first = publish(
@@ -45,13 +46,13 @@ class Cloud:
 
 
 @pytest.fixture(scope="module")
-def ancestor() -> Ancestor:
+def ancestor() -> BaseBundle:
     bundle = load_bundle(default_bundle("lite"))
-    return Ancestor(bundle, bundle.path.with_suffix(".safetensors"))
+    return BaseBundle(bundle, shipped_checkpoint(bundle.path.name))
 
 
 @pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory, ancestor: Ancestor) -> Cloud:
+def cloud(tmp_path_factory: pytest.TempPathFactory, ancestor: BaseBundle) -> Cloud:
     return Cloud(tmp_path_factory.mktemp("cloud"), ancestor)
 
 
@@ -62,7 +63,7 @@ def copy(cloud: Cloud, tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_release_says_what_it_is_made_of(cloud: Cloud, ancestor: Ancestor) -> None:
+def test_a_release_says_what_it_is_made_of(cloud: Cloud, ancestor: BaseBundle) -> None:
     assert versions(cloud.registry) == [1, 2]
     release, bundle = load_release(cloud.registry / "00001", cloud.public)
     assert release == cloud.releases[0]
@@ -114,12 +115,12 @@ def test_no_release(cloud: Cloud, tmp_path: Path) -> None:
 
 
 def test_a_failed_export_leaves_the_registry_as_it_was(
-    cloud: Cloud, ancestor: Ancestor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cloud: Cloud, ancestor: BaseBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def differs(*_: object) -> None:
         raise ParityError("differs from PyTorch")
 
-    monkeypatch.setattr("export.bundle.check_style_encoder", differs)
+    monkeypatch.setattr("export.exporter.check_style_encoder", differs)
     for error, source in ((ParityError, ancestor.checkpoint), (CheckpointError, tmp_path / "none")):
         with pytest.raises(error):
             publish(source, cloud.registry, cloud.private, turn=5, metrics={}, ancestor=ancestor)

@@ -7,8 +7,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from export.signature import SignatureError, verify
 from fl.signing import make_keys, sign
+from mvstylizer.signature import SignatureError, verify
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ class Studio:
 @contextmanager
 def running(folder: Path, *options: str) -> Iterator[Studio]:
     """A studio whose temporary files are in `folder`."""
-    command = [sys.executable, "-m", "mvstylizer", "studio", "--port", "0", *options]
+    command = [sys.executable, "-m", "mvstylizer_cli", "studio", "--port", "0", *options]
     environment = {**os.environ, "TMPDIR": str(folder)}
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=environment)
     assert process.stderr is not None

@@ -28,7 +28,7 @@ def wait(studio: Studio) -> dict[str, object]:
 
 
 def command_line(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mvstylizer", *map(str, arguments)]
+    command = [sys.executable, "-m", "mvstylizer_cli", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 

@@ -4,7 +4,7 @@ import threading
 
 from device_runtime.pipeline import Progress
 from device_runtime.report import Report
-from mvstylizer_errors import MVStylizerError
+from mvstylizer.errors import MVStylizerError
 from studio.job import Job
 
 REPORT = Report(2, 1, 1, {"total": 0.1}, "transfer", "map", "out.mp4", 64, 48)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from device_runtime.photo import PhotoError
-from device_runtime.video import VideoError
+from device_runtime.media.photo import PhotoError
+from device_runtime.media.reader import VideoError
 from studio.shelf import Role, Shelf, look_into, plain_name
 
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.colour import apply_colour, colour_moments, style_colour, transport
+from training.color import apply_colour, colour_moments, style_colour, transport
 from training.options import StylizerDims
 from training.stylizer import Stylizer, network_size, style_size
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 import pytest
 
-import mvstylizer
 from device_runtime.bench import results
 from device_runtime.bench.adb import Adb
+from mvstylizer_cli import main as cli
 from tests.device_runtime.bench.adb_daemon import EmulatedPhone
 from tests.device_runtime.bench.android import behave
 from tests.device_runtime.bench.conftest import Connect
@@ -21,7 +21,7 @@ ONE_ROW = [*QUICK, "--kernels", "key_frame", "--delegates", "cpu", "--threads", 
 
 def bench(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     words = ["bench", "device", *map(str, arguments)]
-    program = f"import sys, mvstylizer; sys.argv = ['mvstylizer', *{words}]; mvstylizer.main()"
+    program = f"import sys, mvstylizer_cli.main as cli; sys.argv = ['mvstylizer', *{words}]; cli.main()"
     command, root = [sys.executable, "-c", program], Path(__file__).parents[3]
     return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
 
@@ -102,5 +102,5 @@ def test_what_was_measured_before_the_phone_disappeared_is_kept(
 )
 def test_wrong_usage(option: str, value: str) -> None:
     with pytest.raises(click.UsageError) as caught:
-        mvstylizer.app(["bench", "device", option, value], standalone_mode=False)
+        cli.app(["bench", "device", option, value], standalone_mode=False)
     assert option in caught.value.format_message()

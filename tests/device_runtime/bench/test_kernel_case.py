@@ -12,7 +12,7 @@ from device_runtime.bench.kernel_case import make_case
 from device_runtime.bench.parity import compare
 from device_runtime.bench.plan import RESOLUTIONS, Config, plan
 from device_runtime.kernels.interpreter import KernelInterpreter
-from export.manifest import Bundle, default_bundle, load_bundle
+from mvstylizer.bundle import Bundle, default_bundle, load_bundle
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from device_runtime.bench.adb import NoSpaceError, Phone, PhoneGoneError
 from device_runtime.bench.benchmark_model import BenchmarkModelError, NpuLibrary
 from device_runtime.bench.plan import Config
 from device_runtime.bench.session import Effort, Session
-from export.manifest import Bundle, default_bundle, load_bundle
+from mvstylizer.bundle import Bundle, default_bundle, load_bundle
 from tests.device_runtime.bench.adb_daemon import EmulatedPhone
 from tests.device_runtime.bench.android import BIG_KHZ, behave, calls, set_battery
 

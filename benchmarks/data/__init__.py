@@ -1,0 +1,1 @@
+"""Footage, photos, and the figures of the paper and of peers."""

@@ -1,0 +1,129 @@
+"""Content and style photos to judge a stylizer by: a folder of pairs, or free ones from packages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.data import footage
+from benchmarks.metrics.similarity import at_long_side
+from device_runtime.media.photo import is_photo, read_photo
+from mvstylizer.errors import MVStylizerError
+from training.color_augmentation import Look
+
+Picture = NDArray[np.uint8]
+
+# Free to be shown (NOTICE): scikit-image's are public domain or CC0, dusk is CC BY 4.0.
+FREE_PAIRS: Final = (
+    ("coffee", "dusk"), ("astronaut", "dusk"), ("chelsea", "dusk"), ("dusk", "rocket"), ("rocket", "coffee"),
+    ("dusk", "chelsea"),
+)  # fmt: skip
+FREE_PHOTOS: Final = {
+    "astronaut": "astronaut.png", "chelsea": "chelsea.png", "coffee": "coffee.png", "rocket": "rocket.jpg",
+}  # fmt: skip
+LOOK_SIDE: Final = 512
+
+
+class PairsError(MVStylizerError):
+    """A folder holds no pairs, or no photos."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A content and a style, uint8 RGB (H, W, 3), each of its own size."""
+
+    name: str
+    content: Picture
+    style: Picture
+
+
+@dataclass(frozen=True)
+class LookPair:
+    """A pair whose answer is known: one photo under two looks.
+
+    Attributes:
+        content: The photo under the first look, uint8 RGB (H, W, 3).
+        style: Another part of it under the second look.
+        target: The photo under the second look, of the content's size.
+    """
+
+    content: Picture
+    style: Picture
+    target: Picture
+
+
+def pair_names(folder: Path) -> list[str]:
+    """Return the names NN for which a folder holds ``NN_content`` and ``NN_style`` photos, in order.
+
+    Raises:
+        PairsError: There are none.
+    """
+    stems = {path.stem for path in folder.glob("*_*")} if folder.is_dir() else set()
+    contents = (stem.removesuffix("_content") for stem in stems if stem.endswith("_content"))
+    names = sorted(name for name in contents if f"{name}_style" in stems)
+    if not names:
+        raise PairsError(f"{folder} holds no pairs", "It needs photos named NN_content.jpg and NN_style.jpg")
+    return names
+
+
+def read_pair(folder: Path, name: str) -> Pair:
+    """Read one pair of a folder.
+
+    Raises:
+        PhotoError: A photo cannot be read.
+    """
+    content, style = (read_photo(next(folder.glob(f"{name}_{part}.*"))) for part in ("content", "style"))
+    return Pair(name, content, style)
+
+
+def free_pairs() -> list[Pair]:
+    """Return the pairs that need no folder.
+
+    Raises:
+        FootageError: scikit-image is not installed.
+    """
+    photos = {name: footage.skimage_photo(file) for name, file in FREE_PHOTOS.items()}
+    photos["dusk"] = footage.style()
+    return [Pair(f"{content} as {style}", photos[content], photos[style]) for content, style in FREE_PAIRS]
+
+
+def look_pairs(photos: Path | None, count: int) -> list[LookPair]:
+    """Make pairs with known answers from photos, the same ones in every call.
+
+    Args:
+        photos: Folder of photos at any depth; the free photos if None.
+        count: How many pairs.
+
+    Raises:
+        PairsError: The folder holds no photo.
+    """
+    sources = _photos(photos, count)
+    generator = torch.Generator().manual_seed(0)
+    made = []
+    for index in range(count):
+        picture = at_long_side(sources[index % len(sources)], LOOK_SIDE)
+        first, second = (Look(1, generator) for _ in range(2))
+        height, width = picture.shape[:2]
+        other = picture[height // 4 :, width // 4 :]  # three quarters of each side: partly other things
+        made.append(LookPair(_looked(first, picture), _looked(second, other), _looked(second, picture)))
+    return made
+
+
+def _photos(folder: Path | None, count: int) -> list[Picture]:
+    if folder is None:
+        return [pair.content for pair in free_pairs()]
+    paths = [path for path in sorted(folder.rglob("*")) if is_photo(path)]
+    if not paths:
+        raise PairsError(f"{folder} holds no photos", "Name a folder of photos with --photos")
+    return [read_photo(path) for path in paths[:: max(1, len(paths) // count)][:count]]
+
+
+def _looked(look: Look, picture: Picture) -> Picture:
+    tensor = torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1)[None]
+    seen = look(tensor)[0].permute(1, 2, 0).numpy()
+    return np.asarray(np.rint(seen * 255), np.uint8)

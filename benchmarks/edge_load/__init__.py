@@ -1,0 +1,1 @@
+"""Load, faults and roll-outs for a running edge."""

@@ -1,0 +1,59 @@
+"""What a serving edge says of itself: the version that phones get, and how often Triton was restarted."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+import urllib.request
+from typing import Final
+
+from mvstylizer.errors import MVStylizerError
+
+SWAP_TIMEOUT_S: Final = 120.0
+POLL_S: Final = 0.02
+
+
+class StaleEdgeError(MVStylizerError):
+    """The edge does not serve what was published."""
+
+
+def free_address() -> str:
+    """Return an address of this machine where nothing listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+def until_served(version: int, health: str) -> None:
+    """Wait until phones get a version.
+
+    Args:
+        version: Which.
+        health: The edge's HTTP address.
+
+    Raises:
+        StaleEdgeError: They do not get it within two minutes.
+    """
+    began = time.perf_counter()
+    while _served(health) != version:
+        if time.perf_counter() - began > SWAP_TIMEOUT_S:
+            raise StaleEdgeError(
+                f"Version {version} is not served after {SWAP_TIMEOUT_S:g} s", "Look why by hand"
+            )
+        time.sleep(POLL_S)
+
+
+def restarts_of(health: str) -> float:
+    """Return how often the edge's supervisor has restarted Triton."""
+    with urllib.request.urlopen(f"http://{health}/metrics", timeout=10) as reply:
+        lines = reply.read().decode().splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith("mvstylizer_restarts_total"))
+
+
+def _served(health: str) -> int:
+    try:
+        with urllib.request.urlopen(f"http://{health}/healthz", timeout=10) as reply:
+            return int(json.loads(reply.read())["version"])
+    except OSError:  # 503 while it restarts
+        return 0

@@ -1,0 +1,1 @@
+"""Registry, timing, result files, comparison and report."""

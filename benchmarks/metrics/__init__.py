@@ -1,0 +1,1 @@
+"""Image, distribution and cost metrics."""

@@ -1,0 +1,77 @@
+"""Relative Gram distance: how far a result's VGG16 textures are from the style's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor
+
+from mvstylizer.errors import MVStylizerError
+from training.vgg import MEAN_RGB, WEIGHTS
+
+LAYERS: Final = ("1_1", "1_2", "2_1", "2_2", "3_1", "3_2", "3_3", "4_1", "4_2", "4_3")
+POOL_BEFORE: Final = ("2_1", "3_1", "4_1")
+JUDGED: Final = ("1_2", "2_2", "3_3", "4_3")
+
+
+class VggWeightsError(MVStylizerError):
+    """A file of VGG16 weights lacks what is asked of it."""
+
+
+class GramDistance:
+    """Compares Gram matrices of VGG16's relu1_2, 2_2, 3_3 and 4_3.
+
+    Args:
+        weights: VGG16's convolutions as safetensors (``conv1_1.weight`` OIHW, ``conv1_1.bias``, …). The file
+            that ships with the kit ends at conv4_1: then relu4_3 is left out, and `layers` says so.
+
+    Raises:
+        VggWeightsError: The file cannot be read, or holds not even relu3_3.
+    """
+
+    def __init__(self, weights: Path | None = None) -> None:
+        path = weights or WEIGHTS
+        try:
+            stored = load_file(path)
+        except Exception as err:  # safetensors' own error has no other base
+            raise VggWeightsError(
+                f"{path} cannot be read: {err}", "Name a safetensors file of VGG16"
+            ) from err
+        self._weights = {name: tensor.float() for name, tensor in stored.items()}
+        held = [name for name in LAYERS if f"conv{name}.weight" in self._weights]
+        self.layers = tuple(name for name in JUDGED if set(LAYERS[: LAYERS.index(name) + 1]) <= set(held))
+        if len(self.layers) < 3:
+            raise VggWeightsError(
+                f"{path} holds {', '.join(held) or 'no layer'}", "It needs conv1_1 to conv3_3"
+            )
+
+    def grams(self, picture: NDArray[np.uint8]) -> list[Tensor]:
+        """Return the Gram matrix (C, C), divided by the number of places, of each judged layer.
+
+        Args:
+            picture: uint8 RGB (H, W, 3).
+        """
+        x = torch.tensor(picture.astype(np.float32)).permute(2, 0, 1)[None]
+        x = x - torch.tensor(MEAN_RGB).view(1, 3, 1, 1)
+        found = []
+        with torch.inference_mode():
+            for name in LAYERS[: LAYERS.index(self.layers[-1]) + 1]:
+                if name in POOL_BEFORE:
+                    x = F.max_pool2d(x, 2)
+                weight, bias = self._weights[f"conv{name}.weight"], self._weights[f"conv{name}.bias"]
+                x = F.relu(F.conv2d(x, weight, bias, padding=1))
+                if name in self.layers:
+                    flat = x.flatten(2)[0]
+                    found.append(flat @ flat.T / flat.shape[1])
+        return found
+
+    def __call__(self, result: list[Tensor], style: list[Tensor]) -> float:
+        """Return the mean over layers of ``|G_result - G_style|_F / |G_style|_F``."""
+        distances = [float((a - b).norm() / b.norm()) for a, b in zip(result, style, strict=True)]
+        return float(np.mean(distances))

@@ -1,0 +1,1 @@
+"""Intermediate frames from key frames and motion."""

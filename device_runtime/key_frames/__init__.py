@@ -1,0 +1,1 @@
+"""Which frames become key frames."""

@@ -1,0 +1,1 @@
+"""Masks: sky to sky, ground to ground."""

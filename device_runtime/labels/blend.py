@@ -1,0 +1,98 @@
+"""One picture from several affine maps, each in its regions, with borders that follow the photo's own edges.
+
+A map is applied to the true photo, so it says what every pixel would become under its style, on both sides of
+a border: there the results are blended, and nothing is seen of the pictures that the maps were made from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from device_runtime.interpolation.affine_map import AffineMap
+
+REACH: Final = 0.004  # of the diagonal: so far a border is feathered, and may be off the photo's edge
+EDGE: Final = 1e-3  # luma variance, unit range: a step of some 6 % of white or more counts as an edge
+STRIP: Final = 128  # rows made at once, so that memory does not grow with the picture times the labels
+
+
+def blended_maps(
+    photo: NDArray[np.uint8], regions: NDArray[np.uint8], maps: Sequence[AffineMap]
+) -> NDArray[np.uint8]:
+    """Apply to each region its own map, feathered at the borders.
+
+    Args:
+        photo: uint8 RGB (H, W, 3).
+        regions: uint8 (H, W), which of `maps` each pixel takes.
+        maps: float32 (gh, gw, 3, 4) each, in the unit range; their grids may differ.
+
+    Returns:
+        uint8 RGB (H, W, 3).
+    """
+    height, width = photo.shape[:2]
+    reach = max(1, round(REACH * math.hypot(height, width)))
+    tall = [_resized(each.reshape(*each.shape[:2], 12), each.shape[1], height) for each in maps]
+    result = np.empty_like(photo)
+    for top in range(0, height, STRIP):
+        bottom = min(height, top + STRIP)
+        first, last = max(0, top - 2 * reach), min(height, bottom + 2 * reach)
+        near = slice(first, last), slice(top - first, bottom - first)
+        weights = feathered(photo[near[0]], regions[near[0]], len(maps), reach)[:, near[1]]
+        unit = photo[top:bottom].astype(np.float32) / 255
+        total = np.zeros_like(unit)
+        for weight, rows in zip(weights, tall, strict=True):
+            if weight.any():
+                total += weight[..., None] * _applied(unit, rows[top:bottom])
+        result[top:bottom] = np.rint(255 * total)
+    return result
+
+
+def feathered(
+    photo: NDArray[np.uint8], regions: NDArray[np.uint8], count: int, reach: int
+) -> NDArray[np.float32]:
+    """Return the weights of regions: 1 inside, falling to 0 across a border, along edges of the photo.
+
+    The guided filter (He et al. 2010) of each region's mask with the photo's luma. It is linear in the mask,
+    so the weights of a pixel add up to 1 before they are clipped.
+
+    Args:
+        photo: uint8 RGB (H, W, 3).
+        regions: uint8 (H, W), below `count`.
+        count: Number of regions.
+        reach: Radius of the filter in pixels; beyond twice that a border changes nothing.
+
+    Returns:
+        float32 (count, H, W), 0 to 1, adding up to 1.
+    """
+
+    def mean(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(cv2.blur(values, (2 * reach + 1, 2 * reach + 1)), np.float32)
+
+    luma = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+    luma_mean = mean(luma)
+    spread = mean(luma * luma) - luma_mean**2 + np.float32(EDGE)
+    weights = np.zeros((count, *regions.shape), np.float32)
+    for number in np.unique(regions):
+        mask = (regions == number).astype(np.float32)
+        mask_mean = mean(mask)
+        gain = (mean(luma * mask) - luma_mean * mask_mean) / spread
+        weights[number] = np.clip(mean(gain) * luma + mean(mask_mean - gain * luma_mean), 0, 1)
+    weights /= weights.sum(0)
+    return weights
+
+
+def _applied(unit: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Apply a map that has the picture's rows already, (h, gw, 12), to a picture in the unit range."""
+    height, width = unit.shape[:2]
+    dense = _resized(rows, width, height).reshape(height, width, 3, 4)
+    colours = np.einsum("hwij,hwj->hwi", dense[..., :3], unit) + dense[..., 3]
+    return np.asarray(np.clip(colours, 0, 1), np.float32)
+
+
+def _resized(values: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
+    return np.asarray(cv2.resize(values, (width, height)), np.float32)

@@ -1,0 +1,1 @@
+"""Stylizing a camera or a network stream."""

@@ -1,0 +1,145 @@
+"""Live pictures: a camera, a network stream or a file at its own pace; only the newest one counts."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from device_runtime.media.reader import VideoError
+
+CAMERAS: Final = "/dev/video"
+OPEN_S, SILENCE_S = 15.0, 10.0  # how long a source may take to begin, and to send nothing
+# Begin with the first pictures instead of after five seconds of looking, and hold nothing back.
+NETWORK: Final = {"fflags": "nobuffer", "flags": "low_delay", "analyzeduration": "1000000"}
+
+
+class Captured(NamedTuple):
+    """A picture and when it was there, by `time.monotonic`."""
+
+    picture: av.VideoFrame
+    arrived: float
+
+
+class LiveSource:
+    """Decodes in a thread of its own and keeps the newest picture, so that nobody works on old ones.
+
+    Use as a context manager.
+
+    Args:
+        name: ``/dev/video0`` (v4l2), a URL that FFmpeg reads (``rtsp://``, ``udp://``, ``srt://``, …), or a
+            file, whose pictures come when their time has come.
+
+    Attributes:
+        captured: Pictures decoded so far.
+        taken: Those of them that `take` gave out; the others were passed over.
+
+    Raises:
+        VideoError: There is no such source, or nothing comes from it.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.captured = self.taken = 0
+        self._name = name
+        self._is_paced = "://" not in name and not name.startswith(CAMERAS)
+        self._container = _open(name)
+        if not self._container.streams.video:
+            self._container.close()
+            raise VideoError(f"{name} has no video stream that can be decoded", "Name another source")
+        self._newest: Captured | None = None
+        self._changed = threading.Condition()
+        self._has_ended = self._is_closed = False
+        self._error: av.FFmpegError | None = None
+        self._thread = threading.Thread(target=self._read, name="live-source", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+        self._thread.join(timeout=1)  # one that waits for a silent network ends by itself, later
+
+    def take(self) -> Captured | None:
+        """Wait for a picture newer than the last one taken, and return it; None when the source has ended.
+
+        Raises:
+            VideoError: The source fails or has fallen silent.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._newest is not None or self._has_ended)
+            newest, self._newest = self._newest, None
+        if newest is not None:
+            self.taken += 1
+        elif self._error is not None:
+            raise VideoError(
+                f"{self._name} sends no more pictures ({self._error.strerror})", "Look after the source"
+            ) from self._error
+        return newest
+
+    def _read(self) -> None:
+        try:
+            self._decode(self._container.streams.video[0])
+        except av.EOFError:
+            pass
+        except av.FFmpegError as error:
+            self._error = error
+        finally:
+            self._container.close()
+            with self._changed:
+                self._has_ended = True
+                self._changed.notify_all()
+
+    def _decode(self, stream: VideoStream) -> None:
+        began, first = time.monotonic(), None
+        for packet in self._container.demux(stream):
+            try:
+                pictures = packet.decode()
+            except av.InvalidDataError:
+                continue  # a stream that was joined midway, or lost a packet
+            for picture in pictures:
+                first = picture.time if first is None else first
+                if self._is_paced and not self._sleep(began + (picture.time or 0) - (first or 0)):
+                    return
+                if not self._put(picture):
+                    return
+
+    def _sleep(self, until: float) -> bool:
+        """Wait for a point of time; returns False when the source is closed first."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_closed, timeout=max(0.0, until - time.monotonic()))
+            return not self._is_closed
+
+    def _put(self, picture: av.VideoFrame) -> bool:
+        with self._changed:
+            self._newest = Captured(picture, time.monotonic())
+            self.captured += 1
+            self._changed.notify_all()
+            return not self._is_closed
+
+
+def _open(name: str) -> InputContainer:
+    is_camera, is_url = name.startswith(CAMERAS), "://" in name
+    if not is_url and not Path(name).exists():
+        raise VideoError(f"There is no source {name}", "Give /dev/video0, a URL such as udp://…, or a file")
+    try:
+        return av.open(
+            name,
+            format="v4l2" if is_camera else None,
+            options=NETWORK if is_url else {},
+            timeout=(OPEN_S, SILENCE_S) if is_url else None,
+        )
+    except (av.FFmpegError, OSError) as error:
+        raise VideoError(
+            f"{name} gives no video ({error.strerror})", "Check that the source is there and sends"
+        ) from error

@@ -1,0 +1,1 @@
+"""Decoding and encoding: containers, codecs, colour, orientation, photos."""

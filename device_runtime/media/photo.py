@@ -1,0 +1,103 @@
+"""Photos in and out: upright RGB from a file, and a result that appears whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from device_runtime.media.atomic_file import check_output, pending_file
+from mvstylizer.errors import MVStylizerError
+
+FORMATS: Final = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+MOVING: Final = (".gif", ".apng", ".avif")  # may hold many frames: these go the way of videos
+JPEG_QUALITY: Final = 95
+
+
+class PhotoError(MVStylizerError):
+    """A file that cannot be read as a photo, or written as one."""
+
+
+def is_photo(path: Path) -> bool:
+    """Tell whether a file holds a still picture, by its first bytes; False when it is missing."""
+    return path.is_file() and path.suffix.lower() not in MOVING and cv2.haveImageReader(str(path))
+
+
+def read_photo(path: Path) -> NDArray[np.uint8]:
+    """Read a photo, upright (EXIF orientation applied) and without transparency.
+
+    Args:
+        path: JPEG, PNG, WebP, TIFF, BMP or another format that OpenCV reads.
+
+    Returns:
+        uint8 RGB (H, W, 3), 0..255; more than eight bits are scaled to eight.
+
+    Raises:
+        PhotoError: The file is missing, unreadable or no picture.
+    """
+    return np.asarray(read_pixels(path), np.uint8)
+
+
+def read_pixels(path: Path, depth: int = 0) -> NDArray[Any]:
+    """Read a picture as `read_photo` does.
+
+    Args:
+        path: As there.
+        depth: ``cv2.IMREAD_ANYDEPTH`` keeps more than eight bits; 0 scales them to eight.
+
+    Returns:
+        RGB (H, W, 3): uint8, or the type that the file has.
+
+    Raises:
+        PhotoError: As `read_photo`.
+    """
+    try:
+        content = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise PhotoError(f"The picture {path} cannot be read ({error.strerror})", "Check the path") from error
+    try:
+        picture = cv2.imdecode(content, cv2.IMREAD_COLOR_RGB | depth) if content.size else None
+    except cv2.error:
+        picture = None
+    if picture is None:
+        raise PhotoError(f"{path} is no picture that can be read", "Give a JPEG or PNG file")
+    return picture
+
+
+def check_photo_output(target: Path, *inputs: Path) -> Path:
+    """Say early whether a photo can be written there; see `check_output`.
+
+    Raises:
+        PhotoError: The suffix is unknown.
+        OutputError: The folder is missing or read-only, or the target is one of `inputs`.
+    """
+    if target.suffix.lower() not in FORMATS:
+        raise PhotoError(f"{target.name} has no suffix of a photo", f"Use {', '.join(FORMATS)}")
+    return check_output(target, *inputs)
+
+
+def write_photo(target: Path, photo: NDArray[np.uint8]) -> None:
+    """Write a photo in the format of its suffix; JPEG at quality 95.
+
+    Args:
+        target: Where it goes; replaced only when the new file is whole.
+        photo: uint8 RGB (H, W, 3).
+
+    Raises:
+        PhotoError: The suffix is unknown, or the file cannot be written.
+        OutputError: The folder is missing or read-only.
+    """
+    resolved = check_photo_output(target)
+    _, content = cv2.imencode(
+        resolved.suffix, cv2.cvtColor(photo, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY)
+    )
+    try:
+        with pending_file(resolved) as pending:
+            pending.write_bytes(content.tobytes())
+    except OSError as error:
+        raise PhotoError(
+            f"{target} cannot be written ({error.strerror})", "Free some space or choose another output"
+        ) from error

@@ -1,0 +1,191 @@
+"""Video out: H.264 that any player opens, with the source's times, colours, sound and subtitles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import av
+import numpy as np
+from av.container import OutputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from device_runtime.media.atomic_file import check_output, pending_file
+from device_runtime.media.encoder import CODEC, PRESET, PictureEncoder
+from device_runtime.media.passthrough import SideStreams
+from device_runtime.media.reader import VideoError, VideoInfo
+
+CONTAINERS: Final = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
+
+
+class VideoWriter:
+    """Encodes frames as H.264 and copies the source's sound and subtitles beside them.
+
+    Use as a context manager. The file stands under a temporary name beside the target until the block ends
+    well; any exception (KeyboardInterrupt too) removes it and leaves the target as it was.
+
+    Args:
+        target: Where the video goes: .mp4, .m4v, .mov or .mkv.
+        like: The source, whose size, rate, times, colour tags and sound are taken over.
+        crf: x264's quality; see `PictureEncoder`.
+        preset: x264's speed.
+
+    Raises:
+        VideoError: The suffix is unknown or the file cannot be written.
+        OutputError: The target's folder is missing or read-only, or the target is the source itself.
+    """
+
+    def __init__(self, target: Path, like: VideoInfo, *, crf: int = 18, preset: str = PRESET) -> None:
+        if target.suffix.lower() not in CONTAINERS:
+            raise VideoError(f"{target.name} has no suffix of a video", f"Use {', '.join(CONTAINERS)}")
+        self._target = check_output(target, like.path)
+        self._like = like
+        self._crf, self._preset = crf, preset
+        self._cleanup = ExitStack()
+        self._container: OutputContainer
+        self._stream: VideoStream
+        self._encoder: PictureEncoder
+        self._beside: SideStreams | None = None
+        self._held: Packet[VideoStream] | None = None
+        self._span = _Span()
+
+    @property
+    def warnings(self) -> list[str]:
+        """What of the sound and subtitles could not be copied."""
+        return self._beside.warnings if self._beside else []
+
+    def __enter__(self) -> Self:
+        with ExitStack() as opened, _writing(self._target):
+            pending = opened.enter_context(pending_file(self._target))
+            self._container = self._open(pending)
+            opened.callback(_abandon, self._container)
+            self._stream = self._container.add_stream(CODEC, rate=self._like.rate)
+            self._encoder = PictureEncoder(
+                self._like, crf=self._crf, preset=self._preset, codec=self._stream.codec_context
+            )
+            self._stream.metadata.update(self._like.picture_metadata)
+            if self._like.has_audio or self._like.has_subtitles:
+                self._beside = SideStreams(self._like.path, self._container, self._like.start)
+                opened.callback(self._beside.close)
+            self._container.start_encoding()
+            self._cleanup = opened.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._cleanup.__exit__(kind, error, trace)
+            return
+        with self._cleanup, _writing(self._target):
+            self._mux(self._encoder.finish())
+            self._mux_last()
+            if self._beside:
+                self._beside.finish()
+            self._container.close()
+
+    def write(self, rgb: NDArray[np.uint8], pts: int, duration: int = 0) -> None:
+        """Append one frame.
+
+        Args:
+            rgb: uint8 RGB (H, W, 3) of the source's size.
+            pts: When it is shown, in units of the source's time base; rising.
+            duration: How long, in the same units; 0 = until the next frame (the last one: for 1 / rate).
+
+        Raises:
+            VideoError: The disk is full or the file cannot be written for another reason.
+        """
+        with _writing(self._target):
+            self._mux(self._encoder.encode(rgb, pts, duration))
+
+    def append(self, packet: Packet[VideoStream]) -> None:
+        """Append a packet of a `PictureEncoder` with the same options, instead of writing frames.
+
+        Args:
+            packet: With all times set; in decoding order.
+
+        Raises:
+            VideoError: As `write`.
+        """
+        with _writing(self._target):
+            self._mux([packet])
+
+    def _open(self, pending: Path) -> OutputContainer:
+        name = CONTAINERS[self._target.suffix.lower()]
+        options = {}
+        if name != "matroska":  # which counts in milliseconds, whatever it is told
+            options = {
+                "movflags": "+faststart",
+                "video_track_timescale": str(self._like.time_base.denominator),
+            }
+        container = av.open(str(pending), "w", format=name, container_options=options)
+        container.metadata.update(self._like.metadata)
+        return container
+
+    def _mux(self, packets: Iterable[Packet[VideoStream]]) -> None:
+        for packet in packets:
+            self._span.add(packet)
+            ready, self._held = self._held, packet
+            if ready is not None:
+                self._mux_one(ready)
+
+    def _mux_one(self, packet: Packet[VideoStream]) -> None:
+        if self._beside:
+            self._beside.copy_until(Fraction(packet.dts or 0) * packet.time_base)
+        packet.stream = self._stream
+        self._container.mux(packet)
+
+    def _mux_last(self) -> None:
+        last, self._held = self._held, None
+        if last is not None:
+            if CONTAINERS[self._target.suffix.lower()] == "mp4":
+                last.duration = self._span.rest(last)
+            self._mux_one(last)
+
+
+@dataclass
+class _Span:
+    """What the packets of a film cover, shown and decoded, in units of its time base.
+
+    An MP4 is as long as its decoding times say, and the packet decoded last need not be the one shown last:
+    it has to be given the time that is missing.
+    """
+
+    shown_from: int | None = None
+    shown_until: int = 0
+    decoded_from: int = 0
+
+    def add(self, packet: Packet[VideoStream]) -> None:
+        pts = packet.pts or 0
+        if self.shown_from is None:
+            self.decoded_from = packet.dts or 0
+        self.shown_from = pts if self.shown_from is None else min(self.shown_from, pts)
+        self.shown_until = max(self.shown_until, pts + (packet.duration or 0))
+
+    def rest(self, last: Packet[VideoStream]) -> int:
+        """Return how long the packet decoded last must be for the film to end when its picture does."""
+        return max(1, self.shown_until - (self.shown_from or 0) - (last.dts or 0) + self.decoded_from)
+
+
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    """Say in one line that the file cannot be written."""
+    try:
+        yield
+    except (av.FFmpegError, OSError) as error:
+        raise VideoError(
+            f"{target} cannot be written ({error.strerror})", "Free some space or choose another output"
+        ) from error
+
+
+def _abandon(container: OutputContainer) -> None:
+    """Close a container whose file is given up (harmless after a proper close)."""
+    with suppress(av.FFmpegError, OSError):
+        container.close()

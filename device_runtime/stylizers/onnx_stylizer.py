@@ -1,0 +1,111 @@
+"""The stylizer in process: the bundle's ONNX files in ONNX Runtime, without a server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from mvstylizer.bundle import Bundle
+from mvstylizer.errors import MVStylizerError
+from mvstylizer.stylizer import Reply, StylizedFrame
+
+OUTPUTS: Final[dict[Reply, tuple[str, ...]]] = {
+    "image": ("stylized",),
+    "map": ("affine_map",),
+    "both": ("stylized", "affine_map"),
+}
+
+
+class LocalStylizerError(MVStylizerError):
+    """The bundle's models cannot be loaded or run on this machine."""
+
+
+class OnnxStylizer:
+    """Implements `mvstylizer.stylizer.Stylizer` on this machine.
+
+    Args:
+        bundle: A loaded bundle; the hashes of its two ONNX files are checked.
+        threads: Cores for one request; 0 = all.
+        provider: ONNX Runtime's execution provider.
+
+    Raises:
+        BundleError: A file is missing or differs from the manifest.
+        LocalStylizerError: ONNX Runtime cannot load it.
+    """
+
+    def __init__(self, bundle: Bundle, *, threads: int = 0, provider: str = "CPUExecutionProvider") -> None:
+        self._style_encoder = _session(bundle.file("style_encoder"), threads, provider)
+        self._stylizer = _session(bundle.file("stylizer"), threads, provider)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Nothing to do: the memory goes with the object."""
+
+    def encode_style(self, style: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the style code of a style photo; see `Stylizer.encode_style`.
+
+        Raises:
+            LocalStylizerError: ONNX Runtime reports a failure.
+        """
+        (code,) = _run(self._style_encoder, ("style_code",), {"style": style[None]})
+        return np.asarray(code[0], np.float32)
+
+    def stylize(
+        self,
+        frame: NDArray[np.uint8],
+        style_code: NDArray[np.float32],
+        *,
+        r: float = 1.0,
+        reply: Reply = "image",
+    ) -> StylizedFrame:
+        """Stylize one frame; see `Stylizer.stylize`. Asking for the map alone skips the full-size work.
+
+        Raises:
+            LocalStylizerError: ONNX Runtime reports a failure.
+        """
+        inputs: dict[str, NDArray[Any]] = {
+            "frame": frame[None],
+            "style_code": style_code[None],
+            "r": np.array([r], np.float32),
+        }
+        found = dict(zip(OUTPUTS[reply], _run(self._stylizer, OUTPUTS[reply], inputs), strict=True))
+        image, affine_map = found.get("stylized"), found.get("affine_map")
+        return StylizedFrame(
+            None if image is None else image[0],
+            None if affine_map is None else affine_map[0].reshape(*affine_map.shape[1:3], 3, 4),
+        )
+
+
+def _session(path: Path, threads: int, provider: str) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    # Memory patterns are for inputs of one size; with others they only keep a second copy of everything.
+    options.enable_mem_pattern = False
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=[provider])
+    except Exception as error:  # ONNX Runtime's exceptions share no other base
+        raise LocalStylizerError(f"{path} cannot be loaded ({error})", "Export the bundle again") from error
+
+
+def _run(
+    session: onnxruntime.InferenceSession, outputs: tuple[str, ...], inputs: dict[str, NDArray[Any]]
+) -> list[NDArray[Any]]:
+    try:
+        return [np.asarray(value) for value in session.run(list(outputs), inputs)]
+    except Exception as error:  # as above
+        raise LocalStylizerError(
+            f"The model failed ({error})", "Use models and program of one release"
+        ) from error

@@ -1,0 +1,133 @@
+"""Key frames on their way to the stylizer, while the phone goes on with other work."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device_runtime.report import Stopwatch
+from device_runtime.stylizers.fallback import Answer, Fallback, GuardedStylizer
+from device_runtime.stylizers.shrink import shrunk
+from device_runtime.stylizers.style_mix import StyleMix
+from mvstylizer.errors import MVStylizerError
+from mvstylizer.stylizer import Reply, StylizedFrame, Stylizer
+
+
+class KeyReplyError(MVStylizerError):
+    """The stylizer's reply does not fit the key frame."""
+
+
+class KeyRequests:
+    """Sends key frames to a stylizer, one after the other in the order they were submitted.
+
+    Use as a context manager. Leaving it because of an error does not wait for a reply that nobody will use:
+    replies still to come are cancelled, which wakes whoever waits for them.
+
+    Attributes:
+        fell_back: Which key frames the fall-back stylized, numbered from 0 in the order they were submitted.
+        bytes_up: Of the key frames' requests so far, without gRPC's framing.
+        bytes_down: Of the replies to them.
+
+    Args:
+        stylizer: Where they go; used from one other thread only while this object is open.
+        style: The style.
+        reply: ``image`` or ``map``. A map covers the whole frame whatever its size, so for a map a thumbnail
+            of `map_pixels` is sent: a few tens of kilobytes instead of a whole frame.
+        map_pixels: Pixels at which the stylizer's network works.
+        watch: Takes the time of the requests as ``edge``.
+        fallback: Loads what stylizes while `stylizer` does not answer; see `GuardedStylizer`.
+
+    Raises:
+        MVStylizerError: The stylizer cannot be reached, or refuses the style photo.
+    """
+
+    def __init__(
+        self,
+        stylizer: Stylizer,
+        style: StyleMix,
+        *,
+        reply: Reply,
+        map_pixels: int,
+        watch: Stopwatch,
+        fallback: Fallback | None = None,
+    ) -> None:
+        self.fell_back: list[int] = []
+        self.bytes_up = self.bytes_down = 0
+        self._reply = reply
+        self._map_pixels = map_pixels
+        self._watch = watch
+        self._replies: list[Future[StylizedFrame]] = []
+        self._sent = 0
+        self._thread = ThreadPoolExecutor(1, "key-frames")
+        try:
+            opened = self._thread.submit(self._open, stylizer, style, fallback)
+            self._stylizer = opened.result()
+        except BaseException:
+            self._thread.shutdown(wait=False, cancel_futures=True)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.shutdown(wait=error is None, cancel_futures=error is not None)
+        for reply in self._replies:  # after the shutdown, so that none can be added any more
+            reply.cancel()
+        self._stylizer.close()
+
+    def submit(self, key: NDArray[np.uint8]) -> Future[StylizedFrame]:
+        """Send a key frame.
+
+        Args:
+            key: uint8 RGB (H, W, 3).
+
+        Returns:
+            The reply to come; its `result` raises what the stylizer raised, or KeyReplyError.
+        """
+        # Not the executor's own: a request that has begun could not be cancelled.
+        reply: Future[StylizedFrame] = Future()
+        self._replies = [*(each for each in self._replies if not each.done()), reply]
+        self._thread.submit(self._answer, reply, self._sent, key)
+        self._sent += 1
+        return reply
+
+    def _open(self, stylizer: Stylizer, style: StyleMix, fallback: Fallback | None) -> GuardedStylizer:
+        with self._watch.measure("edge"):
+            return GuardedStylizer(stylizer, style, fallback)
+
+    def _answer(self, reply: Future[StylizedFrame], number: int, key: NDArray[np.uint8]) -> None:
+        try:
+            answer = self._request(key)
+        except BaseException as error:
+            if not reply.cancelled():
+                reply.set_exception(error)
+            return
+        if answer.fell_back:
+            self.fell_back.append(number)
+        self.bytes_up += answer.key.sent
+        self.bytes_down += answer.key.received
+        if not reply.cancelled():
+            reply.set_result(answer.key)
+
+    def _request(self, key: NDArray[np.uint8]) -> Answer:
+        sent = shrunk(key, self._map_pixels) if self._reply == "map" else key
+        with self._watch.measure("edge"):
+            answer = self._stylizer.stylize(sent, self._reply)
+        got = answer.key
+        fits = got.affine_map is not None if self._reply == "map" else _shape(got.image) == key.shape
+        if not fits:
+            raise KeyReplyError(
+                f"The stylizer's reply ({self._reply}) does not fit a key frame of {key.shape}",
+                "Check that the edge serves a bundle of this kit",
+            )
+        return answer
+
+
+def _shape(picture: NDArray[np.uint8] | None) -> tuple[int, ...]:
+    return () if picture is None else picture.shape

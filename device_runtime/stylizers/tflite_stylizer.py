@@ -1,0 +1,133 @@
+"""The stylizer on the device: the lite bundle's TFLite files in LiteRT, with nothing else than that.
+
+What makes pictures while the edge is away. The network runs at its own size; its affine map is applied to the
+frame itself by the same kernel that makes the frames between.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device_runtime.kernels.interpreter import KernelError, KernelInterpreter, check_image
+from device_runtime.kernels.transfer import Transfer
+from device_runtime.stylizers.resize import Size, network_size, resized, style_size
+from mvstylizer.bundle import LITE_ROLES, Bundle
+from mvstylizer.stylizer import Reply, StylizedFrame
+
+STYLE_ENCODER, STYLIZER_MAP = LITE_ROLES
+MAX_THREADS: Final = 4  # phones have that many fast cores at most
+
+
+def has_tflite(bundle: Bundle) -> bool:
+    """Tell whether a bundle has the network as TFLite; those of the lite variant do."""
+    return set(LITE_ROLES) <= {spec.role for spec in bundle.files}
+
+
+class TFLiteStylizer:
+    """Implements `mvstylizer.stylizer.Stylizer` on this device. One call at a time.
+
+    Args:
+        bundle: A loaded bundle of the lite variant; the hashes of the files used are checked.
+        threads: Cores for one call; None takes all, at most 4.
+
+    Raises:
+        BundleError: A file is missing or differs from the manifest.
+        KernelError: LiteRT cannot load one.
+    """
+
+    def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
+        count = min(MAX_THREADS, os.cpu_count() or 1) if threads is None else threads
+        self._network = bundle.network
+        self._encoder = _Model(bundle.file(STYLE_ENCODER), "style", count)
+        self._map = _Model(bundle.file(STYLIZER_MAP), "frame", count)
+        self._transfer = Transfer(bundle.file("transfer"), threads=count)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the threads; the memory goes with the object."""
+        self._transfer.close()
+
+    def encode_style(self, style: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the style code of a style photo; see `Stylizer.encode_style`.
+
+        Raises:
+            KernelError: It is no uint8 picture, or LiteRT reports a failure.
+        """
+        check_image(style, "Style")
+        size = style_size(*style.shape[:2], pixels=self._network["style_pixels"])
+        return self._encoder.run(resized(style, size), "style_code")
+
+    def stylize(
+        self,
+        frame: NDArray[np.uint8],
+        style_code: NDArray[np.float32],
+        *,
+        r: float = 1.0,
+        reply: Reply = "image",
+    ) -> StylizedFrame:
+        """Stylize one frame; see `Stylizer.stylize`. Asking for the map alone skips the full-size work.
+
+        Raises:
+            KernelError: Frame or code are not what the model takes, r is not above 0, or LiteRT fails.
+        """
+        check_image(frame, "Frame")
+        affine_map = self._affine_map(frame, style_code)
+        image = None
+        if reply != "map":
+            image = self._transfer(resized(frame, _scaled(frame.shape[:2], r)), affine_map)
+        return StylizedFrame(image, None if reply == "image" else affine_map)
+
+    def _affine_map(self, frame: NDArray[np.uint8], style_code: NDArray[np.float32]) -> NDArray[np.float32]:
+        expected = (self._network["style_code"],)
+        if style_code.dtype != np.float32 or style_code.shape != expected:
+            raise KernelError(
+                f"Style code is {style_code.dtype} {style_code.shape}, not float32 {expected}",
+                "Encode the style with the same model",
+            )
+        pixels, cell = self._network["network_pixels"], self._network["map_cell"]
+        small = resized(frame, network_size(*frame.shape[:2], pixels=pixels, cell=cell))
+        grid = self._map.run(small, "affine_map", style_code)
+        return grid.reshape(*grid.shape[:2], 3, 4)
+
+
+class _Model:
+    """One TFLite file that takes a picture of any size, and a style code where it wants one."""
+
+    def __init__(self, path: Path, picture: str, threads: int) -> None:
+        self._interpreter = KernelInterpreter(path, threads=threads)
+        self._picture = picture
+        self._size: tuple[int, ...] = ()
+
+    def run(
+        self, picture: NDArray[np.uint8], output: str, style_code: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """Return an output without its batch axis."""
+        if picture.shape != self._size:
+            self._size = ()  # stays so if the model refuses the shape
+            self._interpreter.resize({self._picture: (1, *picture.shape)})
+            self._size = picture.shape
+        self._interpreter.put(self._picture, picture[None])
+        if style_code is not None:
+            self._interpreter.put("style_code", style_code[None])
+        self._interpreter.invoke()
+        return np.asarray(self._interpreter.get(output)[0])
+
+
+def _scaled(size: tuple[int, ...], r: float) -> Size:
+    if not 0 < r < float("inf"):
+        raise KernelError(f"Upscaling factor r is {r}, which is not above 0")
+    height, width = (max(1, round(float(np.float32(r)) * side)) for side in size)
+    return height, width

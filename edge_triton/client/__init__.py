@@ -1,0 +1,1 @@
+"""What a phone imports: the KServe v2 client and its codecs."""

@@ -1,0 +1,103 @@
+"""JPEG for the way between phone and edge: a raw 1080p frame is ten times as large.
+
+A header is a stranger's claim, so it is read here first, in plain Python: nothing is decoded whose claimed
+size exceeds the limit, that is cut off, or that is another format in disguise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+_START, _END, _SCAN = b"\xff\xd8", b"\xff\xd9", b"\xff\xda"
+_FRAME_MARKERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_BARE_MARKERS = {0x01, *range(0xD0, 0xD8)}
+_MAX_SEGMENTS = 256
+_MAX_SCANS = 64  # each scan of a progressive file walks over the whole image; encoders make about ten
+
+
+class JpegError(ValueError):
+    """The bytes are no JPEG that an edge decodes; the text is constant and may be sent to a stranger."""
+
+
+def jpeg_size(data: bytes) -> tuple[int, int]:
+    """Return (height, width) as the header claims them, decoding nothing.
+
+    Raises:
+        JpegError: No JPEG, or no size in its header.
+    """
+    if data[:2] != _START:
+        raise JpegError("the image is no JPEG")
+    at = 2
+    for _ in range(_MAX_SEGMENTS):
+        if len(data) < at + 9 or data[at] != 0xFF:
+            break
+        marker = data[at + 1]
+        if marker == 0xFF:
+            at += 1
+        elif marker in _BARE_MARKERS:
+            at += 2
+        elif marker in _FRAME_MARKERS:
+            height, width = struct.unpack_from(">HH", data, at + 5)
+            if not height or not width:
+                break
+            return height, width
+        elif marker in (_START[1], _END[1], _SCAN[1]):
+            break
+        else:
+            at += 2 + struct.unpack_from(">H", data, at + 2)[0]
+    raise JpegError("the JPEG's header gives no size")
+
+
+def decode_jpeg(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
+    """Decode a JPEG as it is stored: orientation tags are for photo viewers, a frame is upright.
+
+    Args:
+        data: The file's bytes.
+        max_pixels: Most pixels that are decoded.
+
+    Returns:
+        uint8 RGB (H, W, 3).
+
+    Raises:
+        JpegError: No JPEG, too large, cut off, or damaged.
+    """
+    height, width = jpeg_size(data)
+    if height * width > max_pixels:
+        raise JpegError("the image is larger than this edge allows")
+    if data.rfind(_END) < data.rfind(_SCAN):
+        raise JpegError("the JPEG is cut off")
+    if data.count(_SCAN) > _MAX_SCANS:
+        raise JpegError("the JPEG has more scans than this edge decodes")
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    image: Any = None
+    with contextlib.suppress(cv2.error):
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    if image is None or image.shape != (height, width, 3):
+        raise JpegError("the JPEG is damaged")
+    decoded: NDArray[np.uint8] = image
+    return decoded
+
+
+def encode_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
+    """Encode an image as a baseline JPEG.
+
+    Args:
+        image: uint8 RGB (H, W, 3), at most 65535 a side.
+        quality: 1 to 100.
+
+    Returns:
+        The file's bytes.
+
+    Raises:
+        JpegError: The image is too large for the format.
+    """
+    if max(image.shape) > 0xFFFF:
+        raise JpegError("the image is too large for a JPEG")
+    settings = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    return bytes(cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), settings)[1])

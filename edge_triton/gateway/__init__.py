@@ -1,0 +1,1 @@
+"""What phones reach: validation, admission, and the channel to Triton."""

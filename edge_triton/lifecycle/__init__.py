@@ -1,0 +1,1 @@
+"""Supervision, roll-out and rollback of model versions."""

@@ -1,0 +1,1 @@
+"""The Triton server: repository, processes, containers."""

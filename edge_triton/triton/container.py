@@ -1,0 +1,72 @@
+"""The tritonserver of NVIDIA's official container: GPU, and the native onnxruntime backend.
+
+`mvstylizer serve` run inside that container starts this server instead of the bundled one; gateway,
+supervisor and keeper are the same. Written against the documentation of 2.69 and later; see
+container/Dockerfile.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_triton.triton.model_spec import Backend
+from edge_triton.triton.server_options import common_options
+
+CONTAINER = Path("/opt/tritonserver")
+
+
+@dataclass(frozen=True)
+class OfficialTriton:
+    """The server's files inside the container.
+
+    Attributes:
+        root: Where it is installed.
+        backend: Which backend runs the models.
+    """
+
+    root: Path = CONTAINER
+    backend: Backend = "onnxruntime"
+
+    @property
+    def server(self) -> Path:
+        """The server's binary."""
+        return self.root / "bin" / "tritonserver"
+
+    def is_there(self) -> bool:
+        """Tell whether this machine is such a container."""
+        return self.server.is_file() and (self.root / "backends" / self.backend).is_dir()
+
+    def lay_out(self, folder: Path) -> None:
+        """Prepare nothing: the container has everything in its place."""
+
+    def environment(self, folder: Path) -> dict[str, str]:
+        """Return the server's environment variables."""
+        return {**os.environ, "ORT_DISABLE_TELEMETRY": "1"}
+
+    def command(
+        self,
+        folder: Path,
+        repository: Path,
+        models: Sequence[str],
+        *,
+        port: int,
+        metrics_port: int,
+        server_id: str,
+        prefix: str,
+    ) -> list[str]:
+        """Return the server's command line; see `BundledTriton.command`."""
+        return [
+            str(self.server),
+            f"--backend-directory={self.root / 'backends'}",
+            *common_options(repository, models, port=port, metrics_port=metrics_port, server_id=server_id),
+            # From 2.69 on clients get no shared memory unless told so; older ones do not know the option.
+            *(["--allow-client-shm=true"] if self._knows("--allow-client-shm") else []),
+        ]
+
+    def _knows(self, option: str) -> bool:
+        usage = subprocess.run([self.server, "--help"], capture_output=True, text=True, check=False)
+        return option in usage.stdout + usage.stderr

@@ -1,0 +1,97 @@
+"""Why the server did not start or did not stay: its last useful log line, and what to do about it."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+from mvstylizer.errors import MVStylizerError
+
+ELSEWHERE = "or stylize without it: --local, or --edge HOST:PORT"
+
+
+class ServerError(MVStylizerError):
+    """Something about the bundled server."""
+
+
+class ServerStartError(ServerError):
+    """The bundled server cannot start on this machine, or not in time."""
+
+
+class PortTakenError(ServerStartError):
+    """Another program listens on the port."""
+
+
+class ServerDiedError(ServerError):
+    """The server ended while it was in use."""
+
+
+_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+# Pattern in the log -> error class and hint. The first match wins, so the causes come before their effects.
+_CAUSES: tuple[tuple[str, type[ServerStartError], str], ...] = (
+    (
+        r"error while loading shared libraries: libpython",
+        ServerStartError,
+        f"Install Python's shared library (Debian, Ubuntu: apt install libpython{_PYTHON}), {ELSEWHERE}",
+    ),
+    (
+        r"error while loading shared libraries|version `GLIBC|cannot execute|Exec format error",
+        ServerStartError,
+        f"The bundled Triton does not run on this system: use the official container, {ELSEWHERE}",
+    ),
+    (
+        r"Socket '.*' already in use",
+        PortTakenError,
+        "Choose another port with --port, or stop the program that has it",
+    ),
+    (
+        r"'--shm-size'|No space left on device",
+        ServerStartError,
+        f"Make /dev/shm larger (Docker: --shm-size=256m), {ELSEWHERE}",
+    ),
+    (
+        r"No module named",
+        ServerStartError,
+        "Install the kit again: pip install --force-reinstall mvstylizer",
+    ),
+    (r"failed to load '|failed for model directory", ServerStartError, "Export the bundle again"),
+)
+# Once one of these is logged, waiting is pointless. With the first, the server itself would wait for ever.
+_FATAL = re.compile(r"error while loading shared libraries|Socket '.*' already in use|failed to load '")
+_NOISE = re.compile(r"CudaDriverHelper|^[+|]|^\s*$|^Signal \(|^[IW]\d{4} |^At:|^  /|^  <|^;")
+_PREFIX = re.compile(r"^[EF]\d{4} \S+ +\d+ \S+\] |^/\S+: (?=error while)")
+_TRACE = re.compile(r"(\\n)+At:.*")
+_LONGEST = 240
+
+
+def is_fatal(log: str) -> bool:
+    """Tell whether the log names a cause after which waiting is pointless."""
+    return bool(_FATAL.search(log))
+
+
+def start_error(event: str, log: str) -> ServerStartError:
+    """Build the error for a server that did not start.
+
+    Args:
+        event: What was observed, for example ``ended with status 1``.
+        log: What the server and its stubs wrote.
+    """
+    for pattern, kind, hint in _CAUSES:
+        for line in log.splitlines():
+            if re.search(pattern, line) and not _NOISE.search(line):
+                return kind(f"The bundled Triton {event}: {_tidy(line)}", hint)
+    line = last_line(log)
+    return ServerStartError(
+        f"The bundled Triton {event}" + (f": {line}" if line else ""), f"Try again, {ELSEWHERE}"
+    )
+
+
+def last_line(log: str) -> str:
+    """Return the log's last line that says something, without Triton's prefix; empty if there is none."""
+    useful = [line for line in log.splitlines() if not _NOISE.search(line)]
+    return _tidy(useful[-1]) if useful else ""
+
+
+def _tidy(line: str) -> str:
+    text = " ".join(_TRACE.sub("", _PREFIX.sub("", line)).split()).strip('" ')
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

@@ -1,0 +1,56 @@
+"""Triton's stub processes, seen in /proc: Triton 2.51 neither notices nor says that one has died."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from edge_triton.triton.bundled import STUB
+
+PROC = Path("/proc")
+
+
+def stubs(keeper: int) -> Counter[tuple[str, int]]:
+    """Count the living stubs of the server under a keeper, by model and version.
+
+    Args:
+        keeper: The keeper's process id; the server is its child, the stubs are the server's.
+
+    Returns:
+        How many run, by (model, version).
+    """
+    children = _children()
+    found: Counter[tuple[str, int]] = Counter()
+    for server in children[keeper]:
+        for stub in children[server]:
+            model_py = _model_py(stub)
+            if model_py is not None:
+                found[model_py.parents[1].name, int(model_py.parent.name)] += 1
+    return found
+
+
+def _children() -> defaultdict[int, list[int]]:
+    """Return every process's children; not every kernel lists them by itself."""
+    children: defaultdict[int, list[int]] = defaultdict(list)
+    for folder in PROC.iterdir():
+        if folder.name.isdecimal():
+            # The name in parentheses may hold anything; state and parent come after it.
+            fields = _read(folder / "stat").rpartition(")")[2].split()
+            if fields:
+                children[int(fields[1])].append(int(folder.name))
+    return children
+
+
+def _model_py(pid: int) -> Path | None:
+    """Return the model.py that a stub runs; None when it is no stub, or dead: a zombie has no arguments."""
+    arguments = _read(PROC / str(pid) / "cmdline").split("\0")
+    if Path(arguments[0]).name != STUB:
+        return None
+    return Path(arguments[1])
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:  # it has just ended
+        return ""

@@ -1,9 +1,0 @@
-"""The error of a file that is no graph of its format, or not a clean one."""
-
-from __future__ import annotations
-
-from mvstylizer_errors import MVStylizerError
-
-
-class GraphError(MVStylizerError):
-    """A file is no graph of its format, or not a clean one."""

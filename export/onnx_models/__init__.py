@@ -1,0 +1,1 @@
+"""ONNX graphs: writing, checking, exchanging weights."""

@@ -1,0 +1,25 @@
+"""What goes in and out of each ONNX file: the manifest's rows."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mvstylizer.bundle import TensorSpec
+
+_RGB = "NHWC RGB"
+_FRAME = TensorSpec("frame", "uint8", (1, -1, -1, 3), _RGB, "0..255")
+_MAP = TensorSpec("affine_map", "float32", (1, -1, -1, 12), "NHW(3×4), [A | b] per cell", "RGB in 0..1")
+
+ROLES: Final = ("style_encoder", "stylizer", "stylizer_map")
+
+
+def contract(role: str, style_code: int) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """Return the inputs and outputs of a role, for a stylizer whose style codes have `style_code` numbers."""
+    code = TensorSpec("style_code", "float32", (1, style_code), "N×K", "as style_encoder gives it")
+    if role == "style_encoder":
+        return (TensorSpec("style", "uint8", (1, -1, -1, 3), _RGB, "0..255"),), (code,)
+    if role == "stylizer_map":
+        return (_FRAME, code), (_MAP,)
+    factor = TensorSpec("r", "float32", (1,), "upscaling factor", "above 0")
+    image = TensorSpec("stylized", "uint8", (1, -1, -1, 3), f"{_RGB}, round(r·H) × round(r·W)", "0..255")
+    return (_FRAME, code, factor), (image, _MAP)

@@ -1,0 +1,1 @@
+"""Exported files compared with PyTorch or with a NumPy reference."""

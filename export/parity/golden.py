@@ -1,0 +1,112 @@
+"""Golden vectors: inputs and the reference's outputs for each model, in the bundle as ``golden.npz``.
+
+They come from PyTorch or from a kernel's formula, never from the exported file, so that ``export --check``
+can tell on any machine, without torch and without tensorflow, whether the files still compute what they
+should. The lite stylizer's TFLite files are held to the vectors of the ONNX files of the same stem, whose
+pictures are small enough to need no reduction. The kernels of one static size are not among them (a 1080p
+frame has 25 MB): `export.parity.kernels` makes their inputs anew.
+
+Arrays are named ``ROLE/in/TENSOR`` and ``ROLE/out/TENSOR``; a kernel's outputs are one flat array,
+``ROLE/out``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from export.kernels.lite_contract import LITE_STEMS
+from export.parity.kernels import KERNELS
+from export.runtimes import tolerance
+from export.runtimes.case import Array
+from export.runtimes.cpu import CPU_LANES, flat, run_on_cpu
+from export.runtimes.difference import Differences
+from mvstylizer.bundle import Bundle, BundleError
+
+GOLDEN_NAME = "golden.npz"
+_KERNEL_CASES = {
+    "warp": "across the border 64x48",
+    "transfer": "near identity 64x48",
+    "key_frame": "shift by three, threshold 0.05, gap 3",
+}
+# Role → output → tolerance and peak. The code is compared relative to its largest entry.
+_ONNX = {
+    "style_encoder": {"style_code": (tolerance.CODE, 1.0)},
+    "stylizer": {"stylized": (tolerance.GREY, 255.0), "affine_map": (tolerance.MAP, 1.0)},
+    "stylizer_map": {"affine_map": (tolerance.MAP, 1.0)},
+}
+
+
+def write_golden(path: Path, onnx_vectors: Mapping[str, Array]) -> None:
+    """Write the file: the ONNX files' vectors as given, the kernels' from their specifications."""
+    vectors = dict(onnx_vectors)
+    for role, kernel in KERNELS.items():
+        case = next(case for case in kernel.cases() if case.name == _KERNEL_CASES[role])
+        vectors |= {f"{role}/in/{name}": value for name, value in case.inputs.items()}
+        vectors[f"{role}/out"] = case.expected
+    np.savez_compressed(path, **vectors)
+
+
+def check_golden(bundle: Bundle, role: str) -> dict[str, Any]:
+    """Run a file on its golden vectors.
+
+    Args:
+        bundle: Holds ``golden.npz`` and the file.
+        role: Of an ONNX file, of a TFLite file of the lite stylizer, or of a kernel that has no static size.
+
+    Returns:
+        The parity row (`Differences.summary`); for several outputs that of the first.
+
+    Raises:
+        ParityError: An output differs by more than its tolerance.
+        BundleError: The bundle has no vectors for it.
+        LaneError: The runtime refuses the file.
+    """
+    stem = LITE_STEMS.get(role, role)
+    with np.load(bundle.file("golden")) as stored:
+        vectors = {name: stored[name] for name in stored.files if name.startswith(f"{stem}/")}
+    if not vectors:
+        raise BundleError(f"{bundle.path / GOLDEN_NAME} has no vectors for {role}", "Export the bundle again")
+    inputs = {name.split("/in/")[1]: value for name, value in vectors.items() if "/in/" in name}
+    if role in _ONNX:
+        return _check_onnx(bundle, role, inputs, vectors)
+    if role in LITE_STEMS:
+        return _check_lite(bundle, role, inputs, vectors)
+    kernel, content = KERNELS[role], bundle.file(role).read_bytes()
+    differences = Differences(bundle.spec(role).path, kernel.tolerance, kernel.peak)
+    for lane in CPU_LANES:
+        differences.add("golden", lane, flat(run_on_cpu(content, inputs, lane)), vectors[f"{role}/out"])
+    return differences.summary()
+
+
+def _check_lite(
+    bundle: Bundle, role: str, inputs: Mapping[str, Array], vectors: Mapping[str, Array]
+) -> dict[str, Any]:
+    stem, content, spec = LITE_STEMS[role], bundle.file(role).read_bytes(), bundle.spec(role)
+    ((output, (allowed, peak)),) = _ONNX[stem].items()
+    expected = vectors[f"{stem}/out/{output}"]
+    scale = float(np.abs(expected).max())
+    differences = Differences(f"{output} of {spec.path}", allowed, peak)
+    for lane in CPU_LANES:
+        (found,) = run_on_cpu(content, inputs, lane)
+        differences.add("golden", lane, found / scale, expected / scale)
+    return differences.summary()
+
+
+def _check_onnx(
+    bundle: Bundle, role: str, inputs: Mapping[str, Array], vectors: Mapping[str, Array]
+) -> dict[str, Any]:
+    session = onnxruntime.InferenceSession(str(bundle.file(role)), providers=["CPUExecutionProvider"])
+    rows = []
+    for output, (allowed, peak) in _ONNX[role].items():
+        (found,) = session.run([output], dict(inputs))
+        expected = vectors[f"{role}/out/{output}"]
+        scale = float(np.abs(expected).max()) if output == "style_code" else 1.0
+        differences = Differences(f"{output} of {bundle.spec(role).path}", allowed, peak)
+        differences.add("golden", "ONNX Runtime", found / scale, expected / scale)
+        rows.append(differences.summary())
+    return rows[0]

@@ -1,0 +1,124 @@
+"""A kernel's TFLite graph again as ONNX, operator by operator, for runtimes that read ONNX only.
+
+Qualcomm's Hexagon library runs on a host through ONNX Runtime, LiteRT's compiled file does not: the twin
+carries the file's own operations, constants and order to where its numerics can be seen. Only the operators
+of the kernels for accelerators are known; TFLite's NHWC is kept, but for the resize.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from export.errors import GraphError
+from export.onnx_models.graph_text import IR_VERSION, OPSET
+from export.runtimes.tflite_graph import Graph, Node
+
+_PLAIN = {
+    "ADD": "Add", "SUB": "Sub", "MUL": "Mul", "MAXIMUM": "Max", "MINIMUM": "Min", "FLOOR": "Floor",
+    "RELU": "Relu",
+}  # fmt: skip
+_TYPES = {"float32": TensorProto.FLOAT, "int32": TensorProto.INT32, "uint8": TensorProto.UINT8}
+
+
+def onnx_twin(content: bytes) -> onnx.ModelProto:
+    """Translate a kernel's file.
+
+    Raises:
+        GraphError: It is no TFLite file, or holds an operator that is not known here.
+    """
+    return _Translation(Graph(content)).model()
+
+
+class _Translation:
+    """Nodes and initializers of the twin as they come; a tensor is named after its index."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: dict[str, onnx.TensorProto] = {}
+        self._translate: dict[str, Callable[[Node], None]] = {
+            "CAST": self._cast,
+            "RESHAPE": self._reshape,
+            "GATHER": self._gather,
+            "SPLIT": self._split,
+            "RESIZE_BILINEAR": self._resize,
+        }
+
+    def model(self) -> onnx.ModelProto:
+        for node in self._graph.nodes:
+            if node.operator in _PLAIN:
+                self._add(_PLAIN[node.operator], self._inputs(node), self._outputs(node))
+            elif node.operator in self._translate:
+                self._translate[node.operator](node)
+            else:
+                raise GraphError(f"{node} has no ONNX twin here")
+        values = [
+            [self._value(tensor) for tensor in side] for side in (self._graph.inputs, self._graph.outputs)
+        ]
+        graph = helper.make_graph(self._nodes, "twin", values[0], values[1], list(self._constants.values()))
+        model = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
+        )
+        onnx.checker.check_model(model, full_check=True)
+        return model
+
+    def _value(self, tensor: int) -> onnx.ValueInfoProto:
+        kind, shape = _TYPES[self._graph.dtype(tensor)], self._graph.shape(tensor)
+        return helper.make_tensor_value_info(self._name(tensor), kind, shape)
+
+    def _name(self, tensor: int) -> str:
+        border = (*self._graph.inputs, *self._graph.outputs)
+        return self._graph.name(tensor) if tensor in border else f"t{tensor}"
+
+    def _input(self, tensor: int) -> str:
+        name, value = self._name(tensor), self._graph.constant(tensor)
+        if value is not None:
+            self._constants[name] = numpy_helper.from_array(np.array(value), name)
+        return name
+
+    def _inputs(self, node: Node) -> list[str]:
+        return [self._input(tensor) for tensor in node.inputs]
+
+    def _outputs(self, node: Node) -> list[str]:
+        return [self._name(tensor) for tensor in node.outputs]
+
+    def _constant(self, name: str, values: tuple[int, ...]) -> str:
+        self._constants[name] = numpy_helper.from_array(np.array(values, np.int64), name)
+        return name
+
+    def _add(self, kind: str, inputs: list[str], outputs: list[str], **attributes: Any) -> None:
+        self._nodes.append(helper.make_node(kind, inputs, outputs, **attributes))
+
+    def _cast(self, node: Node) -> None:
+        target = _TYPES[self._graph.dtype(node.outputs[0])]
+        self._add("Cast", self._inputs(node), self._outputs(node), to=target)
+
+    def _reshape(self, node: Node) -> None:
+        shape = self._constant(f"shape{node.number}", self._graph.shape(node.outputs[0]))
+        self._add("Reshape", [self._input(node.inputs[0]), shape], self._outputs(node))
+
+    def _gather(self, node: Node) -> None:
+        self._add("Gather", self._inputs(node), self._outputs(node), axis=node.options.axis)
+
+    def _split(self, node: Node) -> None:
+        axis = self._graph.constant(node.inputs[0])
+        assert axis is not None
+        parts = self._constant(
+            f"parts{node.number}", tuple(self._graph.shape(t)[int(axis)] for t in node.outputs)
+        )
+        self._add("Split", [self._input(node.inputs[1]), parts], self._outputs(node), axis=int(axis))
+
+    def _resize(self, node: Node) -> None:
+        if not node.options.halfPixelCenters:
+            raise GraphError(f"{node} does not use half-pixel centres")
+        source, target = self._input(node.inputs[0]), self._outputs(node)[0]
+        _, height, width, channels = self._graph.shape(node.outputs[0])
+        sizes = self._constant(f"sizes{node.number}", (1, channels, height, width))
+        self._add("Transpose", [source], [f"{target}.planes"], perm=[0, 3, 1, 2])
+        self._add("Resize", [f"{target}.planes", "", "", sizes], [f"{target}.large"], mode="linear")
+        self._add("Transpose", [f"{target}.large"], [target], perm=[0, 2, 3, 1])

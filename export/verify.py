@@ -1,0 +1,125 @@
+"""``export --check``: is a bundle whole, does it still compute what it should, and how fast is it here?
+
+Needs neither torch nor tensorflow: the golden vectors in the bundle and the formulas stand in for them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from export.kernels.lite_contract import LITE_STEMS
+from export.parity.golden import check_golden
+from export.parity.kernels import KERNELS, Kernel, sized_kernels
+from export.parity.latency import kernel_latency, lite_latency, onnx_latency
+from export.parity.static_map import check_static_map, is_static_map
+from export.runtimes import gpu
+from mvstylizer.bundle import Bundle, BundleError, FileSpec, load_bundle
+
+_SIZED = re.compile(r"(?P<kind>warp_accel|warp_gpu|transfer_accel)_(?P<width>\d+)x(?P<height>\d+)")
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was found of one file.
+
+    Attributes:
+        path: Its name.
+        parity: The parity row of today; empty where it is no model, or nothing here can run it.
+        latency: The latency row of today.
+        recorded: The latency row of the manifest.
+        note: Why it was not run, where it was not.
+    """
+
+    path: str
+    parity: dict[str, Any]
+    latency: dict[str, Any]
+    recorded: dict[str, Any]
+    note: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as plain JSON types."""
+        return asdict(self)
+
+
+def check_bundle(folder: Path, *, report: Report = lambda _: None) -> list[Checked]:
+    """Verify a bundle on this machine.
+
+    Args:
+        folder: The bundle.
+        report: Called with one line for each file.
+
+    Returns:
+        A row for each file.
+
+    Raises:
+        BundleError: A file is missing or its hash differs, or the bundle holds no golden vectors.
+        ParityError: A file does not compute what it should; names it.
+        LaneError: A runtime refuses a file.
+    """
+    bundle = load_bundle(folder)
+    report(f"{len(bundle.files)} files have the hashes that the manifest names")
+    rows = []
+    for spec in bundle.files:
+        row = _check_file(bundle, spec)
+        rows.append(row)
+        report(_line(row))
+    return rows
+
+
+def _check_file(bundle: Bundle, spec: FileSpec) -> Checked:
+    if spec.format not in ("onnx", "tflite"):
+        return Checked(spec.path, {}, {}, spec.latency)
+    path = bundle.file(spec.role)
+    if spec.format == "onnx":
+        return Checked(spec.path, check_golden(bundle, spec.role), onnx_latency(path, spec), spec.latency)
+    content = path.read_bytes()
+    if spec.role in LITE_STEMS or is_static_map(spec):
+        check = check_static_map if is_static_map(spec) else check_golden
+        latency = lite_latency(content, spec, bundle.network)
+        return Checked(spec.path, check(bundle, spec.role), latency, spec.latency)
+    if spec.role in KERNELS:
+        latency = kernel_latency(content, KERNELS[spec.role])
+        return Checked(spec.path, check_golden(bundle, spec.role), latency, spec.latency)
+    kernel = sized_kernel(bundle, spec)
+    if not kernel.cpu and (reason := gpu.why_missing()):
+        return Checked(spec.path, {}, {}, spec.latency, f"not run: {reason}")
+    return Checked(spec.path, kernel.check(content), kernel_latency(content, kernel), spec.latency)
+
+
+def sized_kernel(bundle: Bundle, spec: FileSpec) -> Kernel:
+    """Return how a bundle's kernel for one frame size is built and checked.
+
+    Raises:
+        BundleError: The role is of another version.
+    """
+    match = _SIZED.fullmatch(spec.role)
+    if match is None:
+        raise BundleError(
+            f"{bundle.path / spec.path} has a role that this version does not know: {spec.role}",
+            "Check it with the version that wrote it",
+        )
+    size = int(match["width"]), int(match["height"])
+    _, rows, columns, _ = next((t.shape for t in spec.inputs if t.name == "cells"), (1, 1, 1, 12))
+    return next(k for k in sized_kernels([size], lambda *_: (columns, rows)) if k.role == spec.role)
+
+
+def _line(row: Checked) -> str:
+    return f"{row.path}: " + ", ".join(_parts(row))
+
+
+def _parts(row: Checked) -> Iterator[str]:
+    if row.note:
+        yield row.note
+    elif not row.parity:
+        yield "whole"
+    else:
+        yield f"differs by at most {row.parity['max']:.4g} ({', '.join(row.parity['lanes'])})"
+    if row.latency:
+        recorded = f", {row.recorded['median_ms']:g} ms at export" if row.recorded else ""
+        yield f"{row.latency['median_ms']:g} ms here{recorded}"

@@ -1,0 +1,1 @@
+"""Edge-assisted photorealistic video style transfer, as a library."""

@@ -1,0 +1,106 @@
+"""``mvstylizer export``: a checkpoint to a bundle, or a bundle checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from mvstylizer.errors import need_extra
+from mvstylizer_cli.console import JsonOption, finish
+
+EXPORT_EXAMPLES = """\b
+Examples:
+  mvstylizer export runs/first.safetensors --out models/first
+  mvstylizer export runs/first.safetensors --out models/first --precision fp32 --sizes 1280x720
+  mvstylizer export runs/lite.safetensors --out exported/lite --onnx2tf 512x256
+  mvstylizer export --check models/first
+  mvstylizer export --compile models/first --snapdragon SM8650,SM8750 --out compiled
+"""
+
+
+def export(
+    checkpoint: Annotated[
+        Path | None, typer.Argument(metavar="CHECKPOINT", help="What `mvstylizer train` wrote.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="BUNDLE", help="Folder of the bundle.")] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option(
+            "--check",
+            metavar="BUNDLE",
+            help="Export nothing; verify a bundle here: hashes, parity on its golden vectors, latency.",
+        ),
+    ] = None,
+    compile_: Annotated[
+        Path | None,
+        typer.Option(
+            "--compile",
+            metavar="BUNDLE",
+            help="Export nothing; compile the kernels of a bundle for Snapdragon, ahead of time.",
+        ),
+    ] = None,
+    snapdragon: Annotated[
+        str, typer.Option(metavar="SOC,...", help="Chips that --compile is for.")
+    ] = "SM8650",
+    version: Annotated[int, typer.Option(min=1, help="Release number: Triton's model version.")] = 1,
+    precision: Annotated[
+        Literal["fp16", "fp32"], typer.Option(help="Of the network's weights; fp16 is half the size.")
+    ] = "fp16",
+    sizes: Annotated[
+        str, typer.Option(metavar="WxH,...", help="Frame sizes that accelerators get kernels for.")
+    ] = "512x256,768x384,1024x512,1920x1080",
+    onnx2tf: Annotated[
+        str,
+        typer.Option(
+            metavar="WxH,...", help="Frame sizes that a lite network gets a static TFLite file for."
+        ),
+    ] = "",
+    ridge: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Regularise the finish otherwise than in training; more keeps more contrast."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Export a checkpoint to ONNX and TFLite, each file compared with its reference; or check a bundle."""
+    if sum(each is not None for each in (check, checkpoint, compile_)) != 1:
+        raise typer.BadParameter("name a CHECKPOINT to export, or a bundle with --check or --compile")
+    if check is not None:
+        from export.verify import check_bundle
+
+        rows = check_bundle(check, report=lambda line: typer.echo(line, err=True))
+        finish({"bundle": str(check), "files": [row.as_dict() for row in rows]}, f"Good: {check}", as_json)
+        return
+    if out is None:
+        raise typer.BadParameter("name the folder to write", param_hint="--out")
+    if compile_ is not None:
+        from export.snapdragon import compile_bundle
+
+        compiled = compile_bundle(
+            compile_, out, snapdragon.split(","), report=lambda line: typer.echo(line, err=True)
+        )
+        finish({"files": [each.as_dict() for each in compiled]}, f"Compiled: {out}", as_json)
+        return
+    assert checkpoint is not None
+    from export.sizes import SizeError, parse_sizes
+
+    try:
+        hint, wanted = "--sizes", parse_sizes(sizes)
+        hint, static = "--onnx2tf", parse_sizes(onnx2tf)
+    except SizeError as err:
+        raise typer.BadParameter(str(err), param_hint=hint) from err
+    need_extra("export", "torch", "onnx", "onnxscript", "tensorflow")
+    from export.exporter import export_bundle
+
+    written = export_bundle(
+        checkpoint, out, version=version, ridge=ridge, precision=precision, sizes=wanted,
+        static_sizes=static,
+        report=lambda line: typer.echo(line, err=True),
+    )  # fmt: skip
+    files = {
+        spec.role: {"path": spec.path, "bytes": spec.bytes, "parity": spec.parity} for spec in written.files
+    }
+    finish({"bundle": str(out), "version": version, "files": files}, f"Bundle: {out}", as_json)

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from skimage import data
+
+from device_runtime.interpolation.interpolator import (
+    KeyFrameResult,
+    TransferInterpolator,
+    WarpInterpolator,
+    blended,
+)
+from device_runtime.kernels import Transfer, Warp
+from device_runtime.motion.flow import Motion
+from mvstylizer.stylizer import StylizedFrame
+
+FRAME = np.ascontiguousarray(cv2.resize(data.coffee(), (128, 72)))
+HEIGHT, WIDTH = FRAME.shape[:2]
+RED = np.full_like(FRAME, (200, 20, 20))
+BLUE = np.full_like(FRAME, (20, 20, 200))
+
+
+@pytest.fixture(scope="module")
+def transfer(kernels: Path) -> Iterator[Transfer]:
+    with Transfer(kernels / "transfer.tflite", threads=1) as kernel:
+        yield kernel
+
+
+@pytest.fixture
+def warps(kernels: Path) -> Iterator[tuple[Warp, Warp]]:
+    path = kernels / "warp.tflite"
+    with Warp(path, threads=1) as before, Warp(path, threads=1) as behind:
+        yield before, behind
+
+
+def with_image(image: NDArray[np.uint8], rgb: NDArray[np.uint8] = FRAME) -> KeyFrameResult:
+    return KeyFrameResult(rgb, StylizedFrame(image, None))
+
+
+def with_map(affine_map: NDArray[np.float32], rgb: NDArray[np.uint8] = FRAME) -> KeyFrameResult:
+    return KeyFrameResult(rgb, StylizedFrame(None, affine_map))
+
+
+def motion(dx: float = 0, dy: float = 0, visible: float = 1) -> Motion:
+    flow = np.zeros((HEIGHT // 2, WIDTH // 2, 2), np.float32) + np.array([dx / 2, dy / 2], np.float32)
+    return Motion(flow, np.full(flow.shape[:2], visible, np.float32))
+
+
+def plain_map(colours: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The same [A | b] in every cell."""
+    return np.broadcast_to(colours.astype(np.float32), (9, 16, 3, 4)).copy()
+
+
+TINT = plain_map(np.array([[0.8, 0.1, 0, 0.05], [0, 0.7, 0.1, 0], [0.1, 0, 0.6, 0.1]]))
+
+
+def tinted(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    unit = np.concatenate([frame / 255, np.ones((*frame.shape[:2], 1))], -1)
+    return np.clip(np.rint(unit @ TINT[0, 0].T.astype(float) * 255), 0, 255).astype(np.uint8)
+
+
+def difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> int:
+    return int(np.abs(a.astype(int) - b).max())
+
+
+def test_warp_moves_pixels_from_the_key_frame_before(warps: tuple[Warp, Warp], transfer: Transfer) -> None:
+    interpolator = WarpInterpolator(*warps, transfer)
+    np.testing.assert_array_equal(interpolator.begin(with_image(RED), None), RED)
+    interpolator.begin(with_image(FRAME), None)
+    out = interpolator.between(FRAME, motion(3, -2), None, 0.0)
+    np.testing.assert_array_equal(out[2:, :-3], FRAME[:-2, 3:])
+
+
+@pytest.mark.parametrize("position", [0.1, 0.5, 0.9])
+def test_time_decides_where_both_sides_are_visible(
+    warps: tuple[Warp, Warp], transfer: Transfer, position: float
+) -> None:
+    interpolator = WarpInterpolator(*warps, transfer)
+    interpolator.begin(with_image(RED), with_image(BLUE))
+    out = interpolator.between(FRAME, motion(), motion(), position)
+    expected = (1 - position) * RED.astype(float) + position * BLUE
+    assert np.abs(out - expected).max() <= 1
+
+
+def test_what_only_one_side_sees_comes_from_that_side(warps: tuple[Warp, Warp], transfer: Transfer) -> None:
+    interpolator = WarpInterpolator(*warps, transfer)
+    interpolator.begin(with_image(RED), with_image(BLUE))
+    assert difference(interpolator.between(FRAME, motion(visible=0), motion(), 0.1), BLUE) <= 3
+    assert difference(interpolator.between(FRAME, motion(), motion(visible=0), 0.9), RED) <= 3
+
+
+def test_a_hidden_place_is_still_filled(warps: tuple[Warp, Warp], transfer: Transfer) -> None:
+    interpolator = WarpInterpolator(*warps, transfer)
+    interpolator.begin(with_image(RED), with_image(BLUE))
+    out = interpolator.between(FRAME, motion(visible=0), motion(visible=0), 0.25)
+    assert np.abs(out - (0.75 * RED.astype(float) + 0.25 * BLUE)).max() <= 1
+
+
+def test_a_segment_after_another_is_as_if_it_were_the_first(
+    warps: tuple[Warp, Warp], transfer: Transfer
+) -> None:
+    keys = [with_image(RED), with_image(FRAME), with_image(BLUE)]
+    running, fresh = WarpInterpolator(*warps, transfer), WarpInterpolator(*warps, transfer)
+    running.begin(keys[0], keys[1])
+    first = running.begin(keys[1], keys[2])
+    out = running.between(FRAME, motion(2, 1), motion(-1, 0), 0.3)
+    np.testing.assert_array_equal(first, fresh.begin(keys[1], keys[2]))
+    np.testing.assert_array_equal(out, fresh.between(FRAME, motion(2, 1), motion(-1, 0), 0.3))
+
+
+def test_warp_makes_its_key_frames_from_maps_when_maps_come(
+    warps: tuple[Warp, Warp], transfer: Transfer
+) -> None:
+    interpolator = WarpInterpolator(*warps, transfer)
+    assert difference(interpolator.begin(with_map(TINT), None), tinted(FRAME)) <= 1
+    assert difference(interpolator.between(FRAME, motion(), None, 0.0), tinted(FRAME)) <= 1
+
+
+def test_transfer_applies_the_map_to_the_frame_itself(transfer: Transfer) -> None:
+    interpolator = TransferInterpolator(transfer)
+    frame = np.ascontiguousarray(FRAME[::-1])
+    assert difference(interpolator.begin(with_map(TINT), None), tinted(FRAME)) <= 1
+    assert difference(interpolator.between(frame, motion(9, 4), None, 0.0), tinted(frame)) <= 1
+
+
+def test_transfer_blends_the_maps_of_both_sides(transfer: Transfer) -> None:
+    identity, black = plain_map(np.eye(3, 4)), plain_map(np.zeros((3, 4)))
+    interpolator = TransferInterpolator(transfer)
+    interpolator.begin(with_map(identity), with_map(black))
+    half = interpolator.between(FRAME, motion(), motion(), 0.5)
+    assert np.abs(half - FRAME / 2).max() <= 1
+    only_before = interpolator.between(FRAME, motion(), motion(visible=0), 0.5)
+    assert difference(only_before, FRAME) <= 2
+
+
+def test_the_map_follows_the_motion(transfer: Transfer) -> None:
+    halves = plain_map(np.eye(3, 4))
+    halves[:, 8:] = 0
+    interpolator = TransferInterpolator(transfer)
+    interpolator.begin(with_map(halves), None)
+    out = interpolator.between(FRAME, motion(dx=32), None, 0.0)  # 32 pixels are 4 of 16 cells
+    black = (out.max(-1) == 0).mean(0)
+    edge = int(np.argmax(black > 0.9))
+    assert abs(edge - (64 - 32)) <= 8
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.4])
+def test_strength(warps: tuple[Warp, Warp], transfer: Transfer, strength: float) -> None:
+    expected = (1 - strength) * FRAME + strength * tinted(FRAME)
+    makers = (
+        (WarpInterpolator(*warps, transfer, strength=strength), with_image(tinted(FRAME))),
+        (TransferInterpolator(transfer, strength=strength), with_map(TINT)),
+    )
+    for interpolator, key in makers:
+        for out in (interpolator.begin(key, None), interpolator.between(FRAME, motion(), None, 0.0)):
+            assert np.abs(out - expected).max() <= 1
+
+
+def test_full_strength_leaves_the_styled_picture_as_it_is() -> None:
+    assert blended(FRAME, RED, 1.0) is RED
+
+
+def test_transfer_without_a_map_is_a_mistake(transfer: Transfer) -> None:
+    with pytest.raises(ValueError, match="needs affine maps"):
+        TransferInterpolator(transfer).begin(with_image(RED), None)

@@ -1,0 +1,45 @@
+"""What a 1080p key frame costs on the way to the edge and back, with the shipped model and real photos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import pytest
+from skimage import data
+
+from device_runtime.kernels import Transfer
+from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
+from device_runtime.stylizers.shrink import shrunk
+from edge_triton.client.encoding import Wire
+from edge_triton.client.map_codec import pack_map, unpack_map
+from mvstylizer.bundle import default_bundle, load_bundle
+
+FULL_HD = (1920, 1080)
+
+
+@pytest.fixture(scope="module")
+def stylizer() -> Iterator[OnnxStylizer]:
+    with OnnxStylizer(load_bundle(default_bundle())) as loaded:
+        yield loaded
+
+
+@pytest.mark.parametrize("name", ["astronaut", "chelsea", "rocket", "coffee"])
+def test_a_key_frame_goes_up_in_50_kb_and_its_map_comes_down_in_30(stylizer: OnnxStylizer, name: str) -> None:
+    frame = cv2.resize(getattr(data, name)(), FULL_HD, interpolation=cv2.INTER_CUBIC)
+    code = stylizer.encode_style(data.immunohistochemistry())
+    small = shrunk(frame, 512 * 288)
+    sent = bytes(Wire(is_frugal=True).packed("frame", small[None])[0])
+    assert len(sent) + code.nbytes < 50_000
+    seen = cv2.imdecode(np.frombuffer(sent, np.uint8), cv2.IMREAD_COLOR_RGB)
+    wanted = stylizer.stylize(small, code, reply="map").affine_map
+    got = stylizer.stylize(np.asarray(seen, np.uint8), code, reply="map").affine_map
+    assert wanted is not None
+    assert got is not None
+    packed = pack_map(got.reshape(*got.shape[:2], 12))
+    assert len(packed) < 30_000
+    with Transfer(load_bundle(default_bundle()).file("transfer")) as transfer:
+        exact = transfer(frame, wanted)
+        shown = transfer(frame, unpack_map(packed).reshape(got.shape))
+    assert cv2.PSNR(exact, shown) > 38

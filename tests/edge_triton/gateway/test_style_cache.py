@@ -1,0 +1,59 @@
+"""The memory for styles, against a plain model of it."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_triton.gateway.style_cache import Styles, photo_key
+
+ROOM = 1000
+PHOTOS = [np.full((1, 2, 3 + n, 3), n, np.uint8) for n in range(12)]
+
+
+def code_of(photo: int, version: int) -> bytes:
+    return f"{photo} by {version}".encode()
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 11), st.integers(1, 3)), max_size=40))
+def test_codes_are_found_and_memory_is_bounded(steps: list[tuple[int, int]]) -> None:
+    styles = Styles(ROOM)
+    encoded: set[tuple[int, int]] = set()
+    for photo, version in steps:
+        key = photo_key(PHOTOS[photo])
+        found = styles.code(key, version)
+        assert found in (None, code_of(photo, version))
+        assert found is None or (photo, version) in encoded
+        styles.add(key, PHOTOS[photo], version, code_of(photo, version))
+        encoded.add((photo, version))
+        assert styles.code(key, version) == code_of(photo, version)
+        assert styles.translate(code_of(photo, version), version) == code_of(photo, version)
+        other = styles.translate(code_of(photo, version), version + 1)
+        assert other is PHOTOS[photo] or other == code_of(photo, version + 1)
+    kept = [p for p in PHOTOS if any(styles.code(photo_key(p), v) for v in (1, 2, 3))]
+    assert len(styles) == len(kept)
+    assert sum(photo.nbytes for photo in kept) <= ROOM
+
+
+def test_a_photo_larger_than_the_room_is_not_kept() -> None:
+    styles = Styles(10)
+    styles.add(photo_key(PHOTOS[0]), PHOTOS[0], 1, b"code")
+    assert len(styles) == 0
+    assert styles.translate(b"code", 2) == b"code"
+
+
+def test_shape_counts() -> None:
+    assert photo_key(np.zeros((1, 2, 3, 3), np.uint8)) != photo_key(np.zeros((1, 3, 2, 3), np.uint8))
+
+
+def test_codes_of_long_gone_versions_are_dropped() -> None:
+    styles = Styles(ROOM)
+    key = photo_key(PHOTOS[0])
+    for version in range(1, 30):
+        styles.add(key, PHOTOS[0], version, code_of(0, version))
+    assert styles.code(key, 29) == code_of(0, 29)
+    assert styles.code(key, 1) is None
+    assert styles.translate(code_of(0, 1), 29) == code_of(0, 1)
+    assert styles.translate(code_of(0, 28), 29) == code_of(0, 29)

@@ -1,0 +1,303 @@
+"""The real bundled server: what it computes, what it refuses, and that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock
+
+import numpy as np
+import onnxruntime as ort
+import psutil
+import pytest
+import tritonclient.grpc as triton
+from tritonclient.utils import InferenceServerException
+
+import edge_triton.triton.server as server_module
+from edge_triton.client.client import EdgeClient, EdgeRefusedError, EdgeUnavailableError
+from edge_triton.triton.repository import write_repository
+from edge_triton.triton.server import ServerDiedError, ServerStartError, TritonServer
+from mvstylizer.bundle import Bundle
+
+pytestmark = pytest.mark.server
+
+Kin = Callable[[str], set[psutil.Process]]
+Photo = Callable[[int, int], np.ndarray]
+STYLE_CODE = np.array([0.2, 0.5, 0.8], np.float32)
+
+
+def in_process(bundle: Bundle, role: str, **feeds: np.ndarray) -> list[np.ndarray]:
+    session = ort.InferenceSession(str(bundle.file(role)), providers=["CPUExecutionProvider"])
+    return list(session.run(None, feeds))
+
+
+def test_style_code_equals_in_process(client: EdgeClient, bundle: Bundle, photo: Photo) -> None:
+    style = photo(70, 131)
+    code = client.encode_style(style)
+    np.testing.assert_array_equal(code, in_process(bundle, "style_encoder", style=style[None])[0][0])
+    np.testing.assert_allclose(code, style.mean((0, 1)) / 255, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "r"), [(64, 64, 1.0), (37, 91, 2.5), (200, 17, 1.31), (1, 1, 3.0)]
+)
+def test_key_frame_equals_in_process(
+    client: EdgeClient, bundle: Bundle, photo: Photo, height: int, width: int, r: float
+) -> None:
+    frame = photo(height, width)
+    image, grid, *_ = client.stylize(frame, STYLE_CODE, r=r, reply="both")
+    expected = in_process(
+        bundle, "stylizer", frame=frame[None], style_code=STYLE_CODE[None], r=np.array([r], np.float32)
+    )
+    assert image is not None
+    assert grid is not None
+    assert image.shape == (round(r * height), round(r * width), 3)
+    np.testing.assert_array_equal(image, expected[0][0])
+    np.testing.assert_array_equal(grid.reshape(*grid.shape[:2], 12), expected[1][0])
+    np.testing.assert_array_equal(grid[0, 0, :, :3], np.eye(3) / 2)
+    np.testing.assert_allclose(grid[0, 0, :, 3], STYLE_CODE / 2)
+
+
+def test_replies_hold_what_was_asked_for(client: EdgeClient, photo: Photo) -> None:
+    frame = photo(48, 64)
+    both = client.stylize(frame, STYLE_CODE, reply="both")
+    image, no_map, *_ = client.stylize(frame, STYLE_CODE, reply="image")
+    no_image, grid, *_ = client.stylize(frame, STYLE_CODE, reply="map")
+    assert no_map is None
+    assert no_image is None
+    np.testing.assert_array_equal(image, both.image)
+    np.testing.assert_array_equal(grid, both.affine_map)
+
+
+def test_map_alone_spares_the_full_size_work(client: EdgeClient, photo: Photo) -> None:
+    frame = photo(600, 20)  # the bundle's image branch fails above 512 rows
+    with pytest.raises(EdgeUnavailableError, match="the model failed on this input") as caught:
+        client.stylize(frame, STYLE_CODE, reply="image")
+    assert "/" not in caught.value.message
+    grid = client.stylize(frame, STYLE_CODE, reply="map").affine_map
+    assert grid is not None
+    assert grid.shape == (38, 2, 3, 4)
+
+
+def test_style_code_and_frame_of_any_memory_order(client: EdgeClient, photo: Photo) -> None:
+    frame = photo(40, 60)
+    turned = np.rot90(frame)[:, ::-1]
+    np.testing.assert_array_equal(
+        client.stylize(turned, STYLE_CODE.astype(np.float64)).image,
+        client.stylize(turned.copy(), STYLE_CODE).image,
+    )
+
+
+def test_frames_of_4k_fit(client: EdgeClient, photo: Photo) -> None:
+    frame = np.tile(photo(108, 192), (20, 20, 1))
+    image = client.stylize(frame, STYLE_CODE, r=0.2).image
+    assert image is not None
+    assert image.shape == (432, 768, 3)
+    assert client.encode_style(frame).shape == (3,)
+
+
+def feed(**changes: Any) -> list[triton.InferInput]:
+    """A good request of the stylizer with some tensors replaced; None leaves one out."""
+    arrays = {
+        "frame": np.zeros((1, 8, 8, 3), np.uint8),
+        "style_code": STYLE_CODE[None],
+        "r": np.array([1], np.float32),
+        **changes,
+    }
+    tensors = []
+    for name, value in arrays.items():
+        if value is not None:
+            kind = {"uint8": "UINT8", "float32": "FP32", "int64": "INT64"}[value.dtype.name]
+            tensors.append(triton.InferInput(name, list(value.shape), kind))
+            tensors[-1].set_data_from_numpy(value)
+    return tensors
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"frame": np.zeros((1, 8, 8, 3), np.float32)},
+        {"frame": np.zeros((1, 8, 8, 4), np.uint8)},
+        {"frame": np.zeros((2, 8, 8, 3), np.uint8)},
+        {"frame": np.zeros((8, 8, 3), np.uint8)},
+        {"frame": np.zeros((1, 0, 8, 3), np.uint8)},
+        {"frame": None},
+        {"style_code": np.zeros((1, 4), np.float32)},
+        {"style_code": np.full((1, 3), np.nan, np.float32)},
+        {"style_code": np.full((1, 3), np.inf, np.float32)},
+        {"r": np.array([0], np.float32)},
+        {"r": np.array([-2], np.float32)},
+        {"r": np.array([np.nan], np.float32)},
+        {"r": np.array([np.inf], np.float32)},
+        {"r": np.array([3e38], np.float32)},
+        {"r": np.array([5000], np.float32)},
+        {"r": np.array([1], np.int64)},
+        {"r": np.array([1, 1], np.float32)},
+    ],
+    ids=lambda changes: "-".join(f"{k}{'' if v is None else (v.dtype, v.shape)}" for k, v in changes.items()),
+)
+def test_bad_requests_are_refused_and_the_server_goes_on(
+    server: TritonServer, client: EdgeClient, changes: dict[str, Any]
+) -> None:
+    with (
+        triton.InferenceServerClient(server.address) as raw,
+        pytest.raises(InferenceServerException) as caught,
+    ):
+        raw.infer("stylizer", feed(**changes))
+    assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
+    assert client.stylize(np.zeros((8, 8, 3), np.uint8), STYLE_CODE).image is not None
+
+
+def test_refusals_reach_the_caller_as_such(client: EdgeClient) -> None:
+    with pytest.raises(EdgeRefusedError, match="upscaling factor"):
+        client.stylize(np.zeros((8, 8, 3), np.uint8), STYLE_CODE, r=-1)
+
+
+def test_version_is_pinned(server: TritonServer, photo: Photo) -> None:
+    with EdgeClient(server.address, model_version="1") as right:
+        assert right.encode_style(photo(8, 8)).shape == (3,)
+    with (
+        EdgeClient(server.address, model_version="2", patience_s=0) as wrong,
+        pytest.raises(EdgeRefusedError),
+    ):
+        wrong.encode_style(photo(8, 8))
+
+
+def test_only_loopback_is_listened_on(server: TritonServer) -> None:
+    connections = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has just ended
+            connections += process.net_connections()
+    listening = [c.laddr for c in connections if c.status == psutil.CONN_LISTEN]
+    # gRPC listens on a dual-stack socket: IPv4 addresses appear as IPv6-mapped ones.
+    addresses = [f"{one.ip.removeprefix('::ffff:')}:{one.port}" for one in listening]
+    assert addresses.count(server.address) == 1
+    assert all(address.startswith("127.0.0.1:") for address in addresses)
+
+
+def test_two_servers_side_by_side(
+    client: EdgeClient, bundle: Bundle, new_bundle: Bundle, tmp_path: Path
+) -> None:
+    write_repository(tmp_path / "repository", new_bundle)
+    with TritonServer(tmp_path / "repository") as other, EdgeClient(other.address) as theirs:
+        assert other.address != client.address
+        assert theirs.server_info().name != client.server_info().name
+        grey = np.full((16, 16, 3), 100, np.uint8)
+        np.testing.assert_array_equal(theirs.encode_style(grey), client.encode_style(grey))
+        with EdgeClient(other.address, model_version=str(new_bundle.version)) as pinned:
+            assert pinned.encode_style(grey).shape == (3,)
+    assert client.encode_style(grey).shape == (3,)
+    assert (tmp_path / "repository" / "stylizer").is_dir()
+
+
+def test_taken_port_is_named(server: TritonServer, bundle: Bundle) -> None:
+    port = int(server.address.rpartition(":")[2])
+    with pytest.raises(ServerStartError, match=f"Port {port}"):
+        TritonServer(bundle.path, port=port).start()
+
+
+def test_model_that_does_not_load_is_named(bundle: Bundle, tmp_path: Path) -> None:
+    write_repository(tmp_path, bundle)
+    (tmp_path / "stylizer" / "1" / "model.onnx").write_bytes(b"not a model")
+    before = set(psutil.Process().children(recursive=True))
+    with pytest.raises(ServerStartError, match="'stylizer' version 1"):
+        TritonServer(tmp_path).start()
+    assert set(psutil.Process().children(recursive=True)) <= before
+
+
+def test_folder_that_is_neither_bundle_nor_repository(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="is no bundle"):
+        TritonServer(tmp_path).start()
+
+
+def check_for_ever(server: TritonServer) -> None:
+    while True:
+        server.check()
+
+
+def test_killed_server_is_noticed_and_can_be_started_again(bundle: Bundle, photo: Photo, kin: Kin) -> None:
+    before = kin("tritonserver")
+    with TritonServer(bundle.path) as server:
+        server.check()
+        (process,) = kin("tritonserver") - before
+        process.kill()
+        with pytest.raises(ServerDiedError, match="SIGKILL"):
+            check_for_ever(server)
+        server.stop()
+        server.start()
+        with EdgeClient(server.address) as client:
+            assert client.encode_style(photo(8, 8)).shape == (3,)
+    with pytest.raises(ServerDiedError, match="not running"):
+        server.check()
+
+
+HOLD = """
+with TritonServer(bundle) as server:
+    print(server.address, flush=True)
+    time.sleep(600)
+"""
+EXIT_ON_TERM = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))" + HOLD
+NEVER_STOPPED = HOLD.replace(
+    "with TritonServer(bundle) as server:", "if server := TritonServer(bundle):\n    server.start()"
+)
+FORKED = HOLD.replace(
+    "    time.sleep(600)", "    if os.fork() == 0: time.sleep(3); os._exit(0)\n    time.sleep(600)"
+)
+SERVE = "serve(bundle, EdgeOptions(port=0), on_ready=lambda edge: print(edge.address, flush=True))"
+CTRL_C = """
+with TritonServer(bundle) as server, EdgeClient(server.address) as client:
+    try:
+        print(server.address, flush=True)
+        time.sleep(600)
+    except KeyboardInterrupt:
+        print(client.encode_style(np.zeros((8, 8, 3), np.uint8)).shape, flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "number", "status"),
+    [
+        pytest.param(HOLD, signal.SIGKILL, -9, id="killed"),
+        pytest.param(HOLD, signal.SIGTERM, -15, id="terminated"),
+        pytest.param(EXIT_ON_TERM, signal.SIGTERM, 1, id="terminated-by-exception"),
+        pytest.param(NEVER_STOPPED, signal.SIGINT, -2, id="never-stopped"),
+        pytest.param(FORKED, signal.SIGKILL, -9, id="killed-after-fork"),
+        pytest.param(SERVE, signal.SIGTERM, 0, id="serve-terminated"),
+        pytest.param(SERVE, signal.SIGINT, 0, id="serve-interrupted"),
+        pytest.param(SERVE, signal.SIGKILL, -9, id="serve-killed"),
+    ],
+)
+def test_nothing_is_left_behind(victim: Callable[[str], Any], body: str, number: int, status: int) -> None:
+    program = victim(body)
+    assert len(program.regions) == 2
+    assert program.end(number) == status
+    assert program.traces() == []
+
+
+def test_ctrl_c_reaches_the_program_but_not_the_server(victim: Callable[[str], Any]) -> None:
+    program = victim(CTRL_C)
+    os.killpg(program.process.pid, signal.SIGINT)  # as a terminal does
+    assert program.read_line() == "(3,)"
+    assert program.process.wait(timeout=300) == 0
+    assert program.traces() == []
+
+
+def test_a_second_port_is_another_than_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    probe = MagicMock()
+    probe.__enter__.return_value.getsockname.side_effect = [
+        ("127.0.0.1", port) for port in (4711, 4711, 4712)
+    ]
+    monkeypatch.setattr(server_module, "socket", SimpleNamespace(socket=lambda: probe))
+    assert server_module._free_port(other_than=server_module._free_port()) == 4712
+
+
+def test_exception_inside_leaves_nothing(bundle: Bundle) -> None:
+    before = set(psutil.Process().children(recursive=True))
+    with pytest.raises(ZeroDivisionError), TritonServer(bundle.path):
+        raise ZeroDivisionError
+    assert set(psutil.Process().children(recursive=True)) <= before

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import flatbuffers
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
+
+from export.kernels.convert import KernelBuildError, convert, operators, tensorflow
+from export.parity.kernels import KERNELS
+from mvstylizer.bundle import TensorSpec
+
+
+@pytest.fixture(scope="module")
+def files() -> Mapping[str, bytes]:
+    return {role: kernel.build() for role, kernel in KERNELS.items()}
+
+
+@pytest.mark.parametrize("role", KERNELS)
+def test_tensors_are_those_of_the_specs(files: Mapping[str, bytes], role: str) -> None:
+    interpreter = Interpreter(model_content=files[role])
+    for specs, details in (
+        (KERNELS[role].inputs, interpreter.get_input_details()),
+        (KERNELS[role].outputs, interpreter.get_output_details()),
+    ):
+        found = {d["name"]: (d["dtype"], tuple(d["shape_signature"])) for d in details}
+        assert found == {s.name: (np.dtype(s.dtype).type, s.shape) for s in specs}
+    assert [d["name"] for d in interpreter.get_output_details()] == [s.name for s in KERNELS[role].outputs]
+
+
+@pytest.mark.parametrize("role", KERNELS)
+def test_two_builds_are_equal(files: Mapping[str, bytes], role: str) -> None:
+    assert KERNELS[role].build() == files[role]
+
+
+def test_operators_are_few_and_no_cast_is_left_at_the_uint8_borders(files: Mapping[str, bytes]) -> None:
+    warp, transfer = operators(files["warp"]), operators(files["transfer"])
+    assert warp["EMBEDDING_LOOKUP"] == 1
+    assert "GATHER" not in warp
+    assert warp["CAST"] == 1  # of the flow's step, to int32
+    assert warp.total() <= 35
+    assert not transfer.keys() & {"CAST", "GATHER", "RESIZE_BILINEAR", "TRANSPOSE"}
+    assert transfer["DEQUANTIZE"] == 3  # a plane each, after the split
+    assert transfer.total() - transfer["DEQUANTIZE"] <= 15
+    assert {"DEQUANTIZE", "QUANTIZE"} <= warp.keys() & transfer.keys()
+
+
+@pytest.mark.parametrize(("role", "most"), [("warp", 8_000), ("transfer", 6_000), ("key_frame", 130_000)])
+def test_no_frame_size_is_baked_in(files: Mapping[str, bytes], role: str, most: int) -> None:
+    assert len(files[role]) < most
+
+
+@pytest.mark.parametrize("role", ["warp", "transfer"])
+def test_xnnpack_stays_after_every_resize(files: Mapping[str, bytes], role: str) -> None:
+    interpreter = Interpreter(model_content=files[role])
+    for dynamic in (4, 9):
+        for tensor in interpreter.get_input_details():
+            signature = tensor["shape_signature"]
+            length = dynamic**2 if len(signature) == 1 else dynamic  # `offset` counts the strip's pixels
+            shape = [length if n < 0 else n for n in signature]
+            interpreter.resize_tensor_input(tensor["index"], shape)
+        interpreter.allocate_tensors()
+        assert "DELEGATE" in {op["op_name"] for op in interpreter._get_ops_details()}
+
+
+def test_64_bit_tensors_are_refused() -> None:
+    tf = tensorflow()
+
+    def needs_int64(x: Any) -> Any:
+        return tf.cast(x, tf.int64)
+
+    with pytest.raises(KernelBuildError, match="int64"):
+        convert(needs_int64, (TensorSpec("x", "float32", (4,)),), (TensorSpec("y", "int64", (4,)),))
+
+
+def test_operators_that_only_tensorflow_has_are_refused() -> None:
+    tf = tensorflow()
+
+    def needs_flex(x: Any) -> Any:
+        return tf.linalg.inv(x)
+
+    with pytest.raises(KernelBuildError, match="MatrixInverse"):
+        convert(needs_flex, (TensorSpec("x", "float32", (4, 4)),), (TensorSpec("y", "float32", (4, 4)),))
+
+
+def test_custom_operators_are_refused(files: Mapping[str, bytes]) -> None:
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(files["transfer"], 0))
+    code = model.operatorCodes[0]
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
+    code.customCode = "Resampler"
+    builder = flatbuffers.Builder(0)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    with pytest.raises(KernelBuildError, match="Resampler"):
+        operators(bytes(builder.Output()))

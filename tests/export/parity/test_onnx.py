@@ -1,0 +1,113 @@
+"""The exported graphs: the contract, parity with PyTorch, and that a wrong file is noticed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+
+from export.errors import GraphError
+from export.onnx_models.contract import ROLES, contract
+from export.onnx_models.file import check_graph
+from export.onnx_models.graph_text import IR_VERSION, OPSET
+from export.onnx_models.graphs import write_style_encoder
+from export.parity.onnx import (
+    check_style_encoder,
+    check_stylizer,
+    check_stylizer_map,
+    parity_picture,
+    session_of,
+)
+from export.runtimes.difference import ParityError
+from tests.export.conftest import RIDGE
+from training.checkpoint import load_checkpoint
+from training.stylizer import Stylizer
+
+
+@pytest.fixture(scope="module")
+def stylizer(checkpoint: Path) -> Stylizer:
+    made, _ = load_checkpoint(checkpoint)
+    made.dims = replace(made.dims, ridge=RIDGE)
+    return made
+
+
+@pytest.fixture(scope="module")
+def folder(exported: Path) -> Path:
+    return exported
+
+
+@pytest.mark.slow
+def test_parity_with_pytorch(folder: Path, stylizer: Stylizer) -> None:
+    assert check_style_encoder(folder / "style_encoder.onnx", stylizer)["max"] < 1e-3
+    parity = check_stylizer(folder / "stylizer.onnx", stylizer)
+    assert parity["max"] <= 1
+    assert parity["mean"] <= parity["p999"] <= parity["max"]
+    assert parity["psnr"] > 60
+    assert check_stylizer_map(folder / "stylizer_map.onnx", stylizer)["max"] < 2e-3
+
+
+def test_another_networks_file_is_noticed(folder: Path) -> None:
+    torch.manual_seed(1)
+    other = Stylizer().eval()
+    torch.nn.init.normal_(other.decoder.rgb.weight, std=0.003)
+    with pytest.raises(ParityError, match="grey levels"):
+        check_stylizer(folder / "stylizer.onnx", other)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_contract_is_what_the_file_has(folder: Path, role: str) -> None:
+    session = session_of(folder / f"{role}.onnx")
+    kinds = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
+    expected = contract(role, Stylizer().style_code_size)
+    for rows, declared in zip((session.get_inputs(), session.get_outputs()), expected, strict=True):
+        found = [
+            (v.name, kinds[v.type], tuple(d if isinstance(d, int) else -1 for d in v.shape)) for v in rows
+        ]
+        assert found == [(spec.name, spec.dtype, spec.shape) for spec in declared]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_file_is_plain_and_clean(folder: Path, role: str) -> None:
+    model = onnx.load(folder / f"{role}.onnx")
+    assert [(o.domain, o.version) for o in model.opset_import] == [("", OPSET)]
+    assert model.ir_version == IR_VERSION
+    assert not model.functions
+    used = {name for node in model.graph.node for name in node.input}
+    assert {i.name for i in model.graph.initializer} <= used
+    halves = [i for i in model.graph.initializer if i.data_type == onnx.TensorProto.FLOAT16]
+    assert sum(np.prod(i.dims) for i in halves) > 500_000  # the encoder's weights at least
+    text = (folder / f"{role}.onnx").read_bytes()
+    assert b".py" not in text  # no stack traces of the machine that exported it
+
+
+def test_r_is_an_input(folder: Path) -> None:
+    session = session_of(folder / "stylizer.onnx")
+    frame, code = parity_picture(60, 90, 0)[None], np.zeros((1, Stylizer().style_code_size), np.float32)
+    sizes = [
+        session.run(["stylized"], {"frame": frame, "style_code": code, "r": np.array([r], np.float32)})[
+            0
+        ].shape
+        for r in (0.5, 1.0, 1.9)
+    ]
+    assert sizes == [(1, 30, 45, 3), (1, 60, 90, 3), (1, 114, 171, 3)]
+
+
+def test_an_initializer_that_nothing_uses_is_refused(folder: Path) -> None:
+    model = onnx.load(folder / "stylizer_map.onnx")
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros(3, np.float32), "left_over"))
+    with pytest.raises(GraphError, match="left_over"):
+        check_graph(model, "stylizer_map.onnx")
+
+
+def test_single_precision_is_twice_the_size_and_nearer(
+    folder: Path, stylizer: Stylizer, tmp_path: Path
+) -> None:
+    single, half = tmp_path / "style_encoder.onnx", folder / "style_encoder.onnx"
+    write_style_encoder(stylizer, single, "fp32")
+    assert 1.9 < single.stat().st_size / half.stat().st_size < 2.1
+    assert check_style_encoder(single, stylizer)["max"] < check_style_encoder(half, stylizer)["max"]

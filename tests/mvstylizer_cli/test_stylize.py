@@ -1,0 +1,191 @@
+"""The options of ``mvstylizer stylize`` that belong to the phone side, as a user gives them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from skimage import data
+from typer.testing import CliRunner
+
+from device_runtime.media.photo import read_photo, write_photo
+from mvstylizer import bundle
+from mvstylizer_cli import main as cli
+from tests.device_runtime.clips import remux
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def style(tmp_path: Path) -> Path:
+    write_photo(tmp_path / "style.png", data.coffee())
+    return tmp_path / "style.png"
+
+
+def command(source: Path, style: Path, out: Path, *options: str) -> list[str]:
+    words = ["stylize", str(source), "--style", str(style), "--out", str(out), "--local", "--json", *options]
+    return [sys.executable, "-m", "mvstylizer_cli", *words]
+
+
+def run(*arguments: Path, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments, *options), cwd=ROOT, capture_output=True, text=True)
+
+
+def test_a_dry_run_prints_one_json_object_and_writes_nothing(
+    bikes: Path, style: Path, tmp_path: Path
+) -> None:
+    source = remux(bikes, tmp_path / "street.mp4", until=2.0)
+    before = sorted(os.listdir(tmp_path))
+    done = run(source, style, tmp_path / "out.mp4", options=("--dry-run", "--key-frames", "adaptive:0.6"))
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)
+    assert plan["cuts"] == [30]
+    assert plan["key_frames"] == len(plan["key_frame_places"]) > 2
+    assert plan["estimated_seconds"]["total"] > 0
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_a_photo_has_no_plan(style: Path, tmp_path: Path) -> None:
+    done = run(style, style, tmp_path / "out.png", options=("--dry-run",))
+    assert done.returncode == 2
+    assert "needs no plan" in done.stderr
+
+
+def test_an_interrupted_run_goes_on_with_resume(bikes: Path, style: Path, tmp_path: Path) -> None:
+    out, folder = tmp_path / "out.mp4", tmp_path / ".out.mp4.unfinished"
+    words = command(bikes, style, out, "--resume")
+    with subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        while not (folder / "000000.piece").exists():
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "run it again to go on" in said
+    assert not out.exists()
+    done = run(bikes, style, out, options=("--resume",))
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["frames"] == 250
+    assert report["resumed_frames"] >= 100
+    assert sorted(os.listdir(tmp_path)) == ["out.mp4", "style.png"]
+
+
+def test_a_look_of_two_styles_becomes_a_lut(style: Path, tmp_path: Path) -> None:
+    other, cube = tmp_path / "other.png", tmp_path / "look.cube"
+    write_photo(other, data.chelsea())
+    words = ["lut", str(style), "--style", str(other), "--style", str(style), "--style-weights", "3,1"]
+    words += ["--out", str(cube), "--size", "9", "--local", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "mvstylizer_cli", *words], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"out": str(cube), "size": 9, "key_frames": [0], "start": 0.0}
+    assert cube.read_text().startswith('TITLE "other + style"\nLUT_3D_SIZE 9\n')
+
+
+def test_live_says_its_latency(bikes: Path, style: Path, tmp_path: Path) -> None:
+    source, out = remux(bikes, tmp_path / "street.mp4", until=1.0), tmp_path / "out.mkv"
+    done = run(source, style, out, options=("--live",))
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["frames"] >= 1
+    assert report["latency_ms"]["median"] > 0
+    assert out.stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--style-weights", "1,2"), "2 weights for 1 styles"),
+        (("--style-weights", "much"), "could not convert"),
+        (("--style-weights=-1",), "each must be 0 or above"),
+        (("--live", "--resume"), "none of"),
+        (("--live", "--flow-start", "codec"), "none of"),
+        (("--edge", "127.0.0.1:1"), "exclude each other"),
+        (("--reply", "image"), "needs the map"),
+        (("--mask", "a.png"), "go together"),
+        (("--style-mask", "a.png"), "go together"),
+        (("--mask", "a.png", "--style-mask", "b.png", "--style", "c.jpg"), "one --style only"),
+        (("--mask", "a.png", "--style-mask", "b.png", "--live"), "for photos"),
+        (("--mask", "a.png", "--style-mask", "b.png", "--dry-run"), "needs no plan"),
+    ],
+)
+def test_wrong_usage_is_said_with_exit_code_2(
+    options: tuple[str, ...], said: str, style: Path, tmp_path: Path
+) -> None:
+    words = command(style, style, tmp_path / "out.png", *options)[3:]
+    result = CliRunner().invoke(cli.app, words)
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+def test_masks_are_for_photos_only(bikes: Path, style: Path, tmp_path: Path) -> None:
+    for source in (bikes, Path(os.devnull), tmp_path):
+        words = command(source, style, tmp_path / "out.mp4", "--mask", "a.png", "--style-mask", "b.png")[3:]
+        result = CliRunner().invoke(cli.app, words)
+        assert result.exit_code == 2
+        assert "for photos" in result.output
+
+
+@pytest.fixture
+def masks(tmp_path: Path) -> tuple[str, ...]:
+    """Label images of a style of 600×400 as options: sky above, ground below, and a spot in the photo's."""
+    for name in ("labels", "style-labels"):
+        labels = np.full((400, 600), 255, np.uint8)
+        labels[200:] = 0
+        if name == "labels":
+            labels[:100, :100] = 7
+        cv2.imwrite(str(tmp_path / f"{name}.png"), labels)
+    return "--mask", str(tmp_path / "labels.png"), "--style-mask", str(tmp_path / "style-labels.png")
+
+
+def test_the_report_says_what_became_of_each_label(
+    style: Path, masks: tuple[str, ...], tmp_path: Path
+) -> None:
+    out = tmp_path / "out.png"
+    done = run(style, style, out, options=masks)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["labels"] == [
+        {"label": "0", "share": 0.5, "style_share": 0.5, "own_style": True},
+        {"label": "7", "share": 0.0417, "style_share": 0.0, "own_style": False},
+        {"label": "255", "share": 0.4583, "style_share": 0.5, "own_style": True},
+    ]
+    assert report["warnings"] == []
+    assert read_photo(out).shape == (400, 600, 3)
+    words = [word for word in command(style, style, out, *masks) if word != "--json"]
+    told = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert "labels: 0 (50.0 %), 7 (4.2 %, the whole style), 255 (45.8 %)" in told.stdout + told.stderr
+
+
+def test_a_label_image_of_another_aspect_is_one_line_and_no_output(
+    style: Path, masks: tuple[str, ...], tmp_path: Path
+) -> None:
+    cv2.imwrite(str(tmp_path / "labels.png"), np.zeros((600, 400), np.uint8))
+    done = run(style, style, tmp_path / "out.png", options=masks)
+    assert done.returncode == 1
+    assert "another aspect" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert json.loads(done.stdout)["hint"] == "Draw the label image on that photo, upright"
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_the_model_for_devices_is_taken_where_it_ships(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundle, "__file__", str(tmp_path / "bundle.py"))
+    for name in ("mvstylizer", "lite"):
+        folder = tmp_path / "models" / name
+        folder.mkdir(parents=True)
+        (folder / "model.json").touch()
+        assert bundle.default_bundle("lite") == folder
+        assert bundle.default_bundle() == tmp_path / "models" / "mvstylizer"
