@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from training.stylizer import Stylizer, network_size, style_size
+from training.stylizer import StylizerNetwork, network_size, style_size
 
 WIDTH, HEIGHT = 1920, 1080  # of the frame and of the style photo
 
 
 @torch.no_grad()
-def stylizer_macs(stylizer: Stylizer) -> dict[str, Any]:
+def stylizer_macs(stylizer: StylizerNetwork) -> dict[str, Any]:
     """Count one affine map for a 1080p frame; the guided finish adds none, it is no product of matrices.
 
     Returns:
@@ -26,7 +26,7 @@ def stylizer_macs(stylizer: Stylizer) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def style_encoder_macs(stylizer: Stylizer) -> dict[str, Any]:
+def style_encoder_macs(stylizer: StylizerNetwork) -> dict[str, Any]:
     """Count one style code of a 1080p photo; see `stylizer_macs`."""
     height, width = style_size(HEIGHT, WIDTH, stylizer.dims)
     with FlopCounterMode(display=False) as counter:

@@ -41,7 +41,7 @@ from mvstylizer.bundle import (
     write_manifest,
 )
 from training.checkpoint import load_checkpoint
-from training.stylizer import Stylizer, network_size
+from training.stylizer import StylizerNetwork, network_size
 
 SIZES: tuple[Size, ...] = ((512, 256), (768, 384), (1024, 512), (1920, 1080))
 """Width and height of the frames that accelerators get kernels for: those of the paper."""
@@ -58,7 +58,7 @@ def export_bundle(
     precision: Precision = "fp16",
     sizes: Sequence[Size] = SIZES,
     static_sizes: Sequence[Size] = (),
-    ancestor: BaseBundle | None = None,
+    base_bundle: BaseBundle | None = None,
     report: Report = lambda _: None,
 ) -> Bundle:
     """Export a checkpoint.
@@ -73,7 +73,7 @@ def export_bundle(
         sizes: Width and height of the frames that accelerators get kernels for.
         static_sizes: Width and height of the frames that a lite network gets a graph of its own for, made by
             onnx2tf.
-        ancestor: An exported model; where it has the checkpoint's architecture, its graphs take the new
+        base_bundle: An exported model; where it has the checkpoint's architecture, its graphs take the new
             weights and are compared with PyTorch as ever, and its kernels for every size, which no checkpoint
             changes, are taken over. That spares the minute or more that tracing takes.
         report: Called with one line for each file.
@@ -99,10 +99,10 @@ def export_bundle(
     except OSError as err:
         raise BundleError(f"{out.parent} cannot be written: {err.strerror}", "Name another --out") from err
     try:
-        if ancestor is not None and not ancestor.fits(stylizer, precision):
-            ancestor = None
+        if base_bundle is not None and not base_bundle.fits(stylizer, precision):
+            base_bundle = None
         network = {**stylizer.dims.as_dict(), "style_code": stylizer.style_code_size, "precision": precision}
-        writer = _Writer(part, network, report, ancestor)
+        writer = _Writer(part, network, report, base_bundle)
         writer.onnx(stylizer, precision, source)
         if stylizer.dims.variant == "lite":
             writer.lite(stylizer)
@@ -147,13 +147,13 @@ class _Writer:
     """Writes files into a bundle's folder, each checked and described."""
 
     def __init__(
-        self, folder: Path, network: dict[str, Any], report: Report, ancestor: BaseBundle | None
+        self, folder: Path, network: dict[str, Any], report: Report, base_bundle: BaseBundle | None
     ) -> None:
         self._folder, self._network, self._report = folder, network, report
-        self._ancestor = ancestor
+        self._base_bundle = base_bundle
         self.files: list[FileSpec] = []
 
-    def onnx(self, stylizer: Stylizer, precision: Precision, source: dict[str, Any]) -> None:
+    def onnx(self, stylizer: StylizerNetwork, precision: Precision, source: dict[str, Any]) -> None:
         """Write the ONNX files."""
         metadata = {**{f"source.{key}": str(value) for key, value in source.items()}, "precision": precision}
         style, whole, part = (self._folder / f"{role}.onnx" for role in ROLES)
@@ -166,22 +166,22 @@ class _Writer:
         write_stylizer_map(whole, part)
         self._onnx(part, check_stylizer_map(part, stylizer), macs)
 
-    def _macs(self, stylizer: Stylizer) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _macs(self, stylizer: StylizerNetwork) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the cost of one style code and of one map: of one architecture, that of any checkpoint."""
-        if self._ancestor is None:
+        if self._base_bundle is None:
             return style_encoder_macs(stylizer), stylizer_macs(stylizer)
-        style, whole = (self._ancestor.bundle.spec(role).cost for role in ROLES[:2])
+        style, whole = (self._base_bundle.bundle.spec(role).cost for role in ROLES[:2])
         return dict(style), dict(whole)
 
-    def _refilled(self, stylizer: Stylizer, metadata: dict[str, str]) -> bool:
-        """Write style encoder and stylizer with the ancestor's graphs; False where they do not serve."""
-        if self._ancestor is None:
+    def _refilled(self, stylizer: StylizerNetwork, metadata: dict[str, str]) -> bool:
+        """Write style encoder and stylizer with the base_bundle's graphs; False where they do not serve."""
+        if self._base_bundle is None:
             return False
-        before, after = self._ancestor.weights(), weights_of(stylizer)
+        before, after = self._base_bundle.weights(), weights_of(stylizer)
         found: set[str] = set()
         try:
             for role in ROLES[:2]:
-                source, path = self._ancestor.bundle.file(role), self._folder / f"{role}.onnx"
+                source, path = self._base_bundle.bundle.file(role), self._folder / f"{role}.onnx"
                 found |= refill(source, path, before, after, metadata)
             check_complete(found, after)
         except GraphError as err:
@@ -197,7 +197,7 @@ class _Writer:
         )  # fmt: skip
         self._add(replace(spec, latency=onnx_latency(path, spec)))
 
-    def lite(self, stylizer: Stylizer) -> None:
+    def lite(self, stylizer: StylizerNetwork) -> None:
         """Write a lite network as TFLite; a colorization that has no such form is left out, and said so."""
         if reason := why_left_out(stylizer):
             self._report(f"TFLite of the network: left out, {reason}")
@@ -205,16 +205,16 @@ class _Writer:
         for spec in write_lite(self._folder, stylizer, self._network):
             self._add(spec)
 
-    def static(self, stylizer: Stylizer, size: Size) -> None:
+    def static(self, stylizer: StylizerNetwork, size: Size) -> None:
         """Write a lite network for frames of one size."""
         self._add(write_static_map(self._folder, stylizer, self._network, size))
 
     def kernel(self, kernel: Kernel) -> None:
         """Write a kernel; one that nothing here can run is left out, and said so."""
         path = self._folder / f"{kernel.role}.tflite"
-        if self._ancestor is not None and kernel.size is None:
-            shutil.copyfile(self._ancestor.bundle.file(kernel.role), path)
-            self._add(self._ancestor.bundle.spec(kernel.role))
+        if self._base_bundle is not None and kernel.size is None:
+            shutil.copyfile(self._base_bundle.bundle.file(kernel.role), path)
+            self._add(self._base_bundle.bundle.spec(kernel.role))
             return
         if not kernel.cpu and gpu.why_missing():
             self._report(f"{path.name}: left out, nothing here can check it ({gpu.why_missing()})")
@@ -227,7 +227,7 @@ class _Writer:
         )  # fmt: skip
         self._add(spec)
 
-    def golden(self, stylizer: Stylizer) -> None:
+    def golden(self, stylizer: StylizerNetwork) -> None:
         """Write the golden vectors."""
         write_golden(self._folder / GOLDEN_NAME, golden_vectors(stylizer))
         self._add(file_spec(self._folder, "golden", GOLDEN_NAME))
@@ -239,7 +239,7 @@ class _Writer:
         self._report(f"{spec.path}: {spec.bytes / 1e3:.0f} kB{parity}{lanes}")
 
 
-def _grid(stylizer: Stylizer) -> Callable[[int, int], Size]:
+def _grid(stylizer: StylizerNetwork) -> Callable[[int, int], Size]:
     def grid(width: int, height: int) -> Size:
         rows, columns = network_size(height, width, stylizer.dims)
         return columns // stylizer.dims.map_cell, rows // stylizer.dims.map_cell
@@ -247,7 +247,7 @@ def _grid(stylizer: Stylizer) -> Callable[[int, int], Size]:
     return grid
 
 
-def _name(stylizer: Stylizer) -> str:
+def _name(stylizer: StylizerNetwork) -> str:
     return str(getattr(stylizer.dims, "variant", "mvstylizer"))
 
 

@@ -23,12 +23,12 @@ from export.sizes import Size
 from export.tflite_cost import tflite_macs
 from mvstylizer.bundle import LITE_ROLES, FileSpec, file_spec
 from mvstylizer.errors import need_extra
-from training.stylizer import Stylizer, network_size, style_size
+from training.stylizer import StylizerNetwork, network_size, style_size
 
 STYLE_ENCODER, STYLIZER_MAP = LITE_ROLES
 
 
-def why_left_out(stylizer: Stylizer) -> str | None:
+def why_left_out(stylizer: StylizerNetwork) -> str | None:
     """Return why a stylizer's network has no TFLite form, None where it has one."""
     if stylizer.dims.variant != "lite":
         return f"variant {stylizer.dims.variant} is for edges"
@@ -37,7 +37,7 @@ def why_left_out(stylizer: Stylizer) -> str | None:
     return None
 
 
-def check_static(stylizer: Stylizer) -> None:
+def check_static(stylizer: StylizerNetwork) -> None:
     """Say before minutes of work why `write_static_map` cannot serve.
 
     Raises:
@@ -49,7 +49,7 @@ def check_static(stylizer: Stylizer) -> None:
     need_extra(EXTRA, *PACKAGES)
 
 
-def write_lite(folder: Path, stylizer: Stylizer, network: dict[str, Any]) -> Iterator[FileSpec]:
+def write_lite(folder: Path, stylizer: StylizerNetwork, network: dict[str, Any]) -> Iterator[FileSpec]:
     """Write ``style_encoder.tflite`` and ``stylizer_map.tflite``.
 
     Args:
@@ -74,7 +74,9 @@ def write_lite(folder: Path, stylizer: Stylizer, network: dict[str, Any]) -> Ite
     yield _written(folder, STYLIZER_MAP, content, parity, network_size(HEIGHT, WIDTH, dims), network)
 
 
-def write_static_map(folder: Path, stylizer: Stylizer, network: dict[str, Any], size: Size) -> FileSpec:
+def write_static_map(
+    folder: Path, stylizer: StylizerNetwork, network: dict[str, Any], size: Size
+) -> FileSpec:
     """Write ``stylizer_map_WxH.tflite``, for frames of one size, through onnx2tf.
 
     Args:

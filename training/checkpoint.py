@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mvstylizer.errors import MVStylizerError
 from training.options import StylizerDims
-from training.stylizer import Stylizer
+from training.stylizer import StylizerNetwork
 
 FORMAT = "mvstylizer.checkpoint/1"
 
@@ -37,7 +37,7 @@ class CheckpointInfo:
     train: dict[str, Any]
 
 
-def save_checkpoint(path: Path, stylizer: Stylizer, step: int, train: dict[str, Any]) -> None:
+def save_checkpoint(path: Path, stylizer: StylizerNetwork, step: int, train: dict[str, Any]) -> None:
     """Write the trainable weights (float32), dimensions, step and training options."""
     header = {
         "format": FORMAT,
@@ -48,14 +48,14 @@ def save_checkpoint(path: Path, stylizer: Stylizer, step: int, train: dict[str, 
     _save({k: v.detach().float().contiguous() for k, v in stylizer.state_dict().items()}, path, header)
 
 
-def load_checkpoint(path: Path) -> tuple[Stylizer, CheckpointInfo]:
+def load_checkpoint(path: Path) -> tuple[StylizerNetwork, CheckpointInfo]:
     """Rebuild a stylizer (evaluation mode) from a checkpoint.
 
     Raises:
         CheckpointError: Missing, damaged, of another format, or with weights that do not fit.
     """
     info = read_info(path)
-    stylizer = Stylizer(info.dims)
+    stylizer = StylizerNetwork(info.dims)
     restore(stylizer, path)
     return stylizer.eval(), info
 
@@ -76,7 +76,7 @@ def read_info(path: Path) -> CheckpointInfo:
     return CheckpointInfo(StylizerDims(**dims), int(header["step"]), json.loads(header["train"]))
 
 
-def restore(stylizer: Stylizer, path: Path) -> int:
+def restore(stylizer: StylizerNetwork, path: Path) -> int:
     """Load a checkpoint's weights into a stylizer of the same dimensions and return its step.
 
     Raises:

@@ -29,7 +29,7 @@ SEGMENTS = 8  # of a tone curve
 KNOTS = SEGMENTS + 1
 PARAMETERS = 12 + 3 * SEGMENTS + 1
 HIDDEN = 256
-STEEPEST = 1.2  # log of the steepest slope (3.3) and of the flattest (0.3): a curve never turns back
+MAX_LOG_SLOPE = 1.2  # log of the steepest slope (3.3) and of the flattest (0.3): a curve never turns back
 MAX_DETAIL = 0.6  # log of the largest factor on local contrast, 1.8
 MIN_DETAIL = 0.3  # minus log of the smallest, 0.74: less looks like haze, however smooth the style is
 
@@ -128,7 +128,7 @@ def as_grade(numbers: Tensor, transport: Tensor) -> Grade:
     change = numbers[:, :12].view(-1, 3, 4)
     rotated = change[:, :, :3] @ transport
     shift = torch.cat([torch.zeros_like(change[:, :, :3]), change[:, :, 3:]], dim=2)
-    slopes = torch.exp(STEEPEST * torch.tanh(numbers[:, 12:-1] / STEEPEST)).view(-1, 3, SEGMENTS)
+    slopes = torch.exp(MAX_LOG_SLOPE * torch.tanh(numbers[:, 12:-1] / MAX_LOG_SLOPE)).view(-1, 3, SEGMENTS)
     detail = numbers[:, -1]
     crisper = MAX_DETAIL * torch.tanh(detail.clamp(min=0) / MAX_DETAIL)
     softer = MIN_DETAIL * torch.tanh(detail.clamp(max=0) / MIN_DETAIL)

@@ -19,7 +19,7 @@ from training.loss_log import LossLog
 from training.photos import PhotoFolder
 from training.run_card import write_card
 from training.step import Sources, make_optimizer, train_step
-from training.stylizer import Stylizer
+from training.stylizer import StylizerNetwork
 from training.vgg import VggEncoder
 
 Progress = Callable[[int, dict[str, float]], None]
@@ -49,7 +49,7 @@ def train(config: TrainConfig, *, resume: bool = False, progress: Progress | Non
 def _train(config: TrainConfig, device: str, resume: bool, progress: Progress | None) -> PhotoFolder:
     photos = PhotoFolder(config.photos, config.crop)
     torch.manual_seed(config.seed)
-    start, stylizer = 0, Stylizer(config.dims, mixed=config.mixed)
+    start, stylizer = 0, StylizerNetwork(config.dims, mixed=config.mixed)
     if resume:
         start = restore(stylizer, config.out)
     elif config.start is not None:
@@ -86,7 +86,7 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     return config.learning_rate * (0.1 + 0.9 * cosine)
 
 
-def _teacher(config: TrainConfig, device: str) -> Stylizer | None:
+def _teacher(config: TrainConfig, device: str) -> StylizerNetwork | None:
     if config.teacher is None:
         return None
     teacher, _ = load_checkpoint(config.teacher)

@@ -17,7 +17,7 @@ from torch import Tensor
 from mvstylizer.errors import MVStylizerError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
-SMALLEST = 64  # pixels of the short side; anything smaller is an icon, not a photo
+MIN_SIDE = 64  # pixels of the short side; anything smaller is an icon, not a photo
 
 
 class PhotoFolderError(MVStylizerError):
@@ -30,20 +30,20 @@ class PhotoFolder:
     Args:
         folder: Where photos lie, at any depth.
         crop: Side of a crop in pixels.
-        least: Photos it must hold: two make a pair; a folder of styles alone may hold one.
+        min_photos: Photos it must hold: two make a pair; a folder of styles alone may hold one.
 
     Raises:
         PhotoFolderError: No folder, or fewer photos in it.
     """
 
-    def __init__(self, folder: Path, crop: int, *, least: int = 2) -> None:
+    def __init__(self, folder: Path, crop: int, *, min_photos: int = 2) -> None:
         if not folder.is_dir():
             raise PhotoFolderError(f"{folder} is no folder", "Name a folder of photos with --photos")
         self.paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
-        if len(self.paths) < least:
+        if len(self.paths) < min_photos:
             raise PhotoFolderError(
                 f"{folder} holds {len(self.paths)} photos ({', '.join(sorted(SUFFIXES))})",
-                f"Give it at least {least}, better some hundred",
+                f"Give it at least {min_photos}, better some hundred",
             )
         self.crop = crop
         self.broken: set[Path] = set()  # what could not be read, or is too small; skipped
@@ -58,7 +58,7 @@ class PhotoFolder:
         for _ in range(100):
             path = self.paths[rng.integers(len(self.paths))]
             photo = cv2.imread(str(path), cv2.IMREAD_COLOR)
-            if photo is not None and min(photo.shape[:2]) >= SMALLEST:
+            if photo is not None and min(photo.shape[:2]) >= MIN_SIDE:
                 rgb = photo[..., ::-1].astype(np.uint8, copy=False)
                 return self._crop(rgb, rng), self._crop(rgb, rng)
             self.broken.add(path)

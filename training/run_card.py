@@ -8,19 +8,19 @@ from pathlib import Path
 from training.config import TrainConfig
 from training.loss_log import log_path
 from training.photos import PhotoFolder
-from training.stylizer import Stylizer
+from training.stylizer import StylizerNetwork
 
 TAIL = 100  # steps whose mean stands for the end of the run
 
 
-def write_card(config: TrainConfig, stylizer: Stylizer, photos: PhotoFolder) -> Path:
+def write_card(config: TrainConfig, stylizer: StylizerNetwork, photos: PhotoFolder) -> Path:
     """Write the card from the run's options and its loss log, and return its path."""
     path = config.out.with_suffix(".card.md")
     path.write_text(card(config, stylizer, photos))
     return path
 
 
-def card(config: TrainConfig, stylizer: Stylizer, photos: PhotoFolder) -> str:
+def card(config: TrainConfig, stylizer: StylizerNetwork, photos: PhotoFolder) -> str:
     """Return the card's Markdown."""
     rows = [json.loads(line) for line in log_path(config.out).read_text().splitlines()]
     names = [name for name in rows[-1] if name not in ("step", "time")]

@@ -23,7 +23,7 @@ from training.config import StepConfig
 from training.grading import apply_grade
 from training.loss import map_roughness, perceptual, structure_loss
 from training.photos import PhotoFolder
-from training.stylizer import GRADING_SHRINK, Stylizer, resize
+from training.stylizer import GRADING_SHRINK, StylizerNetwork, resize
 from training.vgg import VggEncoder
 
 
@@ -34,20 +34,20 @@ class Sources(NamedTuple):
     styles: PhotoFolder
 
 
-def make_optimizer(stylizer: Stylizer, config: StepConfig) -> torch.optim.Adam:
+def make_optimizer(stylizer: StylizerNetwork, config: StepConfig) -> torch.optim.Adam:
     """Return Adam over everything that trains: the encoder's weights are buffers."""
     return torch.optim.Adam(stylizer.parameters(), lr=config.learning_rate, betas=(0.5, 0.999))
 
 
 def train_step(
-    stylizer: Stylizer,
+    stylizer: StylizerNetwork,
     judge: VggEncoder,
     optimizer: torch.optim.Adam,
     sources: Sources,
     config: StepConfig,
     step: int,
     device: str,
-    teacher: Stylizer | None = None,
+    teacher: StylizerNetwork | None = None,
 ) -> dict[str, float]:
     """Draw a batch by (seed, step, process), take one optimizer step and return the losses."""
     content, style, target = (x.to(device) for x in draw(sources, config, step))
@@ -95,12 +95,12 @@ def draw(sources: Sources, config: StepConfig, step: int) -> tuple[Tensor, Tenso
     return torch.cat([before, content]), torch.cat([seen, style]), answer
 
 
-def _code(stylizer: Stylizer, style: Tensor) -> Tensor:
+def _code(stylizer: StylizerNetwork, style: Tensor) -> Tensor:
     """Encode styles at the size at which the grading sees contents, as a deployed stylizer does."""
     height, width = style.shape[2:]
     return stylizer.encode_style(resize(style, (height // GRADING_SHRINK, width // GRADING_SHRINK)))
 
 
 @torch.no_grad()
-def _picture(stylizer: Stylizer, content: Tensor, style: Tensor) -> Tensor:
+def _picture(stylizer: StylizerNetwork, content: Tensor, style: Tensor) -> Tensor:
     return apply_map(stylizer.affine_map(content, _code(stylizer, style)), content)

@@ -36,7 +36,7 @@ TONE_CODE = 3 * KNOTS
 GRADING_SHRINK = 2  # the grading looks at the content at half the network's size
 
 
-class Stylizer(nn.Module):
+class StylizerNetwork(nn.Module):
     """The four modules under one roof. The VGG encoder is frozen; everything else trains.
 
     Args:

@@ -15,12 +15,12 @@ import numpy as np
 from export.kernels.convert import tensorflow
 from export.runtimes.case import Array
 from training.color import ITERATIONS, NOISE_VARIANCE
-from training.grading import KNOTS, MAX_DETAIL, MIN_DETAIL, SEGMENTS, STEEPEST
+from training.grading import KNOTS, MAX_DETAIL, MIN_DETAIL, SEGMENTS, MAX_LOG_SLOPE
 
 CHANNELS = 3
 
 
-class Grade(NamedTuple):
+class LiteGrade(NamedTuple):
     """The grade of a picture.
 
     Attributes:
@@ -92,12 +92,12 @@ def tones(picture: Any) -> Any:
     return spatial_mean(tf.nn.relu(1.0 - away))
 
 
-def as_grade(numbers: Any, gain: Any, shift: Any) -> Grade:
+def as_grade(numbers: Any, gain: Any, shift: Any) -> LiteGrade:
     """Read a grade's numbers (1×37) on top of a transport; see `training.grading`."""
     tf = tensorflow()
     change = tf.reshape(numbers[:, :12], [1, CHANNELS, CHANNELS + 1])
     turned, added = change[:, :, :CHANNELS], tf.reshape(change[:, :, CHANNELS:], [1, CHANNELS])
-    slopes = tf.exp(STEEPEST * tf.tanh(numbers[:, 12:-1] / STEEPEST))
+    slopes = tf.exp(MAX_LOG_SLOPE * tf.tanh(numbers[:, 12:-1] / MAX_LOG_SLOPE))
     # Beyond both ends of the curve the slope is 1.
     ends = tf.ones([1, CHANNELS, 1])
     slopes = tf.concat([ends, tf.reshape(slopes, [1, CHANNELS, SEGMENTS]), ends], axis=2)
@@ -105,7 +105,7 @@ def as_grade(numbers: Any, gain: Any, shift: Any) -> Grade:
     detail = numbers[:, -1:]
     crisper = MAX_DETAIL * tf.tanh(tf.nn.relu(detail) / MAX_DETAIL)
     softer = MIN_DETAIL * tf.tanh(tf.minimum(detail, 0.0) / MIN_DETAIL)
-    return Grade(
+    return LiteGrade(
         gain + tf.matmul(turned, gain),
         shift + tf.reduce_sum(turned * shift[:, None], axis=2) + added,
         bends * np.repeat(np.eye(CHANNELS, dtype=np.float32), KNOTS, axis=0)[None, None],
@@ -113,24 +113,24 @@ def as_grade(numbers: Any, gain: Any, shift: Any) -> Grade:
     )
 
 
-def apply_grade(grade: Grade, picture: Any) -> Any:
+def apply_grade(grade: LiteGrade, picture: Any) -> Any:
     """Apply affine part and tone curve to a picture (not clamped)."""
     return tone_curve(grade, apply_affine(grade, picture))
 
 
-def apply_affine(grade: Grade, picture: Any) -> Any:
+def apply_affine(grade: LiteGrade, picture: Any) -> Any:
     """Apply the affine part alone."""
     tf = tensorflow()
     return tf.matmul(picture, grade.matrix[:, None], transpose_b=True) + grade.shift[:, None, None]
 
 
-def tone_curve(grade: Grade, picture: Any) -> Any:
+def tone_curve(grade: LiteGrade, picture: Any) -> Any:
     """Apply the rising curves: slope 1, and from each knot on a little more or less."""
     tf = tensorflow()
     return picture + tf.matmul(tf.nn.relu(_from_knots(picture, 1)), grade.bends)
 
 
-def curve_slope(grade: Grade, picture: Any) -> Any:
+def curve_slope(grade: LiteGrade, picture: Any) -> Any:
     """Return the curve's slope around a picture's values: the chord over half a segment each way."""
     half = 0.5 / SEGMENTS
     return (tone_curve(grade, picture + half) - tone_curve(grade, picture - half)) / (2 * half)

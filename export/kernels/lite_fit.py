@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from export.kernels.convert import tensorflow
-from export.kernels.lite_color import CHANNELS, Grade, apply_affine, curve_slope, pointwise
+from export.kernels.lite_color import CHANNELS, LiteGrade, apply_affine, curve_slope, pointwise
 from export.runtimes.case import Array
 from training.affine import MIDDLE
 
@@ -21,7 +21,7 @@ _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 _CROSSES = tuple((CHANNELS + i, j) for i in range(CHANNELS) for j in range(CHANNELS))
 
 
-def fit_map(content: Any, stylized: Any, grade: Grade, cell: int, ridge: float) -> Any:
+def fit_map(content: Any, stylized: Any, grade: LiteGrade, cell: int, ridge: float) -> Any:
     """Fit the grid of affine maps between a picture and its stylization; see `training.affine.fit_map`.
 
     Args:
@@ -68,7 +68,7 @@ def extended(picture: Any, by: int) -> Any:
     return tf.concat([*[wide[:, :1]] * by, wide, *[wide[:, -1:]] * by], axis=1)
 
 
-def _gains(grade: Grade, colours: Any) -> list[list[Any]]:
+def _gains(grade: LiteGrade, colours: Any) -> list[list[Any]]:
     """Return the grade's gain T at each cell's colour, row by row."""
     tf = tensorflow()
     slopes = tf.split(curve_slope(grade, apply_affine(grade, colours)), CHANNELS, axis=3)

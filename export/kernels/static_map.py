@@ -29,7 +29,7 @@ from export.kernels.convert import operators, pack, unpack
 from export.onnx_models.graphs import traced
 from export.runtimes.subprocess_runner import last_error
 from export.sizes import Size
-from training.stylizer import Stylizer, network_size
+from training.stylizer import StylizerNetwork, network_size
 
 EXTRA = "onnx2tf"
 # onnx2tf declares none of the others, and does not start without them.
@@ -40,17 +40,17 @@ _LIMIT_S = 900
 class PhotoMap(nn.Module):
     """Trace-only wrapper: uint8 frame (1×h×w×3) and style code → affine map 1×gh×gw×12."""
 
-    def __init__(self, stylizer: Stylizer) -> None:
+    def __init__(self, stylizer: StylizerNetwork) -> None:
         super().__init__()
         self.stylizer = stylizer
 
     def forward(self, frame: Tensor, style_code: Tensor) -> Tensor:
-        """See `Stylizer.affine_map`."""
+        """See `StylizerNetwork.affine_map`."""
         content = frame.permute(0, 3, 1, 2).float() * (1 / 255)
         return self.stylizer.affine_map(content, style_code).permute(0, 2, 3, 1)
 
 
-def static_map(stylizer: Stylizer, size: Size, *, half: bool = True) -> bytes:
+def static_map(stylizer: StylizerNetwork, size: Size, *, half: bool = True) -> bytes:
     """Convert the lite network for frames of one size.
 
     Args:

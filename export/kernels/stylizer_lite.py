@@ -24,7 +24,7 @@ import numpy as np
 from export.kernels.convert import convert, tensorflow
 from export.kernels.lite_color import (
     CHANNELS,
-    Grade,
+    LiteGrade,
     apply_grade,
     as_grade,
     style_colour,
@@ -75,7 +75,7 @@ class LiteGraph:
         smooth = self._smooth(graded + self._decode(features, colorized))
         return fit_map(content, smooth, grade, self._dims.map_cell, self._dims.ridge)
 
-    def _grade(self, content: Any, style_code: Any) -> Grade:
+    def _grade(self, content: Any, style_code: Any) -> LiteGrade:
         tf = self._tf
         root = tf.reshape(style_code[:, CHANNELS:COLOUR_CODE], [1, CHANNELS, CHANNELS])
         gain, shift = transport(content, style_code[:, :CHANNELS], root)

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from export.onnx_models.file import Precision, save_model
 from export.onnx_models.graph_text import FINISH, IR_VERSION, OPSET, reduction
-from training.stylizer import Stylizer
+from training.stylizer import StylizerNetwork
 
 Metadata = Mapping[str, str]
 
@@ -38,29 +38,29 @@ Metadata = Mapping[str, str]
 class MapCore(nn.Module):
     """Trace-only wrapper: small content (1×3×h×w) and style code → affine map 1×gh×gw×12."""
 
-    def __init__(self, stylizer: Stylizer) -> None:
+    def __init__(self, stylizer: StylizerNetwork) -> None:
         super().__init__()
         self.stylizer = stylizer
 
     def forward(self, content: Tensor, style_code: Tensor) -> Tensor:
-        """See `Stylizer.affine_map`."""
+        """See `StylizerNetwork.affine_map`."""
         return self.stylizer.affine_map(content, style_code).permute(0, 2, 3, 1)
 
 
 class StyleCore(nn.Module):
     """Trace-only wrapper: style image (1×3×h×w) → style code 1×K."""
 
-    def __init__(self, stylizer: Stylizer) -> None:
+    def __init__(self, stylizer: StylizerNetwork) -> None:
         super().__init__()
         self.stylizer = stylizer
 
     def forward(self, style: Tensor) -> Tensor:
-        """See `Stylizer.encode_style`."""
+        """See `StylizerNetwork.encode_style`."""
         return self.stylizer.encode_style(style)
 
 
 def write_style_encoder(
-    stylizer: Stylizer, path: Path, precision: Precision = "fp16", metadata: Metadata | None = None
+    stylizer: StylizerNetwork, path: Path, precision: Precision = "fp16", metadata: Metadata | None = None
 ) -> None:
     """Write ``style_encoder.onnx``.
 
@@ -82,7 +82,7 @@ def write_style_encoder(
 
 
 def write_stylizer(
-    stylizer: Stylizer, path: Path, precision: Precision = "fp16", metadata: Metadata | None = None
+    stylizer: StylizerNetwork, path: Path, precision: Precision = "fp16", metadata: Metadata | None = None
 ) -> None:
     """Write ``stylizer.onnx``; see `write_style_encoder`."""
     dims = stylizer.dims

@@ -21,7 +21,7 @@ from export.errors import GraphError
 from export.onnx_models.file import save_model
 from mvstylizer.bundle import Bundle, sha256_of
 from training.checkpoint import load_checkpoint
-from training.stylizer import Stylizer
+from training.stylizer import StylizerNetwork
 
 PREFIX: Final = "stylizer."  # of a weight's name in a graph, before its name in the checkpoint
 HALF: Final = ".half"  # after it, where it is stored in half precision
@@ -41,7 +41,7 @@ class BaseBundle:
     bundle: Bundle
     checkpoint: Path
 
-    def fits(self, stylizer: Stylizer, precision: str) -> bool:
+    def fits(self, stylizer: StylizerNetwork, precision: str) -> bool:
         """Tell whether the bundle is of that checkpoint, and of a stylizer's architecture and precision."""
         wanted = {**stylizer.dims.as_dict(), "style_code": stylizer.style_code_size, "precision": precision}
         of_it = sha256_of(self.checkpoint) == self.bundle.source.get("sha256")
@@ -52,7 +52,7 @@ class BaseBundle:
         return weights_of(load_checkpoint(self.checkpoint)[0])
 
 
-def weights_of(stylizer: Stylizer) -> Weights:
+def weights_of(stylizer: StylizerNetwork) -> Weights:
     """Return the trainable weights by name."""
     return {name: value.detach().float().numpy() for name, value in stylizer.state_dict().items()}
 

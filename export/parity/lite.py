@@ -25,7 +25,7 @@ from export.runtimes.delegate_lint import lint
 from export.runtimes.difference import Differences
 from export.sizes import Size
 from training.affine import apply_map
-from training.stylizer import Stylizer
+from training.stylizer import StylizerNetwork
 
 # Height and width. Odd ones too: a style needs no whole cells.
 STYLE_SIZES = ((48, 64), (97, 131), (144, 256))
@@ -33,8 +33,8 @@ FRAME_SIZES = ((48, 64), (136, 104), (288, 512))
 MAX_ON_ALL_LANES = 64 * 64
 
 
-def check_style_encoder_tflite(content: bytes, stylizer: Stylizer) -> dict[str, Any]:
-    """Compare ``style_encoder.tflite`` with `Stylizer.encode_style`.
+def check_style_encoder_tflite(content: bytes, stylizer: StylizerNetwork) -> dict[str, Any]:
+    """Compare ``style_encoder.tflite`` with `StylizerNetwork.encode_style`.
 
     Returns:
         The manifest's parity row (`Differences.summary`), relative to the largest entry of the code.
@@ -56,8 +56,8 @@ def check_style_encoder_tflite(content: bytes, stylizer: Stylizer) -> dict[str, 
     return differences.summary()
 
 
-def check_stylizer_map_tflite(content: bytes, stylizer: Stylizer) -> dict[str, Any]:
-    """Compare ``stylizer_map.tflite`` with `Stylizer.affine_map`, see `check_maps`.
+def check_stylizer_map_tflite(content: bytes, stylizer: StylizerNetwork) -> dict[str, Any]:
+    """Compare ``stylizer_map.tflite`` with `StylizerNetwork.affine_map`, see `check_maps`.
 
     Raises:
         ParityError: It makes another picture, or another map.
@@ -68,8 +68,8 @@ def check_stylizer_map_tflite(content: bytes, stylizer: Stylizer) -> dict[str, A
     return check_maps("stylizer_map.tflite", content, stylizer, FRAME_SIZES)
 
 
-def check_maps(name: str, content: bytes, stylizer: Stylizer, sizes: Sequence[Size]) -> dict[str, Any]:
-    """Compare the pictures that a file's maps make with those of `Stylizer.affine_map`.
+def check_maps(name: str, content: bytes, stylizer: StylizerNetwork, sizes: Sequence[Size]) -> dict[str, Any]:
+    """Compare the pictures that a file's maps make with those of `StylizerNetwork.affine_map`.
 
     Args:
         name: Of the file.

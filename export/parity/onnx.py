@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from export.parity.test_images import Image, parity_picture
 from export.runtimes import tolerance
 from export.runtimes.difference import Differences
-from training.stylizer import Stylizer, network_size, resize, style_size
+from training.stylizer import StylizerNetwork, network_size, resize, style_size
 
 # Height, width, upscaling factor: landscape, portrait, odd, tiny, below and above 1, beyond the pixel budget.
 CASES = ((256, 512, 1.0), (480, 270, 1.0), (97, 131, 1.7), (34, 40, 3.0), (300, 401, 0.5), (400, 640, 1.0))
@@ -26,8 +26,8 @@ STYLE_SIZES = ((300, 400), (64, 48))
 LANE = "ONNX Runtime"
 
 
-def check_style_encoder(path: Path, stylizer: Stylizer) -> dict[str, Any]:
-    """Compare ``style_encoder.onnx`` with `Stylizer.encode_style`.
+def check_style_encoder(path: Path, stylizer: StylizerNetwork) -> dict[str, Any]:
+    """Compare ``style_encoder.onnx`` with `StylizerNetwork.encode_style`.
 
     Returns:
         The manifest's parity row (`Differences.summary`), relative to the largest entry of the code.
@@ -46,8 +46,8 @@ def check_style_encoder(path: Path, stylizer: Stylizer) -> dict[str, Any]:
     return differences.summary()
 
 
-def check_stylizer(path: Path, stylizer: Stylizer) -> dict[str, Any]:
-    """Compare ``stylizer.onnx`` with `Stylizer.forward` and `Stylizer.affine_map`.
+def check_stylizer(path: Path, stylizer: StylizerNetwork) -> dict[str, Any]:
+    """Compare ``stylizer.onnx`` with `StylizerNetwork.forward` and `StylizerNetwork.affine_map`.
 
     Returns:
         The manifest's parity row, in grey levels of the stylized frame, and ``map_max`` of the map's entries.
@@ -70,8 +70,8 @@ def check_stylizer(path: Path, stylizer: Stylizer) -> dict[str, Any]:
     return {**frames.summary(), "map_max": maps.summary()["max"]}
 
 
-def check_stylizer_map(path: Path, stylizer: Stylizer) -> dict[str, Any]:
-    """Compare ``stylizer_map.onnx`` with `Stylizer.affine_map`.
+def check_stylizer_map(path: Path, stylizer: StylizerNetwork) -> dict[str, Any]:
+    """Compare ``stylizer_map.onnx`` with `StylizerNetwork.affine_map`.
 
     Returns:
         The manifest's parity row, of the map's entries (unit range).
@@ -90,7 +90,7 @@ def check_stylizer_map(path: Path, stylizer: Stylizer) -> dict[str, Any]:
     return differences.summary()
 
 
-def golden_vectors(stylizer: Stylizer) -> dict[str, NDArray[Any]]:
+def golden_vectors(stylizer: StylizerNetwork) -> dict[str, NDArray[Any]]:
     """Return inputs and PyTorch's outputs for the three files, named as `export.parity.golden` wants them."""
     style, frame, r = parity_picture(48, 64, seed=1), parity_picture(64, 96, seed=2), 1.25
     code = reference_code(stylizer, style)
@@ -113,7 +113,7 @@ def session_of(path: Path) -> onnxruntime.InferenceSession:
 
 
 @torch.no_grad()
-def reference_code(stylizer: Stylizer, style: Image) -> NDArray[np.float32]:
+def reference_code(stylizer: StylizerNetwork, style: Image) -> NDArray[np.float32]:
     """Return PyTorch's style code (1×K) of a uint8 H×W×3 style image."""
     image = _unit(style)
     height, width, _ = style.shape
@@ -124,7 +124,7 @@ def reference_code(stylizer: Stylizer, style: Image) -> NDArray[np.float32]:
 
 @torch.no_grad()
 def reference_frame(
-    stylizer: Stylizer, frame: Image, code: NDArray[np.float32], r: float
+    stylizer: StylizerNetwork, frame: Image, code: NDArray[np.float32], r: float
 ) -> NDArray[np.float64]:
     """Return PyTorch's stylized frame (1×rH×rW×3, whole grey levels)."""
     # r crosses the ONNX border as float32: the same number must decide the size here.
@@ -134,7 +134,7 @@ def reference_frame(
 
 
 @torch.no_grad()
-def reference_map(stylizer: Stylizer, frame: Image, code: NDArray[np.float32]) -> NDArray[np.float32]:
+def reference_map(stylizer: StylizerNetwork, frame: Image, code: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return PyTorch's affine map (1×gh×gw×12) of a frame."""
     height, width, _ = frame.shape
     small = resize(_unit(frame), network_size(height, width, stylizer.dims))

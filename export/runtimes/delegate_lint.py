@@ -45,7 +45,7 @@ _BROADCASTING = {"ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM"}
 _COARSE = 64.0
 
 
-class Finding(NamedTuple):
+class DelegateFinding(NamedTuple):
     """One thing that keeps a delegate from running a file whole, or right.
 
     Attributes:
@@ -71,7 +71,7 @@ def takes(content: bytes) -> dict[str, list[str]]:
     }
 
 
-def lint(content: bytes) -> list[Finding]:
+def lint(content: bytes) -> list[DelegateFinding]:
     """Return the findings of a TFLite file, in order of the graph, each once.
 
     Raises:
@@ -86,33 +86,33 @@ def lint(content: bytes) -> list[Finding]:
     return list(dict.fromkeys(found))
 
 
-def _operators(graph: Graph) -> Iterator[Finding]:
+def _operators(graph: Graph) -> Iterator[DelegateFinding]:
     for node in graph.nodes:
         for delegate in DELEGATES:
             if node.operator not in _OPERATORS[delegate]:
-                yield Finding(delegate, "operator", str(node))
+                yield DelegateFinding(delegate, "operator", str(node))
         # QNN gathers quantised bytes only, and a table without a scale is not quantised.
         table = node.inputs[0]
         if node.operator == "GATHER" and graph.dtype(table) == "uint8" and not graph.quantized(table):
-            yield Finding("HTP", "operator", f"{node} of unquantised uint8")
+            yield DelegateFinding("HTP", "operator", f"{node} of unquantised uint8")
 
 
-def _dynamic_shapes(graph: Graph) -> Iterator[Finding]:
+def _dynamic_shapes(graph: Graph) -> Iterator[DelegateFinding]:
     for tensor in (*graph.inputs, *graph.outputs):
         if -1 in graph.signature(tensor):
             for delegate in _STATIC:
-                yield Finding(delegate, "dynamic-shape", graph.name(tensor))
+                yield DelegateFinding(delegate, "dynamic-shape", graph.name(tensor))
 
 
-def _int64(graph: Graph) -> Iterator[Finding]:
+def _int64(graph: Graph) -> Iterator[DelegateFinding]:
     for node in graph.nodes:
         for tensor in (*node.inputs, *node.outputs):
             if tensor >= 0 and graph.dtype(tensor) == "int64":
                 for delegate in DELEGATES:
-                    yield Finding(delegate, "int64", f"{node}, tensor {graph.name(tensor)}")
+                    yield DelegateFinding(delegate, "int64", f"{node}, tensor {graph.name(tensor)}")
 
 
-def _rank_2(graph: Graph) -> Iterator[Finding]:
+def _rank_2(graph: Graph) -> Iterator[DelegateFinding]:
     for node in graph.nodes:
         if node.operator not in _BROADCASTING:
             continue
@@ -124,17 +124,19 @@ def _rank_2(graph: Graph) -> Iterator[Finding]:
                 and len(set(shapes)) > 1
                 and graph.constant(tensor) is not None
             ):
-                yield Finding("GPU", "rank-2", f"{node}, constant {graph.name(tensor)} {shape}")
+                yield DelegateFinding("GPU", "rank-2", f"{node}, constant {graph.name(tensor)} {shape}")
 
 
-def _coordinates(graph: Graph) -> Iterator[Finding]:
+def _coordinates(graph: Graph) -> Iterator[DelegateFinding]:
     for node in graph.nodes:
         if node.operator == "Resampler" and max(graph.shape(node.inputs[0])[1:3]) > 256:
-            yield Finding("GPU", "fp16-coordinate", f"{node} reads absolute coordinates beyond 256")
+            yield DelegateFinding("GPU", "fp16-coordinate", f"{node} reads absolute coordinates beyond 256")
         if node.operator in _INDEXED:
             for culprit in _absolute(graph, node.inputs[_INDEXED[node.operator]]):
                 for delegate in _HALF:
-                    yield Finding(delegate, "fp16-coordinate", f"{culprit}, which {node} takes as an index")
+                    yield DelegateFinding(
+                        delegate, "fp16-coordinate", f"{culprit}, which {node} takes as an index"
+                    )
 
 
 def _absolute(graph: Graph, index: int) -> Iterator[Node]:

@@ -10,7 +10,7 @@ import torch
 from export.exporter import export_bundle
 from mvstylizer.bundle import MANIFEST_NAME
 from training.checkpoint import save_checkpoint
-from training.stylizer import Stylizer
+from training.stylizer import StylizerNetwork
 
 SIZE = (64, 48)
 RIDGE = 0.25
@@ -19,7 +19,7 @@ RIDGE = 0.25
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    stylizer = Stylizer()
+    stylizer = StylizerNetwork()
     torch.nn.init.normal_(stylizer.decoder.rgb.weight, std=0.003)
     path = tmp_path_factory.mktemp("run") / "small.safetensors"
     save_checkpoint(path, stylizer, 12, {})

@@ -90,10 +90,10 @@ def test_a_file_that_differs_fails_the_export_and_leaves_nothing(
         return refill(source, path, before, {**after, BIAS: after[BIAS] + np.float32(0.1)}, *rest)
 
     bundle = load_bundle(default_bundle("lite"))
-    ancestor = BaseBundle(bundle, shipped_checkpoint(bundle.path.name))
+    base_bundle = BaseBundle(bundle, shipped_checkpoint(bundle.path.name))
     monkeypatch.setattr(bundle_module, "refill", wrong)
     with pytest.raises(ParityError, match=r"stylizer\.onnx differs from its reference"):
-        export_bundle(ancestor.checkpoint, tmp_path / "bundle", ancestor=ancestor)
+        export_bundle(base_bundle.checkpoint, tmp_path / "bundle", base_bundle=base_bundle)
     assert not list(tmp_path.iterdir())
 
 

@@ -30,12 +30,12 @@ from training.checkpoint import CheckpointError
 class Cloud:
     """A registry with versions 1 and 2, and its keys."""
 
-    def __init__(self, folder: Path, ancestor: BaseBundle) -> None:
+    def __init__(self, folder: Path, base_bundle: BaseBundle) -> None:
         self.registry, self.private, self.public = folder / "registry", folder / "key", folder / "key.pub"
         make_keys(self.private, self.public)
         first = publish(
-            ancestor.checkpoint, self.registry, self.private,
-            turn=4, metrics={"total": 0.5}, ancestor=ancestor,
+            base_bundle.checkpoint, self.registry, self.private,
+            turn=4, metrics={"total": 0.5}, base_bundle=base_bundle,
         )  # fmt: skip
         folder = self.registry / "00002"  # the same files: an export takes its time
         shutil.copytree(self.registry / "00001", folder)
@@ -46,14 +46,14 @@ class Cloud:
 
 
 @pytest.fixture(scope="module")
-def ancestor() -> BaseBundle:
+def base_bundle() -> BaseBundle:
     bundle = load_bundle(default_bundle("lite"))
     return BaseBundle(bundle, shipped_checkpoint(bundle.path.name))
 
 
 @pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory, ancestor: BaseBundle) -> Cloud:
-    return Cloud(tmp_path_factory.mktemp("cloud"), ancestor)
+def cloud(tmp_path_factory: pytest.TempPathFactory, base_bundle: BaseBundle) -> Cloud:
+    return Cloud(tmp_path_factory.mktemp("cloud"), base_bundle)
 
 
 @pytest.fixture
@@ -63,12 +63,12 @@ def copy(cloud: Cloud, tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_release_says_what_it_is_made_of(cloud: Cloud, ancestor: BaseBundle) -> None:
+def test_a_release_says_what_it_is_made_of(cloud: Cloud, base_bundle: BaseBundle) -> None:
     assert versions(cloud.registry) == [1, 2]
     release, bundle = load_release(cloud.registry / "00001", cloud.public)
     assert release == cloud.releases[0]
     assert (release.version, release.parents, release.turn) == (1, (), 4)
-    assert release.checkpoint_sha256 == sha256_of(ancestor.checkpoint) == bundle.source["sha256"]
+    assert release.checkpoint_sha256 == sha256_of(base_bundle.checkpoint) == bundle.source["sha256"]
     assert release.metrics == {"total": 0.5}
     assert bundle.version == 1
     assert all("max" in bundle.spec(role).parity for role in ROLES)
@@ -115,15 +115,15 @@ def test_no_release(cloud: Cloud, tmp_path: Path) -> None:
 
 
 def test_a_failed_export_leaves_the_registry_as_it_was(
-    cloud: Cloud, ancestor: BaseBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cloud: Cloud, base_bundle: BaseBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def differs(*_: object) -> None:
         raise ParityError("differs from PyTorch")
 
     monkeypatch.setattr("export.exporter.check_style_encoder", differs)
-    for error, source in ((ParityError, ancestor.checkpoint), (CheckpointError, tmp_path / "none")):
+    for error, source in ((ParityError, base_bundle.checkpoint), (CheckpointError, tmp_path / "none")):
         with pytest.raises(error):
-            publish(source, cloud.registry, cloud.private, turn=5, metrics={}, ancestor=ancestor)
+            publish(source, cloud.registry, cloud.private, turn=5, metrics={}, base_bundle=base_bundle)
     assert sorted(path.name for path in cloud.registry.iterdir()) == ["00001", "00002"]
 
 

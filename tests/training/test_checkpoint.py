@@ -8,11 +8,11 @@ from safetensors.torch import save_file
 
 from training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from training.options import StylizerDims
-from training.stylizer import Stylizer
+from training.stylizer import StylizerNetwork
 
 
 def test_a_checkpoint_is_enough_to_rebuild_the_stylizer(tmp_path: Path, cat: torch.Tensor) -> None:
-    stylizer = Stylizer(StylizerDims(colorization="residual", smoothing_maps=5, ridge=0.01)).eval()
+    stylizer = StylizerNetwork(StylizerDims(colorization="residual", smoothing_maps=5, ridge=0.01)).eval()
     torch.nn.init.normal_(stylizer.decoder.rgb.weight, std=0.01)
     save_checkpoint(tmp_path / "deep" / "a.safetensors", stylizer, 7, {"batch": 2})
     again, info = load_checkpoint(tmp_path / "deep" / "a.safetensors")
@@ -37,7 +37,7 @@ def test_missing_damaged_and_foreign_files(tmp_path: Path) -> None:
 
 def test_weights_that_do_not_fit(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
-    stylizer = Stylizer()
+    stylizer = StylizerNetwork()
     del stylizer.decoder.rgb
     save_checkpoint(path, stylizer, 1, {})
     with pytest.raises(CheckpointError, match="does not fit"):

@@ -13,7 +13,7 @@ from training.checkpoint import CheckpointError, load_checkpoint, save_checkpoin
 from training.config import TrainConfig
 from training.loop import learning_rate, train
 from training.options import StylizerDims
-from training.stylizer import Stylizer
+from training.stylizer import StylizerNetwork
 
 
 def losses(checkpoint: Path) -> list[dict[str, float]]:
@@ -87,7 +87,7 @@ def test_a_run_tells_of_itself(photos: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_lite_learns_its_teachers_pictures(photos: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    teacher = Stylizer()
+    teacher = StylizerNetwork()
     torch.nn.init.normal_(teacher.grading.correct.bias, std=0.2)
     save_checkpoint(tmp_path / "teacher.safetensors", teacher, 1, {})
     config = TrainConfig(

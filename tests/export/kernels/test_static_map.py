@@ -27,7 +27,7 @@ from mvstylizer.errors import MissingExtraError
 from tests.checkpoints import shipped_checkpoint
 from training.checkpoint import save_checkpoint
 from training.options import StylizerDims
-from training.stylizer import Stylizer
+from training.stylizer import StylizerNetwork
 
 # What the network does with a picture's colours: a matrix times their means. Sums over rows, and others.
 COLOURS = """
@@ -156,7 +156,9 @@ def test_a_static_map_that_computes_something_else_is_found(bundle: Bundle) -> N
 @pytest.mark.parametrize(("variant", "colorization"), [("mvstylizer", "moment"), ("lite", "attention")])
 def test_a_network_without_tflite_is_refused_at_once(tmp_path: Path, variant: str, colorization: str) -> None:
     checkpoint = tmp_path / "any.safetensors"
-    save_checkpoint(checkpoint, Stylizer(StylizerDims(variant=variant, colorization=colorization)), 1, {})
+    save_checkpoint(
+        checkpoint, StylizerNetwork(StylizerDims(variant=variant, colorization=colorization)), 1, {}
+    )
     with pytest.raises(GraphError, match="Leave --onnx2tf away"):
         export_bundle(checkpoint, tmp_path / "out", static_sizes=[(64, 48)])
     assert not (tmp_path / "out").exists()
@@ -164,7 +166,7 @@ def test_a_network_without_tflite_is_refused_at_once(tmp_path: Path, variant: st
 
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = tmp_path / "lite.safetensors"
-    save_checkpoint(checkpoint, Stylizer(StylizerDims(variant="lite")), 1, {})
+    save_checkpoint(checkpoint, StylizerNetwork(StylizerDims(variant="lite")), 1, {})
     monkeypatch.setattr(mvstylizer.errors, "find_spec", lambda name: None if name == "sng4onnx" else True)
     with pytest.raises(MissingExtraError, match=r"needs sng4onnx.*mvstylizer\[onnx2tf\]"):
         export_bundle(checkpoint, tmp_path / "out", static_sizes=[(64, 48)])

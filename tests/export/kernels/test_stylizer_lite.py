@@ -30,23 +30,23 @@ from mvstylizer import bundle as manifest
 from mvstylizer.bundle import LITE_ROLES, MANIFEST_NAME, default_bundle, load_bundle, sealed, sha256_of
 from training.checkpoint import save_checkpoint
 from training.options import StylizerDims
-from training.stylizer import Stylizer
+from training.stylizer import StylizerNetwork
 
 SMALL = ((48, 64), (40, 104))
 
 
 @pytest.fixture(scope="module")
-def stylizer() -> Stylizer:
+def stylizer() -> StylizerNetwork:
     """A lite stylizer in which every weight does something."""
     torch.manual_seed(3)
-    made = Stylizer(StylizerDims(variant="lite")).eval().requires_grad_(False)
+    made = StylizerNetwork(StylizerDims(variant="lite")).eval().requires_grad_(False)
     for weight in (made.decoder.rgb.weight, made.grading.correct.weight, made.grading.round_bias):
         torch.nn.init.normal_(weight, std=0.02)
     return made
 
 
 @pytest.fixture(scope="module")
-def files(stylizer: Stylizer) -> Mapping[str, bytes]:
+def files(stylizer: StylizerNetwork) -> Mapping[str, bytes]:
     weights = {name: tensor.numpy() for name, tensor in stylizer.state_dict().items()}
     builders = (build_style_encoder, build_stylizer_map)
     return {role: build(weights, stylizer.dims) for role, build in zip(LITE_ROLES, builders, strict=True)}
@@ -59,7 +59,9 @@ def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small_sizes")
-def test_the_files_compute_what_pytorch_computes(stylizer: Stylizer, files: Mapping[str, bytes]) -> None:
+def test_the_files_compute_what_pytorch_computes(
+    stylizer: StylizerNetwork, files: Mapping[str, bytes]
+) -> None:
     code = check_style_encoder_tflite(files["style_encoder_tflite"], stylizer)
     picture = check_stylizer_map_tflite(files["stylizer_map_tflite"], stylizer)
     assert code["max"] < 2e-3
@@ -70,9 +72,9 @@ def test_the_files_compute_what_pytorch_computes(stylizer: Stylizer, files: Mapp
 
 
 @pytest.mark.usefixtures("small_sizes")
-def test_other_weights_are_noticed(stylizer: Stylizer, files: Mapping[str, bytes]) -> None:
+def test_other_weights_are_noticed(stylizer: StylizerNetwork, files: Mapping[str, bytes]) -> None:
     torch.manual_seed(4)
-    other = Stylizer(stylizer.dims).eval()
+    other = StylizerNetwork(stylizer.dims).eval()
     other.load_state_dict({**stylizer.state_dict(), "decoder.rgb.bias": torch.full((3,), 0.02)})
     with pytest.raises(ParityError, match=r"stylizer_map\.tflite differs .* in case photo 64x48"):
         check_stylizer_map_tflite(files["stylizer_map_tflite"], other)
@@ -81,7 +83,7 @@ def test_other_weights_are_noticed(stylizer: Stylizer, files: Mapping[str, bytes
         check_style_encoder_tflite(files["style_encoder_tflite"], other)
 
 
-def test_a_file_that_xnnpack_would_not_take_is_refused(stylizer: Stylizer) -> None:
+def test_a_file_that_xnnpack_would_not_take_is_refused(stylizer: StylizerNetwork) -> None:
     warp = (default_bundle("lite") / "warp.tflite").read_bytes()
     with pytest.raises(GraphError, match="is not for XNNPACK: operator at CAST"):
         check_stylizer_map_tflite(warp, stylizer)
@@ -115,7 +117,7 @@ def test_files_are_small_and_xnnpack_has_them_whole_after_every_resize(
 
 @pytest.mark.usefixtures("small_sizes")
 def test_export_writes_the_files_and_describes_them(
-    stylizer: Stylizer, files: Mapping[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stylizer: StylizerNetwork, files: Mapping[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What other tests do: the ONNX files, the kernels, and building these files once more.
     monkeypatch.setattr(bundle_module._Writer, "onnx", lambda *_: None)
@@ -144,9 +146,9 @@ def test_export_writes_the_files_and_describes_them(
 def test_a_colorization_without_tflite_is_left_out_and_said(tmp_path: Path) -> None:
     lines: list[str] = []
     writer = bundle_module._Writer(tmp_path, {}, lines.append, None)
-    writer.lite(Stylizer(StylizerDims(variant="lite", colorization="attention")))
+    writer.lite(StylizerNetwork(StylizerDims(variant="lite", colorization="attention")))
     assert lines == ["TFLite of the network: left out, colorization attention has no TFLite form"]
-    assert why_left_out(Stylizer(StylizerDims(variant="lite", colorization="residual"))) is None
+    assert why_left_out(StylizerNetwork(StylizerDims(variant="lite", colorization="residual"))) is None
     assert not list(tmp_path.iterdir())
 
 

@@ -26,11 +26,11 @@ from export.parity.onnx import (
 from export.runtimes.difference import ParityError
 from tests.export.conftest import RIDGE
 from training.checkpoint import load_checkpoint
-from training.stylizer import Stylizer
+from training.stylizer import StylizerNetwork
 
 
 @pytest.fixture(scope="module")
-def stylizer(checkpoint: Path) -> Stylizer:
+def stylizer(checkpoint: Path) -> StylizerNetwork:
     made, _ = load_checkpoint(checkpoint)
     made.dims = replace(made.dims, ridge=RIDGE)
     return made
@@ -42,7 +42,7 @@ def folder(exported: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_parity_with_pytorch(folder: Path, stylizer: Stylizer) -> None:
+def test_parity_with_pytorch(folder: Path, stylizer: StylizerNetwork) -> None:
     assert check_style_encoder(folder / "style_encoder.onnx", stylizer)["max"] < 1e-3
     parity = check_stylizer(folder / "stylizer.onnx", stylizer)
     assert parity["max"] <= 1
@@ -53,7 +53,7 @@ def test_parity_with_pytorch(folder: Path, stylizer: Stylizer) -> None:
 
 def test_another_networks_file_is_noticed(folder: Path) -> None:
     torch.manual_seed(1)
-    other = Stylizer().eval()
+    other = StylizerNetwork().eval()
     torch.nn.init.normal_(other.decoder.rgb.weight, std=0.003)
     with pytest.raises(ParityError, match="grey levels"):
         check_stylizer(folder / "stylizer.onnx", other)
@@ -63,7 +63,7 @@ def test_another_networks_file_is_noticed(folder: Path) -> None:
 def test_the_contract_is_what_the_file_has(folder: Path, role: str) -> None:
     session = session_of(folder / f"{role}.onnx")
     kinds = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
-    expected = contract(role, Stylizer().style_code_size)
+    expected = contract(role, StylizerNetwork().style_code_size)
     for rows, declared in zip((session.get_inputs(), session.get_outputs()), expected, strict=True):
         found = [
             (v.name, kinds[v.type], tuple(d if isinstance(d, int) else -1 for d in v.shape)) for v in rows
@@ -87,7 +87,10 @@ def test_the_file_is_plain_and_clean(folder: Path, role: str) -> None:
 
 def test_r_is_an_input(folder: Path) -> None:
     session = session_of(folder / "stylizer.onnx")
-    frame, code = parity_picture(60, 90, 0)[None], np.zeros((1, Stylizer().style_code_size), np.float32)
+    frame, code = (
+        parity_picture(60, 90, 0)[None],
+        np.zeros((1, StylizerNetwork().style_code_size), np.float32),
+    )
     sizes = [
         session.run(["stylized"], {"frame": frame, "style_code": code, "r": np.array([r], np.float32)})[
             0
@@ -105,7 +108,7 @@ def test_an_initializer_that_nothing_uses_is_refused(folder: Path) -> None:
 
 
 def test_single_precision_is_twice_the_size_and_nearer(
-    folder: Path, stylizer: Stylizer, tmp_path: Path
+    folder: Path, stylizer: StylizerNetwork, tmp_path: Path
 ) -> None:
     single, half = tmp_path / "style_encoder.onnx", folder / "style_encoder.onnx"
     write_style_encoder(stylizer, single, "fp32")

@@ -9,7 +9,7 @@ from export.errors import GraphError
 from export.kernels.convert import convert, tensorflow
 from export.kernels.warp_accel import warp_accel_inputs, warp_accel_outputs
 from export.parity.kernels import KERNELS, Kernel, sized_kernels
-from export.runtimes.delegate_lint import Finding, lint, takes
+from export.runtimes.delegate_lint import DelegateFinding, lint, takes
 from mvstylizer.bundle import TensorSpec
 
 WIDTH, HEIGHT = 96, 80
@@ -34,7 +34,7 @@ def test_accelerators_take_their_kernels_whole(kernels: dict[str, Kernel]) -> No
 
 
 def test_operators_that_a_delegate_leaves_are_named(kernels: dict[str, Kernel]) -> None:
-    assert Finding("HTP", "operator", "Resampler #0") in lint(kernels["warp_gpu"].build())
+    assert DelegateFinding("HTP", "operator", "Resampler #0") in lint(kernels["warp_gpu"].build())
     assert any(
         line.startswith("operator at SCATTER_ND") for line in takes(KERNELS["key_frame"].build())["GPU"]
     )
