@@ -67,7 +67,7 @@ def export_bundle(
         checkpoint: What `mvstylizer train` wrote.
         out: The bundle's folder; a bundle that is there is replaced, anything else is refused.
         version: Release number, from 1.
-        ridge: Regularisation of the affine finish (`StylizerDims.ridge`) instead of the checkpoint's: larger
+        ridge: Regularization of the affine finish (`StylizerDims.ridge`) instead of the checkpoint's: larger
             keeps more of the frame's own contrast.
         precision: Of the weights in the network's files.
         sizes: Width and height of the frames that accelerators get kernels for.

@@ -19,7 +19,7 @@ def card(bundle: Bundle) -> str:
     models = [spec for spec in bundle.files if spec.inputs]
     parts = [
         f"# {bundle.name}, version {bundle.version}",
-        "A frame and the code of a style photo in, the frame in that style out, or the grid of affine colour"
+        "A frame and the code of a style photo in, the frame in that style out, or the grid of affine color"
         " maps that does it; and the kernels with which a phone makes the frames between.",
         _source(bundle),
         "## Files\n\n" + _table(("file", "kB", "parameters", "MACs", "ms"), map(_file_row, models)),
@@ -27,11 +27,11 @@ def card(bundle: Bundle) -> str:
         f" {bundle.machine.get('cpu', 'the exporting machine')}, a hint and no benchmark.",
         "## Tensors\n\n" + _table(_TENSOR_HEAD, _tensor_rows(models)),
         "## Checked against its reference\n\nThe reference is PyTorch for the networks, and the formula in"
-        " float64 for the kernels. Units: grey levels (style codes and the ONNX files' maps: unit range;"
+        " float64 for the kernels. Units: gray levels (style codes and the ONNX files' maps: unit range;"
         " key_frame: the score's).\n\n"
         + _table(("file", "max", "mean", "p99.9", "PSNR, dB", "on"), map(_parity_row, models)),
         "## Use and limits\n\nFor photographs and camera footage, and for styles that are photographs. It"
-        " moves colour and light; it paints no strokes and adds no objects. Styles whose colours lie far from"
+        " moves color and light; it paints no strokes and adds no objects. Styles whose colors lie far from"
         " the content's can tint areas. Key frames are stylized one by one.",
         "Verify and time it anywhere: `mvstylizer export --check FOLDER`.",
     ]  # fmt: skip

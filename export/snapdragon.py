@@ -47,7 +47,7 @@ class Compiled:
         role: The kernel's role in the bundle.
         bytes: Size of the file.
         operators: Operations, all of them compiled.
-        max_difference: Largest difference of Hexagon's result from the formula, grey levels.
+        max_difference: Largest difference of Hexagon's result from the formula, gray levels.
     """
 
     path: str
@@ -115,14 +115,14 @@ def compile_bundle(
             )
             report(
                 f"{target.name}: {row.bytes / 1e3:.0f} kB, all {operators} operations on Hexagon, "
-                f"which differs from the formula by at most {difference:.2g} grey levels"
+                f"which differs from the formula by at most {difference:.2g} gray levels"
             )
             compiled.append(row)
     return compiled
 
 
 def proven(kernel: Kernel, content: bytes) -> float:
-    """Check a kernel on all lanes and return Hexagon's largest difference from the formula, grey levels.
+    """Check a kernel on all lanes and return Hexagon's largest difference from the formula, gray levels.
 
     Raises:
         SnapdragonError: Hexagon's lane cannot run here.

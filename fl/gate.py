@@ -123,7 +123,7 @@ class Gate:
         for contents in self._contents:  # a few at a time: the losses are means over them
             codes = code.expand(len(contents), -1)
             output = stylizer(contents, codes)
-            recoloured = stylizer.recolour(contents, codes)[0].clamp(0, 1)
+            recoloured = stylizer.recolor(contents, codes)[0].clamp(0, 1)
             eq5 = perceptual(self._judge, recoloured, style, output)
             rows.append((float(eq5.content), float(eq5.style), float(structure_loss(output, contents))))
             weights.append(len(contents))

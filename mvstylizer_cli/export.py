@@ -60,7 +60,7 @@ def export(
     ridge: Annotated[
         float | None,
         typer.Option(
-            min=0, help="Regularise the finish otherwise than in training; more keeps more contrast."
+            min=0, help="Regularize the finish otherwise than in training; more keeps more contrast."
         ),
     ] = None,
     as_json: JsonOption = False,

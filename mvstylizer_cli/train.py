@@ -37,7 +37,7 @@ def train(
     structure_weight: Annotated[float, typer.Option(min=0, help="Weight of the structure term.")] = 1.0,
     look_weight: Annotated[float, typer.Option(min=0, help="Weight of the look pairs.")] = 4.0,
     roughness_weight: Annotated[float, typer.Option(min=0, help="Weight of an uneven affine map.")] = 20.0,
-    ridge: Annotated[float, typer.Option(min=0, help="Regularisation of the affine finish.")] = 2e-3,
+    ridge: Annotated[float, typer.Option(min=0, help="Regularization of the affine finish.")] = 2e-3,
     colorization: Annotated[
         Literal["literal", "mean", "residual", "moment", "attention"], typer.Option(help="Reading of Eq. 2.")
     ] = "moment",

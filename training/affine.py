@@ -1,8 +1,8 @@
-"""The guided finish of meta-smoothing: a coarse grid of affine colour maps instead of upscaled pixels.
+"""The guided finish of meta-smoothing: a coarse grid of affine color maps instead of upscaled pixels.
 
-Between the small content x and its stylization y, each cell's neighbourhood has a least-squares map
-y ≈ A x + b (the local linear model of the guided filter, He et al. 2010, with a colour guide). The fit is
-regularised towards the *global* grade, whose gain at the cell's colour is T:
+Between the small content x and its stylization y, each cell's neighborhood has a least-squares map
+y ≈ A x + b (the local linear model of the guided filter, He et al. 2010, with a color guide). The fit is
+regularized towards the *global* grade, whose gain at the cell's color is T:
 
     R = (cov(y, x) - T·cov(x, x)) · (cov(x, x) + ridge·I)^-1,   A = detail·(T + R),   b = mean(y) - A·mean(x).
 
@@ -13,7 +13,7 @@ The map is smooth, so it is bilinearly enlarged to any size and applied to the f
 upscaled pixel is ever shown, every edge of the result is an edge of the frame.
 
 Layout: maps are N×12×gh×gw float32, rows [A_r· b_r, A_g· b_g, A_b· b_b] of the 3×4 matrix, unit range; the
-grid covers the image with half-pixel centres (align_corners=False), edges clamped.
+grid covers the image with half-pixel centers (align_corners=False), edges clamped.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def fit_map(
     Args:
         content: x, N×3×H×W in the unit range; H and W are multiples of `cell`.
         stylized: y, same shape.
-        gain: Gives the gain T of the grade, N×3×3×h×w, for the cells' mean colours, N×3×h×w.
+        gain: Gives the gain T of the grade, N×3×3×h×w, for the cells' mean colors, N×3×h×w.
         cell: Pixels a grid cell covers, each way; the window is three cells wide (1-2-1 weights).
-        ridge: Regularisation, a variance in unit range.
+        ridge: Regularization, a variance in unit range.
         detail: Factor on local contrast, N; None = 1.
 
     Returns:

@@ -1,7 +1,7 @@
-"""The mirrored decoder: VGG's layers from relu3_1 back to RGB, nearest-neighbour upsampling for its pools.
+"""The mirrored decoder: VGG's layers from relu3_1 back to RGB, nearest-neighbor upsampling for its pools.
 
-It predicts a *correction* to the globally recoloured content. Its last convolution starts at zero, so an
-untrained stylizer gives exactly the closed-form colour transport, and whatever it adds was learned.
+It predicts a *correction* to the globally recolored content. Its last convolution starts at zero, so an
+untrained stylizer gives exactly the closed-form color transport, and whatever it adds was learned.
 
 At each level it sees the colorized features and, beside them, what colorization changed (z - x): the sharp,
 shallow levels tell it where things are, the deep one what they are.

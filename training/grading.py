@@ -1,4 +1,4 @@
-"""The global grade: one colour transform for the whole picture, found in a few looks at the result.
+"""The global grade: one color transform for the whole picture, found in a few looks at the result.
 
 The closed-form transport (`training.color`) matches mean and covariance of RGB values; what makes a
 photograph's light is more than that. The grade adds, per picture,
@@ -7,7 +7,7 @@ photograph's light is more than that. The grade adds, per picture,
     y = curve(z)              a rising tone curve per channel, 8 straight segments,
     detail                    one factor on local contrast, applied by the finish,
 
-and finds them as a colourist does: grade, look at the result, compare with the style, correct. Each round
+and finds them as a colorist does: grade, look at the result, compare with the style, correct. Each round
 encodes the graded picture at half size, compares its feature statistics with the style's and lets a small
 network correct the numbers. Every round uses the same network; it learns to descend. No gradient runs through
 the looking: the corrections add up, so that the loss reaches each of them directly.
@@ -23,7 +23,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from training.color import apply_colour
+from training.color import apply_color
 
 SEGMENTS = 8  # of a tone curve
 KNOTS = SEGMENTS + 1
@@ -53,7 +53,7 @@ class Grade(NamedTuple):
 
 def apply_grade(grade: Grade, image: Tensor) -> Tensor:
     """Apply affine part and tone curve to every pixel of an image (not clamped; detail is the finish's)."""
-    return tone_curve(grade.slopes, apply_colour(grade.affine, image))
+    return tone_curve(grade.slopes, apply_color(grade.affine, image))
 
 
 def tone_curve(slopes: Tensor, image: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ class Grading(nn.Module):
 
         Args:
             content: N×3×h×w at the size at which statistics are compared.
-            transport: Closed-form colour map, N×3×4.
+            transport: Closed-form color map, N×3×4.
             style_tones: `tones` of the style image, N×27.
             style: Mean and deviation of the style's features, level by level (N×C each).
             look: Gives the same statistics of an image.

@@ -33,7 +33,7 @@ def perceptual(encoder: VggEncoder, content: Tensor, style: Tensor, output: Tens
     """Return Eq. 5's content and style losses of `output`.
 
     The style image may have any size: Gram matrices are means over positions. The content image has the
-    output's. Give it in the style's global colours: a feature loss against the original would charge for
+    output's. Give it in the style's global colors: a feature loss against the original would charge for
     the very change of light that was asked for.
     """
     wanted = (*STYLE_LAYERS, CONTENT_LAYER)
@@ -58,7 +58,7 @@ def gram_distance(output: Tensor, style: Tensor) -> Tensor:
 
 
 def structure_loss(output: Tensor, content: Tensor) -> Tensor:
-    """Return 1 - SSIM of luma's Sobel magnitude, each divided by its mean: free of contrast and colour."""
+    """Return 1 - SSIM of luma's Sobel magnitude, each divided by its mean: free of contrast and color."""
     a, b = _edges(output), _edges(content)
     ma, mb = _gauss(a), _gauss(b)
     va, vb = _gauss(a * a) - ma * ma, _gauss(b * b) - mb * mb
@@ -69,7 +69,7 @@ def structure_loss(output: Tensor, content: Tensor) -> Tensor:
 
 
 def map_roughness(affine_map: Tensor) -> Tensor:
-    """Return the mean squared difference between neighbouring cells of an N×12×gh×gw map (as HDRNet)."""
+    """Return the mean squared difference between neighboring cells of an N×12×gh×gw map (as HDRNet)."""
     down = affine_map[:, :, 1:] - affine_map[:, :, :-1]
     right = affine_map[:, :, :, 1:] - affine_map[:, :, :, :-1]
     return down.square().mean() + right.square().mean()

@@ -20,13 +20,13 @@ class StylizerDims:
         finish: ``affine`` (guided: a grid of affine maps applied to the full frame) or ``plain`` (Eq. 3: the
             decoder's picture itself, upscaled).
         grading_rounds: Times that the global grade is predicted, looked at and corrected; 0 leaves the
-            closed-form colour transport alone.
+            closed-form color transport alone.
         smoothing_maps: N_s of Eq. 3, the feature maps of W_s.
         network_pixels: Pixel budget of the network's input; larger frames are reduced to it.
         style_pixels: Pixel budget of the style image: a quarter of the network's, the size at which the
             grading compares content and style.
         map_cell: Pixels of the network's input that one cell of the affine map covers, each way.
-        ridge: Regularisation of the local fit, in unit-range variance: the larger, the closer a cell stays to
+        ridge: Regularization of the local fit, in unit-range variance: the larger, the closer a cell stays to
             the global grade.
     """
 

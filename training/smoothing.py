@@ -5,7 +5,7 @@ convolution brings them back to RGB. Eq. 4: W_u^r = Q(r) * W_u^1, Q(r) "a matrix
 
 ``literal``  elementwise, r·W: a transposed convolution of stride r with gain 1/r (r times the taps, over r²
              phases) and 43–60 % checkerboard. Whole r only. For reproduction.
-``box``      * is a convolution, as in Eq. 3: W convolved with an r×r box, normalised to gain 1. A stride-r
+``box``      * is a convolution, as in Eq. 3: W convolved with an r×r box, normalized to gain 1. A stride-r
              transposed convolution with it equals nearest upsampling followed by the 5×5 convolution exactly;
              any other r > 0 is a resize followed by the same convolution. The default.
 

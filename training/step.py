@@ -53,7 +53,7 @@ def train_step(
     content, style, target = (x.to(device) for x in draw(sources, config, step))
     code = _code(stylizer, style)
     if config.grade_only:
-        stylized, grade = stylizer.recolour(content, code)
+        stylized, grade = stylizer.recolor(content, code)
     else:
         stylized, grade = stylizer.decode(content, code)
     affine_map = stylizer.finish(content, stylized, grade)

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.affine import apply_map, fit_map
-from training.color import colour_moments, style_colour, transport
+from training.color import color_moments, style_color, transport
 from training.colorization import TOKENS, Colorization, channel_moments, style_tokens
 from training.decoder import LEVELS, VGG_CHANNELS, Decoder
 from training.grading import KNOTS, Grade, Grading, Moments, apply_grade, curve_slope, tones
@@ -31,7 +31,7 @@ from training.options import StylizerDims
 from training.smoothing import MetaSmoothing, scaled_size
 from training.vgg import VggEncoder, mixed_precision
 
-COLOUR_CODE = 12  # mean and covariance root
+COLOR_CODE = 12  # mean and covariance root
 TONE_CODE = 3 * KNOTS
 GRADING_SHRINK = 2  # the grading looks at the content at half the network's size
 
@@ -64,11 +64,11 @@ class StylizerNetwork(nn.Module):
     def style_code_size(self) -> int:
         """Length K of a style code."""
         tokens = TOKENS * self.channels[-1] if self.dims.colorization == "attention" else 0
-        return COLOUR_CODE + TONE_CODE + 2 * sum(self.channels) + tokens
+        return COLOR_CODE + TONE_CODE + 2 * sum(self.channels) + tokens
 
     def encode_style(self, style: Tensor) -> Tensor:
         """Return the style code, N×K, of a style image; reduce it to `dims.style_pixels` first."""
-        mean, root = style_colour(style)
+        mean, root = style_color(style)
         features = self.encoder(style, LEVELS)
         moments = [m for level in LEVELS for m in channel_moments(features[level])]
         parts = [mean, root.flatten(1), tones(style), *moments]
@@ -78,14 +78,14 @@ class StylizerNetwork(nn.Module):
 
     def grade(self, content: Tensor, style_code: Tensor) -> Grade:
         """Return the global grade that takes a content image (N×3×h×w) towards a style."""
-        root = style_code[:, 3:COLOUR_CODE].view(-1, 3, 3)
-        start = transport(*colour_moments(content), style_code[:, :3], root)
+        root = style_code[:, 3:COLOR_CODE].view(-1, 3, 3)
+        start = transport(*color_moments(content), style_code[:, :3], root)
         small = F.avg_pool2d(content, GRADING_SHRINK)
-        style_tones = style_code[:, COLOUR_CODE : COLOUR_CODE + TONE_CODE]
+        style_tones = style_code[:, COLOR_CODE : COLOR_CODE + TONE_CODE]
         grade: Grade = self.grading(small, start, style_tones, self._moments(style_code), self._look)
         return grade
 
-    def recolour(self, content: Tensor, style_code: Tensor) -> tuple[Tensor, Grade]:
+    def recolor(self, content: Tensor, style_code: Tensor) -> tuple[Tensor, Grade]:
         """Return content under its global grade (N×3×h×w, unbounded), and the grade."""
         grade = self.grade(content, style_code)
         return apply_grade(grade, content), grade
@@ -100,7 +100,7 @@ class StylizerNetwork(nn.Module):
         Returns:
             I_cs, the stylization before meta-smoothing (N×3×h×w, unbounded), and the grade.
         """
-        graded, grade = self.recolour(content, style_code)
+        graded, grade = self.recolor(content, style_code)
         features = self.encoder(graded.clamp(0, 1), LEVELS)
         tokens = self._tokens(style_code)
         colorized = {
@@ -120,8 +120,8 @@ class StylizerNetwork(nn.Module):
         """Smooth a stylization of `decode` and return its affine map N×12×h/cell×w/cell."""
         matrix, shift = grade.affine[:, :, :3], grade.affine[:, :, 3]
 
-        def gain(colours: Tensor) -> Tensor:
-            graded = torch.einsum("nij,njhw->nihw", matrix, colours) + shift[:, :, None, None]
+        def gain(colors: Tensor) -> Tensor:
+            graded = torch.einsum("nij,njhw->nihw", matrix, colors) + shift[:, :, None, None]
             return curve_slope(grade.slopes, graded).unsqueeze(2) * matrix[:, :, :, None, None]
 
         smooth = self.smoothing(stylized)
@@ -151,7 +151,7 @@ class StylizerNetwork(nn.Module):
 
     def _moments(self, style_code: Tensor) -> Moments:
         sizes = [size for channels in self.channels for size in (channels, channels)]
-        start = COLOUR_CODE + TONE_CODE
+        start = COLOR_CODE + TONE_CODE
         parts = torch.split(style_code[:, start : start + sum(sizes)], sizes, dim=1)
         return list(zip(parts[0::2], parts[1::2], strict=True))
 
@@ -178,7 +178,7 @@ def style_size(height: int, width: int, dims: StylizerDims) -> tuple[int, int]:
 
 
 def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize N×3×H×W bilinearly (half-pixel centres), with anti-aliasing where it shrinks."""
+    """Resize N×3×H×W bilinearly (half-pixel centers), with anti-aliasing where it shrinks."""
     if tuple(image.shape[2:]) == tuple(size):
         return image
     return F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True)

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 WEIGHTS = Path(__file__).parent / "weights" / "vgg16_relu4_1.fp16.safetensors"
-MEAN_RGB = (123.68, 116.779, 103.939)  # ImageNet mean, grey levels
+MEAN_RGB = (123.68, 116.779, 103.939)  # ImageNet mean, gray levels
 
 # Convolutions in order; a pool stands before each of POOL_BEFORE.
 CHANNELS = {

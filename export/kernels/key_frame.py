@@ -59,7 +59,7 @@ def build_key_frame() -> bytes:
     def edge_change(pair: Any) -> Any:
         across = tf.abs(pair[:, 1:-1, 2:] - pair[:, 1:-1, :-2])
         along = tf.abs(pair[:, 2:, 1:-1] - pair[:, :-2, 1:-1])
-        # Grey levels are whole numbers, so this is 1 above the level and 0 up to it.
+        # Gray levels are whole numbers, so this is 1 above the level and 0 up to it.
         edges = tf.minimum(tf.nn.relu(across + along - EDGE_LEVEL), 1.0)
         near = tf.nn.max_pool2d(edges[..., None], 3, 1, "SAME")[..., 0]
         shares = []

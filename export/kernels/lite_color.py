@@ -15,7 +15,7 @@ import numpy as np
 from export.kernels.convert import tensorflow
 from export.runtimes.case import Array
 from training.color import ITERATIONS, NOISE_VARIANCE
-from training.grading import KNOTS, MAX_DETAIL, MIN_DETAIL, SEGMENTS, MAX_LOG_SLOPE
+from training.grading import KNOTS, MAX_DETAIL, MAX_LOG_SLOPE, MIN_DETAIL, SEGMENTS
 
 CHANNELS = 3
 
@@ -48,13 +48,13 @@ def pointwise(picture: Any, kernel: Array) -> Any:
     return tf.nn.conv2d(picture, tf.constant(kernel[None, None], tf.float32), 1, "VALID")
 
 
-def colour_moments(picture: Any) -> tuple[Any, Any]:
-    """Return mean (1×3) and covariance (1×3×3) of a picture's colours; see `training.color`."""
+def color_moments(picture: Any) -> tuple[Any, Any]:
+    """Return mean (1×3) and covariance (1×3×3) of a picture's colors; see `training.color`."""
     tf = tensorflow()
     mean = spatial_mean(picture)
-    centred = picture - tf.reshape(mean, [1, 1, 1, CHANNELS])
-    repeated = pointwise(centred, np.repeat(np.eye(CHANNELS), CHANNELS, axis=1))
-    products = repeated * pointwise(centred, np.tile(np.eye(CHANNELS), CHANNELS))
+    centered = picture - tf.reshape(mean, [1, 1, 1, CHANNELS])
+    repeated = pointwise(centered, np.repeat(np.eye(CHANNELS), CHANNELS, axis=1))
+    products = repeated * pointwise(centered, np.tile(np.eye(CHANNELS), CHANNELS))
     return mean, tf.reshape(spatial_mean(products), [1, CHANNELS, CHANNELS])
 
 
@@ -70,16 +70,16 @@ def square_roots(matrix: Any) -> tuple[Any, Any]:
     return root * tf.sqrt(trace), inverse / tf.sqrt(trace)
 
 
-def style_colour(style: Any) -> tuple[Any, Any]:
+def style_color(style: Any) -> tuple[Any, Any]:
     """Return a style picture's mean (1×3) and the root of its covariance (1×3×3)."""
-    mean, covariance = colour_moments(style)
+    mean, covariance = color_moments(style)
     return mean, square_roots(covariance + NOISE_VARIANCE * tensorflow().eye(CHANNELS)[None])[0]
 
 
 def transport(content: Any, mean_s: Any, root_s: Any) -> tuple[Any, Any]:
-    """Return matrix (1×3×3) and shift (1×3) of the closed-form map from a picture's colours to a style's."""
+    """Return matrix (1×3×3) and shift (1×3) of the closed-form map from a picture's colors to a style's."""
     tf = tensorflow()
-    mean_c, cov_c = colour_moments(content)
+    mean_c, cov_c = color_moments(content)
     middle = tf.matmul(tf.matmul(root_s, cov_c + NOISE_VARIANCE * tf.eye(CHANNELS)[None]), root_s)
     gain = tf.matmul(tf.matmul(root_s, square_roots(middle)[1]), root_s)
     return gain, mean_s - tf.reduce_sum(gain * mean_c[:, None], axis=2)

@@ -27,9 +27,9 @@ def fit_map(content: Any, stylized: Any, grade: LiteGrade, cell: int, ridge: flo
     Args:
         content: x, 1×h×w×3 in the unit range; h and w are multiples of `cell`.
         stylized: y, same shape.
-        grade: Gives the gain that a cell is regularised towards, and the factor on local contrast.
+        grade: Gives the gain that a cell is regularized towards, and the factor on local contrast.
         cell: Pixels that a cell covers, each way.
-        ridge: Regularisation, a variance in the unit range.
+        ridge: Regularization, a variance in the unit range.
 
     Returns:
         1×h/cell×w/cell×12.
@@ -68,10 +68,10 @@ def extended(picture: Any, by: int) -> Any:
     return tf.concat([*[wide[:, :1]] * by, wide, *[wide[:, -1:]] * by], axis=1)
 
 
-def _gains(grade: LiteGrade, colours: Any) -> list[list[Any]]:
-    """Return the grade's gain T at each cell's colour, row by row."""
+def _gains(grade: LiteGrade, colors: Any) -> list[list[Any]]:
+    """Return the grade's gain T at each cell's color, row by row."""
     tf = tensorflow()
-    slopes = tf.split(curve_slope(grade, apply_affine(grade, colours)), CHANNELS, axis=3)
+    slopes = tf.split(curve_slope(grade, apply_affine(grade, colors)), CHANNELS, axis=3)
     return [
         [slopes[i] * grade.matrix[:, i : i + 1, j : j + 1][:, None] for j in range(CHANNELS)]
         for i in range(CHANNELS)

@@ -5,7 +5,7 @@ affine map 1×h/8×w/8×12, as ``stylizer_map.tflite``, whose sizes are free. Fo
 of static shapes straight from ONNX; on a CPU `export.kernels.stylizer_lite` takes about half the time.
 
 onnx2tf turns NCHW into NHWC by following every tensor's axes. Where two axes are equally long it guesses. Of
-this network it summed a 3×3 matrix over the wrong axis: no error, and pictures 2 grey levels off. A matrix
+this network it summed a 3×3 matrix over the wrong axis: no error, and pictures 2 gray levels off. A matrix
 product leaves nothing to guess; see `unambiguous`.
 """
 

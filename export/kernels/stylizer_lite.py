@@ -27,7 +27,7 @@ from export.kernels.lite_color import (
     LiteGrade,
     apply_grade,
     as_grade,
-    style_colour,
+    style_color,
     tones,
     transport,
 )
@@ -38,11 +38,11 @@ from export.runtimes.case import Array
 from training.grading import PARAMETERS
 from training.lite import LITE_CHANNELS
 from training.options import StylizerDims
-from training.stylizer import COLOUR_CODE, GRADING_SHRINK, TONE_CODE
+from training.stylizer import COLOR_CODE, GRADING_SHRINK, TONE_CODE
 
 Weights = Mapping[str, Array]
 
-STYLE_CODE: Final = COLOUR_CODE + TONE_CODE + 2 * sum(LITE_CHANNELS)
+STYLE_CODE: Final = COLOR_CODE + TONE_CODE + 2 * sum(LITE_CHANNELS)
 
 
 class LiteGraph:
@@ -58,12 +58,12 @@ class LiteGraph:
 
     def encode_style(self, style: Any) -> Any:
         """Return the style code, 1×K, of a picture 1×H×W×3; see `training.stylizer`."""
-        mean, root = style_colour(style)
+        mean, root = style_color(style)
         root = self._tf.reshape(root, [1, CHANNELS * CHANNELS])
         # In steps: XNNPACK concatenates five tensors at most.
-        colour = self._tf.concat([mean, root, tones(style)], axis=1)
+        color = self._tf.concat([mean, root, tones(style)], axis=1)
         levels = [self._tf.concat(channel_moments(features), axis=1) for features in self._encode(style)]
-        return self._tf.concat([colour, *levels], axis=1)
+        return self._tf.concat([color, *levels], axis=1)
 
     def affine_map(self, content: Any, style_code: Any) -> Any:
         """Return the affine map, 1×h/cell×w/cell×12, of a picture 1×h×w×3 at the network's size."""
@@ -77,10 +77,10 @@ class LiteGraph:
 
     def _grade(self, content: Any, style_code: Any) -> LiteGrade:
         tf = self._tf
-        root = tf.reshape(style_code[:, CHANNELS:COLOUR_CODE], [1, CHANNELS, CHANNELS])
+        root = tf.reshape(style_code[:, CHANNELS:COLOR_CODE], [1, CHANNELS, CHANNELS])
         gain, shift = transport(content, style_code[:, :CHANNELS], root)
         known = [tf.reshape(gain, [1, CHANNELS * CHANNELS]), shift]
-        style_tones = style_code[:, COLOUR_CODE : COLOUR_CODE + TONE_CODE]
+        style_tones = style_code[:, COLOR_CODE : COLOR_CODE + TONE_CODE]
         style = _joined(self._moments(style_code))
         small = tf.nn.avg_pool2d(content, GRADING_SHRINK, GRADING_SHRINK, "VALID")
         numbers = tf.zeros([1, PARAMETERS])
@@ -145,7 +145,7 @@ class LiteGraph:
         return self._tf.nn.depth_to_space(self._tf.concat([x] * 4, axis=3), 2)
 
     def _moments(self, style_code: Any) -> list[Moments]:
-        ends = np.cumsum([COLOUR_CODE + TONE_CODE, *np.repeat(LITE_CHANNELS, 2)])
+        ends = np.cumsum([COLOR_CODE + TONE_CODE, *np.repeat(LITE_CHANNELS, 2)])
         parts = [style_code[:, start:end] for start, end in pairwise(ends)]
         return [Moments(*pair) for pair in zip(parts[0::2], parts[1::2], strict=True)]
 
@@ -203,8 +203,8 @@ def _facts_order() -> list[int]:
     pairs = list(zip(starts, LITE_CHANNELS, strict=False))
     apart = [index for start, channels in pairs for index in range(start, start + channels)]
     ratio = [index for start, channels in pairs for index in range(start + channels, start + 2 * channels)]
-    colour = starts[-1] + 2 * TONE_CODE
-    gain = [colour + 4 * row + column for row in range(CHANNELS) for column in range(CHANNELS)]
-    shift = [colour + 4 * row + CHANNELS for row in range(CHANNELS)]
-    rest = range(colour + COLOUR_CODE, colour + COLOUR_CODE + PARAMETERS)
-    return [*apart, *ratio, *range(starts[-1], colour), *gain, *shift, *rest]
+    color = starts[-1] + 2 * TONE_CODE
+    gain = [color + 4 * row + column for row in range(CHANNELS) for column in range(CHANNELS)]
+    shift = [color + 4 * row + CHANNELS for row in range(CHANNELS)]
+    rest = range(color + COLOR_CODE, color + COLOR_CODE + PARAMETERS)
+    return [*apart, *ratio, *range(starts[-1], color), *gain, *shift, *rest]

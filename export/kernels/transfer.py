@@ -1,7 +1,7 @@
-"""``transfer.tflite``: an intermediate frame styled by an affine colour map on a coarse grid.
+"""``transfer.tflite``: an intermediate frame styled by an affine color map on a coarse grid.
 
 In words: the map has a 3×4 matrix [A | b] per grid cell. It is read bilinearly at every pixel (half-pixel
-centres, edges clamped), and the pixel becomes A·rgb + 255·b, rounded to the nearest grey level and saturated.
+centers, edges clamped), and the pixel becomes A·rgb + 255·b, rounded to the nearest gray level and saturated.
 
 Bilinear reading is separable: with R rows and C columns in a tile, ``rows`` (R × cells) holds each pixel
 row's two weights, ``columns`` (cells × C) each pixel column's, and ``rows · cells · columns`` is the map over

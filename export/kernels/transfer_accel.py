@@ -1,7 +1,7 @@
 """``transfer_accel_WxH.tflite``: the affine transfer for accelerators, whole frames of one static size.
 
 The same formula as `export.kernels.transfer`: the map of 3×4 matrices, read bilinearly at every pixel
-(half-pixel centres, edges clamped), applied to the pixel. Here the reading is one RESIZE_BILINEAR of twelve
+(half-pixel centers, edges clamped), applied to the pixel. Here the reading is one RESIZE_BILINEAR of twelve
 channels and the product four multiplications of rank 4, which GPU and NPU delegates run without a gather; the
 planes of the whole frame that a CPU's cache cannot hold cost them little.
 """

@@ -1,15 +1,15 @@
 """``warp.tflite``: a frame made from the stylized key frame and a backward flow (the paper's Eq. 1).
 
-In words: pixel (x, y) of the output is the key frame's colour at (x + dx, y + dy), read bilinearly; places
-outside the frame read its edge. Rounded to the nearest grey level.
+In words: pixel (x, y) of the output is the key frame's color at (x + dx, y + dy), read bilinearly; places
+outside the frame read its edge. Rounded to the nearest gray level.
 
 The flow is first clamped so that it cannot leave the frame (-x ≤ dx ≤ W-1-x, and so for y), then split into
 its floor and its fraction. The floors become one step in pixels, ``floor(dy)·W + floor(dx)``, which is added
 to the pixel's own index as int32: absolute coordinates never exist in floating point. The step does: XNNPACK
 multiplies floats, and no int32. It is exact below 2^24 (`warp_accel`, for float16, takes another way).
 
-The fraction weighs four neighbours, which lie together in one 12-byte row of the *atlas* (the key frame's
-pixel, its right, lower and lower right neighbour, built once per key frame), so that one lookup with one
+The fraction weighs four neighbors, which lie together in one 12-byte row of the *atlas* (the key frame's
+pixel, its right, lower and lower right neighbor, built once per key frame), so that one lookup with one
 index per pixel fetches all of them. The lookup is EMBEDDING_LOOKUP, not GATHER: it copies rows too, but
 checks each index as it goes, where GATHER reads all of them once before. The four weights are of a pixel,
 shared by its three channels: three lerps a channel would be more passes. Blending works on planes: rows of

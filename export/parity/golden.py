@@ -36,7 +36,7 @@ _KERNEL_CASES = {
 # Role → output → tolerance and peak. The code is compared relative to its largest entry.
 _ONNX = {
     "style_encoder": {"style_code": (tolerance.CODE, 1.0)},
-    "stylizer": {"stylized": (tolerance.GREY, 255.0), "affine_map": (tolerance.MAP, 1.0)},
+    "stylizer": {"stylized": (tolerance.GRAY, 255.0), "affine_map": (tolerance.MAP, 1.0)},
     "stylizer_map": {"affine_map": (tolerance.MAP, 1.0)},
 }
 

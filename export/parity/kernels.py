@@ -62,7 +62,7 @@ class Kernel:
     cases: Callable[[], Iterator[Case]] = field(compare=False)
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    tolerance: float = tolerance.ROUNDED_GREY
+    tolerance: float = tolerance.ROUNDED_GRAY
     peak: float = 255.0
     delegates: tuple[Delegate, ...] = ()
     accepted: tuple[Code, ...] = ()
@@ -76,7 +76,7 @@ class Kernel:
             content: The file.
 
         Returns:
-            The manifest's parity row (`Differences.summary`), in grey levels (before rounding, so up to 0.5
+            The manifest's parity row (`Differences.summary`), in gray levels (before rounding, so up to 0.5
             is rounding) or in units of the score.
 
         Raises:
@@ -99,7 +99,7 @@ class Kernel:
             kept = [case for case in kept if not case.name.startswith(BEYOND_HALF)][:HTP_CASES]
             for case, outputs in zip(kept, run_on_htp(content, kept), strict=True):
                 differences.add(
-                    case.name, hexagon.LANE, flat(outputs), case.expected, tolerance=tolerance.HALF_GREY
+                    case.name, hexagon.LANE, flat(outputs), case.expected, tolerance=tolerance.HALF_GRAY
                 )
         return differences.summary()
 
@@ -162,7 +162,7 @@ def _warp_accel(width: int, height: int) -> Kernel:
         lambda: map(warp_reference.accel_case, _warp_problems(width, height)),
         warp_accel_inputs(width, height),
         warp_accel_outputs(width, height),
-        tolerance=tolerance.FLOAT_GREY,
+        tolerance=tolerance.FLOAT_GRAY,
         delegates=("GPU", "HTP"),
         size=(width, height),
     )
@@ -175,7 +175,7 @@ def _warp_gpu(width: int, height: int) -> Kernel:
         lambda: map(warp_reference.gpu_case, _warp_problems(width, height)),
         warp_gpu_inputs(width, height),
         warp_gpu_outputs(width, height),
-        tolerance=tolerance.FLOAT_GREY,
+        tolerance=tolerance.FLOAT_GRAY,
         delegates=("GPU",),
         accepted=("fp16-coordinate",),
         cpu=False,
@@ -195,7 +195,7 @@ def _transfer_accel(width: int, height: int, columns: int, rows: int) -> Kernel:
         cases,
         transfer_accel_inputs(width, height, columns, rows),
         transfer_accel_outputs(width, height),
-        tolerance=tolerance.FLOAT_GREY,
+        tolerance=tolerance.FLOAT_GRAY,
         delegates=("XNNPACK", "GPU", "HTP"),
         size=(width, height),
     )

@@ -78,15 +78,15 @@ def check_maps(name: str, content: bytes, stylizer: StylizerNetwork, sizes: Sequ
         sizes: Height and width of the pictures.
 
     Returns:
-        The manifest's parity row, in grey levels before rounding, and ``map_max`` of the map's entries,
+        The manifest's parity row, in gray levels before rounding, and ``map_max`` of the map's entries,
         relative to the largest one (where a picture is flat, gains of 50 make no difference that is seen).
 
     Raises:
-        ParityError: A pixel differs by more than `tolerance.GREY`, or a map by more than `tolerance.MAP`.
+        ParityError: A pixel differs by more than `tolerance.GRAY`, or a map by more than `tolerance.MAP`.
         LaneError: A lane cannot run the file.
     """
     code = reference_code(stylizer, parity_picture(144, 192, seed=9))
-    frames = Differences(name, tolerance.GREY, 255.0, " grey levels")
+    frames = Differences(name, tolerance.GRAY, 255.0, " gray levels")
     maps = Differences(f"The map of {name}", tolerance.MAP, 1.0)
     for height, width in sizes:
         for kind, picture in pictures(height, width):
@@ -110,7 +110,7 @@ def _lanes(height: int, width: int) -> list[str]:
 
 
 def _applied(affine_map: Array, picture: Image) -> NDArray[np.float32]:
-    """Apply a map (1×gh×gw×12) to a picture; grey levels, not rounded."""
+    """Apply a map (1×gh×gw×12) to a picture; gray levels, not rounded."""
     grid = torch.from_numpy(np.array(affine_map)).permute(0, 3, 1, 2)
     frame = torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1)[None]
     styled: NDArray[np.float32] = apply_map(grid, frame).mul(255).numpy()

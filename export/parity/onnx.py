@@ -1,6 +1,6 @@
 """The exported ONNX files against PyTorch, in ONNX Runtime, on several sizes and upscaling factors.
 
-Both start from the same bytes: a picture with flat areas, gradients, edges, texture and saturated colours,
+Both start from the same bytes: a picture with flat areas, gradients, edges, texture and saturated colors,
 not noise alone, since statistics of noise say nothing about photos.
 """
 
@@ -50,14 +50,14 @@ def check_stylizer(path: Path, stylizer: StylizerNetwork) -> dict[str, Any]:
     """Compare ``stylizer.onnx`` with `StylizerNetwork.forward` and `StylizerNetwork.affine_map`.
 
     Returns:
-        The manifest's parity row, in grey levels of the stylized frame, and ``map_max`` of the map's entries.
+        The manifest's parity row, in gray levels of the stylized frame, and ``map_max`` of the map's entries.
 
     Raises:
-        ParityError: A size differs, a frame by more than one grey level, or a map by `tolerance.MAP`.
+        ParityError: A size differs, a frame by more than one gray level, or a map by `tolerance.MAP`.
     """
     session = session_of(path)
     code = reference_code(stylizer, parity_picture(240, 320, seed=9))
-    frames = Differences(path.name, tolerance.GREY, 255.0, " grey levels")
+    frames = Differences(path.name, tolerance.GRAY, 255.0, " gray levels")
     maps = Differences(f"The map of {path.name}", tolerance.MAP, 1.0)
     for seed, (height, width, r) in enumerate(CASES):
         frame = parity_picture(height, width, seed)
@@ -126,11 +126,11 @@ def reference_code(stylizer: StylizerNetwork, style: Image) -> NDArray[np.float3
 def reference_frame(
     stylizer: StylizerNetwork, frame: Image, code: NDArray[np.float32], r: float
 ) -> NDArray[np.float64]:
-    """Return PyTorch's stylized frame (1×rH×rW×3, whole grey levels)."""
+    """Return PyTorch's stylized frame (1×rH×rW×3, whole gray levels)."""
     # r crosses the ONNX border as float32: the same number must decide the size here.
     stylized = stylizer(_unit(frame), torch.from_numpy(code), float(np.float32(r)))
-    grey: NDArray[np.float64] = (stylized * 255).round().permute(0, 2, 3, 1).double().numpy()
-    return grey
+    gray: NDArray[np.float64] = (stylized * 255).round().permute(0, 2, 3, 1).double().numpy()
+    return gray
 
 
 @torch.no_grad()

@@ -21,8 +21,8 @@ def parity_picture(height: int, width: int, seed: int) -> Image:
         top, left = rng.integers(height), rng.integers(width)
         picture[top : top + height // 4, left : left + width // 5] = rng.random(3)
     noise = rng.normal(0, 0.02, picture.shape)
-    grey = 255 * np.clip(picture + noise, 0, 1)
-    rounded: Image = grey.round().astype(np.uint8)
+    gray = 255 * np.clip(picture + noise, 0, 1)
+    rounded: Image = gray.round().astype(np.uint8)
     return rounded
 
 

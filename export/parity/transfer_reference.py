@@ -58,9 +58,9 @@ def transferred(problem: TransferProblem) -> Array:
 
 
 def _tent(pixels: int, cells: int) -> Array:
-    """Bilinear weights (pixels, cells); `numpy.interp` clamps outside the outer cell centres by itself."""
-    centres = (np.arange(pixels) + 0.5) * cells / pixels - 0.5
-    return np.stack([np.interp(centres, np.arange(cells), unit) for unit in np.eye(cells)], axis=1)
+    """Bilinear weights (pixels, cells); `numpy.interp` clamps outside the outer cell centers by itself."""
+    centers = (np.arange(pixels) + 0.5) * cells / pixels - 0.5
+    return np.stack([np.interp(centers, np.arange(cells), unit) for unit in np.eye(cells)], axis=1)
 
 
 def tile_case(problem: TransferProblem) -> Case:

@@ -34,7 +34,7 @@ def warp_problems() -> Iterator[WarpProblem]:
 
 
 def checkerboard_problems(width: int, height: int) -> Iterator[WarpProblem]:
-    """Yield all flows on a checkerboard of one size: any wrong place gives a wrong grey level."""
+    """Yield all flows on a checkerboard of one size: any wrong place gives a wrong gray level."""
     rng = np.random.default_rng(2)
     rows, columns = np.indices((height, width))
     board = np.repeat((255 * ((rows + columns) % 2)).astype(np.uint8)[..., None], 3, axis=2)
@@ -67,7 +67,7 @@ def _flows(height: int, width: int, rng: np.random.Generator) -> dict[str, Array
 
 
 def warped(problem: WarpProblem) -> Array:
-    """Return the key frame's colours at the places that the flow names, float64 (H, W, 3)."""
+    """Return the key frame's colors at the places that the flow names, float64 (H, W, 3)."""
     key = problem.key
     height, width = key.shape[:2]
     x, y = _places(problem)

@@ -91,10 +91,10 @@ def _operators(graph: Graph) -> Iterator[DelegateFinding]:
         for delegate in DELEGATES:
             if node.operator not in _OPERATORS[delegate]:
                 yield DelegateFinding(delegate, "operator", str(node))
-        # QNN gathers quantised bytes only, and a table without a scale is not quantised.
+        # QNN gathers quantized bytes only, and a table without a scale is not quantized.
         table = node.inputs[0]
         if node.operator == "GATHER" and graph.dtype(table) == "uint8" and not graph.quantized(table):
-            yield DelegateFinding("HTP", "operator", f"{node} of unquantised uint8")
+            yield DelegateFinding("HTP", "operator", f"{node} of unquantized uint8")
 
 
 def _dynamic_shapes(graph: Graph) -> Iterator[DelegateFinding]:

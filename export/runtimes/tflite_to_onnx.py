@@ -115,7 +115,7 @@ class _Translation:
 
     def _resize(self, node: Node) -> None:
         if not node.options.halfPixelCenters:
-            raise GraphError(f"{node} does not use half-pixel centres")
+            raise GraphError(f"{node} does not use half-pixel centers")
         source, target = self._input(node.inputs[0]), self._outputs(node)[0]
         _, height, width, channels = self._graph.shape(node.outputs[0])
         sizes = self._constant(f"sizes{node.number}", (1, channels, height, width))

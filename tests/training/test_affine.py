@@ -8,8 +8,8 @@ from training.affine import Gain, apply_map, fit_map
 
 
 def constant(gain: torch.Tensor) -> Gain:
-    """A grade whose gain (3×3) is the same for every colour."""
-    return lambda colours: gain[None, :, :, None, None].expand(colours.shape[0], 3, 3, *colours.shape[2:])
+    """A grade whose gain (3×3) is the same for every color."""
+    return lambda colors: gain[None, :, :, None, None].expand(colors.shape[0], 3, 3, *colors.shape[2:])
 
 
 def window(cells: int, cell: int, at: int) -> np.ndarray:
@@ -30,14 +30,14 @@ def test_fit_against_numpy_least_squares(coffee: torch.Tensor, cat: torch.Tensor
     for i in range(rows):
         for j in range(columns):
             w = np.outer(window(rows, cell, i), window(columns, cell, j)).ravel()
-            colours, target = x[0].flatten(1).numpy().T, y[0].flatten(1).numpy().T
-            unexplained = target - colours @ prior.numpy().T
+            colors, target = x[0].flatten(1).numpy().T, y[0].flatten(1).numpy().T
+            unexplained = target - colors @ prior.numpy().T
             # Weighted ridge regression as an ordinary one: rows times sqrt(w), the ridge as three more rows.
-            centred = colours - w @ colours
-            design = np.vstack([centred * np.sqrt(w)[:, None], np.sqrt(ridge) * np.eye(3)])
+            centered = colors - w @ colors
+            design = np.vstack([centered * np.sqrt(w)[:, None], np.sqrt(ridge) * np.eye(3)])
             wanted = np.vstack([(unexplained - w @ unexplained) * np.sqrt(w)[:, None], np.zeros((3, 3))])
             gain = prior.numpy() + np.linalg.lstsq(design, wanted, rcond=None)[0].T
-            fitted[:, :3, i, j], fitted[:, 3, i, j] = gain, w @ target - gain @ (w @ colours)
+            fitted[:, :3, i, j], fitted[:, 3, i, j] = gain, w @ target - gain @ (w @ colors)
     padded = np.pad(fitted, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
     down = (padded[:, :, :-2] + 2 * padded[:, :, 1:-1] + padded[:, :, 2:]) / 4
     blurred = (down[..., :-2] + 2 * down[..., 1:-1] + down[..., 2:]) / 4

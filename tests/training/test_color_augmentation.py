@@ -5,8 +5,8 @@ import torch
 from training.color_augmentation import Look
 
 
-def test_a_look_is_a_colour_map(cat: torch.Tensor) -> None:
-    """The same colour becomes the same colour wherever it is: that makes a pair of looks exactly solvable."""
+def test_a_look_is_a_color_map(cat: torch.Tensor) -> None:
+    """The same color becomes the same color wherever it is: that makes a pair of looks exactly solvable."""
     look = Look(1, torch.Generator().manual_seed(3))
     shuffled = cat.flatten(2)[:, :, torch.randperm(cat[0, 0].numel())].view_as(cat)
     torch.testing.assert_close(look(cat).flatten(2).sum(2), look(shuffled).flatten(2).sum(2))

@@ -72,7 +72,7 @@ def test_attention_without_preference_is_equation_2() -> None:
 
 
 def test_attention_takes_from_its_like() -> None:
-    """Two kinds of places in content and style: each takes the colour of its own kind."""
+    """Two kinds of places in content and style: each takes the color of its own kind."""
     kinds = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     content = kinds.repeat_interleave(8, dim=0).T.view(1, 2, 4, 4)
     style = (2 * kinds).repeat_interleave(TOKENS // 2, dim=0).T.view(1, 2, 8, 8)

@@ -37,7 +37,7 @@ def test_tone_curve_against_numpy_and_rising(seed: int) -> None:
     for channel in range(3):
         expected = curve_by_numpy(slopes[0, channel].numpy(), values[0, channel, 0].numpy())
         np.testing.assert_allclose(got[0, channel, 0], expected, atol=1e-5)
-    assert (got.diff(dim=3) >= -1e-6).all(), "a curve that turns back would solarise"
+    assert (got.diff(dim=3) >= -1e-6).all(), "a curve that turns back would solarize"
 
 
 def test_no_numbers_are_the_transport_alone(coffee: torch.Tensor) -> None:

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.color import apply_colour, colour_moments, style_colour, transport
+from training.color import apply_color, color_moments, style_color, transport
 from training.options import StylizerDims
 from training.stylizer import StylizerNetwork, network_size, style_size
 
@@ -31,7 +31,7 @@ def test_untrained_is_the_closed_form_transport(
     untrained: StylizerNetwork, coffee: torch.Tensor, cat: torch.Tensor
 ) -> None:
     content = coffee[:, :, :128, :192]
-    expected = apply_colour(transport(*colour_moments(content), *style_colour(cat)), content).clamp(0, 1)
+    expected = apply_color(transport(*color_moments(content), *style_color(cat)), content).clamp(0, 1)
     got = untrained(content, untrained.encode_style(cat))
     torch.testing.assert_close(got, expected, atol=1e-3, rtol=0)
 
@@ -51,7 +51,7 @@ def test_the_network_does_work(
     code = untrained.encode_style(cat)
     difference = (perturbed(coffee, code) - untrained(coffee, code)).abs()
     assert difference.mean() > 1 / 255
-    # ... and differently from place to place: a global colour map could not do it.
+    # ... and differently from place to place: a global color map could not do it.
     assert difference.mean(dim=1).std() > 0.2 / 255
 
 

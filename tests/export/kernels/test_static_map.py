@@ -29,10 +29,10 @@ from training.checkpoint import save_checkpoint
 from training.options import StylizerDims
 from training.stylizer import StylizerNetwork
 
-# What the network does with a picture's colours: a matrix times their means. Sums over rows, and others.
-COLOURS = """
+# What the network does with a picture's colors: a matrix times their means. Sums over rows, and others.
+COLORS = """
 <ir_version: 10, opset_import: ["" : 18]>
-colours (uint8[1,8,12,3] frame, float[1,3,3] matrix)
+colors (uint8[1,8,12,3] frame, float[1,3,3] matrix)
   => (float[1,3] shift, float[1,3] columns, float[1,96] level)
 <int64[1] pixels = {2}, int64[1] rows = {2}, int64[1] channels = {1}, int64[3] flat = {1, 3, -1},
  float scale = {0.5}> {
@@ -51,8 +51,8 @@ colours (uint8[1,8,12,3] frame, float[1,3,3] matrix)
 
 
 @pytest.fixture(scope="module")
-def colours() -> onnx.ModelProto:
-    model = parser.parse_model(COLOURS)
+def colors() -> onnx.ModelProto:
+    model = parser.parse_model(COLORS)
     onnx.checker.check_model(model, full_check=True)
     return model
 
@@ -72,11 +72,11 @@ def run(model: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> list[np.ndarra
 
 
 def test_a_sum_over_rows_becomes_a_product_and_no_other(
-    colours: onnx.ModelProto, inputs: dict[str, np.ndarray]
+    colors: onnx.ModelProto, inputs: dict[str, np.ndarray]
 ) -> None:
-    before = run(colours, inputs)
+    before = run(colors, inputs)
     copy = onnx.ModelProto()
-    copy.CopyFrom(colours)
+    copy.CopyFrom(colors)
     rewritten = unambiguous(copy)
     operators = [node.op_type for node in rewritten.graph.node]
     assert (operators.count("ReduceSum"), operators.count("MatMul")) == (2, 1)
@@ -86,15 +86,15 @@ def test_a_sum_over_rows_becomes_a_product_and_no_other(
 
 @pytest.mark.slow
 def test_onnx2tf_converts_what_leaves_nothing_to_guess(
-    colours: onnx.ModelProto, inputs: dict[str, np.ndarray]
+    colors: onnx.ModelProto, inputs: dict[str, np.ndarray]
 ) -> None:
-    shift = onnx.utils.Extractor(colours).extract_model(["frame", "matrix"], ["shift"])
+    shift = onnx.utils.Extractor(colors).extract_model(["frame", "matrix"], ["shift"])
     content = through_onnx2tf(unambiguous(shift), half=False)
     (output,) = Interpreter(model_content=content).get_output_details()
     assert output["name"] == "shift"
     for lane in CPU_LANES:
         (found,) = run_on_cpu(content, inputs, lane)
-        np.testing.assert_allclose(found, run(colours, inputs)[0], rtol=1e-4)
+        np.testing.assert_allclose(found, run(colors, inputs)[0], rtol=1e-4)
 
 
 @pytest.mark.slow

@@ -55,7 +55,7 @@ def test_another_networks_file_is_noticed(folder: Path) -> None:
     torch.manual_seed(1)
     other = StylizerNetwork().eval()
     torch.nn.init.normal_(other.decoder.rgb.weight, std=0.003)
-    with pytest.raises(ParityError, match="grey levels"):
+    with pytest.raises(ParityError, match="gray levels"):
         check_stylizer(folder / "stylizer.onnx", other)
 
 
