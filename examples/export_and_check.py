@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from device_runtime.media.photo import read_photo
 from export.onnx_models.graphs import write_style_encoder, write_stylizer
-from export.parity.onnx import reference_code, reference_frame
+from export.parity.reference import Reference
 from training.checkpoint import load_checkpoint
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -49,8 +49,9 @@ def export_and_check(checkpoint: Path, folder: Path) -> float:
     style = read_photo(ROOT / "samples" / "dusk.jpg")
     frame = np.ascontiguousarray(style[::2, ::-2])
     stylized = in_onnx(encoder_file, stylizer_file, frame, style)
-    reference = reference_frame(stylizer, frame, reference_code(stylizer, style), 1.0)
-    return float(np.abs(stylized - reference[0]).mean())
+    reference = Reference(stylizer)
+    expected = reference.stylized(frame, reference.style_code(style), r=1.0)
+    return float(np.abs(stylized - expected[0]).mean())
 
 
 if __name__ == "__main__":

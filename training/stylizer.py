@@ -137,13 +137,23 @@ class StylizerNetwork(nn.Module):
             ValueError: r is not a positive number.
         """
         height, width = frame.shape[2:]
-        out_size = scaled_size(height, width, r)
         small = resize(frame, network_size(height, width, self.dims))
         if self.dims.finish == "affine":
-            return apply_map(self.affine_map(small, style_code), resize(frame, out_size))
+            return self.render(frame, self.affine_map(small, style_code), r)
+        out_size = scaled_size(height, width, r)
         stylized, _ = self.decode(small, style_code)
         upscaled = self.smoothing(stylized, r=out_size[0] / small.shape[2])
         return resize(upscaled, out_size).clamp(0, 1)
+
+    @staticmethod
+    def render(frame: Tensor, affine_map: Tensor, r: float = 1.0) -> Tensor:
+        """Apply an affine map to a frame resized by r; the result is N×3×round(r·H)×round(r·W).
+
+        Raises:
+            ValueError: r is not a positive number.
+        """
+        height, width = frame.shape[2:]
+        return apply_map(affine_map, resize(frame, scaled_size(height, width, r)))
 
     def _look(self, image: Tensor) -> Moments:
         features = self.encoder(image, LEVELS)

@@ -1,9 +1,9 @@
 """The global grade of `training.color` and `training.grading` as TensorFlow functions, for TFLite.
 
-Pictures are 1×h×w×3 float32 RGB in the unit range, h and w free: no operation asks for them, since a shape
-that is computed at run time keeps XNNPACK out. What picks, repeats or adds up channels is therefore a 1×1
-convolution with a constant kernel. Means are taken along one axis after the other: float32 keeps two digits
-more than over all pixels at once.
+Pictures are 1×h×w×3 float32 RGB in the unit range, with dynamic h and w. No operation reads them at run time,
+because XNNPACK does not run graphs with computed shapes: channels are selected, repeated and summed by 1×1
+convolutions with constant kernels. Means are taken along one axis after the other, which keeps two more
+digits in float32 than a mean over all pixels at once.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from export.kernels.convert import tensorflow
-from export.runtimes.case import Array
+from export.runtimes.difference import Array
 from training.color import ITERATIONS, NOISE_VARIANCE
 from training.grading import KNOTS, MAX_DETAIL, MAX_LOG_SLOPE, MIN_DETAIL, SEGMENTS
 
@@ -24,9 +24,9 @@ class LiteGrade(NamedTuple):
     """The grade of a picture.
 
     Attributes:
-        matrix: 1×3×3, A of the affine part, the transport included.
-        shift: 1×3, b of it, in the unit range.
-        bends: 1×1×27×3, how much the tone curve's slope changes at each knot of each channel.
+        matrix: 1×3×3, A of the affine part, including the transport.
+        shift: 1×3, b of the affine part, in the unit range.
+        bends: 1×1×27×3, change of the tone curve's slope at each knot of each channel.
         detail: 1×1, factor on local contrast.
     """
 
@@ -37,7 +37,7 @@ class LiteGrade(NamedTuple):
 
 
 def spatial_mean(picture: Any) -> Any:
-    """Return the mean over all places of 1×h×w×C values, 1×C."""
+    """Return the mean over all positions of 1×h×w×C values, 1×C."""
     tf = tensorflow()
     return tf.reduce_mean(tf.reduce_mean(picture, axis=2), axis=1)
 
@@ -86,14 +86,14 @@ def transport(content: Any, mean_s: Any, root_s: Any) -> tuple[Any, Any]:
 
 
 def tones(picture: Any) -> Any:
-    """Return how a picture's values spread over the curve's knots, 1×27; see `training.grading`."""
+    """Return the distribution of a picture's values over the curve's knots, 1×27; see `training.grading`."""
     tf = tensorflow()
     away = tf.abs(_from_knots(picture, SEGMENTS))
     return spatial_mean(tf.nn.relu(1.0 - away))
 
 
 def as_grade(numbers: Any, gain: Any, shift: Any) -> LiteGrade:
-    """Read a grade's numbers (1×37) on top of a transport; see `training.grading`."""
+    """Build a grade from its parameters (1×37) on top of a transport; see `training.grading`."""
     tf = tensorflow()
     change = tf.reshape(numbers[:, :12], [1, CHANNELS, CHANNELS + 1])
     turned, added = change[:, :, :CHANNELS], tf.reshape(change[:, :, CHANNELS:], [1, CHANNELS])
@@ -125,13 +125,13 @@ def apply_affine(grade: LiteGrade, picture: Any) -> Any:
 
 
 def tone_curve(grade: LiteGrade, picture: Any) -> Any:
-    """Apply the rising curves: slope 1, and from each knot on a little more or less."""
+    """Apply the rising curves: slope 1, plus a change of slope at each knot."""
     tf = tensorflow()
     return picture + tf.matmul(tf.nn.relu(_from_knots(picture, 1)), grade.bends)
 
 
 def curve_slope(grade: LiteGrade, picture: Any) -> Any:
-    """Return the curve's slope around a picture's values: the chord over half a segment each way."""
+    """Return the curve's slope around a picture's values, as a chord over half a segment each way."""
     half = 0.5 / SEGMENTS
     return (tone_curve(grade, picture + half) - tone_curve(grade, picture - half)) / (2 * half)
 

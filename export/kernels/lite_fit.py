@@ -14,7 +14,7 @@ import numpy as np
 
 from export.kernels.convert import tensorflow
 from export.kernels.lite_color import CHANNELS, LiteGrade, apply_affine, curve_slope, pointwise
-from export.runtimes.case import Array
+from export.runtimes.difference import Array
 from training.affine import MIDDLE
 
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
@@ -27,8 +27,8 @@ def fit_map(content: Any, stylized: Any, grade: LiteGrade, cell: int, ridge: flo
     Args:
         content: x, 1×h×w×3 in the unit range; h and w are multiples of `cell`.
         stylized: y, same shape.
-        grade: Gives the gain that a cell is regularized towards, and the factor on local contrast.
-        cell: Pixels that a cell covers, each way.
+        grade: Defines the gain that a cell is regularized towards, and the factor on local contrast.
+        cell: Side of a cell in pixels.
         ridge: Regularization, a variance in the unit range.
 
     Returns:
@@ -62,7 +62,7 @@ def blurred(grid: Any, channels: int) -> Any:
 
 
 def extended(picture: Any, by: int) -> Any:
-    """Repeat a picture's edges outwards by so many pixels (with slices: XNNPACK has no mirrored padding)."""
+    """Replicate a picture's edges by `by` pixels (with slices: XNNPACK has no mirrored padding)."""
     tf = tensorflow()
     wide = tf.concat([*[picture[:, :, :1]] * by, picture, *[picture[:, :, -1:]] * by], axis=2)
     return tf.concat([*[wide[:, :1]] * by, wide, *[wide[:, -1:]] * by], axis=1)
@@ -103,7 +103,7 @@ def _inverse(upper: list[Any]) -> list[list[Any]]:
 
 
 def _picked(side: int) -> Array:
-    """Return the 6×15 kernel that puts one factor of each product into its channel."""
+    """Return the 6×15 kernel that selects one factor of each product."""
     return np.eye(2 * CHANNELS)[:, [pair[side] for pair in (*_PAIRS, *_CROSSES)]]
 
 

@@ -120,7 +120,7 @@ def test_a_failed_export_leaves_the_registry_as_it_was(
     def differs(*_: object) -> None:
         raise ParityError("differs from PyTorch")
 
-    monkeypatch.setattr("export.exporter.check_style_encoder", differs)
+    monkeypatch.setattr("export.writers.onnx.check_style_encoder", differs)
     for error, source in ((ParityError, base_bundle.checkpoint), (CheckpointError, tmp_path / "none")):
         with pytest.raises(error):
             publish(source, cloud.registry, cloud.private, turn=5, metrics={}, base_bundle=base_bundle)
