@@ -211,7 +211,7 @@ def test_model_that_does_not_load_is_named(bundle: Bundle, tmp_path: Path) -> No
 
 
 def test_folder_that_is_neither_bundle_nor_repository(tmp_path: Path) -> None:
-    with pytest.raises(Exception, match="is no bundle"):
+    with pytest.raises(Exception, match="is not a bundle"):
         TritonServer(tmp_path).start()
 
 
