@@ -4,11 +4,12 @@
     style code ────────────────────────┴───────┘                         + → smooth → finish
                                                         graded content ──┘
 
-The grade is the global part (`training.color`, `training.grading`), the decoder's correction the local one.
+The grade (`training.color`, `training.grading`) is the global part of the result, the decoder's correction
+the local part.
 
-The style enters only as a *style code*, N×K float32, computed once per style by `encode_style`: its RGB
+The style is represented by a *style code*, N×K float32, which `encode_style` computes once per style: RGB
 mean (3), covariance root (9) and tones (27), then mean and standard deviation of each decoder level, shallow
-to deep; with `attention` also 8×8 tokens of the deepest level.
+to deep, and with `attention` 8×8 tokens of the deepest level.
 
 Images are N×3×H×W float32 RGB in [0, 1].
 """
@@ -33,15 +34,15 @@ from training.vgg import VggEncoder, mixed_precision
 
 COLOR_CODE = 12  # mean and covariance root
 TONE_CODE = 3 * KNOTS
-GRADING_SHRINK = 2  # the grading looks at the content at half the network's size
+GRADING_SHRINK = 2  # the grading works at half the network's size
 
 
 class StylizerNetwork(nn.Module):
-    """The four modules under one roof. The VGG encoder is frozen; everything else trains.
+    """The complete network. The VGG encoder is frozen; everything else is trained.
 
     Args:
-        dims: Dimensions and choices; they travel in the checkpoint.
-        mixed: Run the convolutions in bfloat16 (training on a GPU or a CPU with AVX-512 BF16).
+        dims: Dimensions; None uses the defaults.
+        mixed: Run the convolutions in bfloat16, on a GPU or a CPU with AVX-512 BF16.
     """
 
     def __init__(self, dims: StylizerDims | None = None, *, mixed: bool = False) -> None:
@@ -57,7 +58,7 @@ class StylizerNetwork(nn.Module):
         self.set_mixed(mixed)
 
     def set_mixed(self, mixed: bool) -> None:
-        """Run the convolutions in bfloat16 from now on, or no longer."""
+        """Switch the convolutions to bfloat16, or back to float32."""
         self.mixed = self.encoder.mixed = mixed
 
     @property
@@ -77,7 +78,7 @@ class StylizerNetwork(nn.Module):
         return torch.cat(parts, dim=1)
 
     def grade(self, content: Tensor, style_code: Tensor) -> Grade:
-        """Return the global grade that takes a content image (N×3×h×w) towards a style."""
+        """Return the global grade of a content image (N×3×h×w) for a style."""
         root = style_code[:, 3:COLOR_CODE].view(-1, 3, 3)
         start = transport(*color_moments(content), style_code[:, :3], root)
         small = F.avg_pool2d(content, GRADING_SHRINK)
@@ -86,7 +87,7 @@ class StylizerNetwork(nn.Module):
         return grade
 
     def recolor(self, content: Tensor, style_code: Tensor) -> tuple[Tensor, Grade]:
-        """Return content under its global grade (N×3×h×w, unbounded), and the grade."""
+        """Return the content with its global grade applied (N×3×h×w, unbounded), and the grade."""
         grade = self.grade(content, style_code)
         return apply_grade(grade, content), grade
 
@@ -98,7 +99,7 @@ class StylizerNetwork(nn.Module):
             style_code: N×K.
 
         Returns:
-            I_cs, the stylization before meta-smoothing (N×3×h×w, unbounded), and the grade.
+            I_cs, the stylized image before meta-smoothing (N×3×h×w, unbounded), and the grade.
         """
         graded, grade = self.recolor(content, style_code)
         features = self.encoder(graded.clamp(0, 1), LEVELS)
@@ -117,7 +118,7 @@ class StylizerNetwork(nn.Module):
         return self.finish(content, stylized, grade)
 
     def finish(self, content: Tensor, stylized: Tensor, grade: Grade) -> Tensor:
-        """Smooth a stylization of `decode` and return its affine map N×12×h/cell×w/cell."""
+        """Smooth the result of `decode` and return its affine map N×12×h/cell×w/cell."""
         matrix, shift = grade.affine[:, :, :3], grade.affine[:, :, 3]
 
         def gain(colors: Tensor) -> Tensor:
@@ -130,8 +131,8 @@ class StylizerNetwork(nn.Module):
     def forward(self, frame: Tensor, style_code: Tensor, r: float = 1.0) -> Tensor:
         """Stylize a frame of any size; the result is round(r·H) × round(r·W).
 
-        The network sees the frame reduced to its pixel budget. With the ``affine`` finish the map it gives is
-        applied to the frame itself (resized by r); with ``plain``, Eq. 3 upscales the small stylization.
+        The network's input is the frame reduced to the pixel budget. With the ``affine`` finish its map is
+        applied to the frame resized by r; with ``plain``, Eq. 3 upscales the small stylized image.
 
         Raises:
             ValueError: r is not a positive number.
@@ -174,7 +175,7 @@ class StylizerNetwork(nn.Module):
 def network_size(height: int, width: int, dims: StylizerDims) -> tuple[int, int]:
     """Return the network's input size for a frame: within the pixel budget, multiples of the map cell.
 
-    An area, not a side, bounds it, so that the cost is the same for any aspect ratio.
+    The limit is an area, so that the cost does not depend on the aspect ratio.
     """
     scale = min(1.0, math.sqrt(dims.network_pixels / (height * width)))
     cell = dims.map_cell

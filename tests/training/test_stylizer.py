@@ -19,7 +19,7 @@ def untrained() -> StylizerNetwork:
 
 @pytest.fixture(scope="module")
 def perturbed() -> StylizerNetwork:
-    """A stylizer whose decoder does something, as after training."""
+    """A stylizer with a decoder that has an effect, as after training."""
     torch.manual_seed(0)
     stylizer = StylizerNetwork().eval()
     torch.nn.init.normal_(stylizer.decoder.rgb.weight, std=0.01)
@@ -45,13 +45,13 @@ def test_a_photo_in_its_own_style_hardly_changes(untrained: StylizerNetwork, cat
 
 
 @torch.no_grad()
-def test_the_network_does_work(
+def test_the_decoder_changes_the_picture_locally(
     perturbed: StylizerNetwork, untrained: StylizerNetwork, coffee: torch.Tensor, cat: torch.Tensor
 ) -> None:
     code = untrained.encode_style(cat)
     difference = (perturbed(coffee, code) - untrained(coffee, code)).abs()
     assert difference.mean() > 1 / 255
-    # ... and differently from place to place: a global color map could not do it.
+    # The change varies locally, which no global color map can do.
     assert difference.mean(dim=1).std() > 0.2 / 255
 
 
@@ -85,7 +85,7 @@ def test_network_size_keeps_the_budget(height: int, width: int) -> None:
     assert h % dims.map_cell == 0
     assert w % dims.map_cell == 0
     assert min(h, w) >= 2 * dims.map_cell
-    if min(h, w) > 2 * dims.map_cell:  # a strip of a picture may exceed it a little
+    if min(h, w) > 2 * dims.map_cell:  # narrow pictures may exceed it a little
         assert h * w <= 1.3 * dims.network_pixels
     assert min(style_size(height, width, dims)) >= 16
 
@@ -98,7 +98,7 @@ def test_the_paper_sizes() -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("variant", ["mvstylizer", "lite"])
 @pytest.mark.parametrize("mode", ["literal", "mean", "residual", "moment", "attention"])
-def test_every_variant_and_mode_gives_a_picture(variant: str, mode: str) -> None:
+def test_every_variant_and_mode_computes_a_picture(variant: str, mode: str) -> None:
     dims = StylizerDims(variant=variant, colorization=mode)  # type: ignore[arg-type]
     stylizer = StylizerNetwork(dims).eval()
     code = stylizer.encode_style(torch.rand(2, 3, 48, 64))
