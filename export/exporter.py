@@ -1,7 +1,7 @@
 """Export a checkpoint to a bundle.
 
 Every file is compared with its reference, and ``model.json`` describes them all. The bundle is built next to
-its target and renamed after the last comparison: a failed export leaves nothing behind and does not touch an
+its target and renamed after the last comparison, so a failed export leaves no files and does not change an
 existing bundle.
 """
 

@@ -32,7 +32,7 @@ def test_the_fit_matches_least_squares_in_numpy(coffee: torch.Tensor, cat: torch
             w = np.outer(window(rows, cell, i), window(columns, cell, j)).ravel()
             colors, target = x[0].flatten(1).numpy().T, y[0].flatten(1).numpy().T
             unexplained = target - colors @ prior.numpy().T
-            # Weighted ridge regression as ordinary least squares: rows times sqrt(w), the ridge as three rows.
+            # Weighted ridge regression as least squares: rows times sqrt(w), the ridge as three more rows.
             centered = colors - w @ colors
             design = np.vstack([centered * np.sqrt(w)[:, None], np.sqrt(ridge) * np.eye(3)])
             wanted = np.vstack([(unexplained - w @ unexplained) * np.sqrt(w)[:, None], np.zeros((3, 3))])

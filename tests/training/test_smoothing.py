@@ -11,7 +11,7 @@ from training.smoothing import MetaSmoothing, upscale
 
 
 def deconvolution(image: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
-    """Return a deconvolution by its definition: the sum of each source pixel's kernel at `stride` distance."""
+    """Return a deconvolution by its definition: the sum of the source pixels' kernels, `stride` apart."""
     height, width = image.shape
     size = kernel.shape[0]
     out = np.zeros((stride * (height - 1) + size, stride * (width - 1) + size))
