@@ -23,8 +23,9 @@ from export.runtimes.delegate_lint import lint
 from export.runtimes.difference import Array, Differences, Tolerance
 from export.sizes import HeightWidth
 from training.affine import apply_map
+from training.stylizer import network_size, style_size
 
-# Odd sizes too: a style photo need not be a multiple of the map cell.
+# Sizes of the original pictures. Odd ones too: a style photo need not be a multiple of the map cell.
 STYLE_SIZES: tuple[HeightWidth, ...] = ((48, 64), (97, 131), (144, 256))
 FRAME_SIZES: tuple[HeightWidth, ...] = ((48, 64), (136, 104), (288, 512))
 MAX_PIXELS_ON_ALL_LANES = 64 * 64
@@ -43,7 +44,8 @@ def check_style_encoder_tflite(content: bytes, reference: Reference) -> dict[str
     """
     _check_whole(content, "style_encoder.tflite")
     differences = Differences("style_encoder.tflite", Tolerance.CODE, 1.0)
-    for height, width in STYLE_SIZES:
+    dims = reference.stylizer.dims
+    for height, width in dict.fromkeys(style_size(*size, dims) for size in STYLE_SIZES):
         for kind, picture in pictures(height, width):
             expected = reference.style_code(picture)
             scale = np.abs(expected).max()
@@ -62,7 +64,9 @@ def check_stylizer_map_tflite(content: bytes, reference: Reference) -> dict[str,
         GraphError: XNNPACK would not accept the whole file.
     """
     _check_whole(content, "stylizer_map.tflite")
-    return check_maps("stylizer_map.tflite", content, reference, FRAME_SIZES)
+    dims = reference.stylizer.dims
+    sizes = dict.fromkeys(network_size(*size, dims) for size in FRAME_SIZES)
+    return check_maps("stylizer_map.tflite", content, reference, list(sizes))
 
 
 def check_maps(
