@@ -67,7 +67,7 @@ def tone_curve(slopes: Tensor, image: Tensor) -> Tensor:
 
 
 def curve_slope(slopes: Tensor, values: Tensor) -> Tensor:
-    """Return the curve's slope around `values` (N×3×…), as a chord over half a segment each way."""
+    """Return the curve's slope around `values` (N×3×…), as a chord over half a segment on each side."""
     half = 0.5 / SEGMENTS
     return (tone_curve(slopes, values + half) - tone_curve(slopes, values - half)) / (2 * half)
 

@@ -183,7 +183,7 @@ def network_size(height: int, width: int, dims: StylizerDims) -> tuple[int, int]
 
 
 def style_size(height: int, width: int, dims: StylizerDims) -> tuple[int, int]:
-    """Return the size at which a style image is encoded: within `dims.style_pixels`, at least 16 each way."""
+    """Return the size at which a style image is encoded: within `dims.style_pixels`, sides of at least 16."""
     scale = min(1.0, math.sqrt(dims.style_pixels / (height * width)))
     return max(16, round(height * scale)), max(16, round(width * scale))
 

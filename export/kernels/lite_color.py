@@ -131,7 +131,7 @@ def tone_curve(grade: LiteGrade, picture: Any) -> Any:
 
 
 def curve_slope(grade: LiteGrade, picture: Any) -> Any:
-    """Return the curve's slope around a picture's values, as a chord over half a segment each way."""
+    """Return the curve's slope around a picture's values, as a chord over half a segment on each side."""
     half = 0.5 / SEGMENTS
     return (tone_curve(grade, picture + half) - tone_curve(grade, picture - half)) / (2 * half)
 

@@ -54,7 +54,7 @@ def fit_map(content: Any, stylized: Any, grade: LiteGrade, cell: int, ridge: flo
 
 
 def blurred(grid: Any, channels: int) -> Any:
-    """Blur with 1-2-1 both ways, edges replicated."""
+    """Blur with 1-2-1 in both directions, edges replicated."""
     tf = tensorflow()
     kernel = np.outer([1, 2, 1], [1, 2, 1])[:, :, None, None] / 16
     kernel = tf.constant(np.repeat(kernel, channels, axis=2), tf.float32)

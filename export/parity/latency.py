@@ -41,7 +41,7 @@ def onnx_latency(path: Path, spec: FileSpec) -> dict[str, Any]:
 
 
 def kernel_latency(content: bytes, kernel: Kernel) -> dict[str, Any]:
-    """Time a kernel on a frame of its own size, or on a strip, tile or thumbnail where it has none.
+    """Time a sized kernel on a frame of its size, any other on a strip, tile or thumbnail.
 
     Returns:
         As `onnx_latency`; empty if no CPU can run the kernel.

@@ -34,7 +34,7 @@ def warp_problems() -> Iterator[WarpProblem]:
 
 
 def checkerboard_problems(width: int, height: int) -> Iterator[WarpProblem]:
-    """Yield all flows on a checkerboard of one size: any wrong position gives a wrong gray level."""
+    """Yield all flows on a checkerboard of one size: any wrong position changes the gray level."""
     rng = np.random.default_rng(2)
     rows, columns = np.indices((height, width))
     board = np.repeat((255 * ((rows + columns) % 2)).astype(np.uint8)[..., None], 3, axis=2)

@@ -8,36 +8,25 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import torch
 
 from export.errors import GraphError
-from export.exporter import export_bundle
 from export.onnx_models.weight_swap import BaseBundle, check_complete, refill, weights_of
 from export.parity.onnx import check_stylizer
 from export.parity.reference import Reference
-from mvstylizer.bundle import Bundle, default_bundle, load_bundle
-from tests.checkpoints import shipped_checkpoint
+from mvstylizer.bundle import Bundle, load_bundle
+from tests.lite_release import STEP, changed_lite, lite_release, shipped_lite
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.stylizer import StylizerNetwork
-
-LITE = "lite"
 
 
 @pytest.fixture(scope="module")
 def base_bundle() -> BaseBundle:
-    bundle = load_bundle(default_bundle(LITE))
-    return BaseBundle(bundle, shipped_checkpoint(bundle.path.name))
+    return shipped_lite()
 
 
 @pytest.fixture(scope="module")
-def trained(base_bundle: BaseBundle) -> StylizerNetwork:
-    """The shipped model after a step that moves every weight."""
-    torch.manual_seed(0)
-    stylizer, _ = load_checkpoint(base_bundle.checkpoint)
-    with torch.no_grad():
-        for value in stylizer.state_dict().values():
-            value.mul_(1 + 0.05 * torch.randn_like(value))
-    return stylizer
+def trained() -> StylizerNetwork:
+    return changed_lite()
 
 
 def graph(bundle: Bundle, role: str) -> onnx.GraphProto:
@@ -46,16 +35,12 @@ def graph(bundle: Bundle, role: str) -> onnx.GraphProto:
 
 @pytest.mark.slow
 def test_a_release_keeps_the_graphs_and_takes_the_weights(
-    base_bundle: BaseBundle, trained: StylizerNetwork, tmp_path: Path
+    base_bundle: BaseBundle, trained: StylizerNetwork, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    checkpoint = tmp_path / "trained.safetensors"
-    save_checkpoint(checkpoint, trained, 901, {})
-    lines: list[str] = []
-    made = export_bundle(
-        checkpoint, tmp_path / "bundle", version=2, sizes=(), base_bundle=base_bundle, report=lines.append
-    )
-    assert not [line for line in lines if "Tracing" in line]
-    assert made.source["step"] == 901
+    release = lite_release(tmp_path_factory)
+    made = load_bundle(release.bundle)
+    assert not [line for line in release.report if "Tracing" in line]
+    assert made.source["step"] == STEP
     assert check_stylizer(made.file("stylizer"), Reference(trained))["max"] <= 1
     for role in ("style_encoder", "stylizer", "stylizer_map"):
         before, after = graph(base_bundle.bundle, role), graph(made, role)

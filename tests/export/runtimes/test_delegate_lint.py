@@ -82,4 +82,4 @@ def test_a_constant_broadcast_over_rank_two_is_unsafe() -> None:
 
 def test_another_file_format_is_refused() -> None:
     with pytest.raises(GraphError, match="not a TFLite model"):
-        lint(b"nothing of the kind")
+        lint(b"another format")
