@@ -20,10 +20,10 @@ from fl.release import (
     withdraw,
 )
 from fl.signing import make_keys, sign
-from mvstylizer.bundle import ROLES, BundleError, default_bundle, load_bundle, sha256_of, write_manifest
+from mvstylizer.bundle import ROLES, BundleError, load_bundle, sha256_of, write_manifest
 from mvstylizer.release import ReleaseError, load_release
 from mvstylizer.signature import SignatureError
-from tests.checkpoints import shipped_checkpoint
+from tests.lite_release import lite_release
 from training.checkpoint import CheckpointError
 
 
@@ -46,14 +46,22 @@ class Cloud:
 
 
 @pytest.fixture(scope="module")
-def base_bundle() -> BaseBundle:
-    bundle = load_bundle(default_bundle("lite"))
-    return BaseBundle(bundle, shipped_checkpoint(bundle.path.name))
+def base_bundle(tmp_path_factory: pytest.TempPathFactory) -> BaseBundle:
+    release = lite_release(tmp_path_factory)
+    return BaseBundle(load_bundle(release.bundle), release.checkpoint)
 
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory, base_bundle: BaseBundle) -> Cloud:
-    return Cloud(tmp_path_factory.mktemp("cloud"), base_bundle)
+    """Publishes a copy of the shared export; `export_bundle` itself is tested in tests/export."""
+
+    def copy_export(checkpoint: Path, out: Path, *, version: int, **_: object) -> None:
+        assert (checkpoint, version) == (base_bundle.checkpoint, base_bundle.bundle.version)
+        shutil.copytree(base_bundle.bundle.path, out)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("export.exporter.export_bundle", copy_export)
+        return Cloud(tmp_path_factory.mktemp("cloud"), base_bundle)
 
 
 @pytest.fixture
