@@ -24,7 +24,7 @@ from export.parity.kernels import KERNELS, sized_kernels
 from export.parity.reference import Reference
 from export.runtimes import gpu, hexagon
 from export.sizes import WidthHeight
-from export.writers.draft import Draft, Report
+from export.writers.draft import Draft, Reporter
 from export.writers.kernels import write_kernel
 from export.writers.lite import check_static, write_lite, write_static_map
 from export.writers.onnx import write_onnx
@@ -47,7 +47,7 @@ def export_bundle(
     sizes: Sequence[WidthHeight] = SIZES,
     static_sizes: Sequence[WidthHeight] = (),
     base_bundle: BaseBundle | None = None,
-    report: Report = lambda _: None,
+    report: Reporter = lambda _: None,
 ) -> Bundle:
     """Export a checkpoint.
 
@@ -115,7 +115,7 @@ def _grid_of(dims: StylizerDims) -> Callable[[int, int], WidthHeight]:
     return grid
 
 
-def _report_missing_lanes(report: Report) -> None:
+def _report_missing_lanes(report: Reporter) -> None:
     for lane in (gpu, hexagon):
         if reason := lane.why_missing():
             report(f"{lane.LANE}: not checked ({reason})")

@@ -30,7 +30,7 @@ COMPILER = "libQnnHtp.so"
 SOCS = ("SM8450", "SM8475", "SM8550", "SM8650", "SM8750", "SM8845", "SM8850")
 """Chips whose Hexagon computes in float16 and that the plugin compiles for (it fails for the SM8350)."""
 
-Report = Callable[[str], None]
+Reporter = Callable[[str], None]
 
 
 class SnapdragonError(MVStylizerError):
@@ -82,7 +82,7 @@ def why_missing() -> str | None:
 
 
 def compile_bundle(
-    folder: Path, out: Path, socs: Sequence[str], *, report: Report = lambda _: None
+    folder: Path, out: Path, socs: Sequence[str], *, report: Reporter = lambda _: None
 ) -> list[Compiled]:
     """Compile the accelerator kernels of a bundle.
 
@@ -134,7 +134,7 @@ def proven(kernel: Kernel, content: bytes) -> float:
     return float(lane["max"])
 
 
-def _kernels(bundle: Bundle, report: Report) -> list[Kernel]:
+def _kernels(bundle: Bundle, report: Reporter) -> list[Kernel]:
     sized = [spec for spec in bundle.files if spec.format == "tflite" and "_accel_" in spec.role]
     kernels = [kernel for spec in sized if "HTP" in (kernel := sized_kernel(bundle, spec)).delegates]
     small = [kernel for kernel in kernels if kernel.size and _pixels(kernel.size) <= hexagon.MAX_PIXELS]

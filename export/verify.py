@@ -21,7 +21,7 @@ from mvstylizer.bundle import Bundle, BundleError, FileSpec, load_bundle
 
 _SIZED = re.compile(r"(?P<kind>warp_accel|warp_gpu|transfer_accel)_(?P<width>\d+)x(?P<height>\d+)")
 
-Report = Callable[[str], None]
+Reporter = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Checked:
         return asdict(self)
 
 
-def check_bundle(folder: Path, *, report: Report = lambda _: None) -> list[Checked]:
+def check_bundle(folder: Path, *, report: Reporter = lambda _: None) -> list[Checked]:
     """Verify a bundle on this machine.
 
     Args:

@@ -10,7 +10,7 @@ from typing import Any
 from export.parity.reference import Reference
 from mvstylizer.bundle import FileSpec
 
-Report = Callable[[str], None]
+Reporter = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Draft:
     folder: Path
     reference: Reference
     network: dict[str, Any]
-    report: Report
+    report: Reporter
     files: list[FileSpec] = field(default_factory=list)
 
     @property
