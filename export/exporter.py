@@ -3,6 +3,10 @@
 Every file is compared with its reference, and ``model.json`` describes them all. The bundle is built next to
 its target and renamed after the last comparison, so a failed export leaves no files and does not change an
 existing bundle.
+
+Example:
+    bundle = export_bundle(Path("runs/mine.safetensors"), Path("models/mine"), version=2, report=print)
+    print(bundle.spec("stylizer").parity["max"])
 """
 
 from __future__ import annotations

@@ -1,6 +1,10 @@
 """``export --check``: verify a bundle's hashes and results, and time it on this machine.
 
 It needs neither torch nor tensorflow: expected values come from the bundle's golden vectors and the formulas.
+
+Example:
+    for row in check_bundle(Path("models/mine")):
+        print(row.path, row.parity.get("max"), row.latency.get("median_ms"))
 """
 
 from __future__ import annotations

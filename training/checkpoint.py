@@ -3,6 +3,10 @@
 A checkpoint is enough to rebuild the stylizer. Adam's moments, which only a resumed run needs, are in
 ``NAME.optimizer.safetensors`` next to it. Both files are written under another name and renamed, so an
 interrupted save keeps the previous version.
+
+Example:
+    stylizer, info = load_checkpoint(Path("runs/mine.safetensors"))
+    print(info.step, info.dims.variant)
 """
 
 from __future__ import annotations

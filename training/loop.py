@@ -2,6 +2,9 @@
 
 The learning rate falls from the paper's 1e-4 (section 4.2) along a cosine. A resumed run continues at its
 last checkpoint with the same losses as an uninterrupted one.
+
+Example:
+    train(TrainConfig(photos=Path("photos"), out=Path("runs/mine.safetensors"), steps=20_000))
 """
 
 from __future__ import annotations
