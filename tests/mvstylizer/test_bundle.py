@@ -126,7 +126,7 @@ def test_wrong_fields_are_refused(bundle: Bundle, changes: dict[str, Any]) -> No
         load_bundle(bundle.path)
 
 
-def test_a_path_out_of_the_folder_is_refused(bundle: Bundle) -> None:
+def test_a_path_outside_the_folder_is_refused(bundle: Bundle) -> None:
     row = json.loads((bundle.path / MANIFEST_NAME).read_text())["files"][0]
     edit(bundle, files=[{**row, "path": "../warp.tflite"}])
     with pytest.raises(BundleError, match="plain file name"):
