@@ -52,7 +52,8 @@ def test_parity_with_pytorch(folder: Path, reference: Reference) -> None:
     assert check_style_encoder(folder / "style_encoder.onnx", reference)["max"] < 1e-3
     parity = check_stylizer(folder / "stylizer.onnx", reference)
     assert parity["max"] <= 1
-    assert parity["mean"] <= parity["p999"] <= parity["max"]
+    assert parity["mean"] < 0.05
+    assert parity["p999"] <= parity["max"]
     assert parity["psnr"] > 60
     assert check_stylizer_map(folder / "stylizer_map.onnx", reference)["max"] < 2e-3
 
