@@ -234,7 +234,7 @@ class EdgeClient:
             )
         )
         names = [tensor.name for tensor in (*metadata.inputs, *metadata.outputs)]
-        return Wire(self._jpeg_quality, Wire.spares_bytes(names))
+        return Wire(self._jpeg_quality, Wire.supports_frugal(names))
 
     def _call(self, attempt: Callable[[], Any]) -> Any:
         return call_with_retries(attempt, self.address, self._timeout_s, self._patience_s)

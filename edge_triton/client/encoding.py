@@ -33,7 +33,7 @@ class Wire:
     is_frugal: bool = False
 
     @staticmethod
-    def spares_bytes(names: Iterable[str]) -> bool:
+    def supports_frugal(names: Iterable[str]) -> bool:
         """Return whether an edge offers the frugal encodings, by the names of its stylizer's tensors."""
         return {"frame_jpeg", "stylized_jpeg", "affine_map_packed"} <= set(names)
 

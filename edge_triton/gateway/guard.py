@@ -2,7 +2,7 @@
 
 Before a message's body is read, the caller has sent a valid token, is within its rate and holds one of a
 limited number of slots. All methods are registered as client-streaming ones, which look the same on the wire:
-only then can a server inspect the headers first and give up on a body that arrives too slowly.
+only then can a server inspect the headers first and abort a body that arrives too slowly.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Guard:
     Args:
         limits: Resource limits.
         metrics: Metrics of this edge.
-        tokens: Accepted tokens; None = none needed, and clients are told apart by address.
+        tokens: Accepted tokens; None = none needed, and clients are identified by address.
     """
 
     def __init__(self, limits: Limits, metrics: Metrics, tokens: Tokens | None) -> None:

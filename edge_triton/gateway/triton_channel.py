@@ -1,6 +1,6 @@
 """The gateway's connection to Triton: gRPC on loopback, frames through shared memory.
 
-Every message to Triton is built here from validated arrays; nothing of a client's message is forwarded.
+Every message to Triton is built here from validated arrays; no part of a client's message is forwarded.
 """
 
 from __future__ import annotations
@@ -96,10 +96,10 @@ class TritonChannel:
 
         Args:
             model: Model name.
-            version: Model version, always named: a version that is only being tried must not answer.
+            version: Model version; always explicit, as a version still under test must not answer.
             tensors: Input arrays by name.
-            outputs: Names of the wanted outputs; for a uint8 image the most bytes that it can have, for
-                others 0.
+            outputs: Requested outputs by name, each with its largest possible size in bytes if it is an
+                image, otherwise 0.
 
         Raises:
             grpc.aio.AioRpcError: Triton rejects the request, fails, or is down.

@@ -117,7 +117,7 @@ class Supervisor:
         return "stub_died" if self._server.has_lost_a_stub(self._state.bundles) else ""
 
     async def _canary_failure(self) -> str:
-        """Run a canary, and give it up when a process dies; return an empty string if it succeeds."""
+        """Run a canary, and abort it if a process dies; return an empty string if it succeeds."""
         task = asyncio.ensure_future(run_canary(self._state, self._state.version, _CANARY_TIMEOUT_S))
         cause = ""
         try:

@@ -81,7 +81,7 @@ def pems(tmp_path_factory: pytest.TempPathFactory) -> Pems:
 @pytest.fixture
 def token_file(tmp_path: Path) -> Path:
     path = tmp_path / "tokens"
-    path.write_text(f"# who, what\nphone-1 {TOKEN}  # the first\n\nphone-2 fedcba9876543210\n")
+    path.write_text(f"# name, token\nphone-1 {TOKEN}  # the first\n\nphone-2 fedcba9876543210\n")
     return path
 
 
@@ -94,7 +94,7 @@ def test_tls_and_tokens(start_edge: StartEdge, bundle: Bundle, pems: Pems, token
             with pytest.raises(EdgeRefusedError, match="a valid token is needed"):
                 stylizes(address, tls=Tls(pems.ca), token=token)
         with pytest.raises(EdgeUnavailableError):
-            stylizes(address, token=TOKEN)  # in the clear
+            stylizes(address, token=TOKEN)  # plain text
         with pytest.raises(EdgeUnavailableError):
             stylizes(address, tls=Tls(pems.client_cert), token=TOKEN)  # another authority
         assert stylizes(address, tls=Tls(pems.ca), token="fedcba9876543210")
@@ -108,7 +108,7 @@ def test_tokens_are_revoked_and_added_without_a_restart(
         assert stylizes(address, token=TOKEN)
         token_file.write_text("not a good file")
         time.sleep(1.2)
-        assert stylizes(address, token=TOKEN)  # a half-written file locks nobody out
+        assert stylizes(address, token=TOKEN)  # a half-written file revokes no token
         token_file.write_text("phone-2 fedcba9876543210\n")
         time.sleep(1.2)
         assert stylizes(address, token="fedcba9876543210")

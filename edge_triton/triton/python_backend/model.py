@@ -1,6 +1,6 @@
 """Triton python-backend model: runs an ONNX file with ONNX Runtime, after input checks that Triton lacks.
 
-It is copied into every model version folder, so it imports nothing of the kit. The config sets the rest: its
+It is copied into every model version folder, so it does not import the kit. The config sets the rest: its
 `parameters` have the key `intra_op_thread_count`, as for the onnxruntime backend, and `max_pixels`. Triton
 has already checked data types, ranks and fixed dimensions against the config.
 """

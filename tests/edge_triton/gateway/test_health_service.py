@@ -41,8 +41,8 @@ class Served:
 
 
 @asynccontextmanager
-async def served(limits: Limits = Limits()) -> AsyncIterator[tuple[Served, health_pb2_grpc.HealthStub]]:  # noqa: B008
-    one = Served(limits)
+async def served(limits: Limits | None = None) -> AsyncIterator[tuple[Served, health_pb2_grpc.HealthStub]]:
+    one = Served(limits or Limits())
     server = grpc.aio.server()
     server.add_generic_rpc_handlers([one.service.handlers()])
     one.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"

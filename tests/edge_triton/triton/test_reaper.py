@@ -139,10 +139,10 @@ def test_parent_that_dies_before_the_first_order(reaper_process: ReaperUnderTest
 
 def test_dead_parent_is_detected_while_another_process_holds_the_pipe(tmp_path: Path) -> None:
     # This process holds the pipe but is not the parent that the reaper watches, like a forked sibling.
-    stranger = ReaperUnderTest(tmp_path, parent=1 if os.getpid() != 1 else 2)
-    assert stranger.finish() == 0
-    assert not stranger.workdir.exists()
-    stranger.process.communicate()
+    sibling = ReaperUnderTest(tmp_path, parent=1 if os.getpid() != 1 else 2)
+    assert sibling.finish() == 0
+    assert not sibling.workdir.exists()
+    sibling.process.communicate()
 
 
 def test_dead_reaper_takes_the_server_with_it(reaper_process: ReaperUnderTest) -> None:

@@ -54,8 +54,8 @@ def rows(side: object) -> list[tuple[str, str, tuple[int, ...]]]:
     backend=st.sampled_from(["python", "onnxruntime"]),
     instances=st.integers(1, 64),
     threads=st.integers(0, 256),
-    most=st.integers(0, 2**31),
-    longest_ms=st.integers(0, 10**6),
+    max_requests=st.integers(0, 2**31),
+    timeout_ms=st.integers(0, 10**6),
 )
 def test_config_matches_the_spec(
     name: str,
@@ -65,11 +65,11 @@ def test_config_matches_the_spec(
     backend: str,
     instances: int,
     threads: int,
-    most: int,
-    longest_ms: int,
+    max_requests: int,
+    timeout_ms: int,
 ) -> None:
     spec = ModelSpec(name, Path("x.onnx"), inputs, outputs, version, backend, instances, threads)
-    spec = replace(spec, queue=QueuePolicy(most, longest_ms / 1000))
+    spec = replace(spec, queue=QueuePolicy(max_requests, timeout_ms / 1000))
     config = parse(config_text(spec))
     assert (config.name, config.backend, config.max_batch_size) == (name, backend, 0)
     assert list(config.version_policy.specific.versions) == [version]
@@ -79,7 +79,7 @@ def test_config_matches_the_spec(
     assert config.parameters["intra_op_thread_count"].string_value == str(threads)
     policy = config.dynamic_batching.default_queue_policy
     assert policy.timeout_action == model_config_pb2.ModelQueuePolicy.REJECT
-    assert (policy.max_queue_size, policy.default_timeout_microseconds) == (most, 1000 * longest_ms)
+    assert (policy.max_queue_size, policy.default_timeout_microseconds) == (max_requests, 1000 * timeout_ms)
     assert not config.model_warmup
     assert not config.HasField("optimization")
 

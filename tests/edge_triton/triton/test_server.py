@@ -17,7 +17,7 @@ from tritonclient.utils import InferenceServerException
 from edge_triton.client.client import EdgeClient, EdgeRefusedError, EdgeUnavailableError
 from edge_triton.triton.repository import write_repository
 from edge_triton.triton.server import ServerDiedError, ServerStartError, TritonServer
-from mvstylizer.bundle import Bundle
+from mvstylizer.bundle import Bundle, BundleError
 
 pytestmark = pytest.mark.server
 Descendants = Callable[[str], set[psutil.Process]]
@@ -69,7 +69,7 @@ def test_replies_contain_the_requested_outputs(client: EdgeClient, photo: Photo)
 
 
 def test_map_only_request_skips_the_full_size_image(client: EdgeClient, photo: Photo) -> None:
-    frame = photo(600, 20)  # the bundle's image branch fails above 512 rows
+    frame = photo(600, 20)  # the tiny stylizer fails above 512 rows
     with pytest.raises(EdgeUnavailableError, match="the model failed on this input") as caught:
         client.stylize(frame, STYLE_CODE, reply="image")
     assert "/" not in caught.value.message
@@ -181,11 +181,11 @@ def test_two_servers_run_side_by_side(
     with TritonServer(tmp_path / "repository") as other, EdgeClient(other.address) as theirs:
         assert other.address != client.address
         assert theirs.server_info().name != client.server_info().name
-        grey = np.full((16, 16, 3), 100, np.uint8)
-        np.testing.assert_array_equal(theirs.encode_style(grey), client.encode_style(grey))
+        gray = np.full((16, 16, 3), 100, np.uint8)
+        np.testing.assert_array_equal(theirs.encode_style(gray), client.encode_style(gray))
         with EdgeClient(other.address, model_version=str(new_bundle.version)) as pinned:
-            assert pinned.encode_style(grey).shape == (3,)
-    assert client.encode_style(grey).shape == (3,)
+            assert pinned.encode_style(gray).shape == (3,)
+    assert client.encode_style(gray).shape == (3,)
     assert (tmp_path / "repository" / "stylizer").is_dir()
 
 
@@ -205,7 +205,7 @@ def test_error_names_a_model_that_does_not_load(bundle: Bundle, tmp_path: Path) 
 
 
 def test_error_for_a_folder_that_is_neither_bundle_nor_repository(tmp_path: Path) -> None:
-    with pytest.raises(Exception, match="is no bundle"):
+    with pytest.raises(BundleError, match="bundle"):
         TritonServer(tmp_path).start()
 
 
