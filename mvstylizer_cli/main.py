@@ -87,8 +87,7 @@ def studio(
 
     from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
     from mvstylizer.bundle import load_bundle
-    from studio.serve import listening
-    from studio.serve import serve as run
+    from studio.serve import listening, serve
     from studio.workbench import MEGABYTE, Engine
 
     if edge and local:
@@ -103,7 +102,7 @@ def studio(
     name = "in this process" if local else f"edge {edge}" if edge else "bundled Triton"
     with listening(port) as door, open_stylizer(edge, local, model) as stylizer:
         engine = Engine(stylizer, model, name, fallback=None if local else lambda: OnnxStylizer(model))
-        run(door, engine, max_upload=max_upload * MEGABYTE, on_ready=ready)
+        serve(door, engine, max_upload=max_upload * MEGABYTE, on_ready=ready)
 
 
 @app.command(epilog="\b\nExample:\n  mvstylizer doctor --json")
