@@ -6,8 +6,7 @@
 
 The same calls work against the bundled server, the official container and the gateway. Frames travel as raw
 uint8. Between a frugal client and a gateway they travel as JPEG, and maps are packed: a key frame of 512×288
-and its map then take some 35 kB up and 15 kB down. Requesting only the map spares the edge the full-size
-work.
+and its map then take some 35 kB up and 15 kB down. Requesting only the map saves the full-size work.
 """
 
 from __future__ import annotations
@@ -65,8 +64,7 @@ class EdgeClient:
     Args:
         address: ``HOST:PORT``.
         timeout_s: Deadline of one attempt, in seconds.
-        patience_s: Time from the first attempt in which new ones are started, in seconds; 0 = a single
-            attempt.
+        patience_s: Time from the first attempt to the last retry, in seconds; 0 = a single attempt.
         model_version: Model version to request; empty = the one that the edge serves.
         tls: Use TLS; None = plain text.
         token: Bearer token; send one over TLS only.

@@ -20,7 +20,7 @@ def call_with_retries(attempt: Callable[[], Any], address: str, timeout_s: float
         attempt: Makes the call once.
         address: Address of the edge, for the error.
         timeout_s: Deadline of one attempt, in seconds, for the error.
-        patience_s: Time from the first attempt in which new ones are started, in seconds.
+        patience_s: Time from the first attempt to the last retry, in seconds.
 
     Raises:
         EdgeUnavailableError: No answer, or none in time, or the retries are exhausted.

@@ -13,11 +13,11 @@ from mvstylizer.bundle import Bundle
 from mvstylizer.release import ReleaseError
 
 
-class FakeChannel:
+class IdleChannel:
     shared_bytes = 4096
 
 
-CHANNEL: Any = FakeChannel()
+CHANNEL: Any = IdleChannel()
 
 
 def versions(bundle: Bundle, *numbers: int) -> list[Bundle]:
