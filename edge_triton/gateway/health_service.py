@@ -1,11 +1,11 @@
 """`grpc.health.v1` on the gateway's port, for Kubernetes, Envoy and gRPC clients that check health.
 
-Anyone may call it without a token, as probes cannot send one; it reveals one bit. Its own limits keep it from
-costing the edge anything: few bodies are read at once, each for a second at most, and watches are counted.
+It needs no token, because probes cannot send one, and the answer is one bit. Separate limits keep it cheap:
+few bodies are read at once, each within a second, and the number of watches is limited.
 
-The library's own servicer is not used: readiness here changes with time (no success for ten seconds), so it
-is read at each call instead of being pushed, and its `Watch` stops informing the other clients once one
-disconnects.
+The library's own servicer is not used. It expects to be informed of each change, but readiness here also
+changes by time alone (no success for ten seconds), and once one watcher disconnects, its `Watch` no longer
+notifies the others.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class HealthService:
 
     Args:
         is_ready: Returns whether inferences work.
-        limits: Their rate holds here too, per address.
+        limits: Rate and burst, applied per address.
         services: Names whose health is known; the empty name stands for the whole server.
     """
 
@@ -59,7 +59,7 @@ class HealthService:
         return grpc.method_handlers_generic_handler(SERVICE_NAME, methods)
 
     async def close(self, grace_s: float) -> None:
-        """Leave watching clients the time to learn that the edge is not ready any more.
+        """Wait until watching clients have been informed that the edge is no longer ready.
 
         Args:
             grace_s: Upper limit, in seconds.
