@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-FOLDERS: Final = ("training", "export", "edge_triton", "device_runtime", "fl", "studio", "benchmarks")
+FOLDERS: Final = (
+    "mvstylizer",
+    "mvstylizer_cli",
+    "training",
+    "export",
+    "edge_triton",
+    "device_runtime",
+    "fl",
+    "studio",
+    "benchmarks",
+)
 BASE: Final = "MVStylizerError"
 MAKES_ITS_OWN: Final = {"MissingExtraError"}  # from the names that it is given
 PLACE: Final = "<!-- every message -->"
@@ -28,9 +38,7 @@ class Message(NamedTuple):
 
 def files() -> list[Path]:
     """Return the kit's own Python files."""
-    return sorted(
-        [*ROOT.glob("mvstylizer*.py"), *(p for name in FOLDERS for p in (ROOT / name).rglob("*.py"))]
-    )
+    return sorted(path for name in FOLDERS for path in (ROOT / name).rglob("*.py"))
 
 
 def error_classes(trees: Iterable[ast.Module]) -> set[str]:
