@@ -32,7 +32,7 @@ def commands(page: Path) -> list[str]:
 
 
 def parse(words: str) -> None:
-    """Parse as the command line would. Missing arguments are allowed, unknown names and wrong values are not."""
+    """Parse a command; missing arguments are allowed, unknown names and wrong values are not."""
     command: click.Command = typer.main.get_command(cli.app)
     rest = shlex.split(words.replace("[--resume]", "--resume"))
     context = None
@@ -88,7 +88,7 @@ def test_relative_links_exist(page: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_peer_adapter_of_the_docs_runs(street: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_peer_adapter_runs(street: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.mp4").write_bytes(street.read_bytes())
     (tmp_path / "b.jpg").write_bytes((ROOT / "samples" / "dusk.jpg").read_bytes())
     monkeypatch.chdir(tmp_path)
