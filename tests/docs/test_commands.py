@@ -87,6 +87,17 @@ def test_relative_links_exist(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_named_files_and_what_they_define_exist(page: Path) -> None:
+    """`folder/file.py` names a file, `name` (`folder/file.py`) something that it mentions."""
+    text = page.read_text()
+    named = set(re.findall(r"`((?:[a-z_]+/)+[a-z_0-9]+\.(?:py|json|yaml))`", text))
+    missing = sorted(path for path in named if not (ROOT / path).exists())
+    pairs = re.findall(r"`(\w+)`\s\(`((?:[a-z_]+/)+[a-z_0-9]+\.py)`\)", text)
+    assert missing == []
+    assert [pair for pair in pairs if pair[0] not in (ROOT / pair[1]).read_text()] == []
+
+
 @pytest.mark.slow
 def test_the_peer_adapter_runs(street: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.mp4").write_bytes(street.read_bytes())
