@@ -1,7 +1,7 @@
 """The command line: registers every command and turns errors into exit codes.
 
-Commands import heavy modules inside their functions, so ``--help`` is fast. Exit codes: 0 done, 1 an error that
-the user can fix (one line on stderr), 2 wrong usage, 130 after Ctrl-C, 143 after SIGTERM.
+Commands import heavy modules inside their functions, so ``--help`` is fast. Exit codes: 0 done, 1 an error
+that the user can fix (one line on stderr), 2 wrong usage, 130 after Ctrl-C, 143 after SIGTERM.
 """
 
 from __future__ import annotations
