@@ -1,7 +1,7 @@
-"""MVStylizer's command line: train, export, serve, stylize.
+"""The command line: registers every command and turns errors into exit codes.
 
-Heavy imports stand inside the commands, so that ``--help`` answers at once. Exit codes: 0 done, 1 something
-the user can mend (one line on stderr says what), 2 wrong usage, 130 and 143 ended by Ctrl-C and SIGTERM.
+Commands import heavy modules inside their functions, so ``--help`` is fast. Exit codes: 0 done, 1 an error
+that the user can fix (one line on stderr), 2 wrong usage, 130 after Ctrl-C, 143 after SIGTERM.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from mvstylizer_cli.stylize import STYLIZE_EXAMPLES, stylize
 from mvstylizer_cli.stylizers import open_stylizer
 from mvstylizer_cli.train import TRAIN_EXAMPLES, train
 
-# Plain help answers in half the time and keeps the examples' lines. Without the switch Typer escapes
-# brackets for rich even where rich does not print them.
+# Plain help takes half the time and keeps the line breaks of the examples. Without this switch, Typer escapes
+# brackets for rich even when rich does not print them.
 typer.core.HAS_RICH = False
 
 app = typer.Typer(
@@ -52,10 +52,10 @@ INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 @app.callback()
 def options(
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show where an error comes from, as MVSTYLIZER_DEBUG=1 does.")
+        bool, typer.Option("--debug", help="Show the traceback of an error, like MVSTYLIZER_DEBUG=1.")
     ] = False,
 ) -> None:
-    """Take the options of every command."""
+    """Handle options that apply to every command."""
     if debug:
         os.environ[DEBUG] = "1"
 
@@ -125,7 +125,7 @@ def doctor(as_json: JsonOption = False) -> None:
 
 
 class _TerminatedError(BaseException):
-    """SIGTERM: unwinds like Ctrl-C does, so that files and servers are cleaned up."""
+    """Raised on SIGTERM: unwinds like Ctrl-C, so that files and servers are cleaned up."""
 
 
 def _terminate(*_: object) -> None:
@@ -133,7 +133,7 @@ def _terminate(*_: object) -> None:
 
 
 def _kept() -> str:
-    return "run it again to go on" if "--resume" in sys.argv else "nothing unfinished was kept"
+    return "run it again to continue" if "--resume" in sys.argv else "no partial results were kept"
 
 
 def main() -> None:
@@ -144,7 +144,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         code = app(standalone_mode=False) or 0
-        if code == INTERRUPTED:  # Typer turns Ctrl-C into this exit code and says nothing
+        if code == INTERRUPTED:  # Typer turns Ctrl-C into this exit code without a message
             typer.echo(f"mvstylizer: interrupted, {_kept()}", err=True)
         sys.exit(code)
     except click.UsageError as err:
