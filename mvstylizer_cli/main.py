@@ -49,6 +49,7 @@ DEBUG = "MVSTYLIZER_DEBUG"
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 SERVE_EXAMPLES = """\b
 Examples:
+  mvstylizer serve --install
   mvstylizer serve --port 8001
   mvstylizer serve --host 0.0.0.0 --tls-cert edge.crt --tls-key edge.key --token-file tokens.txt
   mvstylizer serve --watch releases/ --release-key join/release.pub
@@ -122,8 +123,16 @@ def serve(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Face a network without TLS or tokens all the same.")
     ] = False,
+    install: Annotated[
+        bool, typer.Option("--install", help="Install the bundled Triton for this user, then exit.")
+    ] = False,
 ) -> None:
     """Serve the stylizer to phones until Ctrl-C or SIGTERM: a gateway, and Triton behind it on loopback."""
+    if install:
+        from edge_triton.triton.install import install_server
+
+        install_server()
+        return
     from edge_triton.edge import EdgeOptions
     from edge_triton.serve import serve as run
 
@@ -181,7 +190,7 @@ def studio(
 
 @app.command(epilog="\b\nExample:\n  mvstylizer doctor --json")
 def doctor(as_json: JsonOption = False) -> None:
-    """Look at what this machine has of what the kit needs, and say how to mend what is missing."""
+    """Check this machine for everything that the kit needs, and show how to fix what is missing."""
     from mvstylizer_cli.doctor import examine
 
     findings = examine()
@@ -189,8 +198,8 @@ def doctor(as_json: JsonOption = False) -> None:
     lines = []
     for finding in findings:
         lines.append(f"{finding.verdict:8}{finding.name:16}{finding.found}")
-        if finding.mend:
-            lines.append(f"{'':24}mend: {finding.mend}")
+        if finding.fix:
+            lines.append(f"{'':24}fix: {finding.fix}")
     finish(
         {"ready": ready, "findings": [finding.as_dict() for finding in findings]}, "\n".join(lines), as_json
     )

@@ -94,14 +94,15 @@ def _check_system() -> None:
     """Refuse a system for which there are no wheels, before anything is downloaded."""
     if platform.system() != "Linux" or platform.machine() not in MACHINES:
         raise InstallError(
-            f"The bundled Triton runs on Linux only, on {' or '.join(MACHINES)}", f"Use an edge, {ELSEWHERE}"
+            f"The bundled Triton needs Linux on {' or '.join(MACHINES)}",
+            "Stylize without it: --local, or --edge HOST:PORT",
         )
     name, version = platform.libc_ver()
     numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
     if name != "glibc" or numbers < MIN_GLIBC:
         raise InstallError(
-            f"The bundled Triton needs glibc {MIN_GLIBC[0]}.{MIN_GLIBC[1]} or later, here is "
-            f"{name or 'another libc'} {version}".rstrip(),
+            f"The bundled Triton needs glibc {MIN_GLIBC[0]}.{MIN_GLIBC[1]} or later; "
+            f"this system has {name or 'another libc'} {version}".rstrip(),
             f"Use the official container, {ELSEWHERE}",
         )
 
@@ -133,7 +134,10 @@ def _install(folder: Path, interpreter: Interpreter, report: Callable[[str], Non
         _run([*python, "-c", "import numpy, onnxruntime"], part, report)
         environment = ServerEnvironment(part, interpreter.version, interpreter.library, requirements_digest())
         if not environment.stub.is_file():
-            raise InstallError(f"The wheel has no stub for Python {interpreter.version}", ELSEWHERE)
+            raise InstallError(
+                f"nvidia-pytriton has no stub for Python {interpreter.version}",
+                f"Install another, {ELSEWHERE}",
+            )
         shutil.rmtree(part / "tmp")
         environment.write()
         part.rename(folder)
