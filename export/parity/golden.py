@@ -43,7 +43,7 @@ _ONNX = {
 
 def write_golden(path: Path, onnx_vectors: Mapping[str, Array]) -> None:
     """Write the file: the ONNX files' vectors as given, the kernels' from their specifications."""
-    vectors = dict(onnx_vectors)
+    vectors: dict[str, Any] = dict(onnx_vectors)
     for role, kernel in KERNELS.items():
         case = next(case for case in kernel.cases() if case.name == _KERNEL_CASES[role])
         vectors |= {f"{role}/in/{name}": value for name, value in case.inputs.items()}
