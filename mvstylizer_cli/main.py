@@ -107,7 +107,7 @@ def studio(
 
 @app.command(epilog="\b\nExample:\n  mvstylizer doctor --json")
 def doctor(as_json: JsonOption = False) -> None:
-    """Look at what this machine has of what the kit needs, and say how to mend what is missing."""
+    """Check this machine for everything that the kit needs, and show how to fix what is missing."""
     from mvstylizer_cli.doctor import examine
 
     findings = examine()
@@ -115,8 +115,8 @@ def doctor(as_json: JsonOption = False) -> None:
     lines = []
     for finding in findings:
         lines.append(f"{finding.verdict:8}{finding.name:16}{finding.found}")
-        if finding.mend:
-            lines.append(f"{'':24}mend: {finding.mend}")
+        if finding.fix:
+            lines.append(f"{'':24}fix: {finding.fix}")
     finish(
         {"ready": ready, "findings": [finding.as_dict() for finding in findings]}, "\n".join(lines), as_json
     )

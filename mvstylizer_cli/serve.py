@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from mvstylizer.errors import need_extra
 from mvstylizer_cli.console import BundleOption, bundle_folder
 
 SERVE_EXAMPLES = """\b
 Examples:
+  mvstylizer serve --install
   mvstylizer serve --port 8001
   mvstylizer serve --host 0.0.0.0 --tls-cert edge.crt --tls-key edge.key --token-file tokens.txt
   mvstylizer serve --watch releases/ --release-key join/release.pub
@@ -72,9 +72,16 @@ def serve(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Allow a public address without TLS or tokens.")
     ] = False,
+    install: Annotated[
+        bool, typer.Option("--install", help="Install the bundled Triton for this user, then exit.")
+    ] = False,
 ) -> None:
     """Serve the stylizer to phones until Ctrl-C or SIGTERM: a gateway, and Triton on loopback."""
-    need_extra("edge", "prometheus_client", "grpc_health")
+    if install:
+        from edge_triton.triton.install import install_server
+
+        install_server()
+        return
     from edge_triton.edge import EdgeOptions
     from edge_triton.serve import serve as run
 

@@ -81,7 +81,7 @@ def unpack_map(packed: bytes, max_cells: int = 1 << 20) -> NDArray[np.float32]:
     if len(content) != size or not inflater.eof:
         raise MapCodecError("the packed map is truncated or damaged")
     low, high = np.frombuffer(content, np.uint8).reshape(2, _PLANES, rows, columns).astype(np.uint16)
-    residual = _unzigzag(low | high << 8)
+    residual = _unzigzag(np.asarray(low | high << 8, np.uint16))
     # The sums wrap around as the differences did, so they end at the right values.
     planes = residual.cumsum(1, dtype=np.int16).cumsum(2, dtype=np.int16)
     return np.ascontiguousarray(planes.transpose(1, 2, 0), np.float32) / np.float32(steps)

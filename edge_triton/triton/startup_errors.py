@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 
 from mvstylizer.errors import MVStylizerError
 
@@ -26,13 +25,12 @@ class ServerDiedError(ServerError):
     """The server ended while in use, or is not running."""
 
 
-_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 # Pattern in the log, error class, hint. The first match wins, so causes come before their effects.
 _CAUSES: tuple[tuple[str, type[ServerStartError], str], ...] = (
     (
         r"error while loading shared libraries: libpython",
         ServerStartError,
-        f"Install Python's shared library (Debian, Ubuntu: apt install libpython{_PYTHON}), {ELSEWHERE}",
+        f"Install that library (Debian, Ubuntu: apt install libpython3.11 or libpython3.12), {ELSEWHERE}",
     ),
     (
         r"error while loading shared libraries|version `GLIBC|cannot execute|Exec format error",
@@ -52,7 +50,7 @@ _CAUSES: tuple[tuple[str, type[ServerStartError], str], ...] = (
     (
         r"No module named",
         ServerStartError,
-        "Install the kit again: pip install --force-reinstall mvstylizer",
+        f"Remove the server's folder and run: mvstylizer serve --install, {ELSEWHERE}",
     ),
     (r"failed to load '|failed for model directory", ServerStartError, "Export the bundle again"),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from edge_triton.triton.bundled import STUB
+from edge_triton.triton.environment import STUB
 
 PROC = Path("/proc")
 

@@ -56,7 +56,7 @@ MODULE = NOISE + (
             "'stylizer' version 1: Internal: InvalidProtobuf: Protobuf parsing failed",
             "Export the bundle",
         ),
-        (MODULE, "No module named 'onnxruntime'", "pip install"),
+        (MODULE, "No module named 'onnxruntime'", "serve --install"),
         (NOISE, "The bundled Triton event", "Try again"),
         ("", "The bundled Triton event", "Try again"),
     ],
