@@ -45,7 +45,7 @@ _ONNX = {
 
 def write_golden(path: Path, reference: Reference) -> None:
     """Write the vectors of the network, from PyTorch, and of the kernels, from their formulas."""
-    vectors = _network_vectors(reference)
+    vectors: dict[str, Any] = dict(_network_vectors(reference))
     for role, kernel in KERNELS.items():
         case = next(case for case in kernel.cases() if case.name == _KERNEL_CASES[role])
         vectors |= {f"{role}/in/{name}": value for name, value in case.inputs.items()}

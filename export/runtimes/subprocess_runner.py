@@ -12,6 +12,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,9 @@ def run_worker(
     with tempfile.TemporaryDirectory() as folder:
         file, source, target = (str(Path(folder) / name) for name in ("model", "in.npz", "out.npz"))
         Path(file).write_bytes(content)
-        tensors = {f"{i}/{name}": v for i, case in enumerate(cases) for name, v in case.inputs.items()}
+        tensors: dict[str, Any] = {
+            f"{i}/{name}": v for i, case in enumerate(cases) for name, v in case.inputs.items()
+        }
         np.savez(source, **tensors)
         command = [sys.executable, "-m", module, file, source, target]
         try:
@@ -69,7 +72,9 @@ def read_cases(path: str) -> dict[str, dict[str, Array]]:
 
 def write_outputs(path: str, outputs: Mapping[str, Sequence[Array]]) -> None:
     """Write a worker's outputs, by case, in the order of the graph."""
-    rows = {f"{case}/{i}": value for case, values in outputs.items() for i, value in enumerate(values)}
+    rows: dict[str, Any] = {
+        f"{case}/{i}": value for case, values in outputs.items() for i, value in enumerate(values)
+    }
     np.savez(path, **rows)
 
 

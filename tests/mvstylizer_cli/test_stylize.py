@@ -69,7 +69,7 @@ def test_an_interrupted_run_goes_on_with_resume(bikes: Path, style: Path, tmp_pa
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "run it again to go on" in said
+    assert "run it again to continue" in said
     assert not out.exists()
     done = run(bikes, style, out, options=("--resume",))
     assert done.returncode == 0, done.stderr
