@@ -83,7 +83,7 @@ def peak_mib(source: Path, options: Sequence[str] = ()) -> float:
         StylizeFailedError: It ended with an error.
     """
     command = [
-        sys.executable, "-m", "mvstylizer", "stylize", str(source), "--style", str(footage.STYLE),
+        sys.executable, "-m", "mvstylizer_cli", "stylize", str(source), "--style", str(footage.STYLE),
         "--out", str(source.with_name(f"out{source.suffix}")), "--local", *options,
     ]  # fmt: skip
     peak = 0.0

@@ -19,8 +19,9 @@ from benchmarks.harness.registry import Effort, Say, Table
 from benchmarks.harness.result import Case, Figure, Result, Row, Value, find
 from benchmarks.harness.tables import number, span
 from benchmarks.harness.timing import spread
-from benchmarks.network import path as network
+from benchmarks.network.emulation import best_emulator, emulated
 from benchmarks.network.exchange import Exchange
+from benchmarks.network.link import Emulator, Link
 from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
 from device_runtime.stylizers.shrink import shrunk
 from edge_triton.client.encoding import Wire
@@ -57,7 +58,7 @@ def run(
     say: Say,
     *,
     bundle: Path | None = None,
-    way: network.Way | None = None,
+    emulator: Emulator | None = None,
     resolutions: Sequence[str] | None = None,
 ) -> Result:
     """Measure.
@@ -66,7 +67,7 @@ def run(
         effort: How long it may take.
         say: Takes progress.
         bundle: Whose stylizations are sent back; the shipped default's if None.
-        way: Of emulating; None = the best that this machine can.
+        emulator: How to emulate the network; None uses the best one that works on this machine.
         resolutions: Frame sizes; the paper's if None, only the largest of them when quick.
 
     Raises:
@@ -76,13 +77,12 @@ def run(
     say("table5: key frames and replies as they are sent")
     wanted = resolutions or effort.pick(paper.RESOLUTIONS, paper.ENDS[1:])
     sizes = {resolution: wire_sizes(model, resolution, effort.threads) for resolution in wanted}
-    chosen = way or network.way_here()
+    chosen = emulator or best_emulator()
     rows: list[Row] = []
     for place, round_trip_s in PLACES.items():
         for name, window in WINDOWS.items():
             say(f"table5: {place}, {name} window ({chosen})")
-            path = network.Path(round_trip_s, RATE, window)
-            with network.emulated(path, chosen) as exchange:
+            with emulated(Link(round_trip_s, RATE, window), chosen) as exchange:
                 for case, size in _cases(place, name, sizes):
                     rows.append(_row(case, exchange, size, effort, rows))
     settings = {

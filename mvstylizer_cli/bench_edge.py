@@ -124,7 +124,7 @@ def table5(
     as_json: JsonOption = False,
 ) -> None:
     """Table 5: latency of a key frame over an emulated network."""
-    measure("table5", quick=quick, threads=threads, out=out, as_json=as_json, bundle=bundle, way=network)
+    measure("table5", quick=quick, threads=threads, out=out, as_json=as_json, bundle=bundle, emulator=network)
 
 
 def figure7(

@@ -15,14 +15,16 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.inception import InceptionScore
 from torchmetrics.image.kid import KernelInceptionDistance
 
-from benchmarks.data.footage import Picture
 from mvstylizer.errors import MVStylizerError
 from training.vgg import VggEncoder
+
+Picture = NDArray[np.uint8]
 
 VGG_LAYER: Final = "4_1"
 FEATURES, LOGITS = 2048, 1008  # of Inception's pool3 and its unbiased logits

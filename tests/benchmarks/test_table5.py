@@ -27,7 +27,7 @@ def document(sizes: table5.Sizes) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(table5, "PLACES", NEAR)
         patch.setattr(table5, "wire_sizes", lambda *_: sizes)
-        result = table5.run(Effort(quick=True), lambda _: None, way="proxy", resolutions=["512x256"])
+        result = table5.run(Effort(quick=True), lambda _: None, emulator="proxy", resolutions=["512x256"])
         document = json.loads(json.dumps(result.document({})))
         document["tables"] = table5.tables(document)
     return document
