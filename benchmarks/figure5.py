@@ -21,10 +21,10 @@ import numpy as np
 from benchmarks.data import footage, paper
 from benchmarks.data.models import shipped
 from benchmarks.harness.plot import Plot
-from benchmarks.harness.registry import Effort, Say, Table
-from benchmarks.harness.result import Case, Figure, Result, Row, Value, find, middle
+from benchmarks.harness.registry import Budget, Progress, Table
+from benchmarks.harness.result import Case, Figure, Result, Row, Value, find, median_of
 from benchmarks.harness.tables import MISSING, number
-from benchmarks.harness.timing import Times, measure_beside, spread
+from benchmarks.harness.timing import Timings, measure_in_blocks, spread
 from benchmarks.pipeline_run import run_clip
 from benchmarks.table2 import INTERPOLATIONS, STYLIZE
 from device_runtime.kernels import Transfer, Warp
@@ -61,8 +61,8 @@ FIGURES: Final = {
 
 
 def run(
-    effort: Effort,
-    say: Say,
+    budget: Budget,
+    progress: Progress,
     *,
     bundle: Path | None = None,
     resolutions: Sequence[str] | None = None,
@@ -71,8 +71,8 @@ def run(
     """Measure.
 
     Args:
-        effort: How long it may take.
-        say: Takes progress.
+        budget: How long it may take.
+        progress: Takes progress.
         bundle: Model; the shipped default if None.
         resolutions: Frame sizes; the paper's if None, only the smallest of them when quick.
         frames: Of the clip; 90 if None, fewer when quick.
@@ -80,25 +80,25 @@ def run(
     Raises:
         MVStylizerError: The bundle cannot be loaded, or the footage is missing.
     """
-    cv2.setNumThreads(effort.threads)
+    cv2.setNumThreads(budget.threads)
     model = shipped([bundle] if bundle else [])[0]
-    intervals = effort.pick(paper.INTERVALS, paper.INTERVALS[-1:])
-    count, stylized = frames or effort.pick(RUN_FRAMES, 30), effort.pick(9, 4)
-    filmed = footage.frames(footage.clip("bigbuckbunny"), None if not effort.quick else count)
+    intervals = budget.pick(paper.INTERVALS, paper.INTERVALS[-1:])
+    count, stylized = frames or budget.pick(RUN_FRAMES, 30), budget.pick(9, 4)
+    filmed = footage.frames(footage.clip("bigbuckbunny"), None if not budget.quick else count)
     rows: list[Row] = []
-    for resolution in resolutions or effort.pick(paper.RESOLUTIONS, paper.ENDS[:1]):
+    for resolution in resolutions or budget.pick(paper.RESOLUTIONS, paper.ENDS[:1]):
         with (
-            OnnxStylizer(model, threads=effort.threads) as stylizer,
+            OnnxStylizer(model, threads=budget.threads) as stylizer,
             tempfile.TemporaryDirectory() as folder,
         ):
-            times = _frame_seconds(model, stylizer, resolution, effort)
-            job = _Job(model, stylizer, resolution, say)
+            times = _frame_seconds(model, stylizer, resolution, budget)
+            job = _Job(model, stylizer, resolution, progress)
             whole = job.clip(Path(folder) / "clip.mp4", filmed, count)
             part = job.clip(Path(folder) / "part.mp4", filmed, stylized)
             runs = in_rounds(
                 partial(job.seconds, part, "warp", 1),
                 partial(job.seconds, whole),
-                effort.pick(ROUNDS, ((MAX_WARP, LONGEST),)),
+                budget.pick(ROUNDS, ((MAX_WARP, LONGEST),)),
             )
         for way in INTERPOLATIONS:
             for interval in intervals:
@@ -162,21 +162,21 @@ class _Job:
     bundle: Bundle
     stylizer: OnnxStylizer
     resolution: str
-    say: Say
+    progress: Progress
 
     def clip(self, path: Path, filmed: list[footage.Picture], count: int) -> Path:
         """Write `count` pictures of what was filmed as a clip of the resolution."""
-        return footage.write_clip(path, footage.to_and_fro(filmed, count), *footage.size(self.resolution))
+        return footage.write_clip(path, footage.back_and_forth(filmed, count), *footage.size(self.resolution))
 
     def seconds(self, source: Path, interpolation: Interpolation, interval: int) -> float:
         """Stylize a clip and return the seconds a frame."""
         what = "every frame" if interval == 1 else f"{interpolation}, interval {interval}"
-        self.say(f"figure5: {self.resolution}, {what}")
+        self.progress(f"figure5: {self.resolution}, {what}")
         report = run_clip(source, self.stylizer, self.bundle, f"every:{interval}", interpolation)
         return report.seconds["total"] / report.frames
 
 
-def _frame_seconds(bundle: Bundle, stylizer: OnnxStylizer, resolution: str, effort: Effort) -> Times:
+def _frame_seconds(bundle: Bundle, stylizer: OnnxStylizer, resolution: str, budget: Budget) -> Timings:
     """Time one frame stylized, warped and transferred, as the paper counts: from one side, flow at hand."""
     frame = footage.photo(*footage.size(resolution))
     code = stylizer.encode_style(footage.style())
@@ -185,13 +185,13 @@ def _frame_seconds(bundle: Bundle, stylizer: OnnxStylizer, resolution: str, effo
         raise ValueError("the stylizer gave no map")
     flow = np.full((*frame.shape[:2], 2), 1.5, np.float32)
     with (
-        Warp(bundle.file("warp"), threads=effort.threads) as warp,
-        Transfer(bundle.file("transfer"), threads=effort.threads) as transfer,
+        Warp(bundle.file("warp"), threads=budget.threads) as warp,
+        Transfer(bundle.file("transfer"), threads=budget.threads) as transfer,
     ):
         warp.set_key(frame)
         quick = {"warp": lambda: warp(flow), "transfer": lambda: transfer(frame, affine_map)}
-        _, beside = measure_beside(
-            lambda: stylizer.stylize(frame, code), quick, blocks=effort.pick(5, 2), repeats=3, name=STYLIZE
+        _, beside = measure_in_blocks(
+            lambda: stylizer.stylize(frame, code), quick, blocks=budget.pick(5, 2), repeats=3, name=STYLIZE
         )
     return beside
 
@@ -200,7 +200,7 @@ def _figures(
     resolution: str,
     interpolation: Interpolation,
     interval: int,
-    times: Times,
+    times: Timings,
     runs: Sequence[tuple[float, float]],
 ) -> dict[str, Value]:
     """Lay out one case; `runs`: seconds a frame of whole runs, every frame stylized and at this interval."""
@@ -279,5 +279,5 @@ def _curve(document: Mapping[str, Any], resolution: str, way: str, figure: str) 
     for row in document["results"]:
         case, value = row["case"], row["figures"].get(figure)
         if (case["resolution"], case["way"]) == (resolution, way) and value is not None:
-            points.append((case["interval"], middle(value)))
+            points.append((case["interval"], median_of(value)))
     return points

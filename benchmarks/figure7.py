@@ -32,7 +32,7 @@ from benchmarks.data import paper
 from benchmarks.data.federation_photos import HOLDOUT, SPOOL, lay_out
 from benchmarks.federation import LocalFleet, Point, Schedule, run_federation, score
 from benchmarks.harness.plot import Plot
-from benchmarks.harness.registry import Effort, Say, Table
+from benchmarks.harness.registry import Budget, Progress, Table
 from benchmarks.harness.result import Figure, Result, Row, find
 from benchmarks.harness.tables import MISSING, number
 from fl.gate import Gate
@@ -99,12 +99,14 @@ FULL: Final = Settings()
 QUICK: Final = Settings(crop=32, steps=3, rounds=(3, 3, 3), contents=2, styles=2)
 
 
-def run(effort: Effort, say: Say, *, photos: Path | None = None, folder: Path | None = None) -> Result:
+def run(
+    budget: Budget, progress: Progress, *, photos: Path | None = None, folder: Path | None = None
+) -> Result:
     """Run the federations and find out how many images they need.
 
     Args:
-        effort: The scale.
-        say: Takes a line for each round.
+        budget: The scale.
+        progress: Takes a line for each round.
         photos: Folder of photos; None takes frames of the sample clips.
         folder: Where the rounds are kept: an interrupted run goes on there. None = a temporary one.
 
@@ -112,9 +114,9 @@ def run(effort: Effort, say: Say, *, photos: Path | None = None, folder: Path | 
         Figure7Error: The folder is of a run with other settings.
         PhotoFolderError: Too few photos.
     """
-    settings: Settings = effort.pick(FULL, QUICK)
+    settings: Settings = budget.pick(FULL, QUICK)
     with _work_folder(folder) as work:
-        curves = run_curves(settings, work, photos, effort.threads, say)
+        curves = run_curves(settings, work, photos, budget.threads, progress)
     return Result(
         "figure7",
         FIGURES,
@@ -130,7 +132,7 @@ def run(effort: Effort, say: Say, *, photos: Path | None = None, folder: Path | 
 
 
 def run_curves(
-    settings: Settings, work: Path, photos: Path | None, threads: int, say: Say
+    settings: Settings, work: Path, photos: Path | None, threads: int, progress: Progress
 ) -> dict[int, list[Point]]:
     """Return a curve for each number of edges, the untrained model first.
 
@@ -152,7 +154,7 @@ def run_curves(
             edges: clouds.submit(
                 run_federation, work / f"{edges}-edges", work / START,
                 LocalFleet(edges, schedule, alone if edges == 1 else pool, stop), gate,
-                rounds=rounds, images=schedule.images, say=say,
+                rounds=rounds, images=schedule.images, progress=progress,
             )
             for edges, rounds in zip(EDGES, settings.rounds, strict=True)
         }  # fmt: skip

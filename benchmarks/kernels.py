@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from benchmarks.data import footage, paper
 from benchmarks.data.footage import Picture
 from benchmarks.data.models import shipped
-from benchmarks.harness.registry import Effort, Say, Table
+from benchmarks.harness.registry import Budget, Progress, Table
 from benchmarks.harness.result import Figure, Result, Row, Value
 from benchmarks.harness.tables import number, span
-from benchmarks.harness.timing import Times, Work, measure
+from benchmarks.harness.timing import Timings, Work, measure
 from device_runtime.kernels import KeyFrameScore, Transfer, Warp
 from device_runtime.kernels.key_frame import LUMA_SHAPE
 from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
@@ -47,8 +47,8 @@ FIGURES: Final = {
 
 
 def run(
-    effort: Effort,
-    say: Say,
+    budget: Budget,
+    progress: Progress,
     *,
     bundle: Path | None = None,
     resolutions: Sequence[str] = paper.RESOLUTIONS,
@@ -56,8 +56,8 @@ def run(
     """Measure.
 
     Args:
-        effort: How long it may take.
-        say: Takes progress.
+        budget: How long it may take.
+        progress: Takes progress.
         bundle: Whose kernels; the shipped default's if None.
         resolutions: Frame sizes.
 
@@ -65,17 +65,17 @@ def run(
         MVStylizerError: The bundle cannot be loaded, or the footage is missing.
     """
     model = shipped([bundle] if bundle else [])[0]
-    repeats = effort.pick(25, 3)
+    repeats = budget.pick(25, 3)
     rows = []
     for resolution in resolutions:
         width, height = footage.size(resolution)
         frame, flow = footage.photo(width, height), smooth_flow(width, height)
-        with OnnxStylizer(model, threads=effort.threads) as stylizer:
+        with OnnxStylizer(model, threads=budget.threads) as stylizer:
             reply = stylizer.stylize(frame, stylizer.encode_style(footage.style()), reply="both")
         if reply.image is None or reply.affine_map is None:
             raise ValueError("the stylizer gave no image or no map")
-        for threads in (count for count in THREADS if count <= effort.threads):
-            say(f"kernels: {resolution}, {threads} thread{'s' * (threads > 1)}")
+        for threads in (count for count in THREADS if count <= budget.threads):
+            progress(f"kernels: {resolution}, {threads} thread{'s' * (threads > 1)}")
             with ExitStack() as stack:
                 work = cases(stack, model, frame, reply.image, reply.affine_map, flow, threads)
                 times = measure(work, repeats=repeats, warmup=3)
@@ -186,7 +186,7 @@ def _thumbnail(frame: Picture) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
-def _row(resolution: str, threads: int, name: str, times: Times) -> Row:
+def _row(resolution: str, threads: int, name: str, times: Timings) -> Row:
     figures: dict[str, Value] = {"seconds": times[name]}
     for other in ("opencv", "torch", "copy", "warp"):
         if other != name:

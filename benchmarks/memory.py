@@ -14,7 +14,7 @@ import cv2
 
 from benchmarks.data import footage, paper
 from benchmarks.data.models import shipped
-from benchmarks.harness.registry import Effort, Say, Table
+from benchmarks.harness.registry import Budget, Progress, Table
 from benchmarks.harness.result import Figure, Result, Row, find
 from benchmarks.harness.tables import number
 from mvstylizer.errors import MVStylizerError
@@ -32,8 +32,8 @@ class StylizeFailedError(MVStylizerError):
 
 
 def run(
-    effort: Effort,
-    say: Say,
+    budget: Budget,
+    progress: Progress,
     *,
     lengths: tuple[int, int] | None = None,
     resolutions: Sequence[str] | None = None,
@@ -41,30 +41,30 @@ def run(
     """Measure.
 
     Args:
-        effort: How long it may take.
-        say: Takes progress.
+        budget: How long it may take.
+        progress: Takes progress.
         lengths: Frames of the short and the long clip; 300 and 3000 if None, fewer when quick.
         resolutions: Sizes of the single pictures; the paper's if None, only its largest when quick.
 
     Raises:
         StylizeFailedError: A run failed.
     """
-    short, long = lengths or effort.pick((300, 3000), (30, 90))
+    short, long = lengths or budget.pick((300, 3000), (30, 90))
     filmed = footage.frames(footage.clip("bikes"), min(60, long))
     peaks: dict[int, float] = {}
     rows = []
     with tempfile.TemporaryDirectory() as name:
         for frames in (short, long):
-            say(f"memory: {frames} frames")
+            progress(f"memory: {frames} frames")
             source = Path(name) / f"{frames}.mp4"
-            footage.write_clip(source, footage.to_and_fro(filmed, frames), *footage.size(RESOLUTION))
+            footage.write_clip(source, footage.back_and_forth(filmed, frames), *footage.size(RESOLUTION))
             peaks[frames] = peak_mib(source, ["--key-frames", "every:15"])
-        for resolution in resolutions or effort.pick(paper.RESOLUTIONS, paper.ENDS[1:]):
+        for resolution in resolutions or budget.pick(paper.RESOLUTIONS, paper.ENDS[1:]):
             source = Path(name) / f"{resolution}.png"
             picture = footage.fitted(filmed[0], *footage.size(resolution))
             cv2.imwrite(str(source), picture[..., ::-1])
             for model in shipped():
-                say(f"memory: {model.name}, {resolution}")
+                progress(f"memory: {model.name}, {resolution}")
                 peak = peak_mib(source, ["--bundle", str(model.path)])
                 rows.append(Row({"model": model.name, "resolution": resolution}, {"peak_mib": peak}))
     rows[:0] = [

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from benchmarks.data.models import shipped
 from benchmarks.data.pairs import Pair, free_pairs, look_pairs, pair_names, read_pair
 from benchmarks.harness.contact_sheet import write_sheet
-from benchmarks.harness.registry import Effort, Say, Table
+from benchmarks.harness.registry import Budget, Progress, Table
 from benchmarks.harness.result import Figure, Result, Row, Value, find
 from benchmarks.harness.tables import number
 from benchmarks.metrics.gram import GramDistance
@@ -56,8 +56,8 @@ FIGURES: Final = {
 
 
 def run(
-    effort: Effort,
-    say: Say,
+    budget: Budget,
+    progress: Progress,
     *,
     pairs: Path | None = None,
     peers: Sequence[Path] = (),
@@ -72,8 +72,8 @@ def run(
     """Measure.
 
     Args:
-        effort: How long it may take.
-        say: Takes progress.
+        budget: How long it may take.
+        progress: Takes progress.
         pairs: Folder of ``NN_content`` and ``NN_style`` photos; the free pairs if None.
         peers: Folders of other methods' results, ``NN.jpg`` or ``NN.png``; the folder's name is the method's.
         photos: Photos for the pairs with known answers; the free ones if None.
@@ -87,13 +87,13 @@ def run(
     Raises:
         MVStylizerError: A folder, photo, bundle or weights file cannot be used.
     """
-    names = pair_names(pairs)[: effort.pick(None, 4)] if pairs else []
-    free = free_pairs()[: effort.pick(None, 1)]
+    names = pair_names(pairs)[: budget.pick(None, 4)] if pairs else []
+    free = free_pairs()[: budget.pick(None, 1)]
     scored = [read_pair(pairs, name) for name in names] if pairs else free
-    judge = _Judge(vgg)
+    judge = _Scorer(vgg)
     models = shipped(bundles)
     with ExitStack() as stack:
-        stylizers = {m.name: stack.enter_context(OnnxStylizer(m, threads=effort.threads)) for m in models}
+        stylizers = {m.name: stack.enter_context(OnnxStylizer(m, threads=budget.threads)) for m in models}
         full = {name: _ours(stylizer) for name, stylizer in stylizers.items()}
         ours = {
             (name if strength == 1 else f"{name}, strength {strength:g}"): _weakened(method, strength)
@@ -101,10 +101,10 @@ def run(
             for strength in strengths
         }
         methods: dict[str, Method] = {**ours, "MKL": _mkl, **{folder.name: _peer(folder) for folder in peers}}
-        looks = look_pairs(photos, look_count or effort.pick(24, 1))
+        looks = look_pairs(photos, look_count or budget.pick(24, 1))
         rows = []
         for name, method in methods.items():
-            say(f"quality: {name}, {len(scored)} pairs")
+            progress(f"quality: {name}, {len(scored)} pairs")
             figures = judge.means(method, scored)
             if name in ours or name == "MKL":
                 found = [psnr(_made(method, Pair("", p.content, p.style)), p.target) for p in looks]
@@ -124,7 +124,7 @@ def run(
     return Result("quality", FIGURES, rows, settings)
 
 
-class _Judge:
+class _Scorer:
     """Scores results; what is computed of a content or a style is kept for the next method."""
 
     def __init__(self, vgg: Path | None) -> None:

@@ -19,8 +19,8 @@ import numpy as np
 
 from benchmarks.data.models import shipped
 from benchmarks.edge_load import routes
-from benchmarks.edge_load.health import free_address, until_served
-from benchmarks.harness.registry import Effort, Say, Table
+from benchmarks.edge_load.health import free_address, wait_until_served
+from benchmarks.harness.registry import Budget, Progress, Table
 from benchmarks.harness.result import Figure, Result, Row, Value, find
 from benchmarks.harness.tables import number, span
 from benchmarks.harness.timing import Work, measure, spread
@@ -45,12 +45,12 @@ FIGURES: Final = {
 }  # fmt: skip
 
 
-def run(effort: Effort, say: Say) -> Result:
+def run(budget: Budget, progress: Progress) -> Result:
     """Measure, with the shipped default model and its checkpoint.
 
     Args:
-        effort: How long it may take.
-        say: Takes progress.
+        budget: How long it may take.
+        progress: Takes progress.
 
     Raises:
         MVStylizerError: The export fails, the edge does not start, or does not take a release.
@@ -59,9 +59,9 @@ def run(effort: Effort, say: Say) -> Result:
     checkpoint = ROOT / "models" / f"{model.name}.safetensors"
     with tempfile.TemporaryDirectory(prefix="mvstylizer-rollout-") as name:
         folder = Path(name)
-        say(f"rollout: averaging {EDGES} edges")
-        rows = _averaging(checkpoint, folder, effort.pick(9, 1))
-        exports, served = _releases(model, checkpoint, folder, effort.pick(3, 1), say)
+        progress(f"rollout: averaging {EDGES} edges")
+        rows = _averaging(checkpoint, folder, budget.pick(9, 1))
+        exports, served = _releases(model, checkpoint, folder, budget.pick(3, 1), progress)
     first, *later = exports
     rows.append(
         Row({"release": "first of a process"}, {"export_seconds": first, "served_seconds": served[0]})
@@ -106,7 +106,7 @@ def _peak(case: Work) -> float:
 
 
 def _releases(
-    model: Bundle, checkpoint: Path, folder: Path, count: int, say: Say
+    model: Bundle, checkpoint: Path, folder: Path, count: int, progress: Progress
 ) -> tuple[list[float], list[float]]:
     """Publish releases to an edge that watches the registry; return seconds of export, and until served."""
     registry, private, public = folder / "registry", folder / "release.key", folder / "release.pub"
@@ -116,16 +116,21 @@ def _releases(
     watching = ("--watch", str(registry), "--release-key", str(public), "--health", health)
     exports, served = [], []
     with routes.serving(model.path, 1, *watching):
-        for turn in range(1, count + 1):
+        for number_ in range(1, count + 1):
             began = time.perf_counter()
             release = publish(
-                checkpoint, registry, private, turn=turn, metrics={}, after=model.version,
+                checkpoint,
+                registry,
+                private,
+                server_round=number_,
+                metrics={},
+                after=model.version,
                 ancestor=BaseBundle(model, checkpoint),
-            )  # fmt: skip
+            )
             exports.append(time.perf_counter() - began)
-            until_served(release.version, health)
+            wait_until_served(release.version, health)
             served.append(time.perf_counter() - began)
-            say(f"rollout: release {turn} of {count} served after {served[-1]:.1f} s")
+            progress(f"rollout: release {number_} of {count} served after {served[-1]:.1f} s")
     return exports, served
 
 

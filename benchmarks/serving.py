@@ -20,7 +20,7 @@ from benchmarks.data import footage
 from benchmarks.data.models import shipped
 from benchmarks.edge_load import routes
 from benchmarks.edge_load.load import QUANTILES, Connect, Load, closed_loop, open_loop
-from benchmarks.harness.registry import Effort, Say, Table
+from benchmarks.harness.registry import Budget, Progress, Table
 from benchmarks.harness.result import Figure, Result, Row, Value
 from benchmarks.harness.tables import number, span
 from benchmarks.harness.timing import Work, measure
@@ -48,12 +48,14 @@ FIGURES: Final = {
 }  # fmt: skip
 
 
-def run(effort: Effort, say: Say, *, bundle: Path | None = None, resolution: str = RESOLUTION) -> Result:
+def run(
+    budget: Budget, progress: Progress, *, bundle: Path | None = None, resolution: str = RESOLUTION
+) -> Result:
     """Measure.
 
     Args:
-        effort: How long it may take.
-        say: Takes progress.
+        budget: How long it may take.
+        progress: Takes progress.
         bundle: What is served; the shipped default if None.
         resolution: Of the frame.
 
@@ -62,35 +64,35 @@ def run(effort: Effort, say: Say, *, bundle: Path | None = None, resolution: str
     """
     model = shipped([bundle] if bundle else [])[0]
     frame = footage.photo(*footage.size(resolution))
-    seconds, clients = effort.pick(5.0, 0.5), effort.pick(CLIENTS, CLIENTS[:1])
+    seconds, clients = budget.pick(5.0, 0.5), budget.pick(CLIENTS, CLIENTS[:1])
     with ExitStack() as stack:
-        here = stack.enter_context(OnnxStylizer(model, threads=effort.threads))
-        asks = routes.Asks(model, frame, here.encode_style(footage.style()))
-        say("serving: starting Triton and an edge")
-        edge = stack.enter_context(_edge(model, asks, effort.threads, max(clients)))
-        rows = latency_rows(here, model, edge, effort, say)
+        here = stack.enter_context(OnnxStylizer(model, threads=budget.threads))
+        sample = routes.SampleRequest(model, frame, here.encode_style(footage.style()))
+        progress("serving: starting Triton and an edge")
+        edge = stack.enter_context(_edge(model, sample, budget.threads, max(clients)))
+        rows = latency_rows(here, model, edge, budget, progress)
         # Taken when every pool has its size, and again at the end.
         rows += [_memory_row("before load", edge)]
         for name, connect in edge.ways().items():
             for count in clients:
-                say(f"serving: {name}, {count} clients")
+                progress(f"serving: {name}, {count} clients")
                 rows.append(load_row({"loop": "closed", "way": name, "clients": count},
                                      closed_loop(connect, count, seconds)))  # fmt: skip
         capacity = _throughput(rows, MAP)
         for share in SHARES:
-            say(f"serving: {MAP}, requests at {share:.0%} of what one client gets through")
+            progress(f"serving: {MAP}, requests at {share:.0%} of what one client gets through")
             load = open_loop(edge.ways()[MAP], max(clients), share * capacity, 2 * seconds)
             rows.append(load_row({"loop": "open", "way": MAP, "share": share}, load))
         rows.append(_memory_row("after load", edge))
     settings = {
-        "resolution": resolution, "seconds": seconds, "threads": effort.threads, "jpeg_quality": JPEG_QUALITY,
+        "resolution": resolution, "seconds": seconds, "threads": budget.threads, "jpeg_quality": JPEG_QUALITY,
         "models": {model.name: model.version},
     }  # fmt: skip
     return Result("serving", FIGURES, rows, settings)
 
 
 @dataclass(frozen=True)
-class Edge:
+class ServingSetup:
     """The servers that are measured: a Triton alone, and a whole edge.
 
     Attributes:
@@ -98,44 +100,46 @@ class Edge:
         address: Of the edge's gateway.
         tokens: A phone's each: the gateway bounds what one may ask at a time.
         process: The edge's process.
-        asks: What is asked of both.
+        sample: What is asked of both.
     """
 
     triton: TritonServer
     address: str
     tokens: Sequence[str]
     process: psutil.Process
-    asks: routes.Asks
+    sample: routes.SampleRequest
 
     def ways(self) -> dict[str, Connect]:
         """Return how to connect a client by each way."""
 
         def gateway(number_: int, **options: Any) -> Any:
             reply = options.pop("reply", "image")
-            return routes.client(self.address, self.asks, reply, token=self.tokens[number_], **options)
+            return routes.client(self.address, self.sample, reply, token=self.tokens[number_], **options)
 
         return {
             "Triton, shared memory": lambda _: routes.shared_memory(
-                self.triton.address, self.asks, self.triton.prefix
+                self.triton.address, self.sample, self.triton.prefix
             ),
-            "Triton, gRPC": lambda _: routes.client(self.triton.address, self.asks, "image"),
+            "Triton, gRPC": lambda _: routes.client(self.triton.address, self.sample, "image"),
             "gateway, raw": gateway,
             "gateway, JPEG": partial(gateway, jpeg_quality=JPEG_QUALITY),
             MAP: partial(gateway, reply="map", frugal=True),
         }
 
 
-def latency_rows(here: OnnxStylizer, model: Bundle, edge: Edge, effort: Effort, say: Say) -> list[Row]:
+def latency_rows(
+    here: OnnxStylizer, model: Bundle, edge: ServingSetup, budget: Budget, progress: Progress
+) -> list[Row]:
     """Time one request by each way, in turn with the model in this process."""
-    say("serving: one request at a time, every way in turn")
+    progress("serving: one request at a time, every way in turn")
     with ExitStack() as stack:
         work: dict[str, Work] = {
-            HERE: routes.in_process(here, edge.asks, "image"),
-            HERE_MAP: routes.in_process(here, edge.asks, "map"),
-            AS_SERVED: routes.in_process_as_served(model, edge.asks, effort.threads),
+            HERE: routes.in_process(here, edge.sample, "image"),
+            HERE_MAP: routes.in_process(here, edge.sample, "map"),
+            AS_SERVED: routes.in_process_as_served(model, edge.sample, budget.threads),
             **{name: stack.enter_context(connect(0)) for name, connect in edge.ways().items()},
         }
-        times = measure(work, repeats=effort.pick(15, 1), warmup=effort.pick(2, 1))
+        times = measure(work, repeats=budget.pick(15, 1), warmup=budget.pick(2, 1))
     rows = []
     for name, seconds in times.items():
         figures: dict[str, Value] = {"seconds": seconds}
@@ -157,12 +161,12 @@ def load_row(case: dict[str, str | int | float], load: Load) -> Row:
 
 
 @contextmanager
-def _edge(model: Bundle, asks: routes.Asks, threads: int, clients: int) -> Iterator[Edge]:
+def _edge(model: Bundle, sample: routes.SampleRequest, threads: int, clients: int) -> Iterator[ServingSetup]:
     with (
         TritonServer(model.path, threads=threads) as triton,
         routes.serving(model.path, clients) as (address, tokens, pid),
     ):
-        yield Edge(triton, address, tokens, psutil.Process(pid), asks)
+        yield ServingSetup(triton, address, tokens, psutil.Process(pid), sample)
 
 
 def _throughput(rows: Sequence[Row], way: str) -> float:
@@ -171,7 +175,7 @@ def _throughput(rows: Sequence[Row], way: str) -> float:
     return float(found) if isinstance(found, float) else 1.0
 
 
-def _memory_row(when: str, edge: Edge) -> Row:
+def _memory_row(when: str, edge: ServingSetup) -> Row:
     return Row({"memory": when}, {"memory_mib": memory_mib(edge.process)})
 
 

@@ -19,12 +19,12 @@ import psutil
 
 from benchmarks.data.models import shipped
 from benchmarks.edge_load import routes
-from benchmarks.edge_load.health import free_address, restarts_of, until_served
-from benchmarks.edge_load.recovery import heal_seconds
+from benchmarks.edge_load.health import free_address, restart_count, wait_until_served
+from benchmarks.edge_load.recovery import recovery_seconds
 from benchmarks.edge_load.rollback import rollback_seconds
 from benchmarks.edge_load.soak_load import KINDS, RESOLUTION, load
-from benchmarks.edge_load.version_folder import Shelf
-from benchmarks.harness.registry import Effort, Say, Table
+from benchmarks.edge_load.version_folder import VersionFolder
+from benchmarks.harness.registry import Budget, Progress, Table
 from benchmarks.harness.result import Figure, Result, Row
 from benchmarks.harness.tables import number, span
 from benchmarks.harness.timing import spread
@@ -49,8 +49,8 @@ FIGURES: Final = {
 
 
 def run(
-    effort: Effort,
-    say: Say,
+    budget: Budget,
+    progress: Progress,
     *,
     bundle: Path | None = None,
     minutes: float | None = None,
@@ -59,8 +59,8 @@ def run(
     """Measure.
 
     Args:
-        effort: How long it may take.
-        say: Takes progress.
+        budget: How long it may take.
+        progress: Takes progress.
         bundle: What is served; the shipped default if None.
         minutes: Length of the load; 30, or half a minute when quick.
         swaps: Models published meanwhile; 50, or 2 when quick.
@@ -70,29 +70,31 @@ def run(
         MVStylizerError: The bundle cannot be loaded, or the edge does not start.
     """
     model = shipped([bundle] if bundle else [])[0]
-    seconds = 60 * (effort.pick(30.0, 0.5) if minutes is None else minutes)
-    count = effort.pick(50, 2) if swaps is None else swaps
+    seconds = 60 * (budget.pick(30.0, 0.5) if minutes is None else minutes)
+    count = budget.pick(50, 2) if swaps is None else swaps
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mvstylizer-soak-"))
-        shelf = Shelf(model, Path(folder))
+        versions = VersionFolder(model, Path(folder))
         health = free_address()
         address, tokens, pid = stack.enter_context(
-            routes.serving(model.path, len(KINDS), "--watch", str(shelf.folder), "--health", health)
+            routes.serving(model.path, len(KINDS), "--watch", str(versions.folder), "--health", health)
         )
         edge = psutil.Process(pid)
-        swap(shelf, health)
+        swap(versions, health)
         with load(address, tokens) as tallies:
             early = min(60.0, seconds / 3)
             time.sleep(early / 2)
-            swap(shelf, health)  # from here on two versions are loaded that have both worked, as ever after
+            swap(
+                versions, health
+            )  # from here on two versions are loaded that have both worked, as ever after
             time.sleep(early / 2)
             first = memory_mib(edge)
-            times = _swaps(shelf, health, count, seconds - early, say)
+            times = _swaps(versions, health, count, seconds - early, progress)
         time.sleep(SETTLE_S)
-        after, restarts = memory_mib(edge), restarts_of(health)
-    say("soak: rollback")
-    back = rollback_seconds(model, effort.pick(50, 4))
-    healed = heal_seconds(model.path, effort.pick(10, 1), say)
+        after, restarts = memory_mib(edge), restart_count(health)
+    progress("soak: rollback")
+    back = rollback_seconds(model, budget.pick(50, 4))
+    healed = recovery_seconds(model.path, budget.pick(10, 1), progress)
     rows = [
         Row({"requests": kind}, {"answers": float(len(tally.latencies)),
                                  "failures": float(tally.failures.total()),
@@ -112,25 +114,27 @@ def run(
     return Result("soak", FIGURES, rows, settings, failures)
 
 
-def swap(shelf: Shelf, health: str) -> float:
+def swap(versions: VersionFolder, health: str) -> float:
     """Publish the next version and return the seconds until phones get it.
 
     Raises:
         StaleEdgeError: They do not get it in time.
     """
-    version = shelf.publish().version
+    version = versions.publish().version
     began = time.perf_counter()
-    until_served(version, health)
+    wait_until_served(version, health)
     return time.perf_counter() - began
 
 
-def _swaps(shelf: Shelf, health: str, count: int, seconds: float, say: Say) -> list[float]:
+def _swaps(
+    versions: VersionFolder, health: str, count: int, seconds: float, progress: Progress
+) -> list[float]:
     """Swap so often, evenly over the time, and wait for its end."""
     began, times = time.perf_counter(), []
     for done in range(count):
         time.sleep(max(0.0, began + seconds * done / count - time.perf_counter()))
-        times.append(swap(shelf, health))
-        say(f"soak: swap {done + 1} of {count} in {times[-1]:.1f} s")
+        times.append(swap(versions, health))
+        progress(f"soak: swap {done + 1} of {count} in {times[-1]:.1f} s")
     time.sleep(max(0.0, began + seconds - time.perf_counter()))
     return times
 

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from benchmarks.data import footage, paper
 from benchmarks.data.models import shipped
 from benchmarks.data.peers import Peer, PeerError
-from benchmarks.harness.registry import Effort, Say, Table
-from benchmarks.harness.result import Case, Figure, Result, Row, Value, find, middle
+from benchmarks.harness.registry import Budget, Progress, Table
+from benchmarks.harness.result import Case, Figure, Result, Row, Value, find, median_of
 from benchmarks.harness.tables import MISSING, number, span
-from benchmarks.harness.timing import Times, Work, measure, spread
+from benchmarks.harness.timing import Timings, Work, measure, spread
 from benchmarks.metrics.macs import count_macs
 from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
 from device_runtime.stylizers.shrink import shrunk
@@ -45,8 +45,8 @@ FIGURES: Final = {
 
 
 def run(
-    effort: Effort,
-    say: Say,
+    budget: Budget,
+    progress: Progress,
     *,
     bundles: Sequence[Path] = (),
     peers: Sequence[str] = (),
@@ -55,8 +55,8 @@ def run(
     """Measure.
 
     Args:
-        effort: How long it may take.
-        say: Takes progress.
+        budget: How long it may take.
+        progress: Takes progress.
         bundles: Models; the shipped ones if none.
         peers: Each ``NAME=COMMAND``; see `Peer`.
         resolutions: Frame sizes; the paper's if None, only the smallest of them when quick.
@@ -64,21 +64,21 @@ def run(
     Raises:
         MVStylizerError: A bundle cannot be loaded, or a peer's words are not understood.
     """
-    wanted: Sequence[str] = resolutions or effort.pick(paper.RESOLUTIONS, paper.ENDS[:1])
+    wanted: Sequence[str] = resolutions or budget.pick(paper.RESOLUTIONS, paper.ENDS[:1])
     others = [Peer.parse(text) for text in peers]
     models = shipped(bundles)
-    runners = [_Runner(bundle, device, effort.threads) for bundle in models for device in devices()]
+    runners = [_Runner(bundle, device, budget.threads) for bundle in models for device in devices()]
     rows = [_paper_row(method, resolution) for method in _METHODS for resolution in wanted]
     notes: list[str] = []
     for resolution in wanted:
-        say(f"table1: {resolution}")
-        rows += _resolution(runners, resolution, effort)
+        progress(f"table1: {resolution}")
+        rows += _resolution(runners, resolution, budget)
         for peer in others:
-            row, note = _peer_row(peer, resolution, effort)
+            row, note = _peer_row(peer, resolution, budget)
             rows.append(row)
             notes += note
     settings = {
-        "repeats": effort.pick(7, 2),
+        "repeats": budget.pick(7, 2),
         "style_size": "x".join(map(str, footage.style().shape[1::-1])),
         "models": {bundle.name: bundle.version for bundle in models},
     }
@@ -128,13 +128,13 @@ class _Runner:
         return shrunk(frame, int(self.bundle.network["network_pixels"])) if reply == "map" else frame
 
 
-def _resolution(runners: Sequence[_Runner], resolution: str, effort: Effort) -> list[Row]:
+def _resolution(runners: Sequence[_Runner], resolution: str, budget: Budget) -> list[Row]:
     frame = footage.photo(*footage.size(resolution))
     work: dict[str, Work] = {FLOOR: _matrix_product()}
     for number_, runner in enumerate(runners):
         work |= {f"{number_} {reply}": runner.stylize(frame, reply) for reply in REPLIES}
         work[f"{number_} style"] = runner.style()
-    times = measure(work, repeats=effort.pick(7, 2))
+    times = measure(work, repeats=budget.pick(7, 2))
     rows = []
     for number_, runner in enumerate(runners):
         for reply in REPLIES:
@@ -159,7 +159,7 @@ def _matrix_product() -> Work:
     return lambda: np.matmul(left, left, out=out)
 
 
-def _floor(times: Times, name: str, gmacs: float) -> dict[str, Value]:
+def _floor(times: Timings, name: str, gmacs: float) -> dict[str, Value]:
     """Return the least time of so many multiply-adds, and a case's time over it."""
     share = gmacs / FLOOR_GMACS
     return {
@@ -181,7 +181,7 @@ def _paper_row(method: str, resolution: str) -> Row:
     return Row(case, {"seconds": paper.STYLIZATION_SECONDS[method].get(resolution)})
 
 
-def _peer_row(peer: Peer, resolution: str, effort: Effort) -> tuple[Row, list[str]]:
+def _peer_row(peer: Peer, resolution: str, budget: Budget) -> tuple[Row, list[str]]:
     """Time a peer; one that fails leaves an empty row and a note, and the others go on."""
     case: Case = {
         "model": peer.name,
@@ -195,7 +195,7 @@ def _peer_row(peer: Peer, resolution: str, effort: Effort) -> tuple[Row, list[st
         cv2.imwrite(str(content), footage.photo(*footage.size(resolution))[..., ::-1])
         cv2.imwrite(str(style), footage.style()[..., ::-1])
         try:
-            runs = [peer.run(content, style, folder / "out.png") for _ in range(effort.pick(4, 1))]
+            runs = [peer.run(content, style, folder / "out.png") for _ in range(budget.pick(4, 1))]
         except PeerError as err:
             return Row(case, {"seconds": None}), [str(err)]
     runs = runs[1:] or runs  # the first one warms the disk's cache
@@ -253,4 +253,4 @@ def _ratio(resolution: str, figures: Mapping[str, Any] | None) -> str:
     theirs = paper.STYLIZATION_SECONDS["MVStylizer"].get(resolution)
     if theirs is None or figures is None or figures.get("seconds") is None:
         return MISSING
-    return number(middle(figures["seconds"]) / theirs)
+    return number(median_of(figures["seconds"]) / theirs)

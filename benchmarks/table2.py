@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from benchmarks.data import footage, paper
 from benchmarks.data.models import shipped
-from benchmarks.harness.registry import Effort, Say, Table
-from benchmarks.harness.result import Case, Figure, Result, Row, Value, find, middle
+from benchmarks.harness.registry import Budget, Progress, Table
+from benchmarks.harness.result import Case, Figure, Result, Row, Value, find, median_of
 from benchmarks.harness.tables import MISSING, number
-from benchmarks.harness.timing import Times, Work, measure_beside, spread
+from benchmarks.harness.timing import Timings, Work, measure_in_blocks, spread
 from benchmarks.pipeline_run import STAGES, RecordedStylizer, run_clip
 from device_runtime.interpolation.interpolator import KeyFrameResult, TransferInterpolator, WarpInterpolator
 from device_runtime.kernels import Transfer, Warp
@@ -55,8 +55,8 @@ FIGURES: Final = {
 
 
 def run(
-    effort: Effort,
-    say: Say,
+    budget: Budget,
+    progress: Progress,
     *,
     bundle: Path | None = None,
     resolutions: Sequence[str] | None = None,
@@ -65,8 +65,8 @@ def run(
     """Measure.
 
     Args:
-        effort: How long it may take.
-        say: Takes progress.
+        budget: How long it may take.
+        progress: Takes progress.
         bundle: Model; the shipped default if None.
         resolutions: Frame sizes; the paper's if None, only the smallest of them when quick.
         frames: Of the clip for whole runs; 90 if None, fewer when quick.
@@ -74,21 +74,21 @@ def run(
     Raises:
         MVStylizerError: The bundle cannot be loaded, or the footage is missing.
     """
-    cv2.setNumThreads(effort.threads)
+    cv2.setNumThreads(budget.threads)
     model = shipped([bundle] if bundle else [])[0]
-    filmed = footage.frames(footage.clip("bigbuckbunny"), frames or effort.pick(None, QUICK_FRAMES))
-    count = frames or effort.pick(90, QUICK_FRAMES)
-    wanted: Sequence[str] = resolutions or effort.pick(paper.RESOLUTIONS, paper.ENDS[:1])
+    filmed = footage.frames(footage.clip("bigbuckbunny"), frames or budget.pick(None, QUICK_FRAMES))
+    count = frames or budget.pick(90, QUICK_FRAMES)
+    wanted: Sequence[str] = resolutions or budget.pick(paper.RESOLUTIONS, paper.ENDS[:1])
     rows: list[Row] = []
-    with OnnxStylizer(model, threads=effort.threads) as stylizer:
+    with OnnxStylizer(model, threads=budget.threads) as stylizer:
         for resolution in wanted:
-            say(f"table2: {resolution}, one frame")
-            rows += _one_frame(model, stylizer, filmed, resolution, effort)
+            progress(f"table2: {resolution}, one frame")
+            rows += _one_frame(model, stylizer, filmed, resolution, budget)
             for interpolation in INTERPOLATIONS:
-                say(f"table2: {resolution}, a clip with {interpolation}")
-                rows.append(_whole_run(model, stylizer, filmed, resolution, interpolation, count, effort))
+                progress(f"table2: {resolution}, a clip with {interpolation}")
+                rows.append(_whole_run(model, stylizer, filmed, resolution, interpolation, count, budget))
     settings = {
-        "repeats": effort.pick(15, 3),
+        "repeats": budget.pick(15, 3),
         "clip": "bigbuckbunny.mp4, resized",
         "clip_frames": count,
         "interval": INTERVAL,
@@ -112,16 +112,16 @@ def _one_frame(
     stylizer: OnnxStylizer,
     filmed: list[NDArray[np.uint8]],
     resolution: str,
-    effort: Effort,
+    budget: Budget,
 ) -> list[Row]:
     width, height = footage.size(resolution)
     scene = _scene(stylizer, [footage.fitted(filmed[place], width, height) for place in (0, 2, 4)])
     code = stylizer.encode_style(footage.style())
-    with _kernels(bundle, scene, effort.threads) as work:
-        times, beside = measure_beside(
+    with _kernels(bundle, scene, budget.threads) as work:
+        times, beside = measure_in_blocks(
             lambda: stylizer.stylize(scene.frame, code),
             work,
-            blocks=effort.pick(5, 1),
+            blocks=budget.pick(5, 1),
             repeats=3,
             name=STYLIZE,
         )
@@ -132,7 +132,7 @@ def _case(resolution: str, way: str) -> Case:
     return {"resolution": resolution, "way": way}
 
 
-def _figures(name: str, times: Times, beside: Times, resolution: str) -> dict[str, Value]:
+def _figures(name: str, times: Timings, beside: Timings, resolution: str) -> dict[str, Value]:
     figures: dict[str, Value] = {
         "seconds": times[name],
         "of_opencv": times.ratio(name, "opencv"),
@@ -202,16 +202,16 @@ def _whole_run(
     resolution: str,
     interpolation: Interpolation,
     frames: int,
-    effort: Effort,
+    budget: Budget,
 ) -> Row:
     width, height = footage.size(resolution)
     with tempfile.TemporaryDirectory() as name:
         source = Path(name) / "clip.mp4"
-        footage.write_clip(source, footage.to_and_fro(filmed, frames), width, height)
+        footage.write_clip(source, footage.back_and_forth(filmed, frames), width, height)
         replies = RecordedStylizer(stylizer)
         policy = f"every:{min(INTERVAL, frames)}"
         run_clip(source, replies, bundle, policy, interpolation)  # records the replies, and warms up
-        reports = [run_clip(source, replies, bundle, policy, interpolation) for _ in range(effort.pick(3, 1))]
+        reports = [run_clip(source, replies, bundle, policy, interpolation) for _ in range(budget.pick(3, 1))]
     figures: dict[str, Value] = {
         "wall_seconds": spread(report.seconds["total"] / report.frames for report in reports)
     }
@@ -261,7 +261,7 @@ def _single(document: Mapping[str, Any], way: str, resolution: str) -> str:
     figures = find(document, way=way, resolution=resolution)
     if figures is None:
         return MISSING
-    milliseconds = number(middle(figures["seconds"]) * 1000)
+    milliseconds = number(median_of(figures["seconds"]) * 1000)
     return f"{milliseconds} [{number(figures['of_opencv'], digits=2)}×]"
 
 
@@ -273,4 +273,4 @@ def _speed_up(document: Mapping[str, Any], way: str, resolution: str, figure: st
 def _stages(document: Mapping[str, Any], resolution: str, way: str) -> list[str]:
     figures = find(document, way=f"{way}, everything", resolution=resolution) or {}
     cells = [figures.get(name) for name in (*STAGES, "wall_seconds")]
-    return [resolution, way, *(MISSING if c is None else number(middle(c) * 1000) for c in cells)]
+    return [resolution, way, *(MISSING if c is None else number(median_of(c) * 1000) for c in cells)]

@@ -18,7 +18,7 @@ from torch import Tensor
 from benchmarks.data import footage, paper
 from benchmarks.data.footage import Picture
 from benchmarks.data.models import shipped
-from benchmarks.harness.registry import Effort, Say, Table
+from benchmarks.harness.registry import Budget, Progress, Table
 from benchmarks.harness.result import Figure, Result, Row, Value
 from benchmarks.harness.tables import number
 from benchmarks.metrics.distribution import (
@@ -59,13 +59,13 @@ OFFLINE: Final = (
 
 
 def run(
-    effort: Effort, say: Say, *, bundle: Path | None = None, inception_weights: Path | None = None
+    budget: Budget, progress: Progress, *, bundle: Path | None = None, inception_weights: Path | None = None
 ) -> Result:
     """Measure.
 
     Args:
-        effort: How many frames.
-        say: Takes progress.
+        budget: How many frames.
+        progress: Takes progress.
         bundle: Model; the shipped default if None.
         inception_weights: TorchScript of the standard Inception; None = VGG16 features only.
 
@@ -73,20 +73,20 @@ def run(
         InceptionWeightsError: The file is none.
         MVStylizerError: The bundle cannot be loaded, or the footage is missing.
     """
-    torch.set_num_threads(effort.threads)
+    torch.set_num_threads(budget.threads)
     inception = Inception(inception_weights) if inception_weights else None
     model = shipped([bundle] if bundle else [])[0]
-    frames = _frames(effort.pick(80, 8))
-    say(f"table3: stylizing {len(frames)} frames")
-    made = _stylized(model, frames, effort.threads)
-    resamples = effort.pick(12, 1)
+    frames = _frames(budget.pick(80, 8))
+    progress(f"table3: stylizing {len(frames)} frames")
+    made = _stylized(model, frames, budget.threads)
+    resamples = budget.pick(12, 1)
     figures: dict[str, dict[str, Value]] = {OURS: {}, UNCHANGED: {}}
-    say("table3: features of VGG16")
+    progress("table3: features of VGG16")
     for name, one, other in _compared(VggFeatures(), made, frames):
         figures[name] |= _figures("fid_vgg16", fid(one, other, resamples=resamples))
         figures[name] |= _figures("kid_vgg16", kid(one, other))
     if inception is not None:
-        say("table3: features of Inception")
+        progress("table3: features of Inception")
         for name, one, other in _compared(inception, made, frames):
             # Fewer: 2048 features take long.
             figures[name] |= _figures("fid", fid(one, other, resamples=max(3, resamples // 10)))

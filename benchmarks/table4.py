@@ -23,7 +23,7 @@ from pytorch_msssim import ms_ssim
 
 from benchmarks.data import footage, paper
 from benchmarks.data.models import shipped
-from benchmarks.harness.registry import Effort, Say, Table
+from benchmarks.harness.registry import Budget, Progress, Table
 from benchmarks.harness.result import Figure, Result, Row, Value, find
 from benchmarks.harness.tables import MISSING, number
 from benchmarks.metrics.similarity import flicker, luma, motions, psnr, ssim, warping_errors
@@ -72,8 +72,8 @@ FIGURES: Final = {
 
 
 def run(
-    effort: Effort,
-    say: Say,
+    budget: Budget,
+    progress: Progress,
     *,
     bundle: Path | None = None,
     clips: Sequence[str] | None = None,
@@ -85,8 +85,8 @@ def run(
     """Measure.
 
     Args:
-        effort: How long it may take.
-        say: Takes progress.
+        budget: How long it may take.
+        progress: Takes progress.
         bundle: Model; the shipped default if None.
         clips: Names of the sample clips; all if None, only the first when quick.
         resolutions: For the frame next to a key frame; the paper's if None, only the smallest when quick.
@@ -97,23 +97,23 @@ def run(
     Raises:
         MVStylizerError: The bundle cannot be loaded, or the footage is missing.
     """
-    cv2.setNumThreads(effort.threads)
+    cv2.setNumThreads(budget.threads)
     torch.set_num_threads(1)
     model = shipped([bundle] if bundle else [])[0]
-    clips = clips or effort.pick(footage.CLIPS, footage.CLIPS[:1])
-    count = frames or effort.pick(None, 17)
+    clips = clips or budget.pick(footage.CLIPS, footage.CLIPS[:1])
+    count = frames or budget.pick(None, 17)
     rows: list[Row] = []
     # Nothing here is timed, and a picture each on a core is faster than two cores on one picture.
-    with OnnxStylizer(model, threads=1) as stylizer, ThreadPoolExecutor(effort.threads) as pool:
+    with OnnxStylizer(model, threads=1) as stylizer, ThreadPoolExecutor(budget.threads) as pool:
         kit = _Kit(model, RecordedStylizer(stylizer), pool)
-        for resolution in resolutions or effort.pick(paper.RESOLUTIONS, paper.ENDS[:1]):
-            say(f"table4: next to the key frame, {resolution}")
-            rows += _next_to_key(kit, clips, resolution, samples or effort.pick(4, 1))
+        for resolution in resolutions or budget.pick(paper.RESOLUTIONS, paper.ENDS[:1]):
+            progress(f"table4: next to the key frame, {resolution}")
+            rows += _next_to_key(kit, clips, resolution, samples or budget.pick(4, 1))
         for clip in clips:
-            say(f"table4: {clip}, every frame")
+            progress(f"table4: {clip}, every frame")
             shot = _Clip.read(clip, kit, count, clip_size)
             rows.append(Row(_case(clip, EVERY_FRAME, 1), shot.steadiness(shot.stylized)))
-            rows += _intervals(kit, shot, effort.pick(INTERVALS, INTERVALS[1:2]), say)
+            rows += _intervals(kit, shot, budget.pick(INTERVALS, INTERVALS[1:2]), progress)
     settings = {
         "clips": {f"{clip}.mp4": count or "all frames" for clip in clips},
         "judged": f"every {STRIDE}th intermediate frame (MS-SSIM, PSNR, SSIM); all (warping error, flicker)",
@@ -202,11 +202,11 @@ def _case(clip: str, way: str, interval: int) -> dict[str, str | int | float]:
     return {"clip": clip, "way": way, "interval": interval}
 
 
-def _intervals(kit: _Kit, shot: _Clip, intervals: Sequence[int], say: Say) -> list[Row]:
+def _intervals(kit: _Kit, shot: _Clip, intervals: Sequence[int], progress: Progress) -> list[Row]:
     """Judge every way at every interval."""
 
     def judge(case: tuple[str, int]) -> Row:
-        say(f"table4: {shot.name}, {case[0]}, interval {case[1]}")
+        progress(f"table4: {shot.name}, {case[0]}, interval {case[1]}")
         return _interval(kit, shot, *case)
 
     return list(kit.pool.map(judge, product(WAYS, intervals)))

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from benchmarks.data import footage, paper
 from benchmarks.data.models import shipped
-from benchmarks.harness.registry import Effort, Say, Table
+from benchmarks.harness.registry import Budget, Progress, Table
 from benchmarks.harness.result import Case, Figure, Result, Row, Value, find
 from benchmarks.harness.tables import number, span
 from benchmarks.harness.timing import spread
@@ -54,8 +54,8 @@ Sizes = dict[str, tuple[int, int]]
 
 
 def run(
-    effort: Effort,
-    say: Say,
+    budget: Budget,
+    progress: Progress,
     *,
     bundle: Path | None = None,
     emulator: Emulator | None = None,
@@ -64,8 +64,8 @@ def run(
     """Measure.
 
     Args:
-        effort: How long it may take.
-        say: Takes progress.
+        budget: How long it may take.
+        progress: Takes progress.
         bundle: Whose stylizations are sent back; the shipped default's if None.
         emulator: How to emulate the network; None uses the best one that works on this machine.
         resolutions: Frame sizes; the paper's if None, only the largest of them when quick.
@@ -74,20 +74,20 @@ def run(
         MVStylizerError: The bundle cannot be loaded, or the kernel refuses a namespace.
     """
     model = shipped([bundle] if bundle else [])[0]
-    say("table5: key frames and replies as they are sent")
-    wanted = resolutions or effort.pick(paper.RESOLUTIONS, paper.ENDS[1:])
-    sizes = {resolution: wire_sizes(model, resolution, effort.threads) for resolution in wanted}
+    progress("table5: key frames and replies as they are sent")
+    wanted = resolutions or budget.pick(paper.RESOLUTIONS, paper.ENDS[1:])
+    sizes = {resolution: wire_sizes(model, resolution, budget.threads) for resolution in wanted}
     chosen = emulator or best_emulator()
     rows: list[Row] = []
     for place, round_trip_s in PLACES.items():
         for name, window in WINDOWS.items():
-            say(f"table5: {place}, {name} window ({chosen})")
+            progress(f"table5: {place}, {name} window ({chosen})")
             with emulated(Link(round_trip_s, RATE, window), chosen) as exchange:
                 for case, size in _cases(place, name, sizes):
-                    rows.append(_row(case, exchange, size, effort, rows))
+                    rows.append(_row(case, exchange, size, budget, rows))
     settings = {
         "emulated": chosen, "round_trip_s": PLACES, "bits_a_second": RATE,
-        "repeats": {"warm": effort.pick(*WARM), "cold": effort.pick(*COLD), "near": NEAR},
+        "repeats": {"warm": budget.pick(*WARM), "cold": budget.pick(*COLD), "near": NEAR},
         "jpeg_quality": JPEG_QUALITY,
     }  # fmt: skip
     return Result("table5", FIGURES, rows, settings, [_NOTES[chosen]])
@@ -120,13 +120,13 @@ def _cases(place: str, window: str, sizes: Mapping[str, Sizes]) -> Iterator[tupl
                 }, size  # fmt: skip
 
 
-def _row(case: Case, exchange: Exchange, size: tuple[int, int], effort: Effort, before: Sequence[Row]) -> Row:
+def _row(case: Case, exchange: Exchange, size: tuple[int, int], budget: Budget, before: Sequence[Row]) -> Row:
     if case["connection"] == "warm":
         exchange.warm(*size)
-        times = [exchange.warm(*size) for _ in range(effort.pick(*WARM))]
+        times = [exchange.warm(*size) for _ in range(budget.pick(*WARM))]
     else:
         repeats = WARM if PLACES[str(case["place"])] < NEAR else COLD
-        times = [exchange.cold(*size) for _ in range(effort.pick(*repeats))]
+        times = [exchange.cold(*size) for _ in range(budget.pick(*repeats))]
     up = spread(each.up for each in times)
     figures: dict[str, Value] = {
         "up_seconds": up,

@@ -64,7 +64,7 @@ def size(resolution: str) -> tuple[int, int]:
 
 
 def fitted(picture: Picture, width: int, height: int) -> Picture:
-    """Return the middle of a picture at this size: cropped to its shape, then resized."""
+    """Return the median_of of a picture at this size: cropped to its shape, then resized."""
     rows, columns = picture.shape[:2]
     scale = max(width / columns, height / rows)
     tall, wide = min(rows, round(height / scale)), min(columns, round(width / scale))
@@ -74,7 +74,7 @@ def fitted(picture: Picture, width: int, height: int) -> Picture:
     return np.asarray(cv2.resize(cut, (width, height), interpolation=method), np.uint8)
 
 
-def to_and_fro(pictures: list[Picture], count: int) -> Iterator[Picture]:
+def back_and_forth(pictures: list[Picture], count: int) -> Iterator[Picture]:
     """Give `count` pictures: the list forwards, backwards, forwards, …, so that motion never jumps."""
     there_and_back = pictures + pictures[-2:0:-1]
     for index in range(count):

@@ -25,7 +25,7 @@ def free_address() -> str:
         return f"127.0.0.1:{free.getsockname()[1]}"
 
 
-def until_served(version: int, health: str) -> None:
+def wait_until_served(version: int, health: str) -> None:
     """Wait until phones get a version.
 
     Args:
@@ -44,7 +44,7 @@ def until_served(version: int, health: str) -> None:
         time.sleep(POLL_S)
 
 
-def restarts_of(health: str) -> float:
+def restart_count(health: str) -> float:
     """Return how often the edge's supervisor has restarted Triton."""
     with urllib.request.urlopen(f"http://{health}/metrics", timeout=10) as reply:
         lines = reply.read().decode().splitlines()

@@ -10,7 +10,7 @@ import psutil
 
 from benchmarks.data import footage
 from benchmarks.edge_load import routes
-from benchmarks.harness.registry import Say
+from benchmarks.harness.registry import Progress
 from benchmarks.harness.result import Spread
 from benchmarks.harness.timing import spread
 from edge_triton.client.client import EdgeClient
@@ -21,31 +21,31 @@ PATIENCE_S: Final = 60.0
 SIDE: Final = 64
 
 
-class HealingError(MVStylizerError):
+class RecoveryError(MVStylizerError):
     """The edge does not look as it should: there is nothing to kill."""
 
 
-def heal_seconds(bundle: Path, repeats: int, say: Say) -> dict[str, Spread]:
-    """Kill Triton's python stub, and Triton itself, while a phone asks; time its next answer.
+def recovery_seconds(bundle: Path, repeats: int, progress: Progress) -> dict[str, Spread]:
+    """Kill Triton's python stub, and Triton itself, while a phone sample; time its next answer.
 
     Args:
         bundle: What is served, by ``mvstylizer serve``.
         repeats: Kills of each.
-        say: Takes progress.
+        progress: Takes progress.
 
     Returns:
         Victim (``stub``, ``server``) → seconds from the kill until a phone that asked at once, and kept
         asking for the same frame, has it stylized.
 
     Raises:
-        HealingError: There is no such process.
+        RecoveryError: There is no such process.
         EdgeUnavailableError: The phone's patience of a minute was not enough.
     """
     times: dict[str, list[float]] = {victim: [] for victim in VICTIMS}
     for turn in range(repeats):
         for victim in VICTIMS:
             times[victim].append(_heal_once(bundle, victim))
-            say(f"healing: {victim} {turn + 1} of {repeats} in {times[victim][-1]:.1f} s")
+            progress(f"healing: {victim} {turn + 1} of {repeats} in {times[victim][-1]:.1f} s")
     return {victim: spread(values) for victim, values in times.items()}
 
 
@@ -65,7 +65,7 @@ def _heal_once(bundle: Path, victim: str) -> float:
 def _kill(edge: psutil.Process, name: str) -> None:
     victims = [each for each in edge.children(recursive=True) if each.name().startswith(name)]
     if not victims:
-        raise HealingError(f"The edge runs no {name}", "Look at its log by hand")
+        raise RecoveryError(f"The edge runs no {name}", "Look at its log by hand")
     for victim in victims:
         victim.kill()
     psutil.wait_procs(victims, timeout=10)

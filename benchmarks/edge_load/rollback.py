@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tritonclient.grpc import InferInput
 from tritonclient.grpc.aio import InferenceServerClient
 
-from benchmarks.edge_load.version_folder import Shelf
+from benchmarks.edge_load.version_folder import VersionFolder
 from benchmarks.harness.result import Spread
 from benchmarks.harness.timing import spread
 from edge_triton.edge import Edge, EdgeOptions
@@ -43,7 +43,7 @@ async def _changes(model: Bundle, repeats: int) -> list[float]:
     try:
         await edge.start()
         with tempfile.TemporaryDirectory(prefix="mvstylizer-rollback-") as folder:
-            newer = Shelf(model, Path(folder)).publish()
+            newer = VersionFolder(model, Path(folder)).publish()
             await edge.releases.promote(newer)
             async with InferenceServerClient(edge.address) as phone:
                 request = _request(model)

@@ -34,7 +34,7 @@ class ServeError(MVStylizerError):
     """`mvstylizer serve` does not start."""
 
 
-class Asks:
+class SampleRequest:
     """What is asked: one frame in one style, and what is sent where the map alone is wanted.
 
     Args:
@@ -52,13 +52,13 @@ class Asks:
         return self.small if reply == "map" else self.frame
 
 
-def in_process(stylizer: OnnxStylizer, asks: Asks, reply: Reply) -> Work:
+def in_process(stylizer: OnnxStylizer, sample: SampleRequest, reply: Reply) -> Work:
     """Stylize in this process."""
-    frame = asks.sent(reply)
-    return lambda: stylizer.stylize(frame, asks.code, reply=reply)
+    frame = sample.sent(reply)
+    return lambda: stylizer.stylize(frame, sample.code, reply=reply)
 
 
-def in_process_as_served(bundle: Bundle, asks: Asks, threads: int) -> Work:
+def in_process_as_served(bundle: Bundle, sample: SampleRequest, threads: int) -> Work:
     """Stylize in this process with the options of Triton's session: what Triton adds to it is transport."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -67,14 +67,14 @@ def in_process_as_served(bundle: Bundle, asks: Asks, threads: int) -> Work:
     session = onnxruntime.InferenceSession(
         str(bundle.file("stylizer")), options, providers=["CPUExecutionProvider"]
     )
-    feeds = {"frame": asks.frame[None], "style_code": asks.code[None], "r": np.ones(1, np.float32)}
+    feeds = {"frame": sample.frame[None], "style_code": sample.code[None], "r": np.ones(1, np.float32)}
     return lambda: session.run(["stylized"], feeds)
 
 
 @contextmanager
 def client(
     address: str,
-    asks: Asks,
+    sample: SampleRequest,
     reply: Reply,
     *,
     token: str = "",
@@ -82,34 +82,34 @@ def client(
     frugal: bool = False,
 ) -> Iterator[Work]:
     """Stylize through an edge; a refusal is an error, not a reason to try again."""
-    frame = asks.sent(reply)
+    frame = sample.sent(reply)
     with EdgeClient(
         address, timeout_s=TIMEOUT_S, patience_s=0, token=token, jpeg_quality=jpeg_quality, frugal=frugal
     ) as edge:
-        yield lambda: edge.stylize(frame, asks.code, reply=reply)
+        yield lambda: edge.stylize(frame, sample.code, reply=reply)
 
 
 @contextmanager
-def shared_memory(address: str, asks: Asks, prefix: str) -> Iterator[Work]:
+def shared_memory(address: str, sample: SampleRequest, prefix: str) -> Iterator[Work]:
     """Stylize through Triton with frame and image in system shared memory, as tritonclient does it.
 
     Args:
         address: Triton's.
-        asks: The frame; the image that comes back has its size.
+        sample: The frame; the image that comes back has its size.
         prefix: Start of the regions' names, which the server's keeper cleans up after.
     """
     import tritonclient.grpc as triton
     from tritonclient.utils import InferenceServerException
     from tritonclient.utils import shared_memory as regions
 
-    frame, name = asks.frame, f"{prefix}bench_{secrets.token_hex(4)}"
+    frame, name = sample.frame, f"{prefix}bench_{secrets.token_hex(4)}"
     inputs = [
         triton.InferInput("frame", [1, *frame.shape], "UINT8"),
-        triton.InferInput("style_code", [1, asks.code.size], "FP32"),
+        triton.InferInput("style_code", [1, sample.code.size], "FP32"),
         triton.InferInput("r", [1], "FP32"),
     ]
     inputs[0].set_shared_memory(name, frame.nbytes)
-    inputs[1].set_data_from_numpy(asks.code[None])
+    inputs[1].set_data_from_numpy(sample.code[None])
     inputs[2].set_data_from_numpy(np.ones(1, np.float32))
     output = triton.InferRequestedOutput("stylized")
     output.set_shared_memory(name, frame.nbytes, offset=frame.nbytes)

@@ -9,7 +9,7 @@ from pathlib import Path
 from mvstylizer.bundle import Bundle, load_bundle, write_manifest
 
 
-class Shelf:
+class VersionFolder:
     """Publishes versions; the two newest stay, as an edge may go back to the one before.
 
     Args:

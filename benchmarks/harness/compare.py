@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from benchmarks.harness.registry import Table
-from benchmarks.harness.result import ResultError, case_name, middle
+from benchmarks.harness.result import ResultError, case_name, median_of
 from benchmarks.harness.tables import number
 
-Verdict = Literal["same", "better", "worse", "changed", "gone", "new"]
+ChangeVerdict = Literal["same", "better", "worse", "changed", "gone", "new"]
 
 
 @dataclass(frozen=True)
-class Change:
+class FigureChange:
     """One figure of one case in both results.
 
     Attributes:
@@ -32,10 +32,10 @@ class Change:
     before: float | None
     after: float | None
     ratio: float | None
-    verdict: Verdict
+    verdict: ChangeVerdict
 
 
-def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[FigureChange]:
     """Compare two kept results.
 
     Raises:
@@ -71,7 +71,7 @@ def machine_moved(before: Mapping[str, Any], after: Mapping[str, Any]) -> float:
     return 1 - min(speeds) / max(speeds)
 
 
-def as_table(changes: list[Change], moved: float, *, everything: bool = False) -> Table:
+def as_table(changes: list[FigureChange], moved: float, *, everything: bool = False) -> Table:
     """Lay changes out, those within the noise only when `everything` is asked for.
 
     Args:
@@ -90,9 +90,9 @@ def as_table(changes: list[Change], moved: float, *, everything: bool = False) -
     return Table("Comparison", header, rows, f"{caption} The machine's own speed moved by {moved:.0%}.")
 
 
-def as_dict(changes: list[Change], moved: float) -> dict[str, Any]:
+def as_dict(changes: list[FigureChange], moved: float) -> dict[str, Any]:
     """Return changes as plain values, counted by verdict, and by how much the machine's speed moved."""
-    counts = {verdict: sum(c.verdict == verdict for c in changes) for verdict in Verdict.__args__}  # type: ignore[attr-defined]
+    counts = {verdict: sum(c.verdict == verdict for c in changes) for verdict in ChangeVerdict.__args__}  # type: ignore[attr-defined]
     return {"counts": counts, "machine_moved": moved, "changes": [asdict(change) for change in changes]}
 
 
@@ -100,17 +100,17 @@ def _by_case(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {case_name(row["case"]): row["figures"] for row in document["results"]}
 
 
-def _change(case: str, figure: str, before: Any, after: Any, meaning: Mapping[str, Any]) -> Change:
+def _change(case: str, figure: str, before: Any, after: Any, meaning: Mapping[str, Any]) -> FigureChange:
     if before is None or after is None:
-        alone: Verdict = "same" if before is after else "gone" if after is None else "new"
-        return Change(case, figure, _plain(before), _plain(after), None, alone)
-    old, new = middle(before), middle(after)
+        alone: ChangeVerdict = "same" if before is after else "gone" if after is None else "new"
+        return FigureChange(case, figure, _plain(before), _plain(after), None, alone)
+    old, new = median_of(before), median_of(after)
     ratio = new / old if old else None
-    return Change(case, figure, old, new, ratio, _verdict(before, after, meaning))
+    return FigureChange(case, figure, old, new, ratio, _verdict(before, after, meaning))
 
 
-def _verdict(before: Any, after: Any, meaning: Mapping[str, Any]) -> Verdict:
-    old, new = middle(before), middle(after)
+def _verdict(before: Any, after: Any, meaning: Mapping[str, Any]) -> ChangeVerdict:
+    old, new = median_of(before), median_of(after)
     if abs(new - old) <= meaning["noise"] * max(abs(old), abs(new)) or _overlap(before, after):
         return "same"
     if meaning["better"] == "neither":
@@ -129,4 +129,4 @@ def _ends(value: Any) -> tuple[float, float]:
 
 
 def _plain(value: Any) -> float | None:
-    return None if value is None else middle(value)
+    return None if value is None else median_of(value)

@@ -36,7 +36,7 @@ def write_sheet(path: Path, titles: Sequence[str], rows: Sequence[Sequence[Pictu
 
 
 def _strip(pictures: Sequence[Picture | None]) -> Picture:
-    """Put pictures side by side, each in the middle of its place; the strip is as high as the highest."""
+    """Put pictures side by side, each in the median_of of its place; the strip is as high as the highest."""
     tiles = [None if picture is None else at_long_side(picture, TILE) for picture in pictures]
     height = max(tile.shape[0] for tile in tiles if tile is not None)
     strip = np.full((height + GAP, len(tiles) * (TILE + GAP), 3), 255, np.uint8)

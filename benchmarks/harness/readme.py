@@ -20,7 +20,7 @@ BLOCK: Final = re.compile(r"(<!-- bench:([a-z0-9_]+)(?:/(\d+))? -->\n).*?(<!-- /
 
 
 class ReadmeError(MVStylizerError):
-    """The file cannot be read or written, or asks for a table that is not there."""
+    """The file cannot be read or written, or sample for a table that is not there."""
 
 
 def rewritten(text: str, results: Path) -> str:
@@ -33,7 +33,7 @@ def rewritten(text: str, results: Path) -> str:
     Raises:
         UnknownBenchError: A block names no bench.
         ResultError: A result cannot be read.
-        ReadmeError: A block asks for a table that the bench does not have.
+        ReadmeError: A block sample for a table that the bench does not have.
     """
 
     def block(found: re.Match[str]) -> str:

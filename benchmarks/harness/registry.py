@@ -2,7 +2,7 @@
 
 A bench is a module with two functions::
 
-    def run(effort: Effort, say: Say, **options) -> Result      # measures
+    def run(budget: Budget, progress: Progress, **options) -> Result      # measures
     def tables(document: Mapping[str, Any]) -> list[Table]      # lays a kept result out for reading
 
 and, where curves say more, a third::
@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple, Protocol, cast
 from benchmarks.harness.result import Result
 from mvstylizer.errors import MVStylizerError, need_extra
 
-Say = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 class UnknownBenchError(MVStylizerError):
@@ -28,7 +28,7 @@ class UnknownBenchError(MVStylizerError):
 
 
 @dataclass(frozen=True)
-class Effort:
+class Budget:
     """How much time a bench may take.
 
     Attributes:
@@ -40,7 +40,7 @@ class Effort:
     threads: int = 2
 
     def pick(self, full: Any, quick: Any) -> Any:
-        """Return the setting for this effort."""
+        """Return the setting for this budget."""
         return quick if self.quick else full
 
 
@@ -56,7 +56,7 @@ class Table(NamedTuple):
 class BenchModule(Protocol):
     """What a bench's module offers."""
 
-    def run(self, effort: Effort, say: Say, **options: Any) -> Result:
+    def run(self, budget: Budget, progress: Progress, **options: Any) -> Result:
         """Measure; `say` takes a line of progress."""
         ...
 
@@ -85,7 +85,7 @@ class Bench:
         """Import its module."""
         return cast(BenchModule, importlib.import_module(f"benchmarks.{self.name}"))
 
-    def run(self, effort: Effort, say: Say, **options: Any) -> Result:
+    def run(self, budget: Budget, progress: Progress, **options: Any) -> Result:
         """Measure.
 
         Raises:
@@ -93,7 +93,7 @@ class Bench:
             MVStylizerError: Whatever the measured parts raise.
         """
         need_extra("bench", *self.packages)
-        return self.load().run(effort, say, **options)
+        return self.load().run(budget, progress, **options)
 
 
 # In the order in which `bench all` runs them and readers meet them.

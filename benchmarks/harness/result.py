@@ -103,7 +103,7 @@ class Result:
             for name, value in row.figures.items():
                 if name not in self.figures:
                     raise ValueError(f"{self.bench}: figure {name!r} is not described")
-                if value is not None and not math.isfinite(middle(value)):
+                if value is not None and not math.isfinite(median_of(value)):
                     raise ValueError(f"{self.bench}: {name} of {case_name(row.case)} is {value}")
 
     def document(self, metadata: dict[str, Any]) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def case_name(case: Mapping[str, Any]) -> str:
     return " ".join(str(value) for value in case.values())
 
 
-def middle(value: float | Spread | Mapping[str, float]) -> float:
+def median_of(value: float | Spread | Mapping[str, float]) -> float:
     """Return the median of a figure, whether it was measured once or often, kept or just made."""
     if isinstance(value, Spread):
         return value.median

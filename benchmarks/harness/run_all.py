@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from benchmarks.harness.registry import Bench, Say
+from benchmarks.harness.registry import Bench, Progress
 
 ENDING_SECONDS: Final = 30.0  # a bench that is told to end may have servers to stop
 
@@ -24,7 +24,7 @@ class Outcome(NamedTuple):
 
 
 def run_every(
-    benches: Sequence[Bench], folder: Path, *, quick: bool, threads: int, say: Say
+    benches: Sequence[Bench], folder: Path, *, quick: bool, threads: int, progress: Progress
 ) -> list[Outcome]:
     """Run benches one after the other; one that fails does not keep the next from running.
 
@@ -33,11 +33,11 @@ def run_every(
         folder: Where each writes ``NAME.json``.
         quick: Reduced settings.
         threads: Cores to hold each to.
-        say: Takes a line before each.
+        progress: Takes a line before each.
     """
     outcomes = []
     for number, bench in enumerate(benches, 1):
-        say(f"[{number}/{len(benches)}] {bench.name}: {bench.about}")
+        progress(f"[{number}/{len(benches)}] {bench.name}: {bench.about}")
         out = folder / f"{bench.name}.json"
         command = [sys.executable, "-m", "mvstylizer_cli", "bench", bench.name, "--out", str(out)]
         command += ["--threads", str(threads), *(["--quick"] if quick else [])]

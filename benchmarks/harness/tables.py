@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.harness.registry import Table
-from benchmarks.harness.result import middle
+from benchmarks.harness.result import median_of
 
 MISSING = "–"
 
@@ -18,7 +18,7 @@ def number(value: float | Mapping[str, Any] | None, *, digits: int = 3, unit: st
     """
     if value is None:
         return MISSING
-    plain = middle(value)
+    plain = median_of(value)
     if plain == 0 or not 1e-6 < abs(plain) < 1e9:
         text = f"{plain:.{digits}g}"
     else:

@@ -20,7 +20,7 @@ MIN_SAMPLE_SECONDS: Final = (
 Work = Callable[[], object]
 
 
-class Times(Mapping[str, Spread]):
+class Timings(Mapping[str, Spread]):
     """The seconds of one call of each case, by name.
 
     Args:
@@ -49,7 +49,7 @@ class Times(Mapping[str, Spread]):
         return spread(seconds / beside for seconds, beside in pairs)
 
 
-def measure(cases: Mapping[str, Work], *, repeats: int, warmup: int = 1) -> Times:
+def measure(cases: Mapping[str, Work], *, repeats: int, warmup: int = 1) -> Timings:
     """Time cases.
 
     Args:
@@ -77,12 +77,12 @@ def measure(cases: Mapping[str, Work], *, repeats: int, warmup: int = 1) -> Time
     finally:
         if enabled:
             gc.enable()
-    return Times(samples)
+    return Timings(samples)
 
 
-def measure_beside(
+def measure_in_blocks(
     slow: Work, cases: Mapping[str, Work], *, blocks: int, repeats: int, name: str
-) -> tuple[Times, Times]:
+) -> tuple[Timings, Timings]:
     """Time cases in blocks, each behind one call of a slow case: near it, but not in its wake.
 
     A network's threads spin for a while after it, and it leaves cold caches, so that in one round with it
@@ -109,7 +109,7 @@ def measure_beside(
         for case in cases:
             rounds[case] += times.samples(case)
             whole[case].append(times[case].median)
-    return Times(rounds), Times(whole)
+    return Timings(rounds), Timings(whole)
 
 
 def spread(samples: Iterable[float]) -> Spread:

@@ -14,14 +14,14 @@ import pytest
 from benchmarks import figure5, memory, quality, table1, table2, table4
 from benchmarks.data import footage, paper
 from benchmarks.data.pairs import PairsError, look_pairs
-from benchmarks.harness.registry import BenchModule, Effort, Table
-from benchmarks.harness.result import Result, Spread, find, middle, read, write
-from benchmarks.harness.timing import Times
+from benchmarks.harness.registry import BenchModule, Budget, Table
+from benchmarks.harness.result import Result, Spread, find, median_of, read, write
+from benchmarks.harness.timing import Timings
 from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
 from tests.benchmarks.harness.test_harness import ABOUT
 
 SMALL = "192x96"
-QUICK = Effort(quick=True, threads=2)
+QUICK = Budget(quick=True, threads=2)
 
 
 def kept(result: Result, folder: Path) -> dict[str, Any]:
@@ -46,13 +46,13 @@ def test_table1(tmp_path: Path) -> None:
     document = kept(table1.run(QUICK, print, peers=peers, resolutions=[SMALL]), tmp_path)
     ours = find(document, model="mvstylizer", device="cpu", resolution=SMALL, reply="image")
     assert ours
-    assert middle(ours["seconds"]) > 0
+    assert median_of(ours["seconds"]) > 0
     # Two rounds: the ratio of means lies between the ratios of the rounds.
-    whole = middle(ours["seconds"]) / middle(ours["floor_seconds"])
+    whole = median_of(ours["seconds"]) / median_of(ours["floor_seconds"])
     assert ours["of_floor"]["min"] <= whole <= ours["of_floor"]["max"]
     lazy, none = find(document, model="lazy"), find(document, model="none")
     assert lazy
-    assert middle(lazy["process_seconds"]) > 0
+    assert median_of(lazy["process_seconds"]) > 0
     assert none == {"seconds": None}
     assert any("none" in note for note in document["notes"])
     cells = [row[-1] for row in laid_out(table1, document)[0].rows]
@@ -60,7 +60,7 @@ def test_table1(tmp_path: Path) -> None:
 
 
 def test_a_floor_is_that_of_its_own_round() -> None:
-    times = Times({"net": [2.0, 8.0], table1.FLOOR: [1.0, 2.0]})
+    times = Timings({"net": [2.0, 8.0], table1.FLOOR: [1.0, 2.0]})
     figures = table1._floor(times, "net", table1.FLOOR_GMACS / 2)
     assert figures["floor_seconds"] == Spread(0.75, 0.5, 1.0, 2)
     assert figures["of_floor"] == Spread(6.0, 4.0, 8.0, 2)
@@ -102,7 +102,7 @@ def test_table2(tmp_path: Path) -> None:
     assert transfer["of_warp"]["max"] >= transfer["seconds"]["min"] / warp["seconds"]["max"]
     whole = find(document, resolution=SMALL, way="transfer, everything")
     assert whole
-    assert all(middle(whole[stage]) > 0 for stage in table2.STAGES)
+    assert all(median_of(whole[stage]) > 0 for stage in table2.STAGES)
     assert len(laid_out(table2, document)) == 3
 
 
@@ -112,8 +112,8 @@ def test_figure5(tmp_path: Path) -> None:
     assert [row["case"]["interval"] for row in document["results"]] == [30, 30]
     for row in document["results"]:
         figures = row["figures"]
-        assert 1 < middle(figures["as_the_paper_counts"]) < row["case"]["interval"]
-        assert middle(figures["everything_counted"]) > 0
+        assert 1 < median_of(figures["as_the_paper_counts"]) < row["case"]["interval"]
+        assert median_of(figures["everything_counted"]) > 0
     laid_out(figure5, document)
     assert [sorted(plot.curves) for plot in figure5.plots(document)] == [[SMALL]] * 4
 

@@ -17,7 +17,7 @@ from benchmarks.data.federation_photos import RetrainingPhotosError, lay_out
 from benchmarks.federation import _SEED_STRIDE, Point
 from benchmarks.figure7 import Figure7Error, Settings, images_until, reach_rows, run_curves, smoothed
 from benchmarks.harness.result import Result
-from fl.site import retrain
+from fl.local_training import retrain
 
 TINY = Settings(crop=32, steps=1, rounds=(2, 1, 0), contents=2, styles=1)
 

@@ -11,7 +11,7 @@ from benchmarks import kernels
 from benchmarks.data import footage
 from benchmarks.data.models import shipped
 from benchmarks.harness.result import Spread
-from benchmarks.harness.timing import Times, measure
+from benchmarks.harness.timing import Timings, measure
 from device_runtime.kernels import Warp
 
 SIZE = (96, 64)
@@ -43,7 +43,7 @@ def test_every_case_runs(threads: int) -> None:
 
 
 def test_ratios_are_of_rounds() -> None:
-    times = Times({
+    times = Timings({
         "copy": [1.0, 2.0, 0.5], "opencv": [2.0, 2.0, 2.0], "torch": [4.0, 8.0, 2.0], "warp": [3.0, 6.0, 1.5]
     })  # fmt: skip
     row = kernels._row("96x64", 1, "warp", times)

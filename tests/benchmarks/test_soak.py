@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import soak
 from benchmarks.edge_load.recovery import VICTIMS
-from benchmarks.harness.registry import Effort, bench
+from benchmarks.harness.registry import Budget, bench
 from tests.edge_triton.conftest import make_bundle
 
 
@@ -17,7 +17,7 @@ from tests.edge_triton.conftest import make_bundle
 def test_a_soak_swaps_and_loses_nothing(tmp_path: Path) -> None:
     model = make_bundle(tmp_path / "bundle")
     said: list[str] = []
-    result = bench("soak").run(Effort(quick=True), said.append, bundle=model.path, minutes=0.1, swaps=1)
+    result = bench("soak").run(Budget(quick=True), said.append, bundle=model.path, minutes=0.1, swaps=1)
     rows = {(name, value): row.figures for row in result.rows for name, value in row.case.items()}
     for kind in soak.KINDS:
         figures = rows["requests", kind]

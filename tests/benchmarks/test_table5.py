@@ -10,7 +10,7 @@ import pytest
 from benchmarks import table5
 from benchmarks.data import footage
 from benchmarks.data.models import shipped
-from benchmarks.harness.registry import Effort
+from benchmarks.harness.registry import Budget
 from benchmarks.harness.result import find
 from edge_triton.client.jpeg import encode_jpeg
 
@@ -27,7 +27,7 @@ def document(sizes: table5.Sizes) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(table5, "PLACES", NEAR)
         patch.setattr(table5, "wire_sizes", lambda *_: sizes)
-        result = table5.run(Effort(quick=True), lambda _: None, emulator="proxy", resolutions=["512x256"])
+        result = table5.run(Budget(quick=True), lambda _: None, emulator="proxy", resolutions=["512x256"])
         document = json.loads(json.dumps(result.document({})))
         document["tables"] = table5.tables(document)
     return document

@@ -1,4 +1,4 @@
-"""The whole federation as a user starts it: Flower's processes on loopback, TLS, registered edges."""
+"""A federation as a user starts it: Flower's processes on loopback, TLS, registered edges."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ TINY = ("--steps", "1", "--crop", "32", "--holdout-size", "64", "--learning-rate
 
 
 class Federation:
-    """A cloud and its edges as processes of the command line, ended with the test.
+    """A cloud and its edges as command-line processes that end with the test.
 
     Args:
-        folder: Where all of them keep their folders.
+        folder: Parent of all their folders.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -51,15 +51,18 @@ class Federation:
         with self.log(name).open("wb") as log:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", "mvstylizer_cli", *group, *arguments],
-                cwd=ROOT, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-            )  # fmt: skip
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+            )
 
     def start_cloud(self) -> None:
         self.start("cloud", "cloud", "--folder", str(self.cloud), "--port", self.port)
         self.wait(lambda: "Cloud on" in self.said("cloud"))
 
     def start_gateway(self, name: str) -> tuple[str, str]:
-        """Serve an edge's releases to phones; return the gateway's address and the URL of its metrics."""
+        """Serve an edge's releases; return the address of the gateway and the URL of its metrics."""
         releases = self.folder / name / "releases"
         releases.mkdir(parents=True)
         self.start(f"{name}.serve", "serve", "--port", "0", "--watch", str(releases), group=())
@@ -76,13 +79,12 @@ class Federation:
             fill(edge / "spool" / "frames", photos)
             fill(edge / "spool" / "styles", ("astronaut",))
             shutil.copytree(self.cloud / "join", edge / "join")
-        address = f"127.0.0.1:{self.port}"
-        self.start(name, "edge", "--folder", str(edge), "--cloud", address, "--name", name,
-                   "--metrics", metrics, "--nice", "0")  # fmt: skip
+        cloud = ("--cloud", f"127.0.0.1:{self.port}", "--metrics", metrics)
+        self.start(name, "edge", "--folder", str(edge), "--name", name, "--nice", "0", *cloud)
         if admit and not (self.cloud / "edges" / f"{name}.pub").exists():
             self.wait((edge / f"{name}.pub").is_file)
             shutil.copy(edge / f"{name}.pub", self.cloud / "edges")
-            self.wait(lambda: f"Edge {name} may take part" in self.said("cloud"))
+            self.wait(lambda: f"Edge {name} admitted" in self.said("cloud"))
         return edge
 
     def federate(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -107,12 +109,12 @@ class Federation:
         return self.log(name).read_text()
 
     def kill(self, name: str) -> None:
-        """End a program and all that it started as a power cut does."""
+        """Kill a program and its descendants, as a power failure would."""
         program = self.processes.pop(name)
         family = psutil.Process(program.pid).children(recursive=True)
         program.kill()
         for process in family:
-            with suppress(psutil.NoSuchProcess):  # it has ended with its parent
+            with suppress(psutil.NoSuchProcess):  # it ended with its parent
                 process.kill()
         program.wait(60)
 
@@ -154,10 +156,10 @@ def test_two_edges_two_rounds_one_release(federation: Federation, checkpoint: Pa
         before = stylized(phone)
         done = federation.submit("--start", str(checkpoint), "--rounds", "2", "--json")
         assert done.returncode == 0, done.stderr + (federation.cloud / "flower" / "run.log").read_text()
-        after = stylized(phone)  # the same connection: its next request
+        after = stylized(phone)  # the next request on the same connection
     assert json.loads(done.stdout)["rows"][-1]["event"] == "finished"
     accepted = federation.journal("accepted")
-    assert [(row["turn"], row["edges"], row["frames"]) for row in accepted] == [
+    assert [(row["round"], row["edges"], row["frames"]) for row in accepted] == [
         (1, ["a", "b"], 5),
         (2, ["a", "b"], 5),
     ]
@@ -186,13 +188,13 @@ def test_two_edges_two_rounds_one_release(federation: Federation, checkpoint: Pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("edge_too", [False, pytest.param(True, marks=pytest.mark.long)])
-def test_a_cloud_killed_in_a_round_resumes_where_it_was(
+def test_a_cloud_killed_during_a_round_resumes_it(
     federation: Federation, checkpoint: Path, edge_too: bool
 ) -> None:
     federation.start_cloud()
     federation.start_edge("a", ("coffee", "rocket"))
     federation.start_submission("first", "--start", str(checkpoint))
-    federation.wait(lambda: federation.journal("answer") != [])  # of a; the quorum waits for b
+    federation.wait(lambda: federation.journal("update") != [])  # from a; the quorum waits for b
     if edge_too:
         b = federation.start_edge("b", ("coffee", "chelsea", "rocket"))
         asked = b / "flower" / "supernode.log"
@@ -203,18 +205,18 @@ def test_a_cloud_killed_in_a_round_resumes_where_it_was(
     assert federation.processes.pop("first").wait(300) == 1
     assert "Submit again" in federation.said("first")
     assert federation.processes.pop("cloud").wait(300) == 1
-    assert "The SuperLink ended" in federation.said("cloud")
+    assert "The SuperLink exited" in federation.said("cloud")
     federation.start_cloud()
     federation.start_edge("b", ("coffee", "chelsea", "rocket"))
     federation.start_submission("second")
     federation.wait(lambda: federation.journal("accepted") != [])
     (accepted,) = federation.journal("accepted")
-    assert (accepted["turn"], accepted["edges"], accepted["frames"]) == (1, ["a", "b"], 5)
-    assert [row["edge"] for row in federation.journal("answer")] == ["a", "b"]  # a was not asked again
+    assert (accepted["round"], accepted["edges"], accepted["frames"]) == (1, ["a", "b"], 5)
+    assert [row["edge"] for row in federation.journal("update")] == ["a", "b"]  # a did not train again
 
 
 def stylized(stylizer: Stylizer) -> np.ndarray:
-    """A phone's request."""
+    """Stylize a photo as a phone would."""
     code = stylizer.encode_style(skimage.data.coffee()[::4, ::4])
     image = stylizer.stylize(skimage.data.chelsea()[::2, ::2], code, reply="image").image
     assert image is not None

@@ -20,7 +20,7 @@ from benchmarks.harness.registry import BENCHES, Bench, Table, UnknownBenchError
 from benchmarks.harness.result import Figure, Result, ResultError, Row, Spread, find, read, write
 from benchmarks.harness.run_all import run_every
 from benchmarks.harness.tables import aligned, markdown, number, span
-from benchmarks.harness.timing import measure, measure_beside, spread
+from benchmarks.harness.timing import measure, measure_in_blocks, spread
 
 FIGURES = {
     "seconds": Figure("s", "how long", "lower", 0.1),
@@ -83,7 +83,7 @@ def test_cases_are_timed_in_blocks_beside_a_slow_one(clock: Callable[[float], No
         speed.append(float(len(speed)))  # the machine is slower from block to block
         case("slow", 8.0)()
 
-    times, beside = measure_beside(slow, {"a": case("a", 0.5)}, blocks=2, repeats=3, name="slow")
+    times, beside = measure_in_blocks(slow, {"a": case("a", 0.5)}, blocks=2, repeats=3, name="slow")
     assert calls == ["slow", *2 * ["slow", *6 * ["a"]]]  # of six: warm-up twice, how long, three rounds
     assert times["a"] == Spread(1.25, 1.0, 1.5, 6)
     assert beside["slow"] == Spread(20.0, 16.0, 24.0, 2)
@@ -252,6 +252,6 @@ def test_pinning_holds_a_process_to_its_cores() -> None:
 def test_all_goes_on_after_a_bench_that_fails(tmp_path: Path) -> None:
     said: list[str] = []
     unknown = [Bench("nosuch", "not there"), Bench("neither", "not there")]
-    outcomes = run_every(unknown, tmp_path, quick=True, threads=1, say=said.append)
+    outcomes = run_every(unknown, tmp_path, quick=True, threads=1, progress=said.append)
     assert [outcome.exit_code for outcome in outcomes] == [2, 2]
     assert len(said) == 2
