@@ -1,8 +1,7 @@
 """A federation in one process: local training and rounds without Flower.
 
-Rounds, averaging and local training are the federation's own (`fl.rounds`, `fl.average`, `fl.local_training`);
-only the transport differs: an edge is a task in a thread pool. Every round is stored on disk, so an
-interrupted run resumes its unfinished round.
+Rounds, averaging and local training are those of `fl`; only the transport differs: an edge is a task in a
+thread pool. Every round is stored on disk, so an interrupted run resumes its unfinished round.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Memory: the peak of `stylize` must not depend on the length of the video, and what one picture takes."""
+"""Memory: peak of `stylize`, which must not depend on video length, and peak for one picture."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from benchmarks.harness.tables import number
 from mvstylizer.errors import MVStylizerError
 
 RESOLUTION: Final = "512x256"
-LOOK_S: Final = 0.01
+POLL_S: Final = 0.01
 FIGURES: Final = {
-    "peak_mib": Figure("MiB", "largest resident memory of a whole `stylize --local` process", "lower", 0.05),
-    "of_short": Figure("ratio", "peak_mib / that of the short clip", "lower", 0.05),
+    "peak_mib": Figure("MiB", "peak resident memory of a `stylize --local` process", "lower", 0.05),
+    "of_short": Figure("ratio", "peak_mib / peak_mib of the short clip", "lower", 0.05),
 }
 
 
 class StylizeFailedError(MVStylizerError):
-    """The process that was watched did not do its job."""
+    """The measured process failed."""
 
 
 def run(
@@ -41,10 +41,10 @@ def run(
     """Measure.
 
     Args:
-        budget: How long it may take.
-        progress: Takes progress.
-        lengths: Frames of the short and the long clip; 300 and 3000 if None, fewer when quick.
-        resolutions: Sizes of the single pictures; the paper's if None, only its largest when quick.
+        budget: Time budget.
+        progress: Receives lines of progress.
+        lengths: Frames of the short and the long clip; defaults to 300 and 3000, or fewer if quick.
+        resolutions: Sizes of single pictures; defaults to the paper's, or to the largest of them if quick.
 
     Raises:
         StylizeFailedError: A run failed.
@@ -74,46 +74,47 @@ def run(
 
 
 def peak_mib(source: Path, options: Sequence[str] = ()) -> float:
-    """Stylize a clip or photo in a process of its own; return the most resident memory that it had, in MiB.
+    """Stylize a clip or photo in its own process and return its peak resident memory, in MiB.
 
-    Its own mark is read while it runs, to its last hundredth of a second: what `wait4` tells afterwards holds
-    the memory of the process that started it too (Linux, `exec_mmap`).
+    The kernel's high-water mark is polled while the process runs: the value of `wait4` includes the memory of
+    the parent before `exec` (Linux, `exec_mmap`).
 
     Raises:
-        StylizeFailedError: It ended with an error.
+        StylizeFailedError: The process failed.
     """
     command = [
-        sys.executable, "-m", "mvstylizer_cli", "stylize", str(source), "--style", str(footage.STYLE),
-        "--out", str(source.with_name(f"out{source.suffix}")), "--local", *options,
-    ]  # fmt: skip
+        *(sys.executable, "-m", "mvstylizer_cli", "stylize", str(source), "--local"),
+        *("--style", str(footage.STYLE), "--out", str(source.with_name(f"out{source.suffix}"))),
+        *options,
+    ]
     peak = 0.0
     with (
-        tempfile.TemporaryFile() as said,
-        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said) as process,
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors) as process,
     ):
         try:
             while process.poll() is None:
                 peak = max(peak, _mark_mib(process.pid))
-                time.sleep(LOOK_S)
+                time.sleep(POLL_S)
         except BaseException:
             process.terminate()
             raise
         if process.returncode:
-            said.seek(0)
-            last = said.read().decode(errors="replace").strip().splitlines()[-1:]
-            raise StylizeFailedError(f"stylize ended with {process.returncode}: {''.join(last)}")
+            errors.seek(0)
+            last = errors.read().decode(errors="replace").strip().splitlines()[-1:]
+            raise StylizeFailedError(f"stylize exited with status {process.returncode}: {''.join(last)}")
     return peak
 
 
 def _mark_mib(pid: int) -> float:
-    """Return the high-water mark of a process's resident memory; 0 for one that is just ending."""
+    """Return the high-water mark of a process's resident memory, in MiB; 0 if it is exiting."""
     status = Path(f"/proc/{pid}/status").read_text()
     marks = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
     return int(marks[0]) / 1024 if marks else 0.0
 
 
 def tables(document: Mapping[str, Any]) -> list[Table]:
-    """Lay a kept result out: one table of clips, one row a length; one of single pictures."""
+    """Return a table of clips by length, and one of single pictures."""
     cases = [row["case"] for row in document["results"]]
     models = list(dict.fromkeys(case["model"] for case in cases if "model" in case))
     resolutions = list(dict.fromkeys(case["resolution"] for case in cases if "model" in case))
@@ -123,16 +124,16 @@ def tables(document: Mapping[str, Any]) -> list[Table]:
         clips.append([str(frames), number(figures["peak_mib"]), number(figures["of_short"])])
     return [
         Table(
-            "Peak memory by length of the video",
-            ["frames", "peak, MiB", "of the shorter clip's"],
+            "Peak memory by video length",
+            ["frames", "peak, MiB", "/ shorter clip"],
             clips,
-            f"A whole `mvstylizer stylize --local` process at {document['settings']['resolution']}.",
+            f"Whole `mvstylizer stylize --local` process at {document['settings']['resolution']}.",
         ),
         Table(
             "Peak memory of one picture",
             ["model, MiB", *resolutions],
             [[model, *(_picture_mib(document, model, each) for each in resolutions)] for model in models],
-            "A whole `mvstylizer stylize PHOTO --local` process, Python and its libraries among it.",
+            "Whole `mvstylizer stylize PHOTO --local` process, including Python and its libraries.",
         ),
     ]
 

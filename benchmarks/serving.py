@@ -1,8 +1,8 @@
-"""Serving: what Triton and the gateway add to the model, and how they carry load.
+"""Serving: overhead of Triton and the gateway, and their behavior under load.
 
-First every way to the model beside the model in this process, in turn, one request at a time: what is added
-is then the difference of neighbours. Then load: clients that ask again as soon as they are answered, and
-requests that come at random times whether or not the edge keeps up. Clients run on the same cores.
+First, single requests by every route are timed in turn with the model in this process, so the overhead is a
+difference between neighbors. Then load: a closed loop of clients that each wait for their reply, and an open
+loop with random arrival times. Clients run on the same cores as the edge.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ from mvstylizer.bundle import Bundle
 
 RESOLUTION: Final = "1920x1080"
 CLIENTS: Final = (1, 4, 16)
-SHARES: Final = (0.5, 0.8)  # open loop: of what one client after the other gets through
+SHARES: Final = (0.5, 0.8)  # open loop: request rate relative to one closed-loop client
 JPEG_QUALITY: Final = 90
 HERE, HERE_MAP, AS_SERVED = "in process", "in process, map", "in process, as Triton runs it"
 MAP: Final = "gateway, map"
 FIGURES: Final = {
-    "seconds": Figure("s", "wall time of one request, nothing else asked for meanwhile", "lower", 0.10),
-    "of_in_process": Figure("ratio", "seconds / those of the model in this process", "lower", 0.05),
-    "throughput": Figure("1/s", "answered requests a second", "higher", 0.10),
-    "p50": Figure("s", "latency that half of the answers kept", "lower", 0.15),
-    "p95": Figure("s", "latency that 95 % kept", "lower", 0.25),
-    "p99": Figure("s", "latency that 99 % kept", "lower", 0.40),
-    "answers": Figure("requests", "answered requests, on which the quantiles rest"),
-    "errors": Figure("requests", "requests that failed or were refused", "lower"),
-    "memory_mib": Figure("MiB", "proportional set size of the edge: gateway, Triton, stubs", "lower", 0.10),
-}  # fmt: skip
+    "seconds": Figure("s", "wall time of a request without other load", "lower", 0.10),
+    "of_in_process": Figure("ratio", "seconds / the model in this process", "lower", 0.05),
+    "throughput": Figure("1/s", "successful requests per second", "higher", 0.10),
+    "p50": Figure("s", "median latency", "lower", 0.15),
+    "p95": Figure("s", "95th percentile of latency", "lower", 0.25),
+    "p99": Figure("s", "99th percentile of latency", "lower", 0.40),
+    "answers": Figure("requests", "successful requests, the basis of the percentiles"),
+    "errors": Figure("requests", "failed or refused requests", "lower"),
+    "memory_mib": Figure("MiB", "proportional set size of the edge (gateway, Triton, stubs)", "lower", 0.10),
+}
 
 
 def run(
@@ -54,10 +54,10 @@ def run(
     """Measure.
 
     Args:
-        budget: How long it may take.
-        progress: Takes progress.
-        bundle: What is served; the shipped default if None.
-        resolution: Of the frame.
+        budget: Time budget.
+        progress: Receives lines of progress.
+        bundle: Model bundle; defaults to the bundled model.
+        resolution: Frame size.
 
     Raises:
         MVStylizerError: The bundle cannot be loaded, or a server does not start.
@@ -71,36 +71,39 @@ def run(
         progress("serving: starting Triton and an edge")
         edge = stack.enter_context(_edge(model, sample, budget.threads, max(clients)))
         rows = latency_rows(here, model, edge, budget, progress)
-        # Taken when every pool has its size, and again at the end.
+        # After the warm-up, when all pools have been allocated.
         rows += [_memory_row("before load", edge)]
         for name, connect in edge.ways().items():
             for count in clients:
                 progress(f"serving: {name}, {count} clients")
-                rows.append(load_row({"loop": "closed", "way": name, "clients": count},
-                                     closed_loop(connect, count, seconds)))  # fmt: skip
+                load = closed_loop(connect, count, seconds)
+                rows.append(load_row({"loop": "closed", "way": name, "clients": count}, load))
         capacity = _throughput(rows, MAP)
         for share in SHARES:
-            progress(f"serving: {MAP}, requests at {share:.0%} of what one client gets through")
+            progress(f"serving: {MAP}, open loop at {share:.0%} of one client's rate")
             load = open_loop(edge.ways()[MAP], max(clients), share * capacity, 2 * seconds)
             rows.append(load_row({"loop": "open", "way": MAP, "share": share}, load))
         rows.append(_memory_row("after load", edge))
     settings = {
-        "resolution": resolution, "seconds": seconds, "threads": budget.threads, "jpeg_quality": JPEG_QUALITY,
+        "resolution": resolution,
+        "seconds": seconds,
+        "threads": budget.threads,
+        "jpeg_quality": JPEG_QUALITY,
         "models": {model.name: model.version},
-    }  # fmt: skip
+    }
     return Result("serving", FIGURES, rows, settings)
 
 
 @dataclass(frozen=True)
 class ServingSetup:
-    """The servers that are measured: a Triton alone, and a whole edge.
+    """The servers to measure: Triton alone, and a whole edge.
 
     Attributes:
-        triton: The server alone.
-        address: Of the edge's gateway.
-        tokens: A phone's each: the gateway bounds what one may ask at a time.
-        process: The edge's process.
-        sample: What is asked of both.
+        triton: Triton alone.
+        address: Address of the edge's gateway.
+        tokens: One token per client, because the gateway limits requests per token.
+        process: Process of the edge.
+        sample: The request to both.
     """
 
     triton: TritonServer
@@ -110,7 +113,7 @@ class ServingSetup:
     sample: routes.SampleRequest
 
     def ways(self) -> dict[str, Connect]:
-        """Return how to connect a client by each way."""
+        """Return a function that connects a client, by route."""
 
         def gateway(number_: int, **options: Any) -> Any:
             reply = options.pop("reply", "image")
@@ -130,8 +133,8 @@ class ServingSetup:
 def latency_rows(
     here: OnnxStylizer, model: Bundle, edge: ServingSetup, budget: Budget, progress: Progress
 ) -> list[Row]:
-    """Time one request by each way, in turn with the model in this process."""
-    progress("serving: one request at a time, every way in turn")
+    """Time single requests by each route, in turn with the model in this process."""
+    progress("serving: single requests by every route")
     with ExitStack() as stack:
         work: dict[str, Work] = {
             HERE: routes.in_process(here, edge.sample, "image"),
@@ -150,7 +153,7 @@ def latency_rows(
 
 
 def load_row(case: dict[str, str | int | float], load: Load) -> Row:
-    """Return a load's figures; an unanswered one has no quantiles."""
+    """Return the figures of a load; without replies there are no percentiles."""
     figures: dict[str, Value] = {
         "throughput": load.throughput,
         "answers": float(len(load.latencies)),
@@ -180,7 +183,7 @@ def _memory_row(when: str, edge: ServingSetup) -> Row:
 
 
 def tables(document: Mapping[str, Any]) -> list[Table]:
-    """Lay a kept result out: single requests, load, memory."""
+    """Return tables of single requests, load and memory."""
     by_loop: dict[str, list[Mapping[str, Any]]] = {}
     for row in document["results"]:
         by_loop.setdefault(row["case"].get("loop", "memory"), []).append(row)
@@ -190,9 +193,11 @@ def tables(document: Mapping[str, Any]) -> list[Table]:
         for row in by_loop["one at a time"]
     ]
     return [
-        Table(f"One request at {resolution}", ["way", "s", "of in process"], single),
-        _load_table("Clients that ask again when answered", by_loop["closed"], "clients"),
-        _load_table("Requests at random times, by share of one client's rate", by_loop["open"], "share"),
+        Table(f"Single request at {resolution}", ["route", "seconds", "/ in process"], single),
+        _load_table("Closed loop: each client waits for its reply", by_loop["closed"], "clients"),
+        _load_table(
+            "Open loop: random arrival times, by share of one client's rate", by_loop["open"], "share"
+        ),
         Table(
             "Memory of the edge",
             ["when", "MiB"],
@@ -205,7 +210,7 @@ def _load_table(title: str, rows: Sequence[Mapping[str, Any]], by: str) -> Table
     columns = ("throughput", "p50", "p95", "p99")
     return Table(
         title,
-        ["way", by, "a second", "p50, s", "p95, s", "p99, s", "answers", "errors"],
+        ["route", by, "requests/s", "p50, s", "p95, s", "p99, s", "replies", "errors"],
         [
             [
                 row["case"]["way"],

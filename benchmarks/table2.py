@@ -1,8 +1,7 @@
-"""Table 2: the time of one intermediate frame beside that of a stylized one, and where a frame's time goes.
+"""Table 2: time to interpolate a frame, compared with stylizing one, and time of every stage.
 
-Three ways of looking at it: the bare kernels, their flow or map given (the paper's way: a
-remap); a frame as the kit makes it, from both sides; and whole runs over a clip with
-everything counted, by stage, the edge's replies at hand.
+Measured at three levels: the kernels alone with flow or map given (the paper measures a remap); a frame
+interpolated from both sides as the kit does; and whole runs over a clip by stage, with recorded edge replies.
 """
 
 from __future__ import annotations
@@ -38,17 +37,17 @@ QUICK_FRAMES: Final = INTERVAL + 1  # two key frames
 STYLIZE: Final = "stylize"
 NO_SECOND_MAP: Final = np.empty(0, np.float32)
 FIGURES: Final = {
-    "seconds": Figure("s", "wall time of one intermediate frame", "lower", 0.10),
-    "of_opencv": Figure("ratio", "seconds / those of OpenCV's add and remap, same round", "lower", 0.10),
-    "of_copy": Figure("ratio", "seconds / those of a copy of the frame: the floor of memory", "lower", 0.15),
-    "of_warp": Figure("ratio", "seconds / those of the warp kernel", "lower", 0.10),
-    "paper_seconds": Figure("s", "the paper's, on a Pixel 2, flow not counted"),
-    "stylize_seconds": Figure("s", "wall time of stylizing one frame in process, same cores", "lower", 0.10),
-    "speed_up": Figure("ratio", "stylize_seconds / seconds, each block of rounds by itself", "higher", 0.15),
-    "paper_speed_up": Figure("ratio", "the paper's stylization / interpolation"),
-    "wall_seconds": Figure("s", "wall time of a whole run over its frames, replies at hand", "lower", 0.10),
+    "seconds": Figure("s", "wall time to interpolate a frame", "lower", 0.10),
+    "of_opencv": Figure("ratio", "seconds / OpenCV's add and remap, per round", "lower", 0.10),
+    "of_copy": Figure("ratio", "seconds / copying the frame, the memory lower bound", "lower", 0.15),
+    "of_warp": Figure("ratio", "seconds / the warp kernel", "lower", 0.10),
+    "paper_seconds": Figure("s", "the paper, on a Pixel 2, without optical flow"),
+    "stylize_seconds": Figure("s", "wall time to stylize a frame in process, same cores", "lower", 0.10),
+    "speed_up": Figure("ratio", "stylize_seconds / seconds, per block of rounds", "higher", 0.15),
+    "paper_speed_up": Figure("ratio", "the paper: stylization / interpolation"),
+    "wall_seconds": Figure("s", "wall time of a whole run per frame, with recorded replies", "lower", 0.10),
     **{
-        stage: Figure("s", f"{text} a frame of the clip, in its own thread", "lower", 0.20)
+        stage: Figure("s", f"{text} per frame of the clip, in its own thread", "lower", 0.20)
         for stage, text in STAGES.items()
     },
 }
@@ -65,11 +64,11 @@ def run(
     """Measure.
 
     Args:
-        budget: How long it may take.
-        progress: Takes progress.
-        bundle: Model; the shipped default if None.
-        resolutions: Frame sizes; the paper's if None, only the smallest of them when quick.
-        frames: Of the clip for whole runs; 90 if None, fewer when quick.
+        budget: Time budget.
+        progress: Receives lines of progress.
+        bundle: Model bundle; defaults to the bundled model.
+        resolutions: Frame sizes; defaults to the paper's, or to the smallest of them if quick.
+        frames: Number of frames of whole runs; defaults to 90, or fewer if quick.
 
     Raises:
         MVStylizerError: The bundle cannot be loaded, or the footage is missing.
@@ -160,7 +159,7 @@ def _scene(stylizer: OnnxStylizer, pictures: list[NDArray[np.uint8]]) -> _Scene:
 
 @contextmanager
 def _kernels(bundle: Bundle, scene: _Scene, threads: int) -> Iterator[dict[str, Work]]:
-    """Give what is timed against each other, from a bare copy to a frame made from both sides."""
+    """Yield the cases, from a plain copy to a frame interpolated from both sides."""
     height, width = scene.frame.shape[:2]
     flow = scene.motions[0].flow_on(height, width)
     image, affine_map = scene.past.reply.image, scene.past.reply.affine_map
@@ -221,7 +220,7 @@ def _whole_run(
 
 
 def tables(document: Mapping[str, Any]) -> list[Table]:
-    """Lay a kept result out: one table of single frames, one of whole runs by stage."""
+    """Return tables of single frames, of speed-ups, and of whole runs by stage."""
     resolutions = list(dict.fromkeys(row["case"]["resolution"] for row in document["results"]))
     ways = list(dict.fromkeys(row["case"]["way"] for row in document["results"]))
     single = [way for way in ways if not way.endswith("everything")]
@@ -230,14 +229,14 @@ def tables(document: Mapping[str, Any]) -> list[Table]:
     paper_row = ["paper, Pixel 2", *(MISSING if t is None else number(t * 1000, digits=1) for t in theirs)]
     return [
         Table(
-            "Table 2: one intermediate frame",
-            ["way", *resolutions],
+            "Table 2: time to interpolate a frame",
+            ["method", *resolutions],
             [paper_row, *([way, *(_single(document, way, r) for r in resolutions)] for way in single)],
-            f"Milliseconds, flow or map given, {threads} cores; in brackets: times OpenCV's add and remap.",
+            f"Milliseconds on {threads} cores with given flow or map. In brackets: ratio to OpenCV.",
         ),
         Table(
-            "Stylizing against interpolating",
-            ["way", *resolutions],
+            "Stylizing vs. interpolating a frame",
+            ["method", *resolutions],
             [
                 ["paper", *(_speed_up(document, "warp", r, "paper_speed_up") for r in resolutions)],
                 *(
@@ -245,14 +244,14 @@ def tables(document: Mapping[str, Any]) -> list[Table]:
                     for way in INTERPOLATIONS
                 ),
             ],
-            "How many times longer stylizing a frame takes than interpolating it, flow not counted.",
+            "Time to stylize a frame / time to interpolate it, without optical flow.",
         ),
         Table(
-            "Everything counted, milliseconds a frame",
-            ["resolution", "way", *STAGES, "wall"],
+            "Whole runs, milliseconds per frame",
+            ["resolution", "method", *STAGES, "wall"],
             [_stages(document, r, way) for r in resolutions for way in INTERPOLATIONS],
             f"A run over {settings['clip_frames']} frames, a key frame every {settings['interval']}, "
-            "the edge's replies at hand. Stages run beside each other: together more than the wall time.",
+            "with recorded edge replies. Stages run in parallel, so their sum exceeds the wall time.",
         ),
     ]
 

@@ -1,4 +1,4 @@
-"""The ways from a frame to its stylization: in process, through Triton, through the gateway before it."""
+"""Routes to a stylized frame: in process, through Triton, and through the gateway."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class ServeError(MVStylizerError):
 
 
 class SampleRequest:
-    """What is asked: one frame in one style, and what is sent where the map alone is wanted.
+    """The request to measure: one frame with one style.
 
     Args:
         bundle: The model.
         frame: uint8 RGB (H, W, 3).
-        code: Its style code.
+        code: Style code.
     """
 
     def __init__(self, bundle: Bundle, frame: Picture, code: NDArray[np.float32]) -> None:
@@ -48,7 +48,7 @@ class SampleRequest:
         self.small = shrunk(frame, int(bundle.network["network_pixels"]))
 
     def sent(self, reply: Reply) -> Picture:
-        """Return the frame as a phone sends it for this reply."""
+        """Return the frame as a phone sends it: full size, or network size if only the map is needed."""
         return self.small if reply == "map" else self.frame
 
 
@@ -59,7 +59,7 @@ def in_process(stylizer: OnnxStylizer, sample: SampleRequest, reply: Reply) -> W
 
 
 def in_process_as_served(bundle: Bundle, sample: SampleRequest, threads: int) -> Work:
-    """Stylize in this process with the options of Triton's session: what Triton adds to it is transport."""
+    """Stylize in this process with the session options of Triton, so that the difference is transport."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
@@ -81,7 +81,7 @@ def client(
     jpeg_quality: int | None = None,
     frugal: bool = False,
 ) -> Iterator[Work]:
-    """Stylize through an edge; a refusal is an error, not a reason to try again."""
+    """Stylize through an edge; a refused request is an error and is not retried."""
     frame = sample.sent(reply)
     with EdgeClient(
         address, timeout_s=TIMEOUT_S, patience_s=0, token=token, jpeg_quality=jpeg_quality, frugal=frugal
@@ -91,12 +91,12 @@ def client(
 
 @contextmanager
 def shared_memory(address: str, sample: SampleRequest, prefix: str) -> Iterator[Work]:
-    """Stylize through Triton with frame and image in system shared memory, as tritonclient does it.
+    """Stylize through Triton with frame and image in system shared memory.
 
     Args:
-        address: Triton's.
-        sample: The frame; the image that comes back has its size.
-        prefix: Start of the regions' names, which the server's keeper cleans up after.
+        address: Address of Triton.
+        sample: The request; the returned image has the size of its frame.
+        prefix: Prefix of the region names, by which the server cleans them up.
     """
     import tritonclient.grpc as triton
     from tritonclient.utils import InferenceServerException
@@ -129,7 +129,7 @@ def shared_memory(address: str, sample: SampleRequest, prefix: str) -> Iterator[
         server.register_system_shared_memory(name, f"/{name}", 2 * frame.nbytes)
         yield request
     finally:
-        # Triton answers before it lets go of a request's regions: it refuses, and forgets the region then.
+        # Triton may reply before it releases a region; unregistering then fails, but the region is dropped.
         with suppress(InferenceServerException):
             server.unregister_system_shared_memory(name)
         server.close()
@@ -138,13 +138,13 @@ def shared_memory(address: str, sample: SampleRequest, prefix: str) -> Iterator[
 
 @contextmanager
 def serving(bundle: Path, tokens: int, *options: str) -> Iterator[tuple[str, list[str], int]]:
-    """Run ``mvstylizer serve`` with so many clients' tokens, and further options.
+    """Run ``mvstylizer serve`` with a number of client tokens and further options.
 
     Yields:
         The gateway's address, the tokens, and the process id.
 
     Raises:
-        ServeError: It ended before it was ready.
+        ServeError: The process exited before it was ready.
     """
     known = [secrets.token_hex(16) for _ in range(tokens)]
     with tempfile.TemporaryDirectory(prefix="mvstylizer-serving-") as folder:
@@ -162,7 +162,7 @@ def serving(bundle: Path, tokens: int, *options: str) -> Iterator[tuple[str, lis
 
 
 def _address(process: subprocess.Popen[str]) -> str:
-    """Wait for the line that says where it serves; read on after it, so that the pipe never fills."""
+    """Return the address that the process prints, then drain its output so that the pipe never fills."""
     assert process.stderr is not None
     last = ""
     for line in process.stderr:
@@ -171,4 +171,4 @@ def _address(process: subprocess.Popen[str]) -> str:
             threading.Thread(target=process.stderr.read, daemon=True).start()
             return found[1]
         last = line.strip() or last
-    raise ServeError(f"mvstylizer serve ended: {last}", "Start it by hand to see why")
+    raise ServeError(f"mvstylizer serve exited: {last}", "Run it manually to see why")

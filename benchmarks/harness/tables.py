@@ -1,4 +1,4 @@
-"""Tables as text: Markdown for files, aligned columns for a terminal; and figures in few digits."""
+"""Format tables as Markdown or aligned text, and figures with few significant digits."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ MISSING = "–"
 
 
 def number(value: float | Mapping[str, Any] | None, *, digits: int = 3, unit: str = "") -> str:
-    """Return a figure in so many significant digits, without exponents; "–" for None.
+    """Format a figure with a number of significant digits, without exponent; None is "–".
 
-    A figure that was measured several times is shown by its median.
+    A figure that was measured several times is shown as its median.
     """
     if value is None:
         return MISSING
@@ -30,7 +30,7 @@ def number(value: float | Mapping[str, Any] | None, *, digits: int = 3, unit: st
 
 
 def span(value: float | Mapping[str, Any] | None, *, digits: int = 3) -> str:
-    """Return a figure with its minimum and maximum: ``1.02 (0.98–1.10)``."""
+    """Format a figure with its minimum and maximum: ``1.02 (0.98–1.10)``."""
     if not isinstance(value, Mapping) or value["runs"] == 1:
         return number(value, digits=digits)
     low, high = (number(value[end], digits=digits) for end in ("min", "max"))

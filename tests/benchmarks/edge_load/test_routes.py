@@ -1,4 +1,4 @@
-"""Every way to the model gives what the model in this process gives."""
+"""Every route returns the same result as the model in this process."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def edge() -> Iterator[ServingSetup]:
 
 
 @pytest.mark.server
-def test_all_ways_lead_to_one_picture(edge: ServingSetup) -> None:
+def test_all_routes_return_the_same_picture(edge: ServingSetup) -> None:
     with OnnxStylizer(shipped()[0], threads=1) as here:
         wanted = here.stylize(edge.sample.frame, edge.sample.code, reply="both")
     assert wanted.image is not None
@@ -44,7 +44,7 @@ def test_all_ways_lead_to_one_picture(edge: ServingSetup) -> None:
             found = request()
         image = found if isinstance(found, np.ndarray) else getattr(found, "image", None)
         if image is None:
-            # Made from the frame as JPEG, too.
+            # The frame was compressed as JPEG.
             assert np.abs(found.affine_map - wanted.affine_map).mean() < 0.1, name
         else:
             difference = np.abs(image.astype(int) - wanted.image)
@@ -52,17 +52,17 @@ def test_all_ways_lead_to_one_picture(edge: ServingSetup) -> None:
 
 
 @pytest.mark.server
-def test_memory_counts_gateway_triton_and_stubs(edge: ServingSetup) -> None:
+def test_memory_includes_gateway_triton_and_stubs(edge: ServingSetup) -> None:
     assert 100 < memory_mib(edge.process) < 4000
 
 
 @pytest.mark.server
-def test_an_edge_that_does_not_start_is_explained(tmp_path: Path) -> None:
+def test_an_edge_that_does_not_start_is_reported(tmp_path: Path) -> None:
     with pytest.raises(routes.ServeError, match="no bundle"), routes.serving(tmp_path, 1):
         pass
 
 
-def test_a_load_without_answers_has_no_quantiles() -> None:
+def test_a_load_without_replies_has_no_quantiles() -> None:
     load = Load(wall=2.0)
     load.errors["EdgeRefusedError"] = 3
     row = load_row({"loop": "closed"}, load)
