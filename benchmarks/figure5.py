@@ -141,10 +141,10 @@ def _frame_seconds(bundle: Bundle, stylizer: OnnxStylizer, resolution: str, budg
     ):
         warp.set_key(frame)
         quick = {"warp": lambda: warp(flow), "transfer": lambda: transfer(frame, affine_map)}
-        _, beside = measure_in_blocks(
+        _, per_block = measure_in_blocks(
             lambda: stylizer.stylize(frame, code), quick, blocks=budget.pick(5, 2), repeats=3, name=STYLIZE
         )
-    return beside
+    return per_block
 
 
 def _figures(

@@ -187,7 +187,7 @@ def _peer_row(peer: Peer, resolution: str, budget: Budget) -> tuple[Row, list[st
     """Time a peer; if it fails, return an empty row and a note."""
     case: Case = {
         "model": peer.name,
-        "device": "as its command says",
+        "device": "set by its command",
         "resolution": resolution,
         "reply": "image",
     }

@@ -117,21 +117,21 @@ def _one_frame(
     scene = _scene(stylizer, [footage.fitted(filmed[place], width, height) for place in (0, 2, 4)])
     code = stylizer.encode_style(footage.style())
     with _kernels(bundle, scene, budget.threads) as work:
-        times, beside = measure_in_blocks(
+        times, per_block = measure_in_blocks(
             lambda: stylizer.stylize(scene.frame, code),
             work,
             blocks=budget.pick(5, 1),
             repeats=3,
             name=STYLIZE,
         )
-    return [Row(_case(resolution, way), _figures(way, times, beside, resolution)) for way in times]
+    return [Row(_case(resolution, way), _figures(way, times, per_block, resolution)) for way in times]
 
 
 def _case(resolution: str, way: str) -> Case:
     return {"resolution": resolution, "way": way}
 
 
-def _figures(name: str, times: Timings, beside: Timings, resolution: str) -> dict[str, Value]:
+def _figures(name: str, times: Timings, per_block: Timings, resolution: str) -> dict[str, Value]:
     figures: dict[str, Value] = {
         "seconds": times[name],
         "of_opencv": times.ratio(name, "opencv"),
@@ -140,7 +140,7 @@ def _figures(name: str, times: Timings, beside: Timings, resolution: str) -> dic
     if name == "transfer":
         figures["of_warp"] = times.ratio(name, "warp")
     if name in INTERPOLATIONS:
-        figures |= {"stylize_seconds": beside[STYLIZE], "speed_up": beside.ratio(STYLIZE, name)}
+        figures |= {"stylize_seconds": per_block[STYLIZE], "speed_up": per_block.ratio(STYLIZE, name)}
         theirs, whole = paper.INTERPOLATION_SECONDS.get(resolution), paper.STYLIZATION_SECONDS["MVStylizer"]
         if theirs is not None:
             figures |= {"paper_seconds": theirs, "paper_speed_up": (whole[resolution] or 0) / theirs}
@@ -179,8 +179,8 @@ def _kernels(bundle: Bundle, scene: _Scene, threads: int) -> Iterator[dict[str, 
     kernel = bundle.file("warp")
     with (
         Warp(kernel, threads=threads) as warp,
-        Warp(kernel, threads=threads) as before,
-        Warp(kernel, threads=threads) as behind,
+        Warp(kernel, threads=threads) as past_warp,
+        Warp(kernel, threads=threads) as following_warp,
         Transfer(bundle.file("transfer"), threads=threads) as transfer,
     ):
         warp.set_key(image)
@@ -189,7 +189,7 @@ def _kernels(bundle: Bundle, scene: _Scene, threads: int) -> Iterator[dict[str, 
             "opencv": opencv,
             "warp": lambda: warp(flow),
             "transfer": lambda: transfer(scene.frame, affine_map),
-            "warp, both sides": between(WarpInterpolator(before, behind, transfer)),
+            "warp, both sides": between(WarpInterpolator(past_warp, following_warp, transfer)),
             "transfer, both sides": between(TransferInterpolator(transfer)),
         }
 

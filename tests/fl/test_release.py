@@ -110,7 +110,7 @@ def test_a_release_with_another_schema_is_rejected(cloud: Cloud, copy: Path) -> 
 
 
 def test_a_missing_release_or_version_is_reported(cloud: Cloud, tmp_path: Path) -> None:
-    with pytest.raises(ReleaseError, match="is no signed release"):
+    with pytest.raises(ReleaseError, match="signed release"):
         load_release(tmp_path, cloud.public)
     with pytest.raises(ReleaseError, match="contains no release"):
         release_files(tmp_path)

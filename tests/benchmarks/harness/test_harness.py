@@ -93,12 +93,12 @@ def test_fast_cases_are_timed_in_blocks_after_a_slow_one(clock: Callable[[float]
         speed.append(float(len(speed)))  # the machine is slower from block to block
         case("slow", 8.0)()
 
-    times, beside = measure_in_blocks(slow, {"a": case("a", 0.5)}, blocks=2, repeats=3, name="slow")
+    times, per_block = measure_in_blocks(slow, {"a": case("a", 0.5)}, blocks=2, repeats=3, name="slow")
     assert calls == ["slow", *2 * ["slow", *6 * ["a"]]]  # of six: warm-up twice, how long, three rounds
     assert times["a"] == Spread(1.25, 1.0, 1.5, 6)
-    assert beside["slow"] == Spread(20.0, 16.0, 24.0, 2)
-    assert beside["a"] == Spread(1.25, 1.0, 1.5, 2)
-    assert beside.ratio("slow", "a") == Spread(16.0, 16.0, 16.0, 2)
+    assert per_block["slow"] == Spread(20.0, 16.0, 24.0, 2)
+    assert per_block["a"] == Spread(1.25, 1.0, 1.5, 2)
+    assert per_block.ratio("slow", "a") == Spread(16.0, 16.0, 16.0, 2)
 
 
 def test_a_spread_is_median_minimum_and_maximum() -> None:
