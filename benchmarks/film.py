@@ -1,4 +1,4 @@
-"""The report's clip: a few seconds of footage, and the same stylized by the kit."""
+"""The clips of the report's slider: a few seconds of footage, before and after stylization."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
 SIZE: Final = (640, 360)
 CRF: Final = 27
 CREDIT: Final = (
-    "Drag over the picture: before on the left, after on the right. Big Buck Bunny, © Blender Foundation, "
-    "CC BY 3.0; style: the kit's sample photo."
+    "Drag to compare: before on the left, after on the right. Big Buck Bunny, © Blender Foundation, "
+    "CC BY 3.0. Style: the sample photo."
 )
 
 
 def make_film(folder: Path, *, frames: int = 100, threads: int = 0) -> Film:
-    """Make both clips in a folder.
+    """Write both clips to a folder.
 
     Raises:
         MVStylizerError: The footage or the model is missing.

@@ -18,7 +18,7 @@ import typer.core
 
 from mvstylizer.errors import MVStylizerError, need_extra
 from mvstylizer_cli import bench as benchmarks
-from mvstylizer_cli import bench_edge, federate
+from mvstylizer_cli import federate
 from mvstylizer_cli.console import BundleOption, JsonOption, bundle_folder, finish
 from mvstylizer_cli.export import EXPORT_EXAMPLES, export
 from mvstylizer_cli.lut import LUT_EXAMPLES, lut
@@ -42,7 +42,6 @@ app = typer.Typer(
 )
 
 app.add_typer(federate.app)
-bench_edge.add_to(benchmarks.app)
 app.add_typer(benchmarks.app)
 
 DEBUG = "MVSTYLIZER_DEBUG"

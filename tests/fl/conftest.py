@@ -1,4 +1,4 @@
-"""An untrained stylizer as a checkpoint, and spools of real photos (scikit-image's own)."""
+"""An untrained stylizer as a checkpoint, and spools of photos from scikit-image."""
 
 from __future__ import annotations
 
@@ -43,6 +43,6 @@ def spool(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def identity(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What Flower's processes know of themselves before they load an app."""
+    """Set the identity that Flower's processes have before they load an app."""
     for field in ("_task_id", "_run_id", "_node_id"):
         monkeypatch.setattr(TaskIdentity, field, 1)
