@@ -40,7 +40,7 @@ from mvstylizer.errors import MVStylizerError
 from training.checkpoint import save_checkpoint
 from training.config import StepConfig
 from training.options import StylizerDims
-from training.stylizer import Stylizer
+from training.stylizer import StylizerNetwork
 
 EDGES: Final = (1, 2, 4)
 NEIGHBOURS: Final = 2  # rounds on each side over which a curve is smoothed
@@ -295,7 +295,7 @@ def _prepare(settings: Settings, work: Path, photos: Path | None) -> None:
     lay_out(work, photos, short_side=2 * settings.crop, contents=settings.contents, styles=settings.styles)
     torch.manual_seed(0)
     # The paper's network has no global grade: with one, a hundred steps bring the loss to where noise rules.
-    stylizer = Stylizer(StylizerDims(grading_rounds=0))
+    stylizer = StylizerNetwork(StylizerDims(grading_rounds=0))
     # Ours begins with no correction to the closed-form colours; the paper's network has none to begin with.
     stylizer.decoder.rgb.reset_parameters()
     save_checkpoint(work / START, stylizer, 0, {})

@@ -138,11 +138,10 @@ def _opencv(key: Picture, flow: Flow, out: Picture) -> Work:
     """OpenCV's way from flow to picture: places are the grid plus the flow."""
     rows, columns = np.indices(flow.shape[:2], np.float32)
     grid, place = np.stack([columns, rows], axis=-1), np.empty_like(flow)
-    no_second_map = np.empty(0, np.float32)
 
     def remap() -> None:
         cv2.add(grid, flow, place)
-        cv2.remap(key, place, no_second_map, cv2.INTER_LINEAR, out, cv2.BORDER_REPLICATE)
+        cv2.remap(key, place, None, cv2.INTER_LINEAR, out, cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
 
     return remap
 

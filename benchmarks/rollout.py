@@ -120,7 +120,7 @@ def _releases(
             began = time.perf_counter()
             release = publish(
                 checkpoint, registry, private, turn=turn, metrics={}, after=model.version,
-                ancestor=BaseBundle(model, checkpoint),
+                base_bundle=BaseBundle(model, checkpoint),
             )  # fmt: skip
             exports.append(time.perf_counter() - began)
             until_served(release.version, health)

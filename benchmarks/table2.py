@@ -36,7 +36,6 @@ INTERPOLATIONS: Final[tuple[Interpolation, ...]] = ("warp", "transfer")
 INTERVAL: Final = 15
 QUICK_FRAMES: Final = INTERVAL + 1  # two key frames
 STYLIZE: Final = "stylize"
-NO_SECOND_MAP: Final = np.empty(0, np.float32)
 FIGURES: Final = {
     "seconds": Figure("s", "wall time of one intermediate frame", "lower", 0.10),
     "of_opencv": Figure("ratio", "seconds / those of OpenCV's add and remap, same round", "lower", 0.10),
@@ -171,7 +170,7 @@ def _kernels(bundle: Bundle, scene: _Scene, threads: int) -> Iterator[dict[str, 
 
     def opencv() -> None:
         cv2.add(flow, grid, target)
-        cv2.remap(image, target, NO_SECOND_MAP, cv2.INTER_LINEAR, out, cv2.BORDER_REPLICATE)
+        cv2.remap(image, target, None, cv2.INTER_LINEAR, out, cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
 
     def between(interpolator: WarpInterpolator | TransferInterpolator) -> Work:
         interpolator.begin(scene.past, scene.following)

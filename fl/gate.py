@@ -19,7 +19,7 @@ from mvstylizer.errors import MVStylizerError
 from training.checkpoint import load_checkpoint
 from training.loss import perceptual, structure_loss
 from training.photos import PhotoFolder
-from training.stylizer import Stylizer
+from training.stylizer import StylizerNetwork
 from training.vgg import VggEncoder
 
 CONTENTS, STYLES = "contents", "styles"
@@ -117,13 +117,13 @@ class Gate:
         with torch.no_grad():
             return {name: self._score(stylizer, style) for name, style in self._styles.items()}
 
-    def _score(self, stylizer: Stylizer, style: Tensor) -> Score:
+    def _score(self, stylizer: StylizerNetwork, style: Tensor) -> Score:
         code = stylizer.encode_style(style)
         rows, weights = [], []
         for contents in self._contents:  # a few at a time: the losses are means over them
             codes = code.expand(len(contents), -1)
             output = stylizer(contents, codes)
-            recoloured = stylizer.recolour(contents, codes)[0].clamp(0, 1)
+            recoloured = stylizer.recolor(contents, codes)[0].clamp(0, 1)
             eq5 = perceptual(self._judge, recoloured, style, output)
             rows.append((float(eq5.content), float(eq5.style), float(structure_loss(output, contents))))
             weights.append(len(contents))
@@ -143,7 +143,7 @@ class Gate:
 def _photos(folder: Path, size: int) -> dict[str, Tensor]:
     """Read every photo of a folder as 1×3×size×size RGB in [0, 1], by name."""
     photos = {}
-    for path in PhotoFolder(folder, size, least=1).paths:
+    for path in PhotoFolder(folder, size, min_photos=1).paths:
         photo = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if photo is None:
             raise GateError(f"{path} cannot be read", "Take it out of the hold-out set")

@@ -34,7 +34,7 @@ def publish(
     turn: int,
     metrics: Mapping[str, Any],
     after: int = 0,
-    ancestor: BaseBundle | None = None,
+    base_bundle: BaseBundle | None = None,
 ) -> Release:
     """Export a checkpoint and add it to the registry as the next version.
 
@@ -45,7 +45,7 @@ def publish(
         turn: The round whose average it is.
         metrics: The gate's scores.
         after: Version that the edges came with: the first release is the next one, its child.
-        ancestor: The model that the federation began with, exported; see `export.exporter.export_bundle`.
+        base_bundle: The model that the federation began with, exported; see `export.exporter.export_bundle`.
 
     Raises:
         ParityError, CheckpointError, BundleError: The export failed; the registry is as it was.
@@ -61,7 +61,7 @@ def publish(
     try:
         folder = part / "bundle"
         # Kernels for accelerators depend on no checkpoint: phones have them, and edges need none.
-        export_bundle(checkpoint, folder, version=version, sizes=(), ancestor=ancestor)
+        export_bundle(checkpoint, folder, version=version, sizes=(), base_bundle=base_bundle)
         release = Release(
             version,
             (parent,) if parent else (),

@@ -23,7 +23,7 @@ from training.checkpoint import load_checkpoint
 from training.config import StepConfig
 from training.photos import PhotoFolder
 from training.step import Sources, make_optimizer, train_step
-from training.stylizer import Stylizer
+from training.stylizer import StylizerNetwork
 from training.vgg import VggEncoder
 
 FRAMES, STYLES = "frames", "styles"
@@ -80,7 +80,7 @@ def retrain(
     stylizer, _ = load_checkpoint(checkpoint)
     stylizer.set_mixed(config.mixed)
     frames = PhotoFolder(spool / FRAMES, config.crop)
-    sources = Sources(frames, PhotoFolder(spool / STYLES, config.crop, least=1))
+    sources = Sources(frames, PhotoFolder(spool / STYLES, config.crop, min_photos=1))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     stylizer.train().to(device)
     judge = VggEncoder(mixed=config.mixed).to(device)
@@ -100,7 +100,7 @@ def retrain(
     return SiteUpdate(parameters, len(frames.paths), means, fingerprint(parameters))
 
 
-def _pull_to_start(stylizer: Stylizer, proximal: float) -> Callable[..., Any]:
+def _pull_to_start(stylizer: StylizerNetwork, proximal: float) -> Callable[..., Any]:
     """Return a hook that adds the proximal term's gradient, mu·(theta - start), before each step."""
     start = [value.detach().clone() for value in stylizer.parameters()]
 

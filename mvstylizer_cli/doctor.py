@@ -1,7 +1,7 @@
-"""What this machine has of what the kit needs, and how to mend what is missing: ``mvstylizer doctor``.
+"""``mvstylizer doctor``: what is missing on this machine and how to fix it.
 
-Every check looks at the real thing (loads the codec, finds the server, binds the port), not at a version
-number. Heavy imports stand inside the checks: a broken package is a finding, not a crash.
+Every check tries the real thing (loads the codec, finds the server, binds the port) instead of comparing
+version numbers. Heavy imports are inside the checks: a broken package is a finding, not a crash.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Callable
-from ctypes.util import find_library
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,13 +22,15 @@ Verdict = Literal["ok", "missing", "absent"]
 SHARED_MEMORY = Path("/dev/shm")
 MIN_SHARED_MEMORY = 64 << 20  # a few 1080p frames in flight
 MIN_DISK = 2 << 30
-# Port -> the command that takes it by default, and how to take another.
+MIN_PYTHON, MAX_PYTHON = (3, 11), (3, 13)
+# Default port -> the command that uses it, with another port.
 PORTS = {
     8001: "mvstylizer serve --port 8101",
     8002: "mvstylizer serve --health 127.0.0.1:8102",
     8765: "mvstylizer studio --port 8865",
     9443: "mvstylizer federate cloud --port 9543 ...",
 }
+FOLDERS = ("training", "export", "edge_triton", "device_runtime", "fl", "benchmarks", "studio")
 EXTRAS = {
     "train": "torch",
     "export": "tensorflow",
@@ -47,50 +47,51 @@ class Finding:
     """The outcome of one check.
 
     Attributes:
-        name: What was looked at.
-        verdict: ``ok``; ``missing``: the main job needs it; ``absent``: only some commands want it.
+        name: What was checked.
+        verdict: ``ok``; ``missing``: `stylize` needs it; ``absent``: only some commands need it.
         found: What is there.
-        mend: What to do, empty where nothing is.
+        fix: What to do; empty if there is nothing to fix.
     """
 
     name: str
     verdict: Verdict
     found: str
-    mend: str = ""
+    fix: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields as plain values, fit for JSON."""
+        """Return the fields as JSON-compatible values."""
         return asdict(self)
 
 
 def examine() -> list[Finding]:
-    """Run every check, in the order in which a user would mend things."""
+    """Run every check, in the order in which a user would fix things."""
     return [check() for check in CHECKS]
 
 
 def check_python() -> Finding:
-    """3.11 or 3.12: the server's wheel carries stubs for these, and the lock is resolved for 3.11."""
+    """Python is a version for which the kit is tested."""
     found = ".".join(map(str, sys.version_info[:3]))
-    if (3, 11) <= sys.version_info[:2] <= (3, 12):
+    if MIN_PYTHON <= sys.version_info[:2] <= MAX_PYTHON:
         return Finding("python", "ok", found)
-    return Finding("python", "missing", found, "Use Python 3.11: make demo PYTHON=python3.11")
+    return Finding("python", "missing", found, "Use Python 3.11, 3.12 or 3.13")
 
 
 def check_names() -> Finding:
-    """No other installed package owns one of our top-level folders."""
+    """No other installed package contains one of our top-level folders."""
     from importlib.metadata import packages_distributions
 
     owners = packages_distributions()
-    folders = ("training", "export", "edge_triton", "device_runtime", "fl", "benchmarks", "studio")
-    foreign = {name: set(owners.get(name, ())) - {"mvstylizer"} for name in folders}
+    foreign = {name: set(owners.get(name, ())) - {"mvstylizer"} for name in FOLDERS}
     clashes = [f"{name} also belongs to {', '.join(sorted(who))}" for name, who in foreign.items() if who]
     if clashes:
-        return Finding("package names", "missing", "; ".join(clashes), "Use an environment of its own")
-    return Finding("package names", "ok", "ours alone")
+        return Finding(
+            "package names", "missing", "; ".join(clashes), "Install the kit in a separate environment"
+        )
+    return Finding("package names", "ok", "no clash")
 
 
 def check_models() -> Finding:
-    """The shipped bundle is there, and each file is what its manifest says."""
+    """The bundled model is complete, and each file matches its manifest."""
     from mvstylizer.bundle import ROLES, default_bundle, load_bundle
 
     try:
@@ -120,7 +121,7 @@ def check_video() -> Finding:
 
 
 def check_kernels() -> Finding:
-    """LiteRT loads the shipped kernels."""
+    """LiteRT loads the bundled kernels."""
     from mvstylizer.bundle import default_bundle, load_bundle
 
     try:
@@ -136,70 +137,70 @@ def check_kernels() -> Finding:
 
 
 def check_server() -> Finding:
-    """The bundled tritonserver, its stub for this Python and libpython are there."""
+    """The bundled tritonserver is installed, with the Python that it embeds."""
     try:
-        from edge_triton.triton.bundled import BundledTriton
+        from edge_triton.triton.environment import ServerEnvironment
 
-        triton = BundledTriton.find()
+        environment = ServerEnvironment.find()
     except (ImportError, MVStylizerError) as err:
-        return Finding("bundled Triton", "missing", str(err), getattr(err, "hint", ""))
-    return Finding("bundled Triton", "ok", str(triton.server))
+        found, fix = getattr(err, "message", str(err)), getattr(err, "hint", "")
+        return Finding("bundled Triton", "missing", found, fix)
+    return Finding("bundled Triton", "ok", f"{environment.folder} (Python {environment.python})")
+
+
+def check_server_python() -> Finding:
+    """A Python that the bundled tritonserver can embed: the right version, with its shared library."""
+    try:
+        from edge_triton.triton.interpreter import find_interpreter
+
+        interpreter = find_interpreter()
+    except (ImportError, MVStylizerError) as err:
+        found, fix = getattr(err, "message", str(err)), getattr(err, "hint", "")
+        return Finding("Triton's Python", "absent", found, fix)
+    return Finding("Triton's Python", "ok", f"{interpreter.path} ({interpreter.version})")
 
 
 def check_shared_memory() -> Finding:
     """Triton's Python backend passes frames through shared memory."""
-    return _space("shared memory", SHARED_MEMORY, MIN_SHARED_MEMORY, "Give the container --shm-size=256m")
+    return _space(
+        "shared memory", SHARED_MEMORY, MIN_SHARED_MEMORY, "Start the container with --shm-size=256m"
+    )
 
 
 def check_disk() -> Finding:
-    """Room for the result and for the server's work folder."""
+    """Free space for the result and the server's working folder."""
     return _space("disk", Path.cwd(), MIN_DISK, "Free some space, or work in another folder")
 
 
-def check_libpython() -> Finding:
-    """Python's shared library, to which the bundled server's stub is linked."""
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    name = f"libpython{version}.so.1.0"
-    folders = (sysconfig.get_config_var("LIBDIR"), str(Path(sys.base_exec_prefix) / "lib"))
-    beside = [str(Path(folder) / name) for folder in folders if folder and (Path(folder) / name).is_file()]
-    found = beside[0] if beside else find_library(f"python{version}")
-    if found:
-        return Finding("libpython", "ok", found)
-    mend = (
-        f"Debian, Ubuntu: apt install libpython{version}; pyenv: build with --enable-shared; or use --local"
-    )
-    return Finding("libpython", "missing", f"no {name}", mend)
-
-
 def check_ports() -> Finding:
-    """The ports that the servers take by default."""
+    """The servers' default ports are free."""
     taken = [port for port in PORTS if not _is_free(port)]
     if taken:
-        mend = f"Use another: {'; '.join(PORTS[port] for port in taken)}"
-        return Finding("ports", "absent", f"{', '.join(map(str, taken))} taken", mend)
+        fix = f"Use another: {'; '.join(PORTS[port] for port in taken)}"
+        return Finding("ports", "absent", f"{', '.join(map(str, taken))} taken", fix)
     return Finding("ports", "ok", f"{', '.join(map(str, PORTS))} free")
 
 
 def check_extras() -> Finding:
-    """What the commands beside the main job need."""
+    """The packages that only some commands need."""
     missing = [extra for extra, package in EXTRAS.items() if find_spec(package) is None]
     if missing:
-        mend = f"For their commands: pip install 'mvstylizer[{','.join(missing)}]'"
-        return Finding("extras", "absent", f"without {', '.join(missing)}", mend)
+        fix = f"For their commands, run: pip install 'mvstylizer[{','.join(missing)}]'"
+        return Finding("extras", "absent", f"without {', '.join(missing)}", fix)
     return Finding("extras", "ok", ", ".join(EXTRAS))
 
 
 def check_gpu() -> Finding:
-    """An NVIDIA GPU: training and a container edge use one, the main job does not need it."""
+    """An NVIDIA GPU, which speeds up training and an edge in a container; `stylize` does not need one."""
     if shutil.which(NVIDIA_QUERY[0]) is None:
-        return Finding("GPU", "absent", "no nvidia-smi", "Not needed; training is faster with one")
+        return Finding("GPU", "absent", "no nvidia-smi", "Optional: training is faster with one")
     try:
-        asked = subprocess.run(NVIDIA_QUERY, capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(NVIDIA_QUERY, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired) as err:
         return Finding("GPU", "absent", f"nvidia-smi: {err}", "Check the NVIDIA driver")
-    if asked.returncode:
-        return Finding("GPU", "absent", (asked.stderr or asked.stdout).strip(), "Check the NVIDIA driver")
-    return Finding("GPU", "ok", "; ".join(asked.stdout.split("\n")[:-1]))
+    if done.returncode:
+        return Finding("GPU", "absent", (done.stderr or done.stdout).strip(), "Check the NVIDIA driver")
+    return Finding("GPU", "ok", "; ".join(done.stdout.split("\n")[:-1]))
 
 
 def check_adb() -> Finding:
@@ -207,7 +208,10 @@ def check_adb() -> Finding:
     adb = shutil.which("adb")
     if adb is None:
         return Finding(
-            "adb", "absent", "not on PATH", "For a phone: apt-get install adb, or name it with --adb"
+            "adb",
+            "absent",
+            "not on PATH",
+            "To measure on a phone: apt-get install adb, or pass its path with --adb",
         )
     return Finding("adb", "ok", adb)
 
@@ -218,7 +222,7 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     check_models,
     check_video,
     check_kernels,
-    check_libpython,
+    check_server_python,
     check_server,
     check_shared_memory,
     check_disk,
@@ -249,9 +253,9 @@ def _has(codec: str, mode: str) -> bool:
     return True
 
 
-def _space(name: str, folder: Path, least: int, mend: str) -> Finding:
+def _space(name: str, folder: Path, least: int, fix: str) -> Finding:
     if not folder.is_dir():
-        return Finding(name, "missing", f"{folder} does not exist", mend)
+        return Finding(name, "missing", f"{folder} does not exist", fix)
     free = shutil.disk_usage(folder).free
     found = f"{free / 1e6:.0f} MB free in {folder}"
-    return Finding(name, "ok", found) if free >= least else Finding(name, "missing", found, mend)
+    return Finding(name, "ok", found) if free >= least else Finding(name, "missing", found, fix)

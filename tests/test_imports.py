@@ -1,4 +1,4 @@
-"""The light doors stay light; which way imports run is a contract in pyproject.toml (`make lint`)."""
+"""What is imported stays light. The direction of imports is a contract in pyproject.toml (`make lint`)."""
 
 from __future__ import annotations
 
@@ -19,29 +19,25 @@ FOLDERS = (
     "studio",
     "benchmarks",
 )
-
-
-def modules_after(program: str) -> set[str]:
-    command = [sys.executable, "-c", f"{program}; import sys; print(*sys.modules)"]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    return set(found.stdout.split())
-
-
-def test_the_phone_loads_no_training_framework() -> None:
-    files = sorted((ROOT / "device_runtime").rglob("*.py"))
-    names = [".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for p in files]
-    loaded = modules_after("; ".join(f"import {name}" for name in names))
-    assert not loaded & {
-        "torch",
-        "tensorflow",
-        "onnx",
-        "edge_triton.triton.server",
-        "edge_triton.triton.repository",
-    }
-
-
-def test_help_loads_nothing_heavy() -> None:
-    program = """
+NOT_ON_A_PHONE = {
+    "torch",
+    "tensorflow",
+    "onnx",
+    "edge_triton.triton.server",
+    "edge_triton.triton.repository",
+}
+HEAVY = {
+    "torch",
+    "tensorflow",
+    "numpy",
+    "cv2",
+    "av",
+    "onnxruntime",
+    "tritonclient",
+    "flwr",
+    "rich.console",
+}
+HELP = """
 import sys, mvstylizer_cli.main as cli
 sys.argv = ["mvstylizer", "--help"]
 try:
@@ -49,25 +45,29 @@ try:
 except SystemExit:
     print(*sys.modules)
 """
+
+
+def output_of(program: str) -> str:
     command = [sys.executable, "-c", program]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "Usage: mvstylizer" in found.stdout
-    heavy = {
-        "torch",
-        "tensorflow",
-        "numpy",
-        "cv2",
-        "av",
-        "onnxruntime",
-        "tritonclient",
-        "flwr",
-        "rich.console",
-    }
-    assert not set(found.stdout.splitlines()[-1].split()) & heavy
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
-def test_no_other_package_owns_our_folders() -> None:
-    """Names such as `training` are anybody's: two wheels with one would silently overwrite each other."""
+def test_the_phone_imports_no_training_framework_and_no_server() -> None:
+    files = sorted((ROOT / "device_runtime").rglob("*.py"))
+    names = [".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for p in files]
+    imports = "; ".join(f"import {name}" for name in names)
+    loaded = set(output_of(f"{imports}; import sys; print(*sys.modules)").split())
+    assert not loaded & NOT_ON_A_PHONE
+
+
+def test_help_imports_nothing_heavy() -> None:
+    printed = output_of(HELP)
+    assert "Usage: mvstylizer" in printed
+    assert not set(printed.splitlines()[-1].split()) & HEAVY
+
+
+def test_no_other_package_contains_our_folders() -> None:
+    """Names such as `training` are common, and of two wheels with one the second overwrites the first."""
     owners = importlib.metadata.packages_distributions()
     for name in FOLDERS:
         assert set(owners.get(name, ["mvstylizer"])) == {"mvstylizer"}, name

@@ -43,7 +43,7 @@ def blended_maps(
         first, last = max(0, top - 2 * reach), min(height, bottom + 2 * reach)
         near = slice(first, last), slice(top - first, bottom - first)
         weights = feathered(photo[near[0]], regions[near[0]], len(maps), reach)[:, near[1]]
-        unit = photo[top:bottom].astype(np.float32) / 255
+        unit = photo[top:bottom].astype(np.float32) / np.float32(255)
         total = np.zeros_like(unit)
         for weight, rows in zip(weights, tall, strict=True):
             if weight.any():
@@ -73,7 +73,7 @@ def feathered(
     def mean(values: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(cv2.blur(values, (2 * reach + 1, 2 * reach + 1)), np.float32)
 
-    luma = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+    luma = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY).astype(np.float32) / np.float32(255)
     luma_mean = mean(luma)
     spread = mean(luma * luma) - luma_mean**2 + np.float32(EDGE)
     weights = np.zeros((count, *regions.shape), np.float32)

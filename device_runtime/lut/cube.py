@@ -40,7 +40,7 @@ def fit_lut(keys: Sequence[tuple[NDArray[np.uint8], AffineMap]], size: int = SIZ
     """
     places = [_places(*key) for key in keys]
     before, after = (np.concatenate(part) for part in zip(*places, strict=True))
-    usual = np.mean([affine_map.mean((0, 1)) for _, affine_map in keys], 0, np.float64)
+    usual = np.asarray(np.mean([affine_map.mean((0, 1)) for _, affine_map in keys], 0, np.float64))
     colour_map = _affine(before, after, usual)
     axis = np.linspace(0, 1, size)
     nodes = np.stack(np.meshgrid(axis, axis, axis, indexing="ij")[::-1], -1)

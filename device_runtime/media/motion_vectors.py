@@ -59,7 +59,8 @@ class CodecMotion:
         self._step = None if table is None else _step(table, _grid(picture), self._step, farthest)
         if self._step is None:
             return None
-        return orientation.turn(self._step / np.array([picture.width, picture.height], np.float32))
+        step = self._step / np.array([picture.width, picture.height], np.float32)
+        return orientation.turn(np.asarray(step, np.float32))
 
 
 def _into_the_past(picture: av.VideoFrame) -> NDArray[np.void] | None:

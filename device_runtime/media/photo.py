@@ -91,9 +91,11 @@ def write_photo(target: Path, photo: NDArray[np.uint8]) -> None:
         OutputError: The folder is missing or read-only.
     """
     resolved = check_photo_output(target)
-    _, content = cv2.imencode(
-        resolved.suffix, cv2.cvtColor(photo, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY)
+    # Other encoders warn about a setting that they do not know.
+    settings = (
+        [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if resolved.suffix.lower() in (".jpg", ".jpeg") else []
     )
+    _, content = cv2.imencode(resolved.suffix, cv2.cvtColor(photo, cv2.COLOR_RGB2BGR), settings)
     try:
         with pending_file(resolved) as pending:
             pending.write_bytes(content.tobytes())

@@ -60,7 +60,7 @@ def release_accepted(cloud: CloudFolder, rounds: Rounds) -> None:
         turn=accepted["turn"],
         metrics=accepted.get("scores", {}),
         after=shipped.version,
-        ancestor=BaseBundle(shipped, cloud.start),
+        base_bundle=BaseBundle(shipped, cloud.start),
     )
     rounds.journal.write("released", turn=release.turn, version=release.version)
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from training.checkpoint import save_checkpoint
 from training.config import StepConfig
-from training.stylizer import Stylizer
+from training.stylizer import StylizerNetwork
 
 PHOTOS = ("astronaut", "coffee", "chelsea", "rocket")
 FAST = StepConfig(batch=2, crop=32)
@@ -29,7 +29,7 @@ def fill(folder: Path, names: tuple[str, ...]) -> Path:
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("cloud") / "start.safetensors"
-    save_checkpoint(path, Stylizer(), 12, {})
+    save_checkpoint(path, StylizerNetwork(), 12, {})
     return path
 
 

@@ -20,22 +20,22 @@ from fl.release import (
     withdraw,
 )
 from fl.signing import make_keys, sign
-from mvstylizer.bundle import ROLES, BundleError, default_bundle, load_bundle, sha256_of, write_manifest
+from mvstylizer.bundle import ROLES, BundleError, load_bundle, sha256_of, write_manifest
 from mvstylizer.release import ReleaseError, load_release
 from mvstylizer.signature import SignatureError
-from tests.checkpoints import shipped_checkpoint
+from tests.lite_release import lite_release
 from training.checkpoint import CheckpointError
 
 
 class Cloud:
     """A registry with versions 1 and 2, and its keys."""
 
-    def __init__(self, folder: Path, ancestor: BaseBundle) -> None:
+    def __init__(self, folder: Path, base_bundle: BaseBundle) -> None:
         self.registry, self.private, self.public = folder / "registry", folder / "key", folder / "key.pub"
         make_keys(self.private, self.public)
         first = publish(
-            ancestor.checkpoint, self.registry, self.private,
-            turn=4, metrics={"total": 0.5}, ancestor=ancestor,
+            base_bundle.checkpoint, self.registry, self.private,
+            turn=4, metrics={"total": 0.5}, base_bundle=base_bundle,
         )  # fmt: skip
         folder = self.registry / "00002"  # the same files: an export takes its time
         shutil.copytree(self.registry / "00001", folder)
@@ -46,14 +46,22 @@ class Cloud:
 
 
 @pytest.fixture(scope="module")
-def ancestor() -> BaseBundle:
-    bundle = load_bundle(default_bundle("lite"))
-    return BaseBundle(bundle, shipped_checkpoint(bundle.path.name))
+def base_bundle(tmp_path_factory: pytest.TempPathFactory) -> BaseBundle:
+    release = lite_release(tmp_path_factory)
+    return BaseBundle(load_bundle(release.bundle), release.checkpoint)
 
 
 @pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory, ancestor: BaseBundle) -> Cloud:
-    return Cloud(tmp_path_factory.mktemp("cloud"), ancestor)
+def cloud(tmp_path_factory: pytest.TempPathFactory, base_bundle: BaseBundle) -> Cloud:
+    """Publishes a copy of the shared export; `export_bundle` itself is tested in tests/export."""
+
+    def copy_export(checkpoint: Path, out: Path, *, version: int, **_: object) -> None:
+        assert (checkpoint, version) == (base_bundle.checkpoint, base_bundle.bundle.version)
+        shutil.copytree(base_bundle.bundle.path, out)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("export.exporter.export_bundle", copy_export)
+        return Cloud(tmp_path_factory.mktemp("cloud"), base_bundle)
 
 
 @pytest.fixture
@@ -63,12 +71,12 @@ def copy(cloud: Cloud, tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_release_says_what_it_is_made_of(cloud: Cloud, ancestor: BaseBundle) -> None:
+def test_a_release_says_what_it_is_made_of(cloud: Cloud, base_bundle: BaseBundle) -> None:
     assert versions(cloud.registry) == [1, 2]
     release, bundle = load_release(cloud.registry / "00001", cloud.public)
     assert release == cloud.releases[0]
     assert (release.version, release.parents, release.turn) == (1, (), 4)
-    assert release.checkpoint_sha256 == sha256_of(ancestor.checkpoint) == bundle.source["sha256"]
+    assert release.checkpoint_sha256 == sha256_of(base_bundle.checkpoint) == bundle.source["sha256"]
     assert release.metrics == {"total": 0.5}
     assert bundle.version == 1
     assert all("max" in bundle.spec(role).parity for role in ROLES)
@@ -86,7 +94,7 @@ def test_one_flipped_bit_is_found(cloud: Cloud, copy: Path, name: str) -> None:
 
 def test_a_manifest_that_was_changed_with_its_file(cloud: Cloud, copy: Path) -> None:
     (copy / "model.json").write_text((copy / "model.json").read_text().replace("RGB", "BGR"))
-    with pytest.raises(ReleaseError, match="is not the released one"):
+    with pytest.raises(ReleaseError, match="differs from the signed one"):
         load_release(copy, cloud.public)
 
 
@@ -101,12 +109,12 @@ def test_a_signed_release_of_another_format(cloud: Cloud, copy: Path) -> None:
     body = json.dumps({**json.loads((copy / "release.json").read_bytes()), "schema": "x/9"}).encode()
     (copy / "release.json").write_bytes(body)
     (copy / "release.sig").write_bytes(sign(cloud.private, body))
-    with pytest.raises(ReleaseError, match="of another format"):
+    with pytest.raises(ReleaseError, match="has the format x/9"):
         load_release(copy, cloud.public)
 
 
 def test_no_release(cloud: Cloud, tmp_path: Path) -> None:
-    with pytest.raises(ReleaseError, match="is no signed release"):
+    with pytest.raises(ReleaseError, match="is not a signed release"):
         load_release(tmp_path, cloud.public)
     with pytest.raises(ReleaseError, match=r"has the versions \[\]"):
         release_files(tmp_path)
@@ -115,15 +123,15 @@ def test_no_release(cloud: Cloud, tmp_path: Path) -> None:
 
 
 def test_a_failed_export_leaves_the_registry_as_it_was(
-    cloud: Cloud, ancestor: BaseBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cloud: Cloud, base_bundle: BaseBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def differs(*_: object) -> None:
         raise ParityError("differs from PyTorch")
 
-    monkeypatch.setattr("export.exporter.check_style_encoder", differs)
-    for error, source in ((ParityError, ancestor.checkpoint), (CheckpointError, tmp_path / "none")):
+    monkeypatch.setattr("export.writers.onnx.check_style_encoder", differs)
+    for error, source in ((ParityError, base_bundle.checkpoint), (CheckpointError, tmp_path / "none")):
         with pytest.raises(error):
-            publish(source, cloud.registry, cloud.private, turn=5, metrics={}, ancestor=ancestor)
+            publish(source, cloud.registry, cloud.private, turn=5, metrics={}, base_bundle=base_bundle)
     assert sorted(path.name for path in cloud.registry.iterdir()) == ["00001", "00002"]
 
 
@@ -163,7 +171,7 @@ def test_a_replayed_old_release_is_refused(cloud: Cloud, tmp_path: Path) -> None
     releases = tmp_path / "releases"
     install(release_files(cloud.registry), releases, cloud.public)
     for version in (1, 2):
-        with pytest.raises(ReleaseError, match="not newer than 2, which runs already"):
+        with pytest.raises(ReleaseError, match="not newer than the running version 2"):
             install(release_files(cloud.registry, version), releases, cloud.public)
     assert [path.name for path in releases.iterdir()] == ["00002"]
 

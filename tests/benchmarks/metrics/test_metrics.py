@@ -71,7 +71,9 @@ def test_warping_error_follows_motion_and_flicker_does_not_see_it(coffee: Pictur
     pan = [np.ascontiguousarray(large[20:260, 20 + 3 * k : 340 + 3 * k]) for k in range(4)]
     still = float(np.sqrt(np.mean((pan[1].astype(float) - pan[0]) ** 2)))
     assert max(similarity.warping_errors(similarity.motions(pan), pan)) < still / 4
-    jumping = [np.asarray(frame.clip(8, 247) + 8 * (-1) ** k, np.uint8) for k, frame in enumerate(pan)]
+    jumping = [
+        np.asarray(frame.clip(8, 247).astype(int) + 8 * (-1) ** k, np.uint8) for k, frame in enumerate(pan)
+    ]
     assert similarity.flicker(pan, pan) == [0, 0, 0]
     assert np.allclose(similarity.flicker(pan, jumping), 16, atol=1.5)
 
