@@ -208,7 +208,7 @@ def test_bad_input_is_a_one_line_error_and_leaves_no_files(workplace: Path, case
         ["stylize", "a.mp4", "--style", "b.jpg", "--out", "c.mp4", "--key-frames", "every:0"],
         ["stylize", "a.mp4", "--style", "b.jpg", "--out", "c.mp4", "--strength", "2"],
         ["stylize", "a.mp4", "--style", "b.jpg", "--out", "c.mp4", "--edge", "h:1", "--local"],
-        ["stylize", "a.mp4", "--style", "b.jpg", "--out", "c.mp4", "--reply", "image"],
+        ["stylize", "a.mp4", "--style", "b.jpg", "--out", "c.mp4", "--edge-output", "image"],
         ["paint"],
     ],
 )
