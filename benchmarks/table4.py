@@ -33,7 +33,7 @@ from device_runtime.frames import open_pictures
 from device_runtime.key_frames.scene_cuts import SceneCuts, luma_thumbnail
 from device_runtime.media.reader import Frame
 from device_runtime.motion.flow import Motion
-from device_runtime.options import STEADY_S, Interpolation, StylizeOptions
+from device_runtime.options import TEMPORAL_SMOOTHING_S, Interpolation, StylizeOptions
 from device_runtime.report import Stopwatch
 from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
 from device_runtime.stylizers.style_mix import StyleMix
@@ -49,7 +49,7 @@ EVERY_FRAME: Final = "every frame"
 WAYS: Final[dict[str, tuple[Interpolation, float]]] = {
     "warp": ("warp", 0.0),
     "transfer": ("transfer", 0.0),
-    "transfer, steady": ("transfer", STEADY_S),
+    "transfer, steady": ("transfer", TEMPORAL_SMOOTHING_S),
 }
 FIGURES: Final = {
     "ms_ssim": Figure(
@@ -138,7 +138,7 @@ class _Kit:
 
     @contextmanager
     def pictures(
-        self, frames: Sequence[Picture], recipe: StylizeOptions
+        self, frames: Sequence[Picture], options: StylizeOptions
     ) -> Iterator[Iterator[tuple[Picture, bool]]]:
         """Make frames by the kit's pipeline; gives pictures and whether each is a key frame."""
         filmed = (
@@ -148,7 +148,7 @@ class _Kit:
         with open_pictures(
             filmed,
             StyleMix.of(footage.style()),
-            recipe,
+            options,
             stylizer=self.stylizer,
             bundle=self.bundle,
             watch=Stopwatch(),
@@ -213,9 +213,9 @@ def _intervals(kit: _Kit, shot: _Clip, intervals: Sequence[int], say: Say) -> li
 
 
 def _interval(kit: _Kit, shot: _Clip, way: str, interval: int) -> Row:
-    interpolation, steady_s = WAYS[way]
-    recipe = StylizeOptions(f"every:{interval}", interpolation, steady_s=steady_s)
-    with kit.pictures(shot.filmed, recipe) as pictures:
+    interpolation, temporal_smoothing_s = WAYS[way]
+    options = StylizeOptions(f"every:{interval}", interpolation, temporal_smoothing_s=temporal_smoothing_s)
+    with kit.pictures(shot.filmed, options) as pictures:
         made = list(pictures)
     between = [place for place, (_, is_key) in enumerate(made) if not is_key][::STRIDE]
     likeness = [_ms_ssim(made[place][0], shot.stylized[place]) for place in between]

@@ -22,7 +22,7 @@ from benchmarks.harness.timing import spread
 from benchmarks.network import path as network
 from benchmarks.network.exchange import Exchange
 from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
-from device_runtime.stylizers.shrink import shrunk
+from device_runtime.stylizers.resize import shrunk
 from edge_triton.client.encoding import Wire
 from edge_triton.client.jpeg import encode_jpeg
 from edge_triton.client.map_codec import pack_map

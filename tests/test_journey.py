@@ -211,7 +211,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(workplace: Path, case: str) ->
         ["stylize", "a.mp4", "--style", "b.jpg", "--out", "c.mp4", "--key-frames", "every:0"],
         ["stylize", "a.mp4", "--style", "b.jpg", "--out", "c.mp4", "--strength", "2"],
         ["stylize", "a.mp4", "--style", "b.jpg", "--out", "c.mp4", "--edge", "h:1", "--local"],
-        ["stylize", "a.mp4", "--style", "b.jpg", "--out", "c.mp4", "--reply", "image"],
+        ["stylize", "a.mp4", "--style", "b.jpg", "--out", "c.mp4", "--edge-output", "image"],
         ["paint"],
     ],
 )

@@ -16,7 +16,7 @@ Picture = Callable[[int, int, int], NDArray[np.uint8]]
 
 
 def moving_square(index: int, width: int, height: int) -> NDArray[np.uint8]:
-    """A coloured scene with a bright square that moves: no two frames or orientations look alike."""
+    """A colored scene with a bright square that moves: no two frames or orientations look alike."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     scene = np.stack([x / width * 200, y / height * 200, np.full_like(x, 90)], -1).astype(np.uint8)
     corner = (4 + 2 * index % max(1, width - 24), 4)

@@ -27,6 +27,7 @@ HANG_S = 30
 PROGRAM = """
 import os, sys
 from pathlib import Path
+from device_runtime.options import StylizeOptions
 from device_runtime.pipeline import stylize_video
 from mvstylizer.bundle import default_bundle, load_bundle
 from mvstylizer.errors import MVStylizerError
@@ -38,7 +39,8 @@ out.parent.mkdir()
 for source in sorted(folder.glob("*.*")):
     print("begin", source.name, flush=True)
     try:
-        report = stylize_video(source, style, out, stylizer=PlainStylizer(), bundle=bundle, policy="every:4")
+        options = StylizeOptions("every:4")
+        report = stylize_video(source, style, out, options=options, stylizer=PlainStylizer(), bundle=bundle)
     except MVStylizerError as error:
         assert "\\n" not in str(error), error
         assert not os.listdir(out.parent), os.listdir(out.parent)

@@ -45,7 +45,7 @@ def test_cancelled_between_two_frames() -> None:
     assert not status.cancelling
 
 
-def test_an_error_to_mend_is_its_line_and_a_fault_of_ours_says_so() -> None:
+def test_user_errors_are_one_line_and_bugs_are_internal_errors() -> None:
     def unmended(progress: Progress) -> Report:
         raise MVStylizerError("The edge is away", "Start it")
 

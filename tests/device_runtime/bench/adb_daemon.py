@@ -199,11 +199,16 @@ async def _shell(phone: EmulatedPhone, stream: _Stream, command: str) -> None:
         await phone.disappear()
         return
     process = await asyncio.create_subprocess_exec(
-        "sh", "-c", MAPPED.sub(lambda found: f"{phone.root}{found[0]}", command),
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        cwd=phone.root, start_new_session=True,
+        "sh",
+        "-c",
+        MAPPED.sub(lambda found: f"{phone.root}{found[0]}", command),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=phone.root,
+        start_new_session=True,
         env={**os.environ, "PHONE": str(phone.root), "PATH": f"{phone.root}/system/bin:{os.environ['PATH']}"},
-    )  # fmt: skip
+    )
 
     async def pump(pipe: asyncio.StreamReader | None, channel: int) -> None:
         assert pipe
@@ -249,9 +254,19 @@ def _stat_2(path: Path) -> bytes:
         return struct.pack("<IQQIIIIQqqq", 2, *[0] * 10)
     found = path.stat()
     return struct.pack(
-        "<IQQIIIIQqqq", 0, found.st_dev, found.st_ino, found.st_mode, found.st_nlink, found.st_uid,
-        found.st_gid, found.st_size, int(found.st_atime), int(found.st_mtime), int(found.st_ctime),
-    )  # fmt: skip
+        "<IQQIIIIQqqq",
+        0,
+        found.st_dev,
+        found.st_ino,
+        found.st_mode,
+        found.st_nlink,
+        found.st_uid,
+        found.st_gid,
+        found.st_size,
+        int(found.st_atime),
+        int(found.st_mtime),
+        int(found.st_ctime),
+    )
 
 
 async def _receive_file(phone: EmulatedPhone, stream: _Stream, target: str) -> None:
