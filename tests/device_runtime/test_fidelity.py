@@ -26,7 +26,7 @@ BUNDLE = load_bundle(default_bundle())
 
 
 class PlainStylizer:
-    """Leaves every frame as it is, so that whatever changes was changed by the way through."""
+    """Returns every frame unchanged, so that any difference comes from the pipeline."""
 
     def encode_style(self, style: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.zeros(4, np.float32)
@@ -81,7 +81,7 @@ def mean_difference(a: Path, b: Path) -> float:
 
 
 def smooth(index: int, width: int, height: int) -> NDArray[np.uint8]:
-    """Slow gradients, which chroma subsampling and compression hardly touch."""
+    """Slow gradients, which chroma subsampling and compression barely change."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     ramp = (
         40 + 150 * x / width,
@@ -238,7 +238,7 @@ Lines = list[tuple[Fraction, Fraction, str]]
 
 
 def with_subtitles(target: Path) -> Path:
-    """A clip with sound and a subtitle track, with a language for the picture and one for the text."""
+    """A clip with sound and subtitles, with a language tag for the picture and one for the text."""
     clip, text = write_clip(target.with_name("tone.mp4"), sound="aac"), target.with_suffix(".srt")
     text.write_text(SRT)
     with av.open(str(clip)) as video, av.open(str(text)) as lines, av.open(str(target), "w") as both:

@@ -39,9 +39,9 @@ BOTH: list[Interpolation] = ["warp", "transfer"]
 
 
 class ColorStylizer:
-    """Stands in for an edge: applies one color transform to every key frame, and counts them.
+    """Fake edge: applies a color transform to every key frame and records its requests.
 
-    `color` is a 3×4 matrix [A | b] in the unit range, or a function from the number of the key frame to one.
+    `colors` are 3×4 matrices [A | b] in the unit range, used in turn.
     """
 
     def __init__(self, *colors: NDArray[np.float32], fails_at: int | None = None) -> None:
@@ -97,7 +97,7 @@ def style(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def out(tmp_path: Path) -> Iterator[Path]:
-    """A name in a folder of its own, where nothing else may be left behind."""
+    """A path in an empty folder, where no other file may be left."""
     folder = tmp_path / "out"
     folder.mkdir()
     yield folder / "out.mp4"
@@ -154,7 +154,7 @@ def test_real_footage_through_the_real_models(
 def test_intermediate_frames_equal_stylized_ones(
     bunny: Path, style: Path, out: Path, bundle: Bundle, interpolation: Interpolation
 ) -> None:
-    """One color transform for all key frames is one for all frames: then there is an exact answer."""
+    """With one color transform for all key frames, the exact result of every frame is known."""
     source = remux(bunny, out.parent.parent / "calm.mp4", until=1.0)
     stylizer = ColorStylizer(WARM)
     stylize_video(
@@ -188,7 +188,7 @@ def test_nothing_crosses_a_cut_and_colors_pass_smoothly_between_keys(
     red, green, blue = np.array([np.mean(p, (0, 1)) for p in pictures(out)]).T
     assert (np.diff(red[:16]) < 0).all()
     assert (np.diff(green[:16]) > 0).all()
-    assert np.ptp(green[15:30]) < 3, "behind the last key frame of the scene nothing changes any more"
+    assert np.ptp(green[15:30]) < 3, "constant after the last key frame of the scene"
     assert max(blue[:30]) < 60
     assert max(green[30:46]) < 60
     assert (np.diff(blue[30:46]) < 0).all()
@@ -297,7 +297,7 @@ def test_motion_search_from_codec_vectors_warps_at_least_as_well(
 
 def test_any_flow_estimator_is_accepted(street: Path, style: Path, out: Path, bundle: Bundle) -> None:
     class Nothing(DisFlow):
-        """Says that nothing ever moves."""
+        """Reports no motion."""
 
         asked = 0
 
@@ -325,7 +325,7 @@ def test_any_flow_estimator_is_accepted(street: Path, style: Path, out: Path, bu
 
 def test_memory_does_not_grow_with_the_length(bikes: Path, style: Path, out: Path, bundle: Bundle) -> None:
     def dawdle(done: int, _: int | None) -> None:
-        # At first so slow that every queue is full at every frame: the peak is the most, not chance.
+        # Slow at first, so that every queue is full at every frame and the peak is not a matter of chance.
         time.sleep(0.1 if done < 40 else 0.01)
 
     def peak(until: float) -> int:
@@ -344,7 +344,7 @@ def test_memory_does_not_grow_with_the_length(bikes: Path, style: Path, out: Pat
         tracemalloc.stop()
         return found
 
-    # What threads hold for a moment, a frame or two of thirty, adds up by chance: the most of several runs.
+    # Threads briefly hold a frame or two of thirty, at random: take the maximum of several runs.
     assert peak(9.9) < max(peak(2.96) for _ in range(3)) * 1.05
 
 

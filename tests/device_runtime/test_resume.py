@@ -102,7 +102,7 @@ def interrupted(source: Path, style: Path, out: Path, at: int, **chosen: Any) ->
 
 
 def shown(path: Path) -> list[tuple[Fraction, str]]:
-    """When each frame is shown, and what."""
+    """Return the time and the hash of each frame."""
     with av.open(str(path)) as container:
         base = container.streams.video[0].time_base
         assert base is not None

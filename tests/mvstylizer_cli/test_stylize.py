@@ -1,4 +1,4 @@
-"""The options of ``mvstylizer stylize`` that belong to the phone side, as a user gives them."""
+"""``mvstylizer stylize`` and ``lut`` on the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The studio over plain HTTP, as the page or curl speaks to it."""
+"""The studio's HTTP API."""
 
 from __future__ import annotations
 

@@ -46,13 +46,13 @@ def test_cancelled_between_two_frames() -> None:
 
 
 def test_user_errors_are_one_line_and_bugs_are_internal_errors() -> None:
-    def unmended(progress: Progress) -> Report:
-        raise MVStylizerError("The edge is away", "Start it")
+    def failing(progress: Progress) -> Report:
+        raise MVStylizerError("The edge is down", "Start it")
 
     def faulty(progress: Progress) -> Report:
         raise KeyError("x")
 
-    assert ended(Job(unmended, str)).status.error == "The edge is away. Start it"
+    assert ended(Job(failing, str)).status.error == "The edge is down. Start it"
     status = ended(Job(faulty, str)).status
     assert status.state == "failed"
     assert "KeyError" in status.error

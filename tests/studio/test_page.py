@@ -1,4 +1,4 @@
-"""The page in headless Chromium: what a person does with it."""
+"""The page in headless Chromium, used like a person would."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_the_layout_fits_and_text_is_readable(page: Page, studio: Studio, width:
         assert page.evaluate(CONTRAST, selector) >= 4.5, selector
 
 
-# WCAG's contrast ratio of a text and the nearest opaque ground behind it.
+# WCAG's contrast ratio of a text and its nearest opaque background.
 CONTRAST = """(selector) => {
     const light = (color) => {
         const [r, g, b] = color.match(/[\\d.]+/g).slice(0, 3).map((v) => {

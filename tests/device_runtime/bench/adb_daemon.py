@@ -1,8 +1,8 @@
-"""An adb daemon for tests: it speaks the transport protocol to the real adb client, its phone is a folder.
+"""Fake adb daemon: speaks the transport protocol to the real adb client and uses a folder as its phone.
 
-Wire format after AOSP's protocol.txt, SERVICES.TXT and SYNC.TXT: messages of six little-endian words and a
-payload; streams opened for ``shell,v2,raw:``, ``sync:``. Commands are run by this machine's ``sh`` with the
-phone's paths (/data, /sys, /proc/cpuinfo) mapped into the folder and its ``system/bin`` first on PATH.
+Wire format from AOSP's protocol.txt, SERVICES.TXT and SYNC.TXT: messages of six little-endian words and a
+payload; streams for ``shell,v2,raw:`` and ``sync:``. This machine's ``sh`` runs the commands, with its
+paths (/data, /sys, /proc/cpuinfo) mapped into the folder and its ``system/bin`` first on PATH.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ MAPPED = re.compile(r"(?<![\w/])/(data|sys|proc)/")
 
 
 class EmulatedPhone:
-    """A phone whose storage is `root`, listening on a free port of 127.0.0.1 while it is entered.
+    """A phone whose storage is `root`; a context manager that listens on a free port of 127.0.0.1.
 
     Args:
-        root: Folder that stands for ``/``.
+        root: Folder used as ``/``.
         authorized: Whether it accepts the computer's key.
-        shell_v2: Whether it offers exit codes.
+        shell_v2: Whether its shell reports exit codes.
     """
 
     def __init__(self, root: Path, *, authorized: bool = True, shell_v2: bool = True) -> None:
@@ -67,7 +67,7 @@ class EmulatedPhone:
         return self.root / on_phone.lstrip("/")
 
     async def disappear(self) -> None:
-        """Unplug it: no connection stays and none is accepted."""
+        """Unplug it: drop all connections and accept no new ones."""
         if self._server:
             self._server.close()
         for writer in list(self._connections):

@@ -1,4 +1,4 @@
-"""The parsers against lines that the real tool printed (public logs of LiteRT users)."""
+"""Parse real logs of the tool, published by LiteRT users."""
 
 from __future__ import annotations
 

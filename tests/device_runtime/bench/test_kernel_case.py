@@ -23,7 +23,7 @@ def bundle() -> Bundle:
 @pytest.mark.parametrize("kernel", ["warp", "transfer"])
 @pytest.mark.parametrize(("width", "height"), RESOLUTIONS)
 def test_outputs_follow_from_the_inputs(bundle: Bundle, kernel: str, width: int, height: int) -> None:
-    """A second interpreter that knows nothing of the caller makes the same output of the same bytes."""
+    """A second interpreter, independent of the caller, computes the same output from the same bytes."""
     case = make_case(bundle, kernel, width, height)
     interpreter = KernelInterpreter(bundle.file(kernel))
     interpreter.resize({name: array.shape for name, array in case.inputs.items()})

@@ -27,7 +27,7 @@ CUT = 40  # the second scene begins here, half as bright
 
 
 class Levelling:
-    """Gives every key frame the gain that brings its mean to 120: what a style's statistics do to light."""
+    """Applies the gain that brings a key frame's mean to 120, as a style's statistics do with light."""
 
     def encode_style(self, style: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.zeros(4, np.float32)
@@ -53,7 +53,7 @@ def flickering(index: int, width: int, height: int) -> NDArray[np.uint8]:
 
 
 def gains(path: Path, out: Path) -> NDArray[np.float64]:
-    """The gain that each frame of a result got."""
+    """Return the gain of each frame of a result."""
     means = []
     for each in (path, out):
         with VideoReader(each) as reader:

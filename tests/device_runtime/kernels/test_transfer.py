@@ -34,7 +34,7 @@ def noise_map(rows: int, columns: int, spread: float, seed: int = 0) -> Map:
 
 
 def applied(frame: Image, affine_map: Map) -> Image:
-    """The map enlarged by OpenCV, twelve channels at full size, then one product a pixel."""
+    """Enlarge the map with OpenCV to twelve full-size channels, then multiply at each pixel."""
     height, width = frame.shape[:2]
     rows, columns = affine_map.shape[:2]
     flat = np.ascontiguousarray(affine_map).reshape(rows, columns, 12)

@@ -1,4 +1,4 @@
-"""Maps meet at the borders of their regions, and keep to themselves away from them."""
+"""Maps are blended at the borders of their regions and unaffected elsewhere."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def guided(mask: NDArray[np.float64], luma: NDArray[np.float64], radius: int) ->
 
 
 def far(regions: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return where no other region is within twice the reach, so that no border is felt."""
+    """Return where no border has an effect: no other region within twice the reach."""
     kernel = np.ones((4 * PIXELS + 1, 4 * PIXELS + 1), np.uint8)
     return np.asarray(cv2.erode(regions, kernel) == cv2.dilate(regions, kernel))
 

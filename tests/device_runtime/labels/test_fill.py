@@ -1,4 +1,4 @@
-"""A filled picture is a label's own: its pixels where they were, and its statistics over the whole."""
+"""A filled picture keeps the label's pixels and has its statistics everywhere."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_the_label_stays_and_the_rest_is_made_of_it(size: tuple[int, int], seed:
     random = np.random.default_rng(seed)
     inside = random.random(size) < share
     inside.flat[random.integers(inside.size)] = True
-    # Every pixel has a color of its own, and so says where it came from.
+    # Every pixel has a unique color, which identifies its origin.
     number = np.arange(inside.size, dtype=np.uint16).reshape(size)
     picture = np.stack([number >> 8, number & 255, 0 * number], -1).astype(np.uint8)
     before = picture.copy()

@@ -1,4 +1,4 @@
-"""A photo with label images, from files to a file, with the real model too."""
+"""Stylize a photo with label images, file to file, also with the real model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.device_runtime.labels.test_masks import HEIGHT, PHOTO, WIDTH, MeanSty
 
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[Path, Path, MaskFiles]:
-    """A photo, a style and their label images; the style's has the labels the other way up."""
+    """A photo, a style and their label images; the style's labels are upside down."""
     photo, style = tmp_path / "photo.png", tmp_path / "style.png"
     write_photo(photo, PHOTO)
     write_photo(style, two_colors(180, 240))
@@ -47,7 +47,7 @@ def test_the_real_model_carries_colors_from_label_to_label(
     assert above > 60
     assert below < -60
     assert above - below > 100 + abs(np.subtract(*warmth["plain"]))
-    assert (report.reply, report.warnings, report.bytes_sent) == ("map", [], 0)
+    assert (report.edge_output, report.warnings, report.bytes_sent) == ("map", [], 0)
     assert report.as_dict()["labels"] == [
         {"label": "0", "share": 0.5, "style_share": 0.5, "own_style": True},
         {"label": "255", "share": 0.5, "style_share": 0.5, "own_style": True},
@@ -64,7 +64,7 @@ def test_the_report_counts_bytes_and_warns_where_no_label_matches(
     cv2.imwrite(str(masks.style), np.full((180, 240), 3, np.uint8))
     report = stylize_photo(photo, style, out, stylizer=MeanStylizer(), masks=masks)
     assert report.warnings == [
-        "The two label images have no label in common that is large enough: the whole style was taken"
+        "The label images share no label that is large enough: the whole style was used"
     ]
 
 

@@ -1,4 +1,4 @@
-"""Label images are read as drawn, and styles go from label to label."""
+"""Read label images and stylize label by label."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SKY, GROUND = 255, 0
 
 
 class MeanStylizer:
-    """Stands in for an edge: every pixel becomes the mean color of the style. It keeps what it was sent."""
+    """Fake edge: every pixel becomes the mean color of the style. Records its requests."""
 
     def __init__(self) -> None:
         self.styles: list[NDArray[np.uint8]] = []
@@ -198,7 +198,7 @@ def test_a_label_that_the_style_lacks_takes_the_whole_style() -> None:
 def test_too_small_a_label_takes_the_whole_style(small_in: int) -> None:
     pair = halves(), halves(90, 100)
     for number, picture in enumerate(pair):
-        # 81 pixels are less than half a per cent of this photo, 49 more of that style, but fewer than 64.
+        # 81 pixels are less than half a percent of this photo, 49 more of that style, but fewer than 64.
         side = (9, 7)[number] if number == small_in else 30
         picture[:side, :side] = 9
     (nine,) = (use for use in stylized(*pair).uses if use.label == "9")
@@ -216,7 +216,7 @@ def test_without_a_common_label_one_request_uses_the_whole_style() -> None:
 
 def test_sixteen_labels_and_progress() -> None:
     labels = (np.arange(WIDTH) // 10)[None].repeat(HEIGHT, 0).astype(np.int32)
-    told: list[tuple[int, int | None]] = []
+    reported: list[tuple[int, int | None]] = []
     made = stylize_labels(
         PHOTO,
         PHOTO,
@@ -225,9 +225,9 @@ def test_sixteen_labels_and_progress() -> None:
         stylizer=MeanStylizer(),
         map_pixels=1 << 20,
         watch=Stopwatch(),
-        progress=lambda done, total: told.append((done, total)),
+        progress=lambda done, total: reported.append((done, total)),
     )
-    assert told == [(number, 16) for number in range(1, 17)]
+    assert reported == [(number, 16) for number in range(1, 17)]
     assert [use.label for use in made.uses][:2] == ["0", "#000001"]
     for value in range(16):
         inner = np.s_[:, 10 * value + 4 : 10 * value + 6]

@@ -33,7 +33,7 @@ RED = np.eye(3, 4, dtype=np.float32) * np.array([[1], [0.3], [0.3]], np.float32)
 
 
 class Reddening:
-    """Takes green and blue out of everything; answers only while `may_answer` is set."""
+    """Reduces green and blue; answers only while `may_answer` is set."""
 
     def __init__(self) -> None:
         self.may_answer = threading.Event()
@@ -83,7 +83,7 @@ def free_port() -> int:
 
 @contextmanager
 def camera(port: int) -> Iterator[None]:
-    """Sends MPEG-TS over UDP, 25 pictures a second, until the block ends."""
+    """Send MPEG-TS over UDP, 25 pictures per second, until the block ends."""
     over = threading.Event()
 
     def send() -> None:

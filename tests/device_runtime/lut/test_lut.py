@@ -33,7 +33,7 @@ def bundle() -> Bundle:
 
 
 def through_ffmpeg(rgb: NDArray[np.uint8], cube: Path) -> NDArray[np.uint8]:
-    """What ffmpeg's lut3d makes of a picture."""
+    """Apply ffmpeg's lut3d to a picture."""
     graph = av.filter.Graph()
     height, width = rgb.shape[:2]
     source = graph.add_buffer(width=width, height=height, format="rgb24", time_base=Fraction(1, 25))
@@ -77,7 +77,7 @@ def test_a_cube_of_a_photo_reproduces_most_of_the_style(bundle: Bundle, tmp_path
 
 
 def test_the_shot_at_the_given_time_is_used(bikes: Path, bundle: Bundle, tmp_path: Path) -> None:
-    """bikes.mp4 has a cut at frame 30: two shots, two LUTs, each better on its own."""
+    """bikes.mp4 has a cut at frame 30: two shots with two LUTs, each better on its own shot."""
     style, street = tmp_path / "style.png", remux(bikes, tmp_path / "street.mp4", until=1.9)
     write_photo(style, data.coffee())
     with VideoReader(street) as reader:

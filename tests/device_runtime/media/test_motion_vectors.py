@@ -46,7 +46,7 @@ def test_the_vectors_of_a_pan_are_the_pan(tmp_path: Path, step: tuple[int, int])
     for motion in known:
         assert motion.dtype == np.float32
         assert motion.shape == (30, 40, 2)
-        # What is at x now was at x + step in the frame before: that is backward motion.
+        # The point at x was at x + step in the previous frame: that is backward motion.
         np.testing.assert_allclose(in_pixels(motion, SIZE), step, atol=0.6)
 
 

@@ -18,7 +18,7 @@ def gradient() -> np.ndarray:
 
 
 def with_orientation(jpeg: bytes, orientation: int) -> bytes:
-    """Insert an EXIF block (TIFF 6.0, tag 0x0112) behind the start marker."""
+    """Insert an EXIF block (TIFF 6.0, tag 0x0112) after the start marker."""
     tiff = b"MM\x00\x2a\x00\x00\x00\x08" + struct.pack(">HHHIHHI", 1, 0x0112, 3, 1, orientation, 0, 0)
     body = b"Exif\x00\x00" + tiff
     return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + jpeg[2:]

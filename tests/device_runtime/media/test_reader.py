@@ -85,7 +85,7 @@ def test_frames_without_times_get_increasing_ones(bikes: Path, tmp_path: Path) -
 def test_more_than_eight_bits_are_read_with_a_warning(tmp_path: Path) -> None:
     with VideoReader(write_clip(tmp_path / "deep.mp4", pixel_format="yuv420p10le")) as reader:
         assert next(iter(reader)).rgb.dtype == np.uint8
-    assert reader.warnings == ["deep.mp4 has 10 bits a color, the result has 8"]
+    assert reader.warnings == ["deep.mp4 has 10 bits per channel, the result has 8"]
 
 
 def test_an_invalid_video_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tests.device_runtime.clips import write_clip
 
 @pytest.fixture
 def small_files() -> Iterator[None]:
-    """Let the operating system refuse what goes beyond 100 kB in a file, as it does when a disk is full."""
+    """Make the operating system reject writes beyond 100 kB per file, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     yield

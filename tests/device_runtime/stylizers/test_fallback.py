@@ -25,7 +25,7 @@ AWAY = EdgeUnavailableError("No edge answers")
 
 
 class Painter:
-    """A stylizer that paints frames gray, and raises what it is told to."""
+    """A stylizer that paints frames gray, or raises a given error."""
 
     def __init__(self, gray: int) -> None:
         self.gray = gray

@@ -18,7 +18,7 @@ KEY = np.zeros((90, 160, 3), np.uint8)
 
 
 class Recorder:
-    """A stylizer that keeps what it is sent and answers as it is told."""
+    """A stylizer that records its requests and returns given replies."""
 
     def __init__(self, answer: StylizedFrame | Exception | None = None) -> None:
         self.answer = answer

@@ -61,8 +61,8 @@ def test_another_mix_is_another_job_and_the_same_shares_are_the_same(photos: tup
     bundle = load_bundle(default_bundle())
 
     def job(*weights: float) -> object:
-        return describe_job(photos[0], dict(zip(photos, weights, strict=True)), bundle, StylizeOptions(), 18)
+        return describe_job(photos[0], dict(zip(photos, weights, strict=True)), bundle, StylizeOptions())
 
     assert job(0.5, 0.5) == job(2, 2)
-    assert job(1, 0) == describe_job(photos[0], photos[0], bundle, StylizeOptions(), 18)
+    assert job(1, 0) == describe_job(photos[0], photos[0], bundle, StylizeOptions())
     assert job(0.7, 0.3) != job(0.3, 0.7) != job(0, 1)

@@ -127,9 +127,9 @@ def test_a_bundle_of_the_other_variant_has_none() -> None:
 
 def test_the_fallback_is_tflite_if_the_bundle_has_it() -> None:
     for bundle, kind in ((None, TFLiteStylizer), (LITE, TFLiteStylizer), (default_bundle(), OnnxStylizer)):
-        stand_in = device_stylizer(bundle)
-        assert isinstance(stand_in, kind)
-        stand_in.close()
+        fallback = device_stylizer(bundle)
+        assert isinstance(fallback, kind)
+        fallback.close()
 
 
 def test_the_fallback_needs_no_runtime_but_litert() -> None:

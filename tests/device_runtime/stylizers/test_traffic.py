@@ -1,4 +1,4 @@
-"""What a 1080p key frame costs on the way to the edge and back, with the shipped model and real photos."""
+"""Traffic of a 1080p key frame to the edge and back, with the bundled model and real photos."""
 
 from __future__ import annotations
 
