@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from device_runtime.bench import benchmark_log as log
 from device_runtime.bench import benchmark_model as tool
 from device_runtime.bench.adb import Phone
+from device_runtime.bench.benchmark_model import BenchmarkModelError
 from device_runtime.bench.kernel_case import KernelCase
 from device_runtime.bench.parity import Parity, compare
 from device_runtime.bench.phone import PhoneRecord, PhoneState, affinity_mask, read_state
@@ -23,8 +24,8 @@ _CANNOT_RUN = (126, 127)  # sh: not executable, not found
 _CALL_TIMEOUT_S = 360.0  # the binary limits itself to 150 s of warm-up and 150 s of runs
 
 
-class RunFailedError(Exception):
-    """The binary runs but does not support this configuration, for example without a GPU."""
+class RunFailedError(BenchmarkModelError):
+    """Error raised when the binary does not support a configuration, for example without a GPU."""
 
 
 class Check(NamedTuple):
@@ -139,7 +140,7 @@ class KernelRunner:
         )
         done = self._phone.shell(line, _CALL_TIMEOUT_S)
         if done.exit_code in _CANNOT_RUN:
-            raise tool.BenchmarkModelError(
+            raise BenchmarkModelError(
                 f"The phone ({self._record.abi}) cannot run the binary: {_last_line(done.stdout)}",
                 tool.WHERE_TO_GET_IT,
             )

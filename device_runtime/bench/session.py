@@ -21,6 +21,7 @@ from typing import Any
 from device_runtime.bench import benchmark_model as tool
 from device_runtime.bench.adb import Phone
 from device_runtime.bench.adb_errors import AdbTimeoutError
+from device_runtime.bench.benchmark_model import BenchmarkModelError
 from device_runtime.bench.kernel_case import KernelCase, make_case
 from device_runtime.bench.kernel_runner import KernelRunner, Measured, RunFailedError
 from device_runtime.bench.phone import Cooling, read_record, wait_until_cool
@@ -143,11 +144,11 @@ class Session:
 def _existing(binary: Path, npu: tool.NpuLibrary | None) -> dict[str, Path]:
     """Check that all files exist and return the NPU libraries by name."""
     if not binary.is_file():
-        raise tool.BenchmarkModelError(f"There is no benchmark_model at {binary}", tool.WHERE_TO_GET_IT)
+        raise BenchmarkModelError(f"There is no benchmark_model at {binary}", tool.WHERE_TO_GET_IT)
     libraries = {file.name: file for file in npu.files} if npu else {}
     for file in libraries.values():
         if not file.is_file():
-            raise tool.BenchmarkModelError(f"There is no NPU library at {file}", "Check --npu-library")
+            raise BenchmarkModelError(f"There is no NPU library at {file}", "Check --npu-library")
     return libraries
 
 
