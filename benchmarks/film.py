@@ -8,6 +8,7 @@ from typing import Final
 from benchmarks.data import footage
 from benchmarks.data.models import shipped
 from benchmarks.harness.report import Film
+from device_runtime.options import StylizeOptions
 from device_runtime.pipeline import stylize_video
 from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
 
@@ -30,7 +31,6 @@ def make_film(folder: Path, *, frames: int = 100, threads: int = 0) -> Film:
     footage.write_clip(before, iter(filmed), *SIZE, crf=CRF)
     bundle = shipped()[0]
     with OnnxStylizer(bundle, threads=threads) as stylizer:
-        stylize_video(
-            before, footage.STYLE, after, stylizer=stylizer, bundle=bundle, policy="every:15", crf=CRF
-        )
+        options = StylizeOptions("every:15", crf=CRF)
+        stylize_video(before, footage.STYLE, after, options=options, stylizer=stylizer, bundle=bundle)
     return Film(before, after, CREDIT)

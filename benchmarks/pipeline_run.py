@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.data import footage
-from device_runtime.options import Interpolation
+from device_runtime.options import Interpolation, StylizeOptions
 from device_runtime.pipeline import stylize_video
 from device_runtime.report import Report
 from mvstylizer.bundle import Bundle
@@ -79,11 +79,9 @@ def run_clip(
             source,
             footage.STYLE,
             Path(folder) / "out.mp4",
+            options=StylizeOptions(policy, interpolation, two_sided=two_sided),
             stylizer=stylizer,
             bundle=bundle,
-            policy=policy,
-            interpolation=interpolation,
-            two_sided=two_sided,
         )
 
 

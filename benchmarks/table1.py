@@ -22,7 +22,7 @@ from benchmarks.harness.tables import MISSING, number, span
 from benchmarks.harness.timing import Timings, Work, measure, spread
 from benchmarks.metrics.macs import count_macs
 from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
-from device_runtime.stylizers.shrink import shrunk
+from device_runtime.stylizers.resize import shrunk
 from mvstylizer.bundle import Bundle
 
 Reply = Literal["image", "map"]

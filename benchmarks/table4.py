@@ -26,7 +26,7 @@ from benchmarks.harness.tables import MISSING, number
 from benchmarks.metrics.similarity import psnr
 from benchmarks.pipeline_run import RecordedStylizer
 from benchmarks.table2 import INTERPOLATIONS
-from device_runtime.options import STEADY_S, Interpolation, StylizeOptions
+from device_runtime.options import TEMPORAL_SMOOTHING_S, Interpolation, StylizeOptions
 from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
 
 Picture = NDArray[np.uint8]
@@ -39,7 +39,7 @@ EVERY_FRAME: Final = "every frame"
 WAYS: Final[dict[str, tuple[Interpolation, float]]] = {
     "warp": ("warp", 0.0),
     "transfer": ("transfer", 0.0),
-    "transfer, steady": ("transfer", STEADY_S),
+    "transfer, steady": ("transfer", TEMPORAL_SMOOTHING_S),
 }
 FIGURES: Final = {
     "ms_ssim": Figure(
@@ -127,8 +127,8 @@ def _intervals(kit: Kit, shot: ReferenceClip, intervals: Sequence[int], progress
 
 
 def _interval(kit: Kit, shot: ReferenceClip, way: str, interval: int) -> Row:
-    interpolation, steady_s = WAYS[way]
-    options = StylizeOptions(f"every:{interval}", interpolation, steady_s=steady_s)
+    interpolation, temporal_smoothing_s = WAYS[way]
+    options = StylizeOptions(f"every:{interval}", interpolation, temporal_smoothing_s=temporal_smoothing_s)
     with kit.pictures(shot.filmed, options) as pictures:
         made = list(pictures)
     between = [place for place, (_, is_key) in enumerate(made) if not is_key][::STRIDE]

@@ -22,7 +22,7 @@ from benchmarks.network.emulation import best_emulator, emulated
 from benchmarks.network.exchange import Exchange
 from benchmarks.network.link import Emulator, Link
 from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
-from device_runtime.stylizers.shrink import shrunk
+from device_runtime.stylizers.resize import shrunk
 from edge_triton.client.encoding import Wire
 from edge_triton.client.jpeg import encode_jpeg
 from edge_triton.client.map_codec import pack_map

@@ -1,8 +1,8 @@
-"""Export a checkpoint to ONNX, then check the files on a photo with nothing but ONNX Runtime and PyTorch.
+"""Export a checkpoint to ONNX, then compare the files with PyTorch on a photo.
 
     python examples/export_and_check.py models/mvstylizer.safetensors exported/
 
-`mvstylizer export` makes the whole bundle and compares each of its files; this shows both steps in the open.
+`mvstylizer export` writes a whole bundle and checks each of its files; this example shows both steps.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from export.parity.reference import Reference
 from training.checkpoint import load_checkpoint
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-GRAY_LEVELS: Final = 1.0  # weights are stored in half precision, and the result is rounded to whole levels
+MAX_DIFFERENCE: Final = 1.0  # gray levels; weights are stored in half precision, and results are rounded
 
 
 def in_onnx(
     encoder: Path, stylizer: Path, frame: NDArray[np.uint8], style: NDArray[np.uint8]
 ) -> NDArray[np.float32]:
-    """Stylize with the two files: uint8 NHWC in and out, as scaling and layout are inside the graphs."""
+    """Stylize with the two files: uint8 NHWC in and out; scaling and layout are part of the graphs."""
     first, second = (
         onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         for path in (encoder, stylizer)
@@ -39,7 +39,7 @@ def in_onnx(
 
 
 def export_and_check(checkpoint: Path, folder: Path) -> float:
-    """Write both graphs and return how far they are from PyTorch: the mean difference in gray levels."""
+    """Write both graphs and return their mean difference from PyTorch, in gray levels."""
     folder.mkdir(parents=True, exist_ok=True)
     stylizer, _ = load_checkpoint(checkpoint)
     stylizer.eval()
@@ -57,4 +57,4 @@ def export_and_check(checkpoint: Path, folder: Path) -> float:
 if __name__ == "__main__":
     difference = export_and_check(Path(sys.argv[1]), Path(sys.argv[2]))
     print(f"ONNX and PyTorch differ by {difference:.3f} gray levels on average")  # noqa: T201
-    sys.exit(difference > GRAY_LEVELS)
+    sys.exit(difference > MAX_DIFFERENCE)

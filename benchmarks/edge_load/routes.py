@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from benchmarks.data.footage import Picture
 from benchmarks.harness.timing import Work
 from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
-from device_runtime.stylizers.shrink import shrunk
+from device_runtime.stylizers.resize import shrunk
 from edge_triton.client.client import EdgeClient, EdgeUnavailableError
 from mvstylizer.bundle import Bundle
 from mvstylizer.errors import MVStylizerError

@@ -143,8 +143,6 @@ def test_a_failed_export_leaves_the_registry_unchanged(
                 metrics={},
                 base_bundle=base_bundle,
             )
-                source, cloud.registry, cloud.private, server_round=5, metrics={}, base_bundle=base_bundle
-            )
     assert sorted(path.name for path in cloud.registry.iterdir()) == ["00001", "00002"]
 
 
