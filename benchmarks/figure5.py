@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -90,12 +91,10 @@ def run(
                 partial(job.seconds, whole),
                 budget.pick(ROUNDS, ((MAX_WARP, LONGEST),)),
             )
-        for way in INTERPOLATIONS:
-            for interval in intervals:
-                case: Case = {"resolution": resolution, "way": way, "interval": interval}
-                rows.append(
-                    Row(case, _figures(resolution, way, interval, times, runs.get((way, interval), [])))
-                )
+        for way, interval in product(INTERPOLATIONS, intervals):
+            case: Case = {"resolution": resolution, "way": way, "interval": interval}
+            pairs = runs.get((way, interval), [])
+            rows.append(Row(case, _figures(resolution, way, interval, times, pairs)))
     settings = {
         "clip": "bigbuckbunny.mp4, resized, played back and forth",
         "clip_frames": count,

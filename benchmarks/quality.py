@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.data.models import shipped
-from benchmarks.data.pairs import Pair, free_pairs, look_pairs, pair_names, read_pair
+from benchmarks.data.pairs import LookPair, Pair, free_pairs, look_pairs, pair_names, read_pair
 from benchmarks.harness.contact_sheet import write_sheet
 from benchmarks.harness.registry import Budget, Progress, Table
 from benchmarks.harness.result import Figure, Result, Row, Value, find
@@ -109,10 +109,7 @@ def run(
             progress(f"quality: {name}, {len(scored)} pairs")
             figures = scorer.means(method, scored)
             if name in ours or name == "MKL":
-                found = [psnr(_made(method, Pair("", p.content, p.style)), p.target) for p in looks]
-                figures["look_psnr"] = float(np.mean(found))
-                own = [Pair("", p.content, p.content) for p in scored]
-                figures["identity_error"] = float(np.mean([_change(method, pair) for pair in own]))
+                figures |= _reference_figures(method, looks, scored)
             rows.append(Row({"method": name}, figures))
         _draw(sheet, free, {**{name: ours[name] for name in full if name in ours}, "MKL": _mkl})
         _draw(pairs_sheet, scored, methods)
@@ -124,6 +121,13 @@ def run(
         "models": {bundle.name: bundle.version for bundle in models},
     }
     return Result("quality", FIGURES, rows, settings)
+
+
+def _reference_figures(method: Method, looks: Sequence[LookPair], pairs: Sequence[Pair]) -> dict[str, Value]:
+    """Return the figures that need new results of a method: known pairs, and contents as their own style."""
+    known = [psnr(_made(method, Pair("", look.content, look.style)), look.target) for look in looks]
+    own = [_change(method, Pair("", pair.content, pair.content)) for pair in pairs]
+    return {"look_psnr": float(np.mean(known)), "identity_error": float(np.mean(own))}
 
 
 class _Scorer:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,13 +22,14 @@ from benchmarks.edge_load import routes
 from benchmarks.edge_load.health import free_address, restart_count, wait_until_served
 from benchmarks.edge_load.recovery import recovery_seconds
 from benchmarks.edge_load.rollback import rollback_seconds
-from benchmarks.edge_load.soak_load import KINDS, RESOLUTION, load
+from benchmarks.edge_load.soak_load import KINDS, RESOLUTION, Tally, load
 from benchmarks.edge_load.version_folder import VersionFolder
 from benchmarks.harness.registry import Budget, Progress, Table
-from benchmarks.harness.result import Figure, Result, Row
+from benchmarks.harness.result import Figure, Result, Row, Value
 from benchmarks.harness.tables import number, span
 from benchmarks.harness.timing import spread
 from benchmarks.metrics.memory_usage import memory_mib
+from mvstylizer.bundle import Bundle
 
 Rows = dict[str, list[Mapping[str, Any]]]
 
@@ -71,6 +73,78 @@ def run(
     model = shipped([bundle] if bundle else [])[0]
     seconds = 60 * (budget.pick(30.0, 0.5) if minutes is None else minutes)
     count = budget.pick(50, 2) if swaps is None else swaps
+    loaded = _under_load(model, count, seconds, progress)
+    progress("soak: rollback")
+    rollback = rollback_seconds(model, budget.pick(50, 4))
+    recovery = recovery_seconds(model.path, budget.pick(10, 1), progress)
+    swapped: dict[str, Value] = {
+        "swap_seconds": spread(loaded.swap_seconds),
+        "restarts": loaded.restarts,
+        "rollback_seconds": rollback,
+    }
+    rows = [
+        *loaded.request_rows(),
+        Row({"swaps": count}, swapped),
+        *(Row({"killed": victim}, {"heal_seconds": seconds}) for victim, seconds in recovery.items()),
+        *loaded.memory_rows(),
+    ]
+    settings = {
+        "minutes": seconds / 60,
+        "swaps": count,
+        "resolution": RESOLUTION,
+        "first_minute_s": _first_minute(seconds),
+    }
+    return Result("soak", FIGURES, rows, settings, loaded.failures())
+
+
+@dataclass(frozen=True)
+class SoakOutcome:
+    """What was measured on the edge under load.
+
+    Attributes:
+        tallies: Latencies and failures by kind of request.
+        swap_seconds: Seconds of each swap.
+        restarts: Triton restarts.
+        first_mib: Memory after the first minute, in MiB.
+        last_mib: Memory at the end, in MiB.
+    """
+
+    tallies: Mapping[str, Tally]
+    swap_seconds: Sequence[float]
+    restarts: float
+    first_mib: float
+    last_mib: float
+
+    def request_rows(self) -> list[Row]:
+        """Return a row per kind of request."""
+        rows = []
+        for kind, tally in self.tallies.items():
+            figures: dict[str, Value] = {
+                "answers": float(len(tally.latencies)),
+                "failures": float(tally.failures.total()),
+                "seconds": spread(tally.latencies),
+            }
+            rows.append(Row({"requests": kind}, figures))
+        return rows
+
+    def memory_rows(self) -> list[Row]:
+        """Return the memory after the first minute and at the end."""
+        last: dict[str, Value] = {
+            "memory_mib": self.last_mib,
+            "of_first_minute": self.last_mib / self.first_mib,
+        }
+        return [
+            Row({"memory": "after the first minute"}, {"memory_mib": self.first_mib}),
+            Row({"memory": "after"}, last),
+        ]
+
+    def failures(self) -> list[str]:
+        """Return one line per kind of failure."""
+        return [f"{kind}: {error}" for kind, tally in self.tallies.items() for error in tally.failures]
+
+
+def _under_load(model: Bundle, count: int, seconds: float, progress: Progress) -> SoakOutcome:
+    """Run an edge under load and swap models."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mvstylizer-soak-"))
         versions = VersionFolder(model, Path(folder))
@@ -81,39 +155,18 @@ def run(
         edge = psutil.Process(pid)
         swap(versions, health)
         with load(address, tokens) as tallies:
-            early = min(60.0, seconds / 3)
+            early = _first_minute(seconds)
             time.sleep(early / 2)
             swap(versions, health)  # from now on, two used versions are loaded
             time.sleep(early / 2)
             first = memory_mib(edge)
             times = _swaps(versions, health, count, seconds - early, progress)
         time.sleep(SETTLE_S)
-        after, restarts = memory_mib(edge), restart_count(health)
-    progress("soak: rollback")
-    back = rollback_seconds(model, budget.pick(50, 4))
-    healed = recovery_seconds(model.path, budget.pick(10, 1), progress)
-    rows = [
-        Row(
-            {"requests": kind},
-            {
-                "answers": float(len(tally.latencies)),
-                "failures": float(tally.failures.total()),
-                "seconds": spread(tally.latencies),
-            },
-        )
-        for kind, tally in tallies.items()
-    ]
-    rows += [
-        Row(
-            {"swaps": count}, {"swap_seconds": spread(times), "restarts": restarts, "rollback_seconds": back}
-        ),
-        *(Row({"killed": victim}, {"heal_seconds": seconds}) for victim, seconds in healed.items()),
-        Row({"memory": "after the first minute"}, {"memory_mib": first}),
-        Row({"memory": "after"}, {"memory_mib": after, "of_first_minute": after / first}),
-    ]
-    failures = [f"{kind}: {what}" for kind, tally in tallies.items() for what in tally.failures]
-    settings = {"minutes": seconds / 60, "swaps": count, "resolution": RESOLUTION, "first_minute_s": early}
-    return Result("soak", FIGURES, rows, settings, failures)
+        return SoakOutcome(tallies, times, restart_count(health), first, memory_mib(edge))
+
+
+def _first_minute(seconds: float) -> float:
+    return min(60.0, seconds / 3)
 
 
 def swap(versions: VersionFolder, health: str) -> float:

@@ -80,25 +80,13 @@ def run(
     progress(f"table3: stylizing {len(frames)} frames")
     made = _stylized(model, frames, budget.threads)
     resamples = budget.pick(12, 1)
-    figures: dict[str, dict[str, Value]] = {OURS: {}, UNCHANGED: {}}
     progress("table3: features of VGG16")
-    for name, one, other in _compared(VggFeatures(), made, frames):
-        figures[name] |= _figures("fid_vgg16", fid(one, other, resamples=resamples))
-        figures[name] |= _figures("kid_vgg16", kid(one, other))
+    figures = _vgg_figures(made, frames, resamples)
     if inception is not None:
         progress("table3: features of Inception")
-        for name, one, other in _compared(inception, made, frames):
-            # fewer resamples, because 2048 features are slow
-            figures[name] |= _figures("fid", fid(one, other, resamples=max(3, resamples // 10)))
-        for name, pictures in ((OURS, made), (UNCHANGED, frames[::2])):
-            figures[name] |= _figures("inception_score", inception_score(inception.logits(pictures)))
-    rows = [Row({"pictures": name}, found) for name, found in figures.items()]
-    for method in paper.FID:
-        theirs: dict[str, Value] = {
-            "paper_fid": paper.FID[method],
-            "paper_inception_score": paper.INCEPTION_SCORE[method],
-        }
-        rows.append(Row({"pictures": f"paper: {method}"}, theirs))
+        for name, found in _inception_figures(inception, made, frames, resamples).items():
+            figures[name] |= found
+    rows = [Row({"pictures": name}, found) for name, found in figures.items()] + _paper_rows()
     settings = {
         "frames": len(frames),
         "resolution": RESOLUTION,
@@ -107,6 +95,43 @@ def run(
         "models": {model.name: model.version},
     }
     return Result("table3", FIGURES, rows, settings, [] if inception else [NO_INCEPTION])
+
+
+def _vgg_figures(
+    made: Sequence[Picture], frames: Sequence[Picture], resamples: int
+) -> dict[str, dict[str, Value]]:
+    return {
+        name: {
+            **_figures("fid_vgg16", fid(one, other, resamples=resamples)),
+            **_figures("kid_vgg16", kid(one, other)),
+        }
+        for name, one, other in _compared(VggFeatures(), made, frames)
+    }
+
+
+def _inception_figures(
+    inception: Inception, made: Sequence[Picture], frames: Sequence[Picture], resamples: int
+) -> dict[str, dict[str, Value]]:
+    pictures = {OURS: made, UNCHANGED: frames[::2]}
+    return {
+        name: {
+            # fewer resamples, because 2048 features are slow
+            **_figures("fid", fid(one, other, resamples=max(3, resamples // 10))),
+            **_figures("inception_score", inception_score(inception.logits(pictures[name]))),
+        }
+        for name, one, other in _compared(inception, made, frames)
+    }
+
+
+def _paper_rows() -> list[Row]:
+    rows = []
+    for method in paper.FID:
+        figures: dict[str, Value] = {
+            "paper_fid": paper.FID[method],
+            "paper_inception_score": paper.INCEPTION_SCORE[method],
+        }
+        rows.append(Row({"pictures": f"paper: {method}"}, figures))
+    return rows
 
 
 def _frames(count: int) -> list[Picture]:

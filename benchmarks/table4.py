@@ -59,6 +59,15 @@ FIGURES: Final = {
     "warping_error_filmed": Figure("gray levels", "warping error of the source clip, for reference"),
     "flicker": Figure("gray levels", "change of the mean color offset from frame to frame", "lower", 0.05),
 }
+COLUMNS: Final = {
+    "ms_ssim": "MS-SSIM ↑",
+    "ms_ssim_worst": "worst ↑",
+    "psnr": "PSNR ↑",
+    "ssim_to_content": "SSIM to source ↑",
+    "warping_error": "warping error ↓",
+    "warping_error_filmed": "of source",
+    "flicker": "flicker ↓",
+}
 
 
 def run(
@@ -183,17 +192,8 @@ def tables(document: Mapping[str, Any]) -> list[Table]:
         [way, *(_cell(document, figure, way=name, resolution=r) for r in resolutions)]
         for way, name, figure in (("paper", "warp", "paper"), *((w, w, "ms_ssim") for w in INTERPOLATIONS))
     ]
-    columns = {
-        "ms_ssim": "MS-SSIM ↑",
-        "ms_ssim_worst": "worst ↑",
-        "psnr": "PSNR ↑",
-        "ssim_to_content": "SSIM to source ↑",
-        "warping_error": "warping error ↓",
-        "warping_error_filmed": "of source",
-        "flicker": "flicker ↓",
-    }
     clips = [
-        [case["clip"], case["way"], str(case["interval"]), *(_cell(document, f, **case) for f in columns)]
+        [case["clip"], case["way"], str(case["interval"]), *(_cell(document, f, **case) for f in COLUMNS)]
         for case in cases
         if "clip" in case
     ]
@@ -206,7 +206,7 @@ def tables(document: Mapping[str, Any]) -> list[Table]:
         ),
         Table(
             "Whole clips compared with stylizing every frame",
-            ["clip", "method", "interval", *columns.values()],
+            ["clip", "method", "interval", *COLUMNS.values()],
             clips,
             "Means over intermediate frames, including scene cuts; error and flicker in gray levels. "
             "Ghosting lowers the warping error, so read it together with MS-SSIM.",

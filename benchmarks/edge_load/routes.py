@@ -103,16 +103,7 @@ def shared_memory(address: str, sample: SampleRequest, prefix: str) -> Iterator[
     from tritonclient.utils import shared_memory as regions
 
     frame, name = sample.frame, f"{prefix}bench_{secrets.token_hex(4)}"
-    inputs = [
-        triton.InferInput("frame", [1, *frame.shape], "UINT8"),
-        triton.InferInput("style_code", [1, sample.code.size], "FP32"),
-        triton.InferInput("r", [1], "FP32"),
-    ]
-    inputs[0].set_shared_memory(name, frame.nbytes)
-    inputs[1].set_data_from_numpy(sample.code[None])
-    inputs[2].set_data_from_numpy(np.ones(1, np.float32))
-    output = triton.InferRequestedOutput("stylized")
-    output.set_shared_memory(name, frame.nbytes, offset=frame.nbytes)
+    inputs, output = _shared_tensors(sample, name)
     region: Any = regions.create_shared_memory_region(name, f"/{name}", 2 * frame.nbytes)
     server = triton.InferenceServerClient(address)
 
@@ -134,6 +125,24 @@ def shared_memory(address: str, sample: SampleRequest, prefix: str) -> Iterator[
             server.unregister_system_shared_memory(name)
         server.close()
         regions.destroy_shared_memory_region(region)
+
+
+def _shared_tensors(sample: SampleRequest, region: str) -> tuple[list[Any], Any]:
+    """Return Triton's inputs and output, with frame and image in a shared-memory region."""
+    import tritonclient.grpc as triton
+
+    frame = sample.frame
+    inputs = [
+        triton.InferInput("frame", [1, *frame.shape], "UINT8"),
+        triton.InferInput("style_code", [1, sample.code.size], "FP32"),
+        triton.InferInput("r", [1], "FP32"),
+    ]
+    inputs[0].set_shared_memory(region, frame.nbytes)
+    inputs[1].set_data_from_numpy(sample.code[None])
+    inputs[2].set_data_from_numpy(np.ones(1, np.float32))
+    output = triton.InferRequestedOutput("stylized")
+    output.set_shared_memory(region, frame.nbytes, offset=frame.nbytes)
+    return inputs, output
 
 
 @contextmanager

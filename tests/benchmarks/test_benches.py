@@ -1,4 +1,4 @@
-"""Every bench, as small as it goes: it measures, its result fits the schema, its tables can be laid out."""
+"""Every benchmark at its smallest size: it runs, its result matches the schema, its tables are complete."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def model(seed: int, scale: float = 1.0) -> dict[str, np.ndarray]:
-    """Shapes that are no multiple of a block, one of them a scalar."""
+    """Return parameters whose sizes are not multiples of a block, including a scalar."""
     rng = np.random.default_rng(seed)
     shapes = {"a.weight": (3, 2, 5, 5), "b": (fl.average.BLOCK + 7,), "c": ()}
     return {name: (scale * rng.standard_normal(shape)).astype(np.float32) for name, shape in shapes.items()}
@@ -54,7 +54,7 @@ def test_frames_mode_is_numpys_weighted_average(edges: list[tuple[int, int]]) ->
 
 @untimed
 @given(st.lists(seeds, min_size=1, max_size=6), st.integers(0, 4))
-def test_trimmed_mean_against_sorting_the_whole(ids: list[int], tenths: int) -> None:
+def test_trimmed_mean_equals_a_full_sort(ids: list[int], tenths: int) -> None:
     models, trim = [model(seed) for seed in ids], tenths / 10
     merged = merge(model(0), models, [1] * len(ids), Averaging("trimmed", trim, clip=0))
     cut = int(trim * len(ids))
@@ -83,7 +83,7 @@ def test_the_order_of_the_edges_does_not_matter(
 
 @untimed
 @given(seeds, st.integers(1, 6), st.sampled_from(["frames", "equal", "trimmed"]))
-def test_the_average_of_equals_is_the_same_bits(seed: int, count: int, mode: Mode) -> None:
+def test_the_average_of_equal_updates_is_bit_identical(seed: int, count: int, mode: Mode) -> None:
     merged = merge(model(1), [model(seed)] * count, [1] * count, Averaging(mode, clip=3))
     for name, value in model(seed).items():
         if mode != "frames" or count in {1, 2, 4}:
@@ -93,7 +93,7 @@ def test_the_average_of_equals_is_the_same_bits(seed: int, count: int, mode: Mod
 
 @untimed
 @given(st.lists(seeds, min_size=1, max_size=5), st.sampled_from(["frames", "equal", "trimmed"]))
-def test_no_value_leaves_the_range_of_the_edges(ids: list[int], mode: Mode) -> None:
+def test_averages_stay_within_the_range_of_the_edges(ids: list[int], mode: Mode) -> None:
     models = [model(seed) for seed in ids]
     for name, value in merge(model(0), models, range(1, len(ids) + 1), Averaging(mode, clip=0)).items():
         stack = np.stack([m[name] for m in models])
@@ -103,7 +103,7 @@ def test_no_value_leaves_the_range_of_the_edges(ids: list[int], mode: Mode) -> N
 
 @untimed
 @given(st.lists(st.just(0.0) | st.floats(1e-9, 1e6), min_size=1, max_size=9), st.floats(0.5, 10))
-def test_clipping_bounds_every_length_by_the_lower_median(lengths: list[float], clip: float) -> None:
+def test_clipping_bounds_lengths_by_the_lower_median(lengths: list[float], clip: float) -> None:
     median = sorted(lengths)[(len(lengths) - 1) // 2]
     for length, scale in zip(lengths, clip_scales(lengths, clip), strict=True):
         assert 0 <= scale <= 1
@@ -119,7 +119,7 @@ def test_a_scaled_edge_moves_the_average_no_further_than_clipped() -> None:
     assert distance(merge(base, [honest, scaled], [100, 100], PLAIN), base) > 100 * distance(honest, base)
 
 
-def test_an_edge_without_frames_has_no_say_but_in_the_papers_mode() -> None:
+def test_an_edge_without_frames_counts_only_in_equal_mode() -> None:
     base, one, other = model(0), model(1), model(2)
     same(merge(base, [one, other], [7, 0], PLAIN), one)
     same(
@@ -128,27 +128,27 @@ def test_an_edge_without_frames_has_no_say_but_in_the_papers_mode() -> None:
     )
 
 
-def test_nothing_to_average() -> None:
+def test_nothing_to_average_is_an_error() -> None:
     for updates, frames in (([], []), ([model(1)], [0])):
         with pytest.raises(ParametersError, match="no edge trained on a frame"):
             merge(model(0), updates, frames, PLAIN)
 
 
 @pytest.mark.parametrize("frames", [[1.0], [1.0, -1.0], [1.0, float("nan")]])
-def test_weights_that_are_none(frames: list[float]) -> None:
+def test_invalid_weights_are_rejected(frames: list[float]) -> None:
     with pytest.raises(ValueError, match="finite, non-negative weights"):
         merge(model(0), [model(1), model(2)], frames, PLAIN)
 
 
 @pytest.mark.parametrize("options", [{"trim": 0.5}, {"trim": -0.1}, {"clip": -1.0}, {"clip": float("nan")}])
-def test_options_out_of_range(options: dict[str, float]) -> None:
+def test_invalid_options_are_rejected(options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"must (be in|not be negative)"):
         Averaging("trimmed", **options)
 
 
 @pytest.mark.parametrize("mode", ["frames", "trimmed"])
 def test_ten_edges_need_less_than_three_models_of_memory(tmp_path: Path, mode: Mode) -> None:
-    values = 850_000  # the default stylizer's parameters, most of them in one tensor as there
+    values = 850_000  # like the default stylizer, mostly in one tensor
     paths = [tmp_path / f"{edge}.safetensors" for edge in range(11)]
     for edge, path in enumerate(paths):
         rng = np.random.default_rng(edge)

@@ -1,4 +1,4 @@
-"""Distances between sets whose distance is known."""
+"""Distances between sets with known distances."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_vgg_features_are_means_over_the_picture() -> None:
 
 
 class StandIn(torch.nn.Module):
-    """The interface of the published TorchScript, of a network that only looks at the mean."""
+    """A network with the interface of the published TorchScript that only uses the mean."""
 
     def __init__(self, size: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The metrics against scikit-image, SciPy and what can be said beforehand."""
+"""The metrics compared with scikit-image, SciPy and known values."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def test_edge_ssim_depends_on_edges_and_not_on_contrast(coffee: Picture) -> None
     assert similarity.edge_ssim(coffee, blurred) < 0.7
 
 
-def test_sliced_wasserstein_of_greys_is_the_distance_of_their_lightness() -> None:
+def test_sliced_wasserstein_of_grays_is_their_difference_in_lightness() -> None:
     rng = np.random.default_rng(1)
     grays = [
         np.repeat(rng.integers(*ends, (64, 64, 1)), 3, -1).astype(np.uint8) for ends in ((0, 90), (120, 255))
     ]
     lightness = [cv2.cvtColor(g.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[..., 0].ravel() for g in grays]
-    # Of grays only L differs; a direction sees its own L part of that, a third of the square on average.
+    # Grays only differ in L; on average, a direction projects a third of the squared difference.
     assert similarity.sliced_wasserstein(*grays) == pytest.approx(
         wasserstein_distance(*lightness) / np.sqrt(3), rel=0.1
     )
