@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from device_runtime.bench import benchmark_log as log
+from device_runtime.bench import benchmark_log
 from device_runtime.bench import benchmark_model as tool
 
 GPU = """\
@@ -62,19 +62,19 @@ Convolution, 4, 0.14, 100%, 100%, 0, 4
 
 
 def test_latency_of_the_measured_runs() -> None:
-    found = log.parse_latency(GPU)
+    found = benchmark_log.parse_latency(GPU)
     assert (found.init, found.first, found.warmup_mean, found.runs) == (1361236, 125113, 115344, 50)
     assert (found.mean, found.std, found.min, found.max) == (115246, 1329, 111842, 119614)
     assert found.percentiles == {"p5": 112107, "p50": 115350, "p95": 116620}
 
 
 def test_a_binary_without_percentiles_has_none() -> None:
-    found = log.parse_latency(OLD)
+    found = benchmark_log.parse_latency(OLD)
     assert (found.warmup_mean, found.mean, found.percentiles) == (1.14039e7, 3756.87, {})
 
 
 def test_equal_runs() -> None:
-    found = log.parse_latency(
+    found = benchmark_log.parse_latency(
         "INFO: count=50 curr=812(all same) p5=812 median=812 p95=812\n"
         "INFO: Inference timings in us: Init: 1, First inference: 2, Warmup (avg): 3, Inference (avg): 812"
     )
@@ -85,27 +85,27 @@ def test_equal_runs() -> None:
 @pytest.mark.parametrize("log", ["", "hello", "count=5 curr=3", GPU.split("INFO: count")[0]])
 def test_another_programs_log(log: str) -> None:
     with pytest.raises(tool.BenchmarkModelError, match="no timings"):
-        log.parse_latency(log)
+        benchmark_log.parse_latency(log)
 
 
 def test_memory() -> None:
-    assert log.parse_memory(GPU) == {"init": 14.4414, "overall": 14.8164, "peak": 74.6641}
-    assert log.parse_memory(OLD) == {}
+    assert benchmark_log.parse_memory(GPU) == {"init": 14.4414, "overall": 14.8164, "peak": 74.6641}
+    assert benchmark_log.parse_memory(OLD) == {}
 
 
 def test_delegation() -> None:
-    assert log.parse_delegation(GPU, "gpu") == ("gpu", "full", 58, 58, 1)
-    assert log.parse_delegation(OLD, "npu") == ("npu", "partial", None, None, None)
-    assert log.parse_delegation(GPU, "xnnpack").share == "none"
-    assert log.parse_delegation(OLD, "cpu").share == "not wanted"
+    assert benchmark_log.parse_delegation(GPU, "gpu") == ("gpu", "full", 58, 58, 1)
+    assert benchmark_log.parse_delegation(OLD, "npu") == ("npu", "partial", None, None, None)
+    assert benchmark_log.parse_delegation(GPU, "xnnpack").share == "none"
+    assert benchmark_log.parse_delegation(OLD, "cpu").share == "not wanted"
 
 
 def test_the_profile_is_that_of_the_graphs_operators() -> None:
-    assert log.parse_profile(PROFILE) == [
+    assert benchmark_log.parse_profile(PROFILE) == [
         {"type": "CONV_2D", "count": 4, "ms": 0.15, "percent": 75.5},
         {"type": "ELU", "count": 3, "ms": 0.05, "percent": 24.5},
     ]
-    assert log.parse_profile(GPU) == []
+    assert benchmark_log.parse_profile(GPU) == []
 
 
 def test_the_command_names_every_input_in_order() -> None:
