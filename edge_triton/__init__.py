@@ -1,1 +1,1 @@
-"""The edge: Triton model repository, the bundled server, and the client that phones use."""
+"""The edge: gateway, bundled Triton server, and the client that phones use."""

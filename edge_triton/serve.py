@@ -1,4 +1,4 @@
-"""`mvstylizer serve`: the edge in the foreground, until it is asked to stop."""
+"""Runs an edge in the foreground until SIGINT or SIGTERM."""
 
 from __future__ import annotations
 
@@ -9,52 +9,52 @@ from pathlib import Path
 
 from edge_triton.edge import Edge, EdgeOptions
 
-DRAIN_S = 8.0  # containers are killed 10 s after they were asked
+DRAIN_TIMEOUT_S = 8.0  # container runtimes send SIGKILL 10 s after SIGTERM
 
 
 def serve(
     bundle: Path, options: EdgeOptions | None = None, *, on_ready: Callable[[Edge], None] = lambda edge: None
 ) -> None:
-    """Serve a bundle in the foreground until SIGINT or SIGTERM, then finish what is in flight.
+    """Serve a bundle until SIGINT or SIGTERM, then finish the running requests.
 
-    Must be called from the main thread, which receives the signals.
+    Call it from the main thread, which receives the signals.
 
     Args:
-        bundle: A bundle's folder.
+        bundle: Folder of the bundle.
         options: How the edge faces its clients.
-        on_ready: Called once when the edge stylizes.
+        on_ready: Called once, when the edge is ready.
 
     Raises:
-        ServerStartError: It does not start.
-        ServerDiedError: Triton cannot be kept alive.
+        ServerStartError: Triton does not start, or a port is taken.
+        ServerDiedError: Triton keeps failing.
         BundleError: A file of the bundle is missing or changed.
-        EdgeConfigError: The options are a mistake.
-        TokenFileError: The file of tokens cannot be used.
+        EdgeConfigError: The options are inconsistent or unsafe.
+        TokenFileError: The token file cannot be used.
     """
     asyncio.run(_serve(bundle, options or EdgeOptions(), on_ready))
 
 
 async def _serve(bundle: Path, options: EdgeOptions, on_ready: Callable[[Edge], None]) -> None:
-    stop_asked = asyncio.Event()
+    stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop_asked.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     edge = Edge(bundle, options)
     grace_s = 0.0
     try:
-        if await _unless(stop_asked, edge.start()):
+        if await _unless(stop, edge.start()):
             on_ready(edge)
-            await _unless(stop_asked, edge.run())
-            grace_s = DRAIN_S
+            await _unless(stop, edge.run())
+            grace_s = DRAIN_TIMEOUT_S
     finally:
         await edge.stop(grace_s)
 
 
-async def _unless(stop_asked: asyncio.Event, work: Awaitable[None]) -> bool:
-    """Do the work unless a stop is asked for; tell whether it was done."""
-    asked = asyncio.ensure_future(stop_asked.wait())
+async def _unless(stop: asyncio.Event, work: Awaitable[None]) -> bool:
+    """Run a coroutine until it is done or `stop` is set; return whether it was done."""
+    stopped = asyncio.ensure_future(stop.wait())
     task = asyncio.ensure_future(work)
-    await asyncio.wait([asked, task], return_when=asyncio.FIRST_COMPLETED)
-    asked.cancel()
+    await asyncio.wait([stopped, task], return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
     if not task.done():
         task.cancel()
         await asyncio.wait([task])

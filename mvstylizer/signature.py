@@ -1,4 +1,4 @@
-"""Ed25519 signatures: an edge trusts one public key; `fl.signing` holds the half that signs."""
+"""Verifies Ed25519 signatures: an edge trusts one public key. `fl.signing` creates keys and signatures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mvstylizer.errors import MVStylizerError
 
 
 class SignatureError(MVStylizerError):
-    """A key cannot be read, or a signature is not that of the trusted key."""
+    """A key cannot be read, or a signature does not match the trusted key."""
 
 
 def read_public_key(path: Path) -> Ed25519PublicKey:
@@ -22,32 +22,33 @@ def read_public_key(path: Path) -> Ed25519PublicKey:
         path: PEM file.
 
     Raises:
-        SignatureError: No such file, or no Ed25519 key.
+        SignatureError: The file cannot be read, or is not an Ed25519 public key.
     """
     try:
         key = load_pem_public_key(path.read_bytes())
     except (OSError, ValueError) as err:
-        raise SignatureError(f"{path} is no public key: {err}", "Copy it from the cloud again") from err
+        raise SignatureError(f"{path} is not a public key: {err}", "Copy it from the cloud again") from err
     if not isinstance(key, Ed25519PublicKey):
-        raise SignatureError(f"{path} is no Ed25519 key", "Copy it from the cloud again")
+        raise SignatureError(f"{path} is not an Ed25519 key", "Copy it from the cloud again")
     return key
 
 
-def verify(public: Path, message: bytes, signature: bytes, what: str) -> None:
-    """Refuse a message that the key's owner has not signed.
+def verify(public: Path, message: bytes, signature: bytes, name: str) -> None:
+    """Check that a message was signed with a key.
 
     Args:
-        public: The trusted key.
-        message: What was signed.
-        signature: 64 bytes.
-        what: Names the message in the error.
+        public: File of the trusted public key (PEM).
+        message: Signed bytes.
+        signature: Signature, 64 bytes.
+        name: Name of the message in the error.
 
     Raises:
-        SignatureError: Another key's signature, another message, or no key.
+        SignatureError: The signature does not match the key and the message, or the key cannot be read.
     """
     try:
         read_public_key(public).verify(signature, message)
     except InvalidSignature as err:
         raise SignatureError(
-            f"{what} is not signed by the owner of {public}", "Do not use it; ask who runs the cloud"
+            f"{name} is not signed by the owner of {public}",
+            "Do not use it; contact the operator of the cloud",
         ) from err

@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 import traceback
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,6 +22,7 @@ from mvstylizer_cli import bench_edge, federate
 from mvstylizer_cli.console import BundleOption, JsonOption, bundle_folder, finish
 from mvstylizer_cli.export import EXPORT_EXAMPLES, export
 from mvstylizer_cli.lut import LUT_EXAMPLES, lut
+from mvstylizer_cli.serve import SERVE_EXAMPLES, serve
 from mvstylizer_cli.stylize import STYLIZE_EXAMPLES, stylize
 from mvstylizer_cli.stylizers import open_stylizer
 from mvstylizer_cli.train import TRAIN_EXAMPLES, train
@@ -47,13 +47,6 @@ app.add_typer(benchmarks.app)
 
 DEBUG = "MVSTYLIZER_DEBUG"
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
-SERVE_EXAMPLES = """\b
-Examples:
-  mvstylizer serve --install
-  mvstylizer serve --port 8001
-  mvstylizer serve --host 0.0.0.0 --tls-cert edge.crt --tls-key edge.key --token-file tokens.txt
-  mvstylizer serve --watch releases/ --release-key join/release.pub
-"""
 
 
 @app.callback()
@@ -71,83 +64,7 @@ app.command(epilog=STYLIZE_EXAMPLES)(stylize)
 app.command(epilog=LUT_EXAMPLES)(lut)
 app.command(epilog=TRAIN_EXAMPLES)(train)
 app.command(epilog=EXPORT_EXAMPLES)(export)
-
-
-@app.command(epilog=SERVE_EXAMPLES)
-def serve(
-    bundle: BundleOption = None,
-    host: Annotated[str, typer.Option(help="Address that phones reach.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="gRPC port; 0 takes a free one.")] = 8001,
-    health: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOST:PORT",
-            help="Where /healthz and /metrics are. [default: 127.0.0.1 and the gRPC port + 1]",
-        ),
-    ] = None,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Stylizer instances.")] = 1,
-    tls_cert: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Certificate chain (PEM); phones then speak TLS.")
-    ] = None,
-    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its private key (PEM).")] = None,
-    client_ca: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Who signs phones' certificates (PEM); they must show one then."),
-    ] = None,
-    token_file: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Bearer tokens, one NAME TOKEN a line; read again on change."),
-    ] = None,
-    spool: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Keep frames and styles for retraining, of phones that allow it."),
-    ] = None,
-    watch: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Folder of bundles: serve the highest good version in it, swapping without a lost request.",
-        ),
-    ] = None,
-    release_key: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Public key (PEM): of the watched bundles serve only those that its owner has signed.",
-        ),
-    ] = None,
-    tensorrt: Annotated[
-        bool,
-        typer.Option("--tensorrt", help="In NVIDIA's container: build TensorRT engines, minutes each start."),
-    ] = False,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Face a network without TLS or tokens all the same.")
-    ] = False,
-    install: Annotated[
-        bool, typer.Option("--install", help="Install the bundled Triton for this user, then exit.")
-    ] = False,
-) -> None:
-    """Serve the stylizer to phones until Ctrl-C or SIGTERM: a gateway, and Triton behind it on loopback."""
-    if install:
-        from edge_triton.triton.install import install_server
-
-        install_server()
-        return
-    from edge_triton.edge import EdgeOptions
-    from edge_triton.serve import serve as run
-
-    options = EdgeOptions(
-        host, port, workers=workers, tls_cert=tls_cert, tls_key=tls_key, client_ca=client_ca,
-        token_file=token_file, spool=spool, watch=watch, release_key=release_key, tensorrt=tensorrt,
-        insecure=insecure,
-    ).with_health(health)  # fmt: skip
-    run(
-        bundle_folder(bundle),
-        options,
-        on_ready=lambda edge: typer.echo(
-            f"Serving on {edge.address}, health on {edge.health_address} (Ctrl-C stops)", err=True
-        ),
-    )
+app.command(epilog=SERVE_EXAMPLES)(serve)
 
 
 @app.command(

@@ -1,1 +1,1 @@
-"""What a phone imports: the KServe v2 client and its codecs."""
+"""The client of an edge: all that a phone imports of this package."""

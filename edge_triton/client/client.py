@@ -1,31 +1,32 @@
-"""The phone's door to an edge: KServe v2 over gRPC, as tritonclient speaks it.
+"""The client of an edge: KServe v2 over gRPC, through tritonclient.
+
+    with EdgeClient("127.0.0.1:8001") as client:
+        code = client.encode_style(photo)
+        image = client.stylize(frame, code).image
 
 The same calls work against the bundled server, the official container and the gateway. Frames travel as raw
-uint8, or between a frugal client and a gateway as JPEG, and maps packed: a key frame of 512×288 and its map
-are then some 35 kB up and 15 kB down. Asking for the map alone spares the edge the full-size work.
+uint8. Between a frugal client and a gateway they travel as JPEG, and maps are packed: a key frame of 512×288
+and its map then take some 35 kB up and 15 kB down. Requesting only the map saves the full-size work.
 """
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_triton.client.connection import Tls, check_address, connect
-from edge_triton.client.encoding import Wire, unpacked
+from edge_triton.client.encoding import Wire, unpacked, wire_inputs
 from edge_triton.client.errors import (
     EdgeAddressError,
     EdgeError,
     EdgeRefusedError,
     EdgeTlsError,
     EdgeUnavailableError,
-    edge_error,
-    is_passing,
 )
+from edge_triton.client.retry import call_with_retries
 from mvstylizer.stylizer import Reply, StylizedFrame
 
 __all__ = [
@@ -45,13 +46,10 @@ _OUTPUTS: dict[Reply, tuple[str, ...]] = {
     "map": ("affine_map",),
     "both": ("stylized", "affine_map"),
 }
-_DTYPES = {"uint8": "UINT8", "float32": "FP32", "object": "BYTES"}
-_FIRST_PAUSE_S = 0.05
-_MAX_PAUSE_S = 1.0
 
 
 class ServerInfo(NamedTuple):
-    """What a server says about itself: its name (the bundled one's is unique) and its version."""
+    """Name and version of a server; each bundled server has a unique name."""
 
     name: str
     version: str
@@ -60,23 +58,22 @@ class ServerInfo(NamedTuple):
 class EdgeClient:
     """One connection to an edge; a context manager. Use one per thread.
 
-    A call that fails for a passing reason (edge restarting, draining, overloaded) is repeated, with growing
-    pauses, as long as no more than `patience_s` have gone by since it began. Stylizing has no side effects,
-    so repeating is safe.
+    A call that fails for a transient reason (edge restarting, draining, overloaded) is retried with
+    exponential backoff, for up to `patience_s`. Stylizing has no side effects, so retries are safe.
 
     Args:
         address: ``HOST:PORT``.
         timeout_s: Deadline of one attempt, in seconds.
-        patience_s: How long new attempts are made after the first, in seconds; 0 = a single attempt.
-        model_version: Model version to ask for; empty = the edge's choice.
-        tls: Speak TLS with the edge; None = in the clear.
+        patience_s: Time from the first attempt to the last retry, in seconds; 0 = a single attempt.
+        model_version: Model version to request; empty = the one that the edge serves.
+        tls: Use TLS; None = plain text.
         token: Bearer token; send one over TLS only.
-        keep_for_training: Let the edge learn from what is sent (gateways only); see `forget_me`.
-        jpeg_quality: Send and get images as JPEG of this quality, 1 to 100 (gateways only): a tenth of the
-            bytes, for some milliseconds at each end. None = raw.
-        frugal: Spare bytes where the other side can: with a gateway, images go as JPEG of the best quality
-            that keeps 2.2 bits a pixel and maps come packed (a tenth of a grey level away); with Triton
-            itself everything is raw. What the other side is, is asked before the first inference.
+        keep_for_training: Let the edge store what is sent for training (gateways only); see `forget_me`.
+        jpeg_quality: Send and receive images as JPEG of this quality, 1 to 100 (gateways only): a tenth of
+            the bytes, for some milliseconds at each end. None = raw.
+        frugal: Save bytes if the edge is a gateway: images are JPEG of the best quality within 2.2 bits per
+            pixel, and maps are packed, which changes a picture by a tenth of a gray level. With Triton itself
+            everything is raw. The first inference is preceded by a request for the edge's metadata.
 
     Raises:
         EdgeAddressError: The address is not HOST:PORT.
@@ -102,7 +99,7 @@ class EdgeClient:
         self._version = model_version
         self._headers = {"authorization": f"Bearer {token}"} if token else None
         self._jpeg_quality = jpeg_quality
-        self._wire = None if frugal else Wire(jpeg_quality)  # None = the other side is still to be asked
+        self._wire = None if frugal else Wire(jpeg_quality)  # None = not known yet
         self._retrain = "keep" if keep_for_training else ""
         self._client = connect(self.address, tls)
 
@@ -113,7 +110,7 @@ class EdgeClient:
         self.close()
 
     def close(self) -> None:
-        """Close the connection; calls after it fail."""
+        """Close the connection; later calls fail."""
         self._client.close()
 
     def encode_style(self, style: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -127,7 +124,7 @@ class EdgeClient:
 
         Raises:
             EdgeUnavailableError: No answer, or none in time.
-            EdgeRefusedError: The edge refuses the photo.
+            EdgeRefusedError: The edge rejects the photo.
             ValueError: Not a uint8 RGB image.
         """
         _check_image(style)
@@ -148,19 +145,19 @@ class EdgeClient:
             frame: uint8 RGB (H, W, 3).
             style_code: float32 (K,), from `encode_style` of the same model.
             r: Upscaling factor > 0; the image comes back as (round(r·H), round(r·W)).
-            reply: What to send back: the image, the affine map, or both.
+            reply: Outputs to return: the image, the affine map, or both.
 
         Returns:
-            What was asked for, as read-only arrays.
+            The requested outputs, as read-only arrays.
 
         Raises:
             EdgeUnavailableError: No answer, or none in time.
-            EdgeRefusedError: The edge refuses the frame.
-            ValueError: Not a uint8 RGB image, or a style code of another shape.
+            EdgeRefusedError: The edge rejects the frame.
+            ValueError: Not a uint8 RGB image, or a style code that is not one-dimensional.
         """
         _check_image(frame)
         if style_code.ndim != 1:
-            raise ValueError(f"a style code is (K,), not {style_code.shape}")
+            raise ValueError(f"a style code must be (K,), not {style_code.shape}")
         inputs: dict[str, NDArray[Any]] = {
             "frame": frame[None],
             "style_code": style_code[None].astype(np.float32, copy=False),
@@ -180,20 +177,20 @@ class EdgeClient:
         )
 
     def forget_me(self) -> None:
-        """Let the edge remove all that it has kept of this client for training (gateways only).
+        """Have the edge delete everything that it has stored of this client for training (gateways only).
 
         Raises:
-            EdgeUnavailableError: No answer, none in time, or it could not.
-            EdgeRefusedError: The edge refuses.
+            EdgeUnavailableError: No answer, none in time, or the deletion failed.
+            EdgeRefusedError: The edge rejects the request.
         """
         self._infer("style_encoder", {"style": np.zeros((1, 16, 16, 3), np.uint8)}, ("style_code",), "forget")
 
     def server_info(self) -> ServerInfo:
-        """Ask the server for its name and version.
+        """Return the server's name and version.
 
         Raises:
             EdgeUnavailableError: No answer, or none in time.
-            EdgeRefusedError: The edge refuses to say.
+            EdgeRefusedError: The edge rejects the request.
         """
         answer = self._call(
             lambda: self._client.get_server_metadata(headers=self._headers, client_timeout=self._timeout_s)
@@ -203,26 +200,19 @@ class EdgeClient:
     def _infer(
         self, model: str, inputs: dict[str, NDArray[Any]], outputs: Sequence[str], retrain: str = ""
     ) -> tuple[list[NDArray[Any] | None], int, int]:
-        """Run one model; return its outputs in the order asked for, and the bytes sent and received."""
-        from tritonclient.grpc import InferInput, InferRequestedOutput
+        """Run one model; return its outputs in the requested order, and the bytes sent and received."""
+        from tritonclient.grpc import InferRequestedOutput
 
-        wire = self._wire = self._wire or self._agreed()
-        tensors, bytes_sent = [], 0
-        for name, value in inputs.items():
-            sent = wire.packed(name, value)
-            tensor = InferInput(wire.name(name), list(sent.shape), _DTYPES[sent.dtype.name])
-            tensor.set_data_from_numpy(np.ascontiguousarray(sent))
-            tensors.append(tensor)
-            bytes_sent += len(sent[0]) if sent.dtype == np.object_ else sent.nbytes
+        wire = self._wire = self._wire or self._negotiated()
+        tensors, bytes_sent = wire_inputs(wire, inputs)
         names = [wire.name(name) for name in outputs]
-        wanted = [InferRequestedOutput(name) for name in names]
         parameters = {"jpeg_quality": wire.reply_quality, "retrain": retrain or self._retrain}
         result = self._call(
             lambda: self._client.infer(
                 model,
                 tensors,
                 self._version,
-                outputs=wanted,
+                outputs=[InferRequestedOutput(name) for name in names],
                 headers=self._headers,
                 client_timeout=self._timeout_s,
                 parameters={key: value for key, value in parameters.items() if value},
@@ -232,53 +222,39 @@ class EdgeClient:
             received = sum(len(raw) for raw in result.get_response().raw_output_contents)
             return [unpacked(name, result.as_numpy(name)) for name in names], bytes_sent, received
         except ValueError as err:
-            raise self._nonsense() from err
+            raise self._bad_reply() from err
 
-    def _agreed(self) -> Wire:
-        """Ask the other side whether it has the forms that spare bytes."""
+    def _negotiated(self) -> Wire:
+        """Return the most compact encoding that the edge offers, by its metadata."""
         metadata = self._call(
             lambda: self._client.get_model_metadata(
                 "stylizer", self._version, headers=self._headers, client_timeout=self._timeout_s
             )
         )
         names = [tensor.name for tensor in (*metadata.inputs, *metadata.outputs)]
-        return Wire(self._jpeg_quality, Wire.spares_bytes(names))
+        return Wire(self._jpeg_quality, Wire.supports_frugal(names))
 
-    def _call(self, attempt: Any) -> Any:
-        """Make a call, again while it fails for a passing reason and patience lasts."""
-        from tritonclient.utils import InferenceServerException
-
-        began = time.monotonic()
-        pause = _FIRST_PAUSE_S
-        while True:
-            try:
-                return attempt()
-            except InferenceServerException as err:
-                pause_s = pause * random.uniform(0.5, 1.0)  # many phones must not come back in step
-                late = time.monotonic() + pause_s - began > self._patience_s
-                if late or not is_passing(err):
-                    raise edge_error(err, self.address, self._timeout_s) from err
-            time.sleep(pause_s)
-            pause = min(2 * pause, _MAX_PAUSE_S)
+    def _call(self, attempt: Callable[[], Any]) -> Any:
+        return call_with_retries(attempt, self.address, self._timeout_s, self._patience_s)
 
     def _shaped(
         self, value: NDArray[Any] | None, dtype: type[np.generic], shape: tuple[int, ...]
     ) -> NDArray[Any]:
-        """Take the leading 1 off a reply after checking what came."""
+        """Check a reply's dtype and shape, and drop its leading 1."""
         if value is None or value.dtype != dtype or value.ndim != len(shape) + 1 or value.shape[0] != 1:
-            raise self._nonsense()
+            raise self._bad_reply()
         if any(want not in (-1, have) for want, have in zip(shape, value.shape[1:], strict=True)):
-            raise self._nonsense()
+            raise self._bad_reply()
         reply: NDArray[Any] = value[0]
         return reply
 
-    def _nonsense(self) -> EdgeUnavailableError:
+    def _bad_reply(self) -> EdgeUnavailableError:
         return EdgeUnavailableError(
-            f"The edge at {self.address} sent a reply of another shape than the stylizer's",
+            f"The edge at {self.address} sent a reply of the wrong shape",
             "Check that it serves a bundle of this kit: mvstylizer serve --bundle BUNDLE",
         )
 
 
 def _check_image(image: NDArray[np.uint8]) -> None:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"an image is uint8 (H, W, 3), not {image.dtype} {image.shape}")
+        raise ValueError(f"an image must be uint8 (H, W, 3), not {image.dtype} {image.shape}")

@@ -1,4 +1,4 @@
-"""One gRPC connection to an edge: its address, its options, TLS."""
+"""One gRPC connection to an edge: address, options, TLS."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from edge_triton.client.errors import EdgeAddressError, EdgeTlsError
 
 _ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>[1-9]\d{0,4})", re.ASCII)
 _LOOPBACK = ("127.0.0.1:", "localhost:", "[::1]:")
-_MAX_MESSAGE = 2**31 - 1
+_MAX_MESSAGE_BYTES = 2**31 - 1
 
 
 class Tls(NamedTuple):
-    """How an edge is known and how it knows us: PEM files.
+    """PEM files for TLS with an edge.
 
     Attributes:
-        ca: Who signs the edge's certificate; None = the public authorities that gRPC knows.
-        cert: Our certificate, for edges that ask for one.
-        key: Its private key.
+        ca: Authority that signs the edge's certificate; None = gRPC's public authorities.
+        cert: The client's certificate, for edges that require one.
+        key: Private key of the client's certificate.
     """
 
     ca: Path | None = None
@@ -28,16 +28,16 @@ class Tls(NamedTuple):
 
 
 def check_address(address: str) -> str:
-    """Return a HOST:PORT address without spaces around it.
+    """Return a HOST:PORT address, stripped.
 
     Raises:
-        EdgeAddressError: It has a scheme, a path, no host, no port, or a port outside 1..65535.
+        EdgeAddressError: It has a scheme or a path, or lacks a host or a port in 1..65535.
     """
     text = address.strip()
     parts = _ADDRESS.fullmatch(text)
     if parts is None or int(parts["port"]) > 65535:
         raise EdgeAddressError(
-            f"Edge address {address!r} is not HOST:PORT", "Name it like 127.0.0.1:8001 or [::1]:8001"
+            f"Edge address {address!r} is not HOST:PORT", "Use the form 127.0.0.1:8001 or [::1]:8001"
         )
     return text
 
@@ -47,7 +47,7 @@ def connect(address: str, tls: Tls | None) -> Any:
 
     Args:
         address: What `check_address` returned.
-        tls: Speak TLS; None = in the clear.
+        tls: Use TLS; None = plain text.
 
     Raises:
         EdgeTlsError: A TLS file cannot be read.
@@ -55,14 +55,14 @@ def connect(address: str, tls: Tls | None) -> Any:
     from tritonclient.grpc import InferenceServerClient
 
     options = [
-        ("grpc.max_send_message_length", _MAX_MESSAGE),
-        ("grpc.max_receive_message_length", _MAX_MESSAGE),
-        # gRPC's own back-off grows to two minutes; a restarted edge is back within three seconds.
+        ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+        ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+        # gRPC's default backoff grows to two minutes; a restarted edge is back within three seconds.
         ("grpc.initial_reconnect_backoff_ms", 50),
         ("grpc.max_reconnect_backoff_ms", 500),
-        # In spite of its name this is the time-out of one connection attempt: several far round trips.
+        # Despite its name this is the timeout of one connection attempt, which takes several round trips.
         ("grpc.min_reconnect_backoff_ms", 5000),
-        # A proxy cannot reach this machine's own loopback.
+        # A proxy cannot reach this machine's loopback.
         ("grpc.enable_http_proxy", 0 if address.startswith(_LOOPBACK) else 1),
     ]
     if tls is None:
@@ -85,4 +85,4 @@ def _check_readable(path: Path) -> None:
     try:
         path.open("rb").close()
     except OSError as err:
-        raise EdgeTlsError(f"TLS file {path}: {err.strerror}", "Name a readable PEM file") from err
+        raise EdgeTlsError(f"TLS file {path}: {err.strerror}", "Pass a readable PEM file") from err

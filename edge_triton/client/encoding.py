@@ -1,8 +1,8 @@
-"""In which form tensors travel between a client and an edge: raw, as JPEG, or packed (gateways only)."""
+"""Encodings of tensors between a client and an edge: raw, JPEG, or packed (gateways only)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,45 +13,46 @@ from edge_triton.client.map_codec import unpack_map
 
 _IMAGES = ("frame", "style", "stylized")
 _MAP = "affine_map"
-_MAX_PIXELS = 1 << 28  # no reply is larger
-_FRUGAL_QUALITIES = (95, 90, 80, 70, 60, 50)  # the best one is taken that keeps the limit
-_FRUGAL_BITS = 2.2  # a pixel: 40 kB for a frame of 512×288
+_DTYPES = {"uint8": "UINT8", "float32": "FP32", "object": "BYTES"}
+_MAX_PIXELS = 1 << 28  # larger than any reply
+_FRUGAL_QUALITIES = (95, 90, 80, 70, 60, 50)  # the best one within the limit is used
+_FRUGAL_BITS = 2.2  # per pixel: 40 kB for a frame of 512×288
 
 
 @dataclass(frozen=True)
 class Wire:
-    """The forms that one connection uses.
+    """The encodings of one connection.
 
     Attributes:
-        jpeg_quality: Images travel as JPEG of this quality, 1 to 100; None = raw.
-        is_frugal: Images travel as JPEG of the best quality that keeps 2.2 bits a pixel, unless a quality is
-            given, and maps are packed.
+        jpeg_quality: Send images as JPEG of this quality, 1 to 100; None = raw.
+        is_frugal: Pack maps, and unless a quality is given, send images as JPEG of the best quality within
+            2.2 bits per pixel.
     """
 
     jpeg_quality: int | None = None
     is_frugal: bool = False
 
     @staticmethod
-    def spares_bytes(names: Iterable[str]) -> bool:
-        """Tell by the names of all tensors of the stylizer whether an edge has the frugal forms."""
+    def supports_frugal(names: Iterable[str]) -> bool:
+        """Return whether an edge offers the frugal encodings, by the names of its stylizer's tensors."""
         return {"frame_jpeg", "stylized_jpeg", "affine_map_packed"} <= set(names)
 
     @property
     def reply_quality(self) -> int | None:
-        """JPEG quality to ask for; None where no image comes as JPEG."""
+        """JPEG quality to request; None if images are raw."""
         return self.jpeg_quality or (_FRUGAL_QUALITIES[0] if self.is_frugal else None)
 
     def name(self, tensor: str) -> str:
-        """Return what a tensor is called in the form it travels in."""
+        """Return the name of a tensor in the encoding that it is sent in."""
         if tensor in _IMAGES and self.reply_quality:
             return f"{tensor}_jpeg"
         return f"{tensor}_packed" if tensor == _MAP and self.is_frugal else tensor
 
     def packed(self, tensor: str, value: NDArray[Any]) -> NDArray[Any]:
-        """Return the value of an input as it travels: itself, or an object array (1,) of bytes."""
+        """Return an input as it is sent: the array itself, or an object array (1,) of bytes."""
         if not self.name(tensor).endswith("_jpeg"):
             return value
-        from edge_triton.client.jpeg import encode_jpeg  # OpenCV is loaded when a JPEG is wanted
+        from edge_triton.client.jpeg import encode_jpeg  # loads OpenCV only if a JPEG is needed
 
         limit = _FRUGAL_BITS / 8 * value.shape[1] * value.shape[2]
         data = b""
@@ -63,14 +64,14 @@ class Wire:
 
 
 def unpacked(name: str, value: NDArray[Any] | None) -> NDArray[Any] | None:
-    """Return an output that came back, in its raw form.
+    """Return a received output in its raw form.
 
     Args:
-        name: Under which it travelled.
-        value: As tritonclient gives it.
+        name: Name under which it was requested.
+        value: Array from tritonclient.
 
     Raises:
-        ValueError: It is not what its name says.
+        ValueError: It is not encoded as its name says.
     """
     if value is not None and name.endswith("_jpeg"):
         from edge_triton.client.jpeg import decode_jpeg
@@ -79,3 +80,17 @@ def unpacked(name: str, value: NDArray[Any] | None) -> NDArray[Any] | None:
     if value is not None and name.endswith("_packed"):
         return unpack_map(bytes(value[0]))[None]
     return value
+
+
+def wire_inputs(wire: Wire, inputs: Mapping[str, NDArray[Any]]) -> tuple[list[Any], int]:
+    """Return input arrays by name as tritonclient's tensors, and their size as sent, in bytes."""
+    from tritonclient.grpc import InferInput
+
+    tensors, size = [], 0
+    for name, value in inputs.items():
+        sent = wire.packed(name, value)
+        tensor = InferInput(wire.name(name), list(sent.shape), _DTYPES[sent.dtype.name])
+        tensor.set_data_from_numpy(np.ascontiguousarray(sent))
+        tensors.append(tensor)
+        size += len(sent[0]) if sent.dtype == np.object_ else sent.nbytes
+    return tensors, size

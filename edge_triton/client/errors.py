@@ -1,4 +1,4 @@
-"""What can be wrong with an edge, in words that say what to do, and what of it may pass."""
+"""Errors of an edge, with a hint, and which of them are worth a retry."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Any
 
 from mvstylizer.errors import MVStylizerError
 
-_TOO_LARGE = "larger than max"  # gRPC's own words
-# NOT_FOUND is what Triton says while it drains and while it loads, so it is worth another try.
-_PASSING = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "NOT_FOUND"}
+_TOO_LARGE = "larger than max"  # gRPC's wording
+# Triton answers NOT_FOUND while it drains and while it loads, so that is worth a retry.
+_TRANSIENT = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "NOT_FOUND"}
 _REFUSING = {
     "INVALID_ARGUMENT",
     "NOT_FOUND",
@@ -21,7 +21,7 @@ _REFUSING = {
 
 
 class EdgeError(MVStylizerError):
-    """Something about the edge."""
+    """The edge cannot be used."""
 
 
 class EdgeAddressError(EdgeError):
@@ -29,11 +29,11 @@ class EdgeAddressError(EdgeError):
 
 
 class EdgeUnavailableError(EdgeError):
-    """The edge does not answer, answers too late, or fails by its own fault."""
+    """The edge does not answer, answers too late, or fails internally."""
 
 
 class EdgeRefusedError(EdgeError):
-    """The edge answers, and refuses this request."""
+    """The edge rejects the request."""
 
 
 class EdgeTlsError(EdgeError):
@@ -41,12 +41,12 @@ class EdgeTlsError(EdgeError):
 
 
 def edge_error(err: Any, address: str, timeout_s: float) -> EdgeError:
-    """Return what tritonclient's `InferenceServerException` means.
+    """Return the error for one of tritonclient's `InferenceServerException`.
 
     Args:
         err: The exception.
-        address: Of the edge.
-        timeout_s: The deadline that the call had.
+        address: Address of the edge.
+        timeout_s: Deadline of the call, in seconds.
     """
     status, text = _status(err), " ".join(str(err.message()).split())
     if _TOO_LARGE in text:
@@ -56,22 +56,22 @@ def edge_error(err: Any, address: str, timeout_s: float) -> EdgeError:
     if status in _REFUSING:
         return EdgeRefusedError(f"The edge at {address} refuses the request: {text}")
     if status == "DEADLINE_EXCEEDED":
-        what = f"The edge at {address} did not answer within {timeout_s:g} s"
+        message = f"The edge at {address} did not answer within {timeout_s:g} s"
     elif status == "UNAVAILABLE":
-        what = f"No edge answers at {address}"
+        message = f"No edge answers at {address}"
     else:
         return EdgeUnavailableError(
             f"The edge at {address} failed ({status}: {text})", "Try another edge, or use --local"
         )
-    return EdgeUnavailableError(what, "Start one with `mvstylizer serve`, leave --edge away, or use --local")
+    return EdgeUnavailableError(message, "Start one with `mvstylizer serve`, omit --edge, or use --local")
 
 
-def is_passing(err: Any) -> bool:
-    """Return whether a call that failed with an `InferenceServerException` is worth another try."""
+def is_transient(err: Any) -> bool:
+    """Return whether a call that failed with this `InferenceServerException` is worth a retry."""
     if _TOO_LARGE in str(err.message()):
         return False
-    # A dead stub answers INTERNAL until the supervisor has replaced it.
-    return _status(err) in _PASSING or "is not healthy" in str(err.message())
+    # A dead stub answers INTERNAL until the supervisor has restarted Triton.
+    return _status(err) in _TRANSIENT or "is not healthy" in str(err.message())
 
 
 def _status(err: Any) -> str:

@@ -1,7 +1,7 @@
-"""JPEG for the way between phone and edge: a raw 1080p frame is ten times as large.
+"""JPEG between phone and edge: a tenth of the bytes of a raw 1080p frame.
 
-A header is a stranger's claim, so it is read here first, in plain Python: nothing is decoded whose claimed
-size exceeds the limit, that is cut off, or that is another format in disguise.
+The header is untrusted, so it is parsed here first, in plain Python. Files that claim more pixels than
+allowed, are truncated, or are another format in disguise are never decoded.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ _START, _END, _SCAN = b"\xff\xd8", b"\xff\xd9", b"\xff\xda"
 _FRAME_MARKERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BARE_MARKERS = {0x01, *range(0xD0, 0xD8)}
 _MAX_SEGMENTS = 256
-_MAX_SCANS = 64  # each scan of a progressive file walks over the whole image; encoders make about ten
+_MAX_SCANS = 64  # each scan of a progressive file costs a pass over the whole image; encoders write about ten
 
 
 class JpegError(ValueError):
-    """The bytes are no JPEG that an edge decodes; the text is constant and may be sent to a stranger."""
+    """The bytes are not a JPEG that an edge decodes; the text is a constant, safe to send to anyone."""
 
 
 def jpeg_size(data: bytes) -> tuple[int, int]:
-    """Return (height, width) as the header claims them, decoding nothing.
+    """Return (height, width) from the header, without decoding.
 
     Raises:
-        JpegError: No JPEG, or no size in its header.
+        JpegError: Not a JPEG, or no size in its header.
     """
     if data[:2] != _START:
-        raise JpegError("the image is no JPEG")
+        raise JpegError("the image is not a JPEG")
     at = 2
     for _ in range(_MAX_SEGMENTS):
         if len(data) < at + 9 or data[at] != 0xFF:
@@ -51,27 +51,27 @@ def jpeg_size(data: bytes) -> tuple[int, int]:
             break
         else:
             at += 2 + struct.unpack_from(">H", data, at + 2)[0]
-    raise JpegError("the JPEG's header gives no size")
+    raise JpegError("the JPEG header has no size")
 
 
 def decode_jpeg(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
-    """Decode a JPEG as it is stored: orientation tags are for photo viewers, a frame is upright.
+    """Decode a JPEG as stored; orientation tags are ignored, because frames are upright.
 
     Args:
         data: The file's bytes.
-        max_pixels: Most pixels that are decoded.
+        max_pixels: Most pixels to decode.
 
     Returns:
         uint8 RGB (H, W, 3).
 
     Raises:
-        JpegError: No JPEG, too large, cut off, or damaged.
+        JpegError: Not a JPEG, too large, truncated, or damaged.
     """
     height, width = jpeg_size(data)
     if height * width > max_pixels:
         raise JpegError("the image is larger than this edge allows")
     if data.rfind(_END) < data.rfind(_SCAN):
-        raise JpegError("the JPEG is cut off")
+        raise JpegError("the JPEG is truncated")
     if data.count(_SCAN) > _MAX_SCANS:
         raise JpegError("the JPEG has more scans than this edge decodes")
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
@@ -88,7 +88,7 @@ def encode_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
     """Encode an image as a baseline JPEG.
 
     Args:
-        image: uint8 RGB (H, W, 3), at most 65535 a side.
+        image: uint8 RGB (H, W, 3), at most 65535 pixels per side.
         quality: 1 to 100.
 
     Returns:

@@ -1,1 +1,1 @@
-"""What phones reach: validation, admission, and the channel to Triton."""
+"""The public server: admission, validation, inference through Triton."""

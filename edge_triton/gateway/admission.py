@@ -1,4 +1,4 @@
-"""Who may come in, how often, and how many at a time."""
+"""Tokens, rate limit and concurrency limit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import grpc
 from edge_triton.gateway.status_error import StatusError
 from mvstylizer.errors import MVStylizerError
 
-MIN_TOKEN = 16
+MIN_TOKEN_CHARS = 16
 _MAX_CLIENTS = 4096
 _REREAD_S = 1.0
 
@@ -24,42 +24,42 @@ class TokenFileError(MVStylizerError):
 
 
 class Tokens:
-    """The bearer tokens of a file: one ``NAME TOKEN`` a line, ``#`` starts a comment.
+    """The bearer tokens of a file: one ``NAME TOKEN`` per line, ``#`` starts a comment.
 
-    The file is read again when it changes, so a token can be added or withdrawn while the edge serves. A
-    file that became unreadable or wrong leaves the tokens as they were.
+    The file is read again when it changes, so tokens can be added and revoked while the edge serves. A file
+    that becomes unreadable or malformed leaves the tokens unchanged.
 
     Args:
         path: The file.
 
     Raises:
-        TokenFileError: It cannot be read, holds no token, or one that is too short.
+        TokenFileError: The file cannot be read or is malformed, or a token is too short.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._stamp = self._stamp_now()
         self._names = self._read()
-        self._checked = time.monotonic()
+        self._last_check = time.monotonic()
 
     def name(self, header: str) -> str:
-        """Return whose token an ``authorization`` header carries.
+        """Return the name of the client that sent an ``authorization`` header.
 
         Raises:
-            StatusError: No token, or an unknown one.
+            StatusError: The token is missing or unknown.
         """
         self._refresh()
         scheme, _, token = header.partition(" ")
-        # Looked up by its digest: how long that takes tells nothing about the tokens.
+        # Looked up by digest, so that timing reveals nothing about the tokens.
         name = self._names.get(_digest(token.strip())) if scheme.lower() == "bearer" else None
         if name is None:
             raise StatusError(grpc.StatusCode.UNAUTHENTICATED, "a valid token is needed")
         return name
 
     def _refresh(self) -> None:
-        if time.monotonic() - self._checked < _REREAD_S:
+        if time.monotonic() - self._last_check < _REREAD_S:
             return
-        self._checked = time.monotonic()
+        self._last_check = time.monotonic()
         try:
             stamp = self._stamp_now()
             if stamp != self._stamp:
@@ -71,7 +71,9 @@ class Tokens:
         try:
             status = self._path.stat()
         except OSError as err:
-            raise TokenFileError(f"Token file {self._path}: {err.strerror}", "Name a readable file") from err
+            raise TokenFileError(
+                f"Token file {self._path}: {err.strerror}", "Pass a readable file to --token-file"
+            ) from err
         return status.st_mtime_ns, status.st_size, status.st_ino
 
     def _read(self) -> dict[bytes, str]:
@@ -79,32 +81,32 @@ class Tokens:
             lines = self._path.read_text().splitlines()
         except (OSError, ValueError) as err:
             raise TokenFileError(
-                f"Token file {self._path} cannot be read", "Name a readable text file"
+                f"Token file {self._path} cannot be read", "Pass a readable text file to --token-file"
             ) from err
         names = {}
         for number, line in enumerate(lines, 1):
             words = line.partition("#")[0].split()
             if not words:
                 continue
-            if len(words) != 2 or len(words[1]) < MIN_TOKEN:
+            if len(words) != 2 or len(words[1]) < MIN_TOKEN_CHARS:
                 raise TokenFileError(
-                    f"Token file {self._path}, line {number} is not: NAME TOKEN, the token of"
-                    f" {MIN_TOKEN} characters or more",
-                    "Make a token with: openssl rand -hex 32",
+                    f"Token file {self._path}, line {number}: expected NAME TOKEN, with a token of at least"
+                    f" {MIN_TOKEN_CHARS} characters",
+                    "Generate a token with: openssl rand -hex 32",
                 )
             names[_digest(words[1])] = words[0]
         if not names:
-            raise TokenFileError(f"Token file {self._path} holds no token", "Add a line: NAME TOKEN")
+            raise TokenFileError(f"Token file {self._path} contains no token", "Add a line: NAME TOKEN")
         return names
 
 
 class RateLimit:
-    """A token bucket for each client.
+    """A token bucket per client.
 
     Args:
-        rate: Requests a second that a client may make in the long run.
-        burst: Requests that it may make at once after a pause.
-        clock: Seconds since any moment.
+        rate: Sustained requests per second of one client.
+        burst: Requests that one client may send at once after a pause.
+        clock: Monotonic clock, in seconds.
     """
 
     def __init__(self, rate: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -117,7 +119,7 @@ class RateLimit:
         """Count one request.
 
         Raises:
-            StatusError: The client has come too often; says when it may come again.
+            StatusError: The client exceeds its rate; the error says when to retry.
         """
         now = self._clock()
         level, since = self._levels.pop(client, (float(self._burst), now))
@@ -134,39 +136,39 @@ class RateLimit:
 
 
 class ConcurrencyLimit:
-    """A bounded number of requests inside, so that memory is bounded too; a share for each client.
+    """A limit on concurrent requests, in total and per client, so that memory is bounded too.
 
     Args:
-        total: Requests inside at a time.
-        each: Requests of one client inside at a time.
+        total: Concurrent requests in total.
+        per_client: Concurrent requests of one client.
     """
 
-    def __init__(self, total: int, each: int) -> None:
+    def __init__(self, total: int, per_client: int) -> None:
         self._total = total
-        self._each = each
-        self._taken: Counter[str] = Counter()
+        self._per_client = per_client
+        self._in_use: Counter[str] = Counter()
 
     @property
-    def taken(self) -> int:
-        """Requests that are inside."""
-        return self._taken.total()
+    def in_use(self) -> int:
+        """Number of running requests."""
+        return self._in_use.total()
 
     @contextmanager
     def take(self, client: str) -> Iterator[None]:
-        """Hold a place.
+        """Count a request as running within a `with` block.
 
         Raises:
-            StatusError: All are taken, or the client's share is.
+            StatusError: The total or the client's limit is reached.
         """
-        if self.taken >= self._total or self._taken[client] >= self._each:
-            raise StatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many requests are waiting", 0.2)
-        self._taken[client] += 1
+        if self.in_use >= self._total or self._in_use[client] >= self._per_client:
+            raise StatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many concurrent requests", 0.2)
+        self._in_use[client] += 1
         try:
             yield
         finally:
-            self._taken[client] -= 1
-            if not self._taken[client]:
-                del self._taken[client]
+            self._in_use[client] -= 1
+            if not self._in_use[client]:
+                del self._in_use[client]
 
 
 def peer_host(peer: str) -> str:
@@ -175,7 +177,7 @@ def peer_host(peer: str) -> str:
 
 
 def bearer(metadata: Sequence[tuple[str, str | bytes]]) -> str:
-    """Return the ``authorization`` header among a call's metadata, or an empty string."""
+    """Return the ``authorization`` header of a call's metadata, or an empty string."""
     return next((str(value) for key, value in metadata if key == "authorization"), "")
 
 

@@ -1,95 +1,78 @@
-"""What phones reach: the KServe v2 protocol over gRPC in front of Triton, which stays on loopback.
+"""The public gRPC server: KServe v2 and `grpc.health.v1`, in front of a Triton that listens on loopback only.
 
-Plain tritonclient works against it. Who comes in is the door's business (see `door`); here each request is
-checked before a tensor is decoded or forwarded, and answered in the words of the protocol.
+Plain tritonclient works against it. `Guard` decides who may call; each inference request is validated before
+anything of it reaches Triton.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version as package_version
 from typing import Any
 
 import grpc
-import numpy as np
-from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2
 
-from edge_triton.client.jpeg import JpegError, encode_jpeg
-from edge_triton.client.map_codec import MapCodecError, pack_map
+from edge_triton.client.jpeg import JpegError
 from edge_triton.gateway.admission import Tokens
-from edge_triton.gateway.guard import Answer, Guard, Limits
+from edge_triton.gateway.contract import Contract
+from edge_triton.gateway.guard import Guard, Limits, Method
+from edge_triton.gateway.health_service import HealthService
+from edge_triton.gateway.inference import Inference
+from edge_triton.gateway.responses import build_response
+from edge_triton.gateway.serving_state import ServingState
 from edge_triton.gateway.spool import Spool
-from edge_triton.gateway.status_error import StatusError, invalid, restarting
-from edge_triton.gateway.style_cache import Styles, photo_key
-from edge_triton.gateway.triton_channel import Output, TritonChannel, TritonChannelClosedError
-from edge_triton.gateway.validation import (
-    FORGET,
-    PACKED,
-    Contract,
-    InferenceRequest,
-    check_values,
-    plain_name,
-    read_request,
-    upscaled,
-)
+from edge_triton.gateway.status_error import StatusError
+from edge_triton.gateway.validation import FORGET, InferenceRequest, validate
 from edge_triton.metrics import Metrics
-from edge_triton.triton.repository import MODELS, STYLE_ENCODER
+from edge_triton.triton.repository import MODELS
 from edge_triton.triton.startup_errors import PortTakenError
 from mvstylizer.bundle import Bundle
 
 SERVICE = "inference.GRPCInferenceService"
 NAME = "mvstylizer"
 _LOG = logging.getLogger(__name__)
-_UNHEALTHY = "is not healthy"
 
 
 class Gateway:
-    """The public door; belongs to one event loop.
+    """Answers phones. Belongs to one event loop.
 
     Args:
-        limits: What it takes upon itself.
-        metrics: Where it counts.
-        tokens: Who may come in; None = everyone.
-        spool: Keeps what clients allow to be learnt from; None = nothing is kept.
-        on_trouble: Called when Triton turns out to be ill.
-
-    Attributes:
-        upstream: The running Triton; None while there is none.
-        bundles: The versions that Triton has loaded.
-        version: The one that a request without a version gets.
-        is_ready: Tells whether inferences work.
+        state: What is served, shared with supervisor and rollout.
+        limits: Resource limits.
+        metrics: Metrics of this edge.
+        tokens: Accepted bearer tokens; None = no token needed.
+        spool: Stores images of clients that allow it; None = nothing is stored.
     """
 
     def __init__(
         self,
+        state: ServingState,
         limits: Limits,
         metrics: Metrics,
         tokens: Tokens | None = None,
         spool: Spool | None = None,
-        on_trouble: Callable[[], None] = lambda: None,
     ) -> None:
-        self.upstream: TritonChannel | None = None
-        self.bundles: dict[int, Bundle] = {}
-        self.version = 0
-        self.is_ready: Callable[[], bool] = lambda: self.upstream is not None
-        self.last_success = 0.0
+        self._state = state
         self._limits = limits
         self._metrics = metrics
         self._spool = spool
-        self._on_trouble = on_trouble
-        self._door = Guard(limits, metrics, tokens)
-        self._styles = Styles()
+        self._guard = Guard(limits, metrics, tokens)
+        self._health = HealthService(state.is_ready, limits, services=("", SERVICE))
+        self._inference = Inference(state)
         self._server: Any = None
-        metrics.gauge("mvstylizer_spool_bytes", lambda: 0 if spool is None else spool.bytes)
-        metrics.gauge("mvstylizer_styles", lambda: len(self._styles))
-        metrics.gauge("mvstylizer_model_version", lambda: self.version)
+        metrics.gauge(
+            "mvstylizer_spool_bytes",
+            "Bytes stored for retraining.",
+            lambda: 0 if spool is None else spool.bytes,
+        )
+        metrics.gauge(
+            "mvstylizer_styles", "Style photos in the cache.", lambda: self._inference.cached_styles
+        )
 
     async def listen(self, host: str, port: int, credentials: Any = None) -> int:
-        """Open the door.
+        """Start to listen.
 
         Args:
             host: Address or name to listen on.
@@ -100,10 +83,10 @@ class Gateway:
             The port.
 
         Raises:
-            PortTakenError: It cannot be had.
+            PortTakenError: The port cannot be used.
         """
-        server = grpc.aio.server(options=self._door.options())
-        server.add_generic_rpc_handlers([self._handlers()])
+        server = grpc.aio.server(options=self._guard.options())
+        server.add_generic_rpc_handlers([self._handlers(), self._health.handlers()])
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
             if credentials is None:
@@ -113,20 +96,20 @@ class Gateway:
         except RuntimeError as err:
             raise PortTakenError(
                 f"Port {port} cannot be used on {host}",
-                "Choose another with --port, or stop the program that has it",
+                "Choose another with --port, or stop the program that uses it",
             ) from err
         await server.start()
         self._server = server
         return int(bound)
 
     async def close(self, grace_s: float) -> None:
-        """Take no new requests, and wait for those inside to be answered, `grace_s` seconds at most."""
+        """Accept no new requests, wait for running ones up to `grace_s` seconds, then stop listening."""
         if self._server is not None:
-            await self._door.close(grace_s)
+            await asyncio.gather(self._guard.close(grace_s), self._health.close(grace_s))
             await self._server.stop(0.0)
 
     def _handlers(self) -> Any:
-        methods: dict[str, tuple[Answer, Any]] = {
+        methods: dict[str, tuple[Method, Any]] = {
             "ServerLive": (self._server_live, service_pb2.ServerLiveRequest),
             "ServerReady": (self._server_ready, service_pb2.ServerReadyRequest),
             "ModelReady": (self._model_ready, service_pb2.ModelReadyRequest),
@@ -138,11 +121,11 @@ class Gateway:
             SERVICE,
             {
                 name: grpc.stream_unary_rpc_method_handler(
-                    self._door.guard(name, answer),
-                    request_deserializer=request.FromString,
-                    response_serializer=lambda reply: reply.SerializeToString(),
+                    self._guard.wrap(name, method),
+                    request_deserializer=message.FromString,
+                    response_serializer=lambda response: response.SerializeToString(),
                 )
-                for name, (answer, request) in methods.items()
+                for name, (method, message) in methods.items()
             },
         )
 
@@ -154,13 +137,13 @@ class Gateway:
     async def _server_ready(
         self, _: service_pb2.ServerReadyRequest, client: str
     ) -> service_pb2.ServerReadyResponse:
-        return service_pb2.ServerReadyResponse(ready=self.is_ready())
+        return service_pb2.ServerReadyResponse(ready=self._state.is_ready())
 
     async def _model_ready(
-        self, request: service_pb2.ModelReadyRequest, client: str
+        self, message: service_pb2.ModelReadyRequest, client: str
     ) -> service_pb2.ModelReadyResponse:
-        self._version(request.name, request.version)
-        return service_pb2.ModelReadyResponse(ready=self.is_ready())
+        self._bundle(message.name, message.version)
+        return service_pb2.ModelReadyResponse(ready=self._state.is_ready())
 
     async def _server_metadata(
         self, _: service_pb2.ServerMetadataRequest, client: str
@@ -168,149 +151,51 @@ class Gateway:
         return service_pb2.ServerMetadataResponse(name=NAME, version=package_version(NAME))
 
     async def _model_metadata(
-        self, request: service_pb2.ModelMetadataRequest, client: str
+        self, message: service_pb2.ModelMetadataRequest, client: str
     ) -> service_pb2.ModelMetadataResponse:
-        contract = self._contract(request.name, self._version(request.name, request.version))
-        reply = service_pb2.ModelMetadataResponse(
-            name=request.name, versions=[str(v) for v in sorted(self.bundles)], platform=NAME
+        spec = self._bundle(message.name, message.version).spec(message.name)
+        contract = Contract(spec.inputs, spec.outputs)
+        response = service_pb2.ModelMetadataResponse(
+            name=message.name, versions=[str(v) for v in sorted(self._state.bundles)], platform=NAME
         )
         for name, datatype, shape in contract.wire_inputs():
-            reply.inputs.add(name=name, datatype=datatype, shape=shape)
+            response.inputs.add(name=name, datatype=datatype, shape=shape)
         for name, datatype, shape in contract.wire_outputs():
-            reply.outputs.add(name=name, datatype=datatype, shape=shape)
-        return reply
+            response.outputs.add(name=name, datatype=datatype, shape=shape)
+        return response
 
     async def _model_infer(
-        self, request: service_pb2.ModelInferRequest, client: str
+        self, message: service_pb2.ModelInferRequest, client: str
     ) -> service_pb2.ModelInferResponse:
-        name, version = request.model_name, self._version(request.model_name, request.model_version)
-        ask = read_request(request, self._contract(name, version), self._limits.max_pixels)
-        if ask.jpegs:
-            await asyncio.to_thread(ask.decode, self._limits.max_pixels)
-        check_values(ask.tensors, self._limits.max_pixels)
-        await self._retrain(ask, client)
-        if name == STYLE_ENCODER:
-            got = {"style_code": await self._encode(version, ask.tensors["style"])}
-        else:
-            if "stylized" not in ask.raw_outputs():
-                # ONNX Runtime runs the whole graph whatever is asked for, so the image nobody wants is tiny.
-                ask.tensors["r"] = np.array([1 / min(ask.tensors["frame"].shape[1:3])], np.float32)
-            ask.tensors["style_code"] = await self._translate(version, ask.tensors["style_code"])
-            got = await self._forward(name, version, ask.tensors, ask.raw_outputs())
-        reply = service_pb2.ModelInferResponse(model_name=name, model_version=str(version), id=request.id)
-        for output in ask.outputs:
-            tensor = got[plain_name(output)]
-            if output.endswith(PACKED):
-                tensor = await asyncio.to_thread(_as_packed, tensor)
-            elif output not in got:
-                tensor = await asyncio.to_thread(_as_jpeg, tensor, ask.quality)
-            reply.outputs.add(name=output, datatype=tensor.datatype, shape=tensor.shape)
-            reply.raw_output_contents.append(tensor.data)
-        return reply
+        bundle = self._bundle(message.model_name, message.model_version)
+        request = await asyncio.to_thread(validate, message, bundle, self._limits.max_pixels)
+        if self._spool is not None and request.retrain:
+            await self._update_spool(self._spool, request, client)
+        return await build_response(request, await self._inference.run(request))
 
-    async def _retrain(self, ask: InferenceRequest, client: str) -> None:
-        """Keep the request's image for retraining, or forget the client's, as it wishes."""
-        if self._spool is None or not ask.retrain:
-            return
-        try:
-            if ask.retrain == FORGET:
-                await asyncio.to_thread(self._spool.forget, client)
-            elif "frame" in ask.tensors:
-                await asyncio.to_thread(self._spool.put, "frames", client, ask.tensors["frame"][0])
-            else:
-                await asyncio.to_thread(self._spool.put, "styles", client, ask.tensors["style"][0])
-        except (OSError, JpegError) as err:
-            _LOG.warning("the spool: %s", err)
-            self._metrics.count("mvstylizer_spool_failures_total")
-            if ask.retrain == FORGET:
-                text = "the edge could not remove what it kept"
-                raise StatusError(grpc.StatusCode.INTERNAL, text) from err
-
-    async def _encode(self, version: int, photo: NDArray[np.uint8]) -> Output:
-        """Return a photo's style code, from memory if this version has encoded it before."""
-        key = await asyncio.to_thread(photo_key, photo)
-        code = self._styles.code(key, version)
-        if code is None:
-            got = await self._forward(STYLE_ENCODER, version, {"style": photo}, ("style_code",))
-            code = got["style_code"].data
-            self._styles.add(key, photo, version, code)
-        return Output("FP32", (1, len(code) // 4), code)
-
-    async def _translate(self, version: int, code: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the code that this version gives the photo behind a code of another version."""
-        known = self._styles.translate(code.tobytes(), version)
-        if not isinstance(known, bytes):
-            known = (await self._encode(version, known)).data
-        return np.frombuffer(known, np.float32)[None]
-
-    async def _forward(
-        self, model: str, version: int, tensors: Mapping[str, NDArray[Any]], names: Sequence[str]
-    ) -> dict[str, Output]:
-        """Let Triton answer, and say in our own words when it does not."""
-        if self.upstream is None:
-            raise restarting()
-        outputs = {name: _most_bytes(name, tensors) for name in names}
-        try:
-            got = await self.upstream.infer(model, version, tensors, outputs)
-        except TritonChannelClosedError as err:
-            raise restarting() from err
-        except grpc.aio.AioRpcError as err:
-            raise self._translated(err) from err
-        self.last_success = time.monotonic()
-        return got
-
-    def _translated(self, err: grpc.aio.AioRpcError) -> StatusError:
-        code = err.code()
-        if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.CANCELLED) or (
-            _UNHEALTHY in (err.details() or "")
-        ):
-            self._on_trouble()
-            return restarting()
-        if code == grpc.StatusCode.DEADLINE_EXCEEDED:
-            return StatusError(code, "the stylizer took too long")
-        if code == grpc.StatusCode.INVALID_ARGUMENT:
-            return invalid("the model refuses this input")
-        return StatusError(grpc.StatusCode.INTERNAL, "the model failed on this input")
-
-    def _version(self, model: str, version: str) -> int:
-        """Return the version that a request means."""
+    def _bundle(self, model: str, version: str) -> Bundle:
+        """Return the bundle that answers a request; an empty version means the one that is served."""
         if model not in MODELS:
             raise StatusError(grpc.StatusCode.NOT_FOUND, "no such model is served here")
-        wanted = [v for v in self.bundles if str(v) == version] if version else [self.version]
-        if not wanted:
-            raise StatusError(grpc.StatusCode.NOT_FOUND, "no such model version is served here")
-        return wanted[0]
+        if not version:
+            return self._state.served
+        for number, bundle in self._state.bundles.items():
+            if str(number) == version:
+                return bundle
+        raise StatusError(grpc.StatusCode.NOT_FOUND, "no such model version is served here")
 
-    def _contract(self, model: str, version: int) -> Contract:
-        spec = self.bundles[version].spec(model)
-        return Contract(spec.inputs, spec.outputs)
-
-
-def _most_bytes(output: str, tensors: Mapping[str, NDArray[Any]]) -> int:
-    """Return the most bytes that an output can have, 0 where that is not known."""
-    if output != "stylized":
-        return 0
-    height, width = upscaled(dict(tensors))
-    return (height + 1) * (width + 1) * 3  # the graph may round a half the other way
-
-
-def _as_jpeg(image: Output, quality: int) -> Output:
-    """Turn a raw image (1, H, W, 3) into a BYTES tensor that holds it as a JPEG."""
-    try:
-        data = encode_jpeg(np.frombuffer(image.data, np.uint8).reshape(image.shape[1:]), quality)
-    except JpegError as err:
-        raise invalid(str(err)) from err
-    return _as_bytes(data)
-
-
-def _as_packed(affine_map: Output) -> Output:
-    """Turn a raw map (1, gh, gw, 12) into a BYTES tensor that holds it packed."""
-    try:
-        data = pack_map(np.frombuffer(affine_map.data, np.float32).reshape(affine_map.shape[1:]))
-    except MapCodecError as err:
-        raise StatusError(grpc.StatusCode.INTERNAL, "the model failed on this input") from err
-    return _as_bytes(data)
-
-
-def _as_bytes(data: bytes) -> Output:
-    return Output("BYTES", (1,), len(data).to_bytes(4, "little") + data)
+    async def _update_spool(self, spool: Spool, request: InferenceRequest, client: str) -> None:
+        """Store the request's image for retraining, or delete the client's images, as the request says."""
+        try:
+            if request.retrain == FORGET:
+                await asyncio.to_thread(spool.forget, client)
+            elif "frame" in request.tensors:
+                await asyncio.to_thread(spool.put, "frames", client, request.tensors["frame"][0])
+            else:
+                await asyncio.to_thread(spool.put, "styles", client, request.tensors["style"][0])
+        except (OSError, JpegError) as err:
+            _LOG.warning("spool: %s", err)
+            self._metrics.spool_failures.inc()
+            if request.retrain == FORGET:
+                text = "the edge could not delete the stored images"
+                raise StatusError(grpc.StatusCode.INTERNAL, text) from err

@@ -1,8 +1,8 @@
-"""The gateway's door: who may come in, how often, how many at a time, and how long they may take.
+"""Admission of gRPC calls: token, rate, concurrency, and time limits.
 
-Before a message's body is read, the caller has shown a token, is within its rate and holds one of a bounded
-number of places. All methods are registered as client-streaming ones, which look the same on the wire: only
-so can a server look at the headers first and give up on a body that comes too slowly.
+Before a message's body is read, the caller has sent a valid token, is within its rate and holds one of a
+limited number of slots. All methods are registered as client-streaming ones, which look the same on the wire:
+only then can a server inspect the headers first and abort a body that arrives too slowly.
 """
 
 from __future__ import annotations
@@ -21,51 +21,51 @@ from edge_triton.gateway.status_error import StatusError, invalid
 from edge_triton.metrics import Metrics
 from edge_triton.triton.repository import MODELS
 
-Answer = Callable[[Any, str], Awaitable[Any]]
-"""Takes a request and the client's name, gives the reply."""
+Method = Callable[[Any, str], Awaitable[Any]]
+"""Takes a request message and the client's name, returns the response message."""
 
 _LOG = logging.getLogger(__name__)
-_LOOK_S = 0.02
-_READING_S = 1.0  # a raw 1080p frame over 50 Mbit/s
-_MAX_STREAMS = 256  # of one connection; each takes a place or is refused as soon as its headers are there
+_POLL_S = 0.02
+_READ_S = 1.0  # a raw 1080p frame at 50 Mbit/s
+_MAX_STREAMS = 256  # per connection; each is admitted or rejected as soon as its headers arrive
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one edge takes upon itself.
+    """Resource limits of one edge.
 
     Attributes:
-        max_message_bytes: Largest message that is read; a raw 4K frame has 25 MB.
+        max_message_bytes: Largest message; a raw 4K frame has 25 MB.
         max_pixels: Most pixels of an image, before and after upscaling.
-        rate: Requests a second of one client in the long run.
-        burst: Requests that one client may make at once after a pause.
-        places: Requests inside at a time, in all.
-        places_each: Requests of one client inside at a time.
-        body_s: How long a message's body may take to arrive, in seconds.
-        answer_s: How long a request may take in all, whatever deadline the client sets, in seconds.
-        handshake_s: How long a new connection may take until it speaks HTTP/2, in seconds.
-        connection_s: Age at which a connection is asked to come again, in seconds.
+        rate: Sustained requests per second of one client.
+        burst: Requests that one client may send at once after a pause.
+        max_requests: Concurrent requests in total.
+        max_requests_per_client: Concurrent requests of one client.
+        body_timeout_s: Time for a message's body to arrive, in seconds.
+        request_timeout_s: Time for a whole request, whatever deadline the client sets, in seconds.
+        handshake_timeout_s: Time for a new connection to speak HTTP/2, in seconds.
+        max_connection_age_s: Age at which a connection is told to reconnect, in seconds.
     """
 
     max_message_bytes: int = 64 << 20
     max_pixels: int = (64 << 20) // 3
     rate: float = 60.0
     burst: int = 120
-    places: int = 16
-    places_each: int = 8
-    body_s: float = 10.0
-    answer_s: float = 60.0
-    handshake_s: float = 10.0
-    connection_s: float = 600.0
+    max_requests: int = 16
+    max_requests_per_client: int = 8
+    body_timeout_s: float = 10.0
+    request_timeout_s: float = 60.0
+    handshake_timeout_s: float = 10.0
+    max_connection_age_s: float = 600.0
 
 
 class Guard:
-    """Guards a server's methods; belongs to one event loop.
+    """Admits calls to a server's methods. Belongs to one event loop.
 
     Args:
-        limits: What the edge takes upon itself.
-        metrics: Where it counts.
-        tokens: Who may come in; None = everyone, known by the address.
+        limits: Resource limits.
+        metrics: Metrics of this edge.
+        tokens: Accepted tokens; None = none needed, and clients are identified by address.
     """
 
     def __init__(self, limits: Limits, metrics: Metrics, tokens: Tokens | None) -> None:
@@ -73,98 +73,114 @@ class Guard:
         self._metrics = metrics
         self._tokens = tokens
         self._rate = RateLimit(limits.rate, limits.burst)
-        self._places = ConcurrencyLimit(limits.places, limits.places_each)
+        self._concurrency = ConcurrencyLimit(limits.max_requests, limits.max_requests_per_client)
         self._is_closed = False
-        metrics.gauge("mvstylizer_requests_inside", lambda: self._places.taken)
+        metrics.gauge(
+            "mvstylizer_requests_inside",
+            "Requests being read, validated, queued or computed.",
+            lambda: self._concurrency.in_use,
+        )
 
     def options(self) -> list[tuple[str, int]]:
-        """Return gRPC's options for a server behind this door."""
+        """Return the gRPC options of a server behind this guard."""
         limits = self._limits
         return [
-            ("grpc.so_reuseport", 0),  # two edges on one port would share its requests in silence
+            ("grpc.so_reuseport", 0),  # otherwise two edges on one port would silently share its requests
             ("grpc.max_receive_message_length", limits.max_message_bytes),
             ("grpc.max_concurrent_streams", _MAX_STREAMS),
-            ("grpc.server_handshake_timeout_ms", int(1000 * limits.handshake_s)),
-            ("grpc.max_connection_age_ms", int(1000 * limits.connection_s)),
-            ("grpc.max_connection_age_grace_ms", int(1000 * limits.answer_s)),
+            ("grpc.server_handshake_timeout_ms", int(1000 * limits.handshake_timeout_s)),
+            ("grpc.max_connection_age_ms", int(1000 * limits.max_connection_age_s)),
+            ("grpc.max_connection_age_grace_ms", int(1000 * limits.request_timeout_s)),
         ]
 
     async def close(self, grace_s: float) -> None:
-        """Refuse everyone from now on, and wait until those inside have their answers.
+        """Reject new calls, and wait until the running ones are answered.
 
-        Whoever was answered last is given time to read: a connection that is closed while its client still
-        acknowledges bytes is reset, and gRPC then throws away the answer that has arrived.
+        The last clients get time to read their answers: gRPC discards an answer that has already arrived if
+            the
+        connection is closed, and therefore reset, while the client still acknowledges its bytes.
 
         Args:
-            grace_s: The most that it may take, in seconds.
+            grace_s: Upper limit of the wait, in seconds.
         """
         self._is_closed = True
         deadline = time.monotonic() + grace_s
-        if self._places.taken:
-            while self._places.taken and time.monotonic() < deadline:
-                await asyncio.sleep(_LOOK_S)
-            await asyncio.sleep(min(_READING_S, max(0.0, deadline - time.monotonic())))
+        if self._concurrency.in_use:
+            while self._concurrency.in_use and time.monotonic() < deadline:
+                await asyncio.sleep(_POLL_S)
+            await asyncio.sleep(min(_READ_S, max(0.0, deadline - time.monotonic())))
 
-    def guard(self, method: str, answer: Answer) -> Callable[[Any, Any], Any]:
-        """Wrap a method: token, rate, place, body, deadline, and an error that tells strangers nothing."""
+    def wrap(self, name: str, method: Method) -> Callable[[Any, Any], Any]:
+        """Return a method with admission, deadline, metrics, and errors that reveal nothing.
 
-        async def enter(_: Any, context: Any) -> Any:
-            began = time.monotonic()
+        Args:
+            name: The method's name, for the metrics.
+            method: What to call once the request is admitted and read.
+        """
+
+        async def handle(_: Any, context: Any) -> Any:
+            start = time.monotonic()
             model = ""
             try:
-                if self._is_closed:
-                    raise StatusError(grpc.StatusCode.UNAVAILABLE, "the edge is stopping")
-                client = self._client(context)
-                self._rate.take(client)
-                with self._places.take(client):
-                    request = await self._body(context)
+                client = self._admitted(context)
+                with self._concurrency.take(client):
+                    request = await read_message(context, self._limits.body_timeout_s)
                     model = _known(getattr(request, "model_name", ""))
-                    reply = await self._in_time(answer(request, client), context)
+                    response = await self._in_time(method(request, client), context)
             except StatusError as err:
-                refusal = err
+                error = err
             except Exception:
-                _LOG.exception("%s failed", method)
-                refusal = StatusError(grpc.StatusCode.INTERNAL, "the edge failed on this request")
+                _LOG.exception("%s failed", name)
+                error = StatusError(grpc.StatusCode.INTERNAL, "the edge failed on this request")
             else:
-                self._metrics.count("mvstylizer_requests_total", method=method, model=model, code="OK")
-                self._metrics.observe("mvstylizer_request_seconds", time.monotonic() - began, model=model)
-                return reply
-            code = refusal.status.name
-            self._metrics.count("mvstylizer_requests_total", method=method, model=model, code=code)
-            await context.abort(refusal.status, refusal.text, _pushback(refusal))
+                self._metrics.requests.labels(name, model, "OK").inc()
+                self._metrics.request_seconds.labels(model).observe(time.monotonic() - start)
+                return response
+            self._metrics.requests.labels(name, model, error.status.name).inc()
+            await context.abort(error.status, error.text, error.trailers)
 
-        return enter
+        return handle
 
-    def _client(self, context: Any) -> str:
+    def _admitted(self, context: Any) -> str:
+        """Return the client's name, after checking its token and its rate."""
+        if self._is_closed:
+            raise StatusError(grpc.StatusCode.UNAVAILABLE, "the edge is stopping")
         if self._tokens is not None:
-            return self._tokens.name(bearer(context.invocation_metadata()))
-        return peer_host(context.peer())
-
-    async def _body(self, context: Any) -> Any:
-        try:
-            request = await asyncio.wait_for(context.read(), self._limits.body_s)
-        except TimeoutError:
-            raise StatusError(grpc.StatusCode.DEADLINE_EXCEEDED, "the request came too slowly") from None
-        if request is grpc.aio.EOF:
-            raise invalid("the request is empty, no message of this protocol, or too large")
-        return request
+            client = self._tokens.name(bearer(context.invocation_metadata()))
+        else:
+            client = peer_host(context.peer())
+        self._rate.take(client)
+        return client
 
     async def _in_time(self, answer: Awaitable[Any], context: Any) -> Any:
-        """Await the answer no longer than the client does."""
+        """Await the answer until the client's deadline or ours, whichever comes first."""
         remaining = context.time_remaining()
-        allowed = self._limits.answer_s if remaining is None else min(remaining, self._limits.answer_s)
+        limit = self._limits.request_timeout_s
         try:
-            return await asyncio.wait_for(answer, allowed)
+            return await asyncio.wait_for(answer, limit if remaining is None else min(remaining, limit))
         except TimeoutError:
             raise StatusError(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline has passed") from None
 
 
+async def read_message(context: Any, timeout_s: float) -> Any:
+    """Return the first message of a client-streaming call.
+
+    Args:
+        context: The call.
+        timeout_s: Time for the message to arrive, in seconds.
+
+    Raises:
+        StatusError: It arrives too slowly, is missing, or cannot be parsed.
+    """
+    try:
+        message = await asyncio.wait_for(context.read(), timeout_s)
+    except TimeoutError:
+        raise StatusError(grpc.StatusCode.DEADLINE_EXCEEDED, "the request arrived too slowly") from None
+    if message is grpc.aio.EOF:
+        raise invalid("the request is empty, malformed, or too large")
+    return message
+
+
 def _known(model: str) -> str:
-    """Return a model's name for the metrics; strangers' inventions all count as one."""
+    """Return a model's name for the metrics; unknown names, which clients can invent, all count as one."""
     return model if model in MODELS else ""
-
-
-def _pushback(refusal: StatusError) -> tuple[tuple[str, str], ...]:
-    if refusal.pushback_s is None:
-        return ()
-    return (("grpc-retry-pushback-ms", str(int(1000 * refusal.pushback_s) + 1)),)

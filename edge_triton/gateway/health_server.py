@@ -1,4 +1,4 @@
-"""A very small HTTP door: ``/healthz`` for load balancers and containers, ``/metrics`` for Prometheus."""
+"""A minimal HTTP server: ``/healthz`` for load balancers and containers, ``/metrics`` for Prometheus."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 from edge_triton.triton.startup_errors import PortTakenError
 
-_READ_S = 5.0
-_MAX_HEAD = 8192
+_READ_TIMEOUT_S = 5.0
+_MAX_HEAD_BYTES = 8192
 _MAX_CONNECTIONS = 32
 _REASONS = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
 
@@ -20,10 +20,10 @@ Page = tuple[int, str, str]
 
 
 class HealthServer:
-    """Answers GET and HEAD on two paths, one request a connection; belongs to one event loop.
+    """Answers GET and HEAD on two paths, one request per connection. Belongs to one event loop.
 
     Args:
-        health: Returns whether the edge is ready, and what to say about it.
+        health: Returns whether the edge is ready, and the facts to report.
         metrics: Returns the text for Prometheus.
     """
 
@@ -36,13 +36,13 @@ class HealthServer:
         self._server: asyncio.Server | None = None
 
     async def listen(self, host: str, port: int) -> int:
-        """Open the door and return its port (0 takes a free one).
+        """Start to listen and return the port; `port` 0 picks a free one.
 
         Raises:
-            PortTakenError: The port cannot be had.
+            PortTakenError: The port cannot be used.
         """
         try:
-            self._server = await asyncio.start_server(self._serve, host, port, limit=_MAX_HEAD)
+            self._server = await asyncio.start_server(self._serve, host, port, limit=_MAX_HEAD_BYTES)
         except OSError as err:
             raise PortTakenError(
                 f"Port {port} for /healthz cannot be used on {host}", "Choose another with --health HOST:PORT"
@@ -50,7 +50,7 @@ class HealthServer:
         return int(self._server.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
-        """Close the door."""
+        """Stop listening."""
         if self._server is not None:
             self._server.close()
 
@@ -61,21 +61,21 @@ class HealthServer:
                 TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError
             ):
                 if self._open <= _MAX_CONNECTIONS:
-                    async with asyncio.timeout(_READ_S):
+                    async with asyncio.timeout(_READ_TIMEOUT_S):
                         head = await reader.readuntil(b"\r\n\r\n")
-                        writer.write(await self._answer(head))
+                        writer.write(await self._response(head))
                         await writer.drain()
         finally:
             self._open -= 1
             writer.close()
 
-    async def _answer(self, head: bytes) -> bytes:
+    async def _response(self, head: bytes) -> bytes:
         method, path, *_ = [*head.partition(b"\r\n")[0].decode("latin-1").split(" "), "", ""]
-        status, kind, text = await self._page(method, path.partition("?")[0])
+        status, content_type, text = await self._page(method, path.partition("?")[0])
         body = text.encode()
         lines = (
             f"HTTP/1.1 {status} {_REASONS[status]}",
-            f"Content-Type: {kind}",
+            f"Content-Type: {content_type}",
             f"Content-Length: {len(body)}",
             "Cache-Control: no-store",
             "Connection: close",
@@ -84,10 +84,10 @@ class HealthServer:
 
     async def _page(self, method: str, path: str) -> Page:
         if method not in ("GET", "HEAD"):
-            return 405, "text/plain", "GET and HEAD only\n"
+            return 405, "text/plain", "Use GET or HEAD\n"
         if path == "/healthz":
             ready, facts = self._health()
             return (200 if ready else 503), "application/json", json.dumps(facts) + "\n"
         if path == "/metrics":
             return 200, "text/plain; version=0.0.4; charset=utf-8", await self._metrics()
-        return 404, "text/plain", "There are /healthz and /metrics\n"
+        return 404, "text/plain", "Not found; try /healthz or /metrics\n"

@@ -1,4 +1,4 @@
-"""Shared memory between the gateway and Triton: frames go in and out without being copied into messages."""
+"""Shared memory between the gateway and Triton: frames travel without being copied into messages."""
 
 from __future__ import annotations
 
@@ -10,38 +10,37 @@ from numpy.typing import NDArray
 
 from edge_triton.triton.bundled import SHARED_MEMORY
 
-_SMALLEST_HALF = 8 << 20  # a 1080p frame
-LARGEST_HALF = 64 << 20
+_MIN_HALF_BYTES = 8 << 20  # a 1080p frame
+MAX_HALF_BYTES = 64 << 20
 
 
 class SharedSlot:
-    """One region of shared memory: a half for what goes in, a half for what comes out.
+    """One region of shared memory: one half for inputs, the other for outputs.
 
-    Its name should start with the prefix that the server's keeper cleans up after.
+    Its name should start with the server's prefix, so that the server's reaper removes it.
 
     Args:
         name: File name under /dev/shm.
-        needed: Bytes that each half must hold at least.
+        min_half_bytes: Smallest size of each half, in bytes.
 
     Attributes:
-        name: As given.
-        half: Bytes of a half; the second one starts there.
+        name: The file name.
+        half_bytes: Size of a half; the second half starts at this offset.
 
     Raises:
-        OSError: There is no room: it would take more than a quarter of what is free, and Triton needs
-            shared memory too.
+        OSError: The region would take more than a quarter of the free shared memory, which Triton needs too.
     """
 
-    def __init__(self, name: str, needed: int) -> None:
+    def __init__(self, name: str, min_half_bytes: int) -> None:
         self.name = name
-        self.half = max(_SMALLEST_HALF, 1 << (needed - 1).bit_length())
+        self.half_bytes = max(_MIN_HALF_BYTES, 1 << (min_half_bytes - 1).bit_length())
         self._path = SHARED_MEMORY / name
         room = os.statvfs(SHARED_MEMORY)
         if self.size > room.f_bavail * room.f_frsize // 4:
-            raise OSError("too little shared memory")
+            raise OSError("not enough shared memory")
         handle = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
         try:
-            # Takes the memory now: a page that cannot be had later would kill whoever touches it.
+            # Allocates every page now: one that is missing later would kill the process that touches it.
             os.posix_fallocate(handle, 0, self.size)
             self._memory = mmap.mmap(handle, self.size)
         except BaseException:
@@ -52,8 +51,8 @@ class SharedSlot:
 
     @property
     def size(self) -> int:
-        """Bytes of the region."""
-        return 2 * self.half
+        """Size of the region, in bytes."""
+        return 2 * self.half_bytes
 
     def put(self, array: NDArray[np.uint8]) -> None:
         """Copy an array into the first half."""
@@ -61,8 +60,8 @@ class SharedSlot:
 
     def take(self, count: int) -> bytes:
         """Return the first `count` bytes of the second half."""
-        return self._memory[self.half : self.half + count]
+        return self._memory[self.half_bytes : self.half_bytes + count]
 
     def remove(self) -> None:
-        """Remove the name; the memory goes when Triton lets go of it too."""
+        """Remove the name; the memory is freed when Triton unmaps it too."""
         self._path.unlink(missing_ok=True)

@@ -1,11 +1,11 @@
-"""What phones allow the edge to learn from: their key frames and style photos, as plain JPEG files.
+"""Images that clients allow the edge to train on: key frames and style photos, as plain JPEG files.
 
     <folder>/frames/<client>-<when>-<content>.jpg
     <folder>/styles/<client>-<when>-<content>.jpg
 
-A client is named by a digest only. Files are written anew from the pixels, so no place, time or camera of
-the phone's own file gets in. The folder is bounded in bytes and in age, and a client can have all of its
-files removed.
+A client appears as a digest only. Files are encoded from the pixels, so they carry no metadata of the phone's
+own file, such as place or camera. The folder is limited in size and age, and a client can have all of its
+files deleted.
 """
 
 from __future__ import annotations
@@ -28,44 +28,44 @@ from mvstylizer.errors import MVStylizerError
 Kind = Literal["frames", "styles"]
 KINDS: tuple[Kind, ...] = ("frames", "styles")
 MAX_BYTES = 2 << 30
-MAX_S = 14 * 86400.0
+MAX_AGE_S = 14 * 86400.0
 _QUALITY = 95
 
 
 class SpoolError(MVStylizerError):
-    """The spool's folder cannot be used."""
+    """The spool folder cannot be used."""
 
 
 class _Entry(NamedTuple):
-    when: float
+    created: float
     path: Path
     size: int
 
 
 class Spool:
-    """A bounded folder of images; may be used from several threads, and by one process at a time.
+    """A folder of images, limited in size and age; thread-safe, for one process at a time.
 
     Args:
-        folder: Made when it is not there; what a former run left in it counts.
-        most_bytes: Most bytes of all files.
-        longest_s: Age at which a file goes, in seconds.
+        folder: Created if missing; files of an earlier run count.
+        max_bytes: Size limit of all files together.
+        max_age_s: Age at which a file is deleted, in seconds.
         clock: Seconds since 1970.
 
     Raises:
-        SpoolError: The folder cannot be made or read.
+        SpoolError: The folder cannot be created or read.
     """
 
     def __init__(
         self,
         folder: Path,
         *,
-        most_bytes: int = MAX_BYTES,
-        longest_s: float = MAX_S,
+        max_bytes: int = MAX_BYTES,
+        max_age_s: float = MAX_AGE_S,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._folder = folder
-        self._most_bytes = most_bytes
-        self._longest_s = longest_s
+        self._max_bytes = max_bytes
+        self._max_age_s = max_age_s
         self._clock = clock
         self._lock = threading.Lock()
         try:
@@ -75,24 +75,24 @@ class Spool:
                     part.unlink()
             self._entries = deque(sorted(self._found()))
         except OSError as err:
-            raise SpoolError(f"Spool {folder}: {err.strerror}", "Name a folder that can be written") from err
+            raise SpoolError(f"Spool {folder}: {err.strerror}", "Pass a writable folder to --spool") from err
         self._bytes = sum(entry.size for entry in self._entries)
 
     @property
     def bytes(self) -> int:
-        """Bytes of all files."""
+        """Size of all files, in bytes."""
         return self._bytes
 
     def put(self, kind: Kind, client: str, image: NDArray[np.uint8]) -> None:
-        """Keep an image; older ones go when there is no room.
+        """Store an image, deleting the oldest ones to make room.
 
         Args:
-            kind: What it is.
-            client: Who allowed it.
+            kind: Key frame or style photo.
+            client: Name of the client that allowed it.
             image: uint8 RGB (H, W, 3).
 
         Raises:
-            OSError: It cannot be written; nothing of it is left.
+            OSError: It cannot be written; no partial file is left.
         """
         data = encode_jpeg(image, _QUALITY)
         content = hashlib.sha256(data).hexdigest()[:16]
@@ -106,7 +106,7 @@ class Spool:
             self._shrink(now)
 
     def forget(self, client: str) -> None:
-        """Remove all files of a client."""
+        """Delete all files of a client."""
         with self._lock:
             for kind in KINDS:
                 for path in (self._folder / kind).glob(f"{_name(client)}-*"):
@@ -115,13 +115,13 @@ class Spool:
             self._bytes = sum(entry.size for entry in self._entries)
 
     def shrink(self) -> None:
-        """Remove what has become too old."""
+        """Delete the files that are too old."""
         with self._lock:
             self._shrink(self._clock())
 
     def _shrink(self, now: float) -> None:
         while self._entries and (
-            self._bytes > self._most_bytes or now - self._entries[0].when > self._longest_s
+            self._bytes > self._max_bytes or now - self._entries[0].created > self._max_age_s
         ):
             oldest = self._entries.popleft()
             oldest.path.unlink(missing_ok=True)
@@ -137,7 +137,7 @@ def _name(client: str) -> str:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write a file atomically."""
     part = path.with_suffix(".part")
     try:
         with part.open("wb") as stream:

@@ -1,4 +1,4 @@
-"""What the gateway says when it does not do what it was asked."""
+"""The gateway's errors: a gRPC status and a text that is safe to send to anyone."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import grpc
 
 
 class StatusError(Exception):
-    """An answer that is no result.
+    """A request is answered with an error.
 
     Args:
         status: gRPC status.
-        text: A constant for strangers to read: no path, no address, nothing that they sent.
-        pushback_s: How long the client should wait before it comes again, in seconds.
+        text: A constant that is safe to send to anyone: no path, no address, nothing from the request.
+        pushback_s: How long the client should wait before it retries, in seconds.
     """
 
     def __init__(self, status: grpc.StatusCode, text: str, pushback_s: float | None = None) -> None:
@@ -20,12 +20,19 @@ class StatusError(Exception):
         self.text = text
         self.pushback_s = pushback_s
 
+    @property
+    def trailers(self) -> tuple[tuple[str, str], ...]:
+        """Trailing metadata that tells gRPC clients when to retry."""
+        if self.pushback_s is None:
+            return ()
+        return (("grpc-retry-pushback-ms", str(int(1000 * self.pushback_s) + 1)),)
+
 
 def invalid(text: str) -> StatusError:
-    """Return the refusal of a request that will never be accepted as it is."""
+    """Return the error for a request that is wrong in itself, so that no retry helps."""
     return StatusError(grpc.StatusCode.INVALID_ARGUMENT, text)
 
 
 def restarting() -> StatusError:
-    """Return the refusal of a request that comes while the stylizer is away for a moment."""
+    """Return the error for a request that arrives while Triton restarts."""
     return StatusError(grpc.StatusCode.UNAVAILABLE, "the stylizer is restarting")

@@ -1,7 +1,7 @@
-"""Style photos that an edge has seen: a photo is encoded once, and its code outlives a model swap.
+"""Cache of style photos and their codes: each photo is encoded once per model version.
 
-A style code belongs to the model version that made it. A phone keeps sending the code it has; when the
-edge serves another version by then, the photo behind the code is encoded again, and the phone never knows.
+A style code belongs to the model version that made it, and a phone keeps sending the code it has. When the
+edge has switched to another version, the cached photo of that code is encoded again, invisibly to the phone.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ _MAX_VERSIONS = 8
 
 
 @dataclass
-class _Style:
+class _CachedStyle:
     photo: NDArray[np.uint8]
     codes: dict[int, bytes] = field(default_factory=dict)
 
 
-class Styles:
-    """Photos and codes by content; the ones not used for longest go when there is no room.
+class StyleCache:
+    """Photos and codes by content; the least recently used ones are dropped first.
 
     Args:
-        most_bytes: Room for photos, in bytes.
+        max_bytes: Capacity for photos, in bytes.
     """
 
-    def __init__(self, most_bytes: int = MAX_BYTES) -> None:
-        self._most_bytes = most_bytes
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._max_bytes = max_bytes
         self._bytes = 0
-        self._styles: OrderedDict[bytes, _Style] = OrderedDict()
-        self._makers: dict[bytes, tuple[bytes, int]] = {}
+        self._styles: OrderedDict[bytes, _CachedStyle] = OrderedDict()
+        self._origins: dict[bytes, tuple[bytes, int]] = {}  # code -> photo key and version
 
     def __len__(self) -> int:
         return len(self._styles)
@@ -48,7 +48,7 @@ class Styles:
         return style.codes.get(version)
 
     def add(self, key: bytes, photo: NDArray[np.uint8], version: int, code: bytes) -> None:
-        """Remember the code that a version gave a photo.
+        """Store the code that a version gave a photo.
 
         Args:
             key: The photo's `photo_key`.
@@ -56,40 +56,40 @@ class Styles:
             version: Model version.
             code: float32 bytes.
         """
-        if photo.nbytes > self._most_bytes:
+        if photo.nbytes > self._max_bytes:
             return
         if key not in self._styles:
-            self._styles[key] = _Style(photo)
+            self._styles[key] = _CachedStyle(photo)
             self._bytes += photo.nbytes
         codes = self._styles[key].codes
         codes.setdefault(version, code)  # two requests may have encoded it at the same time
-        self._makers[codes[version]] = key, version
+        self._origins[codes[version]] = key, version
         if len(codes) > _MAX_VERSIONS:
-            self._makers.pop(codes.pop(min(codes)), None)
+            self._origins.pop(codes.pop(min(codes)), None)
         self._styles.move_to_end(key)
-        while self._bytes > self._most_bytes:
+        while self._bytes > self._max_bytes:
             _, oldest = self._styles.popitem(last=False)
             self._bytes -= oldest.photo.nbytes
-            for gone in oldest.codes.values():
-                self._makers.pop(gone, None)
+            for dropped in oldest.codes.values():
+                self._origins.pop(dropped, None)
 
     def translate(self, code: bytes, version: int) -> bytes | NDArray[np.uint8]:
-        """Return the code to use with a version instead of one that a phone sends.
+        """Return the code to use with a version in place of the code that a phone sent.
 
         Args:
-            code: What the phone sends: float32 bytes.
-            version: Model version that will get it.
+            code: The phone's code: float32 bytes.
+            version: Model version that will receive it.
 
         Returns:
-            A code: the one given, where nothing is known about it or the version made it itself. Or the
-            photo (1, H, W, 3) that the version has to encode first.
+            A code: the given one if it is unknown or was made by this version, otherwise this version's own.
+            Or the photo (1, H, W, 3) if this version has to encode it first.
         """
-        key, maker = self._makers.get(code, (b"", version))
-        if maker == version:
+        key, origin = self._origins.get(code, (b"", version))
+        if origin == version:
             return code
         return self.code(key, version) or self._styles[key].photo
 
 
 def photo_key(photo: NDArray[np.uint8]) -> bytes:
-    """Return what a photo is known by: the SHA-256 of its size and pixels."""
+    """Return a photo's cache key: the SHA-256 of its size and pixels."""
     return hashlib.sha256(repr(photo.shape).encode() + photo.tobytes()).digest()

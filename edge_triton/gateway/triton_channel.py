@@ -1,6 +1,6 @@
-"""The gateway's way to Triton: one connection on loopback, frames through shared memory.
+"""The gateway's connection to Triton: gRPC on loopback, frames through shared memory.
 
-What is sent to Triton is built here from checked arrays; nothing of a stranger's message is passed on.
+Every message to Triton is built here from validated arrays; no part of a client's message is forwarded.
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from edge_triton.gateway.shared_memory import LARGEST_HALF, SharedSlot
-from edge_triton.gateway.validation import DATATYPES
+from edge_triton.gateway.contract import DATATYPES
+from edge_triton.gateway.shared_memory import MAX_HALF_BYTES, SharedSlot
 
-_MAX_MESSAGE = 2**31 - 1
-_WORTH_SHARING = 1 << 16
-_MAX_S = 120.0  # the most that one inference may take
+_MAX_MESSAGE_BYTES = 2**31 - 1
+_MIN_SHARED_BYTES = 1 << 16  # smaller tensors travel in the message
+_INFER_TIMEOUT_S = 120.0
+_REGISTER_TIMEOUT_S = 5.0
 _REGION = "shared_memory_region"
 _SIZE = "shared_memory_byte_size"
 _OFFSET = "shared_memory_offset"
-# After these Triton may still be at work and write into the memory that it was given.
-_UNSURE = {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE}
+# After these errors Triton may still be running and write into the shared memory.
+_MAYBE_RUNNING = {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE}
 
 
 class TritonChannelClosedError(Exception):
-    """The connection was closed while a request was on its way."""
+    """The channel was closed while a request was running."""
 
 
 class Output(NamedTuple):
@@ -42,24 +43,24 @@ class Output(NamedTuple):
 
 
 class TritonChannel:
-    """One running Triton; belongs to one event loop.
+    """The channel to one running Triton. Belongs to one event loop.
 
-    Shared memory is a bonus: where Triton refuses it or there is too little, tensors go in the messages.
+    Shared memory is optional: if Triton rejects it or too little is free, tensors travel in the messages.
 
     Args:
         address: ``HOST:PORT`` of Triton.
-        prefix: Start of the names of shared memory regions.
-        slots: Requests that Triton gets at a time; more wait here.
+        prefix: Prefix of the names of shared memory regions.
+        slots: Concurrent requests to Triton; more wait here.
     """
 
     def __init__(self, address: str, prefix: str, slots: int) -> None:
-        options = [("grpc.max_send_message_length", _MAX_MESSAGE), ("grpc.enable_http_proxy", 0)]
-        options.append(("grpc.max_receive_message_length", _MAX_MESSAGE))
+        options = [("grpc.max_send_message_length", _MAX_MESSAGE_BYTES), ("grpc.enable_http_proxy", 0)]
+        options.append(("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES))
         self._channel = grpc.aio.insecure_channel(address, options)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._prefix = prefix
-        self._made = 0
-        self._shares = True
+        self._slot_count = 0
+        self._uses_shared_memory = True
         self._closed = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._regions: set[SharedSlot] = set()
@@ -69,11 +70,11 @@ class TritonChannel:
 
     @property
     def shared_bytes(self) -> int:
-        """Shared memory in use."""
+        """Shared memory in use, in bytes."""
         return sum(slot.size for slot in self._regions)
 
     async def close(self) -> None:
-        """Close the connection and give the shared memory back."""
+        """Close the channel and free its shared memory; running requests raise `TritonChannelClosedError`."""
         self._closed = True
         for task in self._tasks:
             task.cancel()
@@ -89,24 +90,24 @@ class TritonChannel:
         tensors: Mapping[str, NDArray[Any]],
         outputs: Mapping[str, int],
     ) -> dict[str, Output]:
-        """Run one inference when a slot is free.
+        """Run one inference as soon as a slot is free.
 
-        A caller that gives up does not stop Triton: the slot stays taken until Triton is done with it.
+        Cancelling the caller does not stop Triton: the slot stays in use until Triton has finished.
 
         Args:
             model: Model name.
-            version: Model version, always named: a version that is only being tried must not answer.
+            version: Model version; always explicit, as a version still under test must not answer.
             tensors: Input arrays by name.
-            outputs: Names of the wanted outputs; for a uint8 image the most bytes that it can have, for
-                others 0.
+            outputs: Requested outputs by name, each with its largest possible size in bytes if it is an
+                image, otherwise 0.
 
         Raises:
-            grpc.aio.AioRpcError: Triton's refusal, or its absence.
-            TritonChannelClosedError: `close` was called meanwhile.
+            grpc.aio.AioRpcError: Triton rejects the request, fails, or is down.
+            TritonChannelClosedError: `close` was called in the meantime.
         """
         slot = await self._slots.get()
         if self._closed:
-            self._slots.put_nowait(None)  # for the next one that waits
+            self._slots.put_nowait(None)  # wake the next waiting caller
             raise TritonChannelClosedError
         task = asyncio.create_task(self._use(slot, model, version, tensors, outputs))
         self._tasks.add(task)
@@ -119,10 +120,14 @@ class TritonChannel:
             raise
 
     async def load(self, model: str, timeout_s: float) -> None:
-        """Let Triton read a model's folder again.
+        """Have Triton load a model again from its folder.
+
+        Args:
+            model: Model name.
+            timeout_s: Time for loading, in seconds.
 
         Raises:
-            grpc.aio.AioRpcError: It cannot be loaded; what was loaded before still is.
+            grpc.aio.AioRpcError: It fails to load; the versions loaded before stay loaded.
         """
         request = service_pb2.RepositoryModelLoadRequest(model_name=model)
         await self._stub.RepositoryModelLoad(request, timeout=timeout_s)
@@ -130,7 +135,7 @@ class TritonChannel:
     def _finish(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # seen, even when the caller has given up
+            task.exception()  # retrieved, even if the caller has gone
 
     async def _use(
         self,
@@ -145,9 +150,9 @@ class TritonChannel:
             slot = await self._fitting(slot, needed)
             request = _request(model, version, tensors, outputs, slot)
             try:
-                reply = await self._stub.ModelInfer(request, timeout=_MAX_S)
+                reply = await self._stub.ModelInfer(request, timeout=_INFER_TIMEOUT_S)
             except grpc.aio.AioRpcError as err:
-                if slot is not None and err.code() in _UNSURE:
+                if slot is not None and err.code() in _MAYBE_RUNNING:
                     await self._retire(slot)
                     slot = None
                 raise
@@ -166,38 +171,38 @@ class TritonChannel:
             self._slots.put_nowait(slot)
 
     async def _fitting(self, slot: SharedSlot | None, needed: int) -> SharedSlot | None:
-        """Return a registered slot whose halves hold `needed` bytes, or what there is."""
-        if not self._shares or not _WORTH_SHARING <= needed <= LARGEST_HALF:
+        """Return a registered slot with halves of `needed` bytes, or the given slot if that is impossible."""
+        if not self._uses_shared_memory or not _MIN_SHARED_BYTES <= needed <= MAX_HALF_BYTES:
             return slot
         if slot is not None:
-            if slot.half >= needed:
+            if slot.half_bytes >= needed:
                 return slot
             await self._retire(slot)
-        self._made += 1
+        self._slot_count += 1
         try:
-            slot = SharedSlot(f"{self._prefix}gateway_{self._made}", needed)
+            slot = SharedSlot(f"{self._prefix}gateway_{self._slot_count}", needed)
         except OSError:
-            self._shares = False
+            self._uses_shared_memory = False
             return None
         self._regions.add(slot)
         request = service_pb2.SystemSharedMemoryRegisterRequest(
             name=slot.name, key=f"/{slot.name}", byte_size=slot.size
         )
         try:
-            await self._stub.SystemSharedMemoryRegister(request, timeout=5)
+            await self._stub.SystemSharedMemoryRegister(request, timeout=_REGISTER_TIMEOUT_S)
         except grpc.aio.AioRpcError:
-            self._shares = False
+            self._uses_shared_memory = False
             await self._retire(slot)
             return None
         return slot
 
     async def _retire(self, slot: SharedSlot) -> None:
-        """Take a slot out of use; Triton refuses to unregister one in use, and then forgets it at its end."""
+        """Remove a slot; if Triton rejects that because it is in use, it drops the slot when it exits."""
         slot.remove()
         self._regions.discard(slot)
         request = service_pb2.SystemSharedMemoryUnregisterRequest(name=slot.name)
         with contextlib.suppress(grpc.aio.AioRpcError):
-            await self._stub.SystemSharedMemoryUnregister(request, timeout=5)
+            await self._stub.SystemSharedMemoryUnregister(request, timeout=_REGISTER_TIMEOUT_S)
 
 
 def _request(
@@ -207,20 +212,24 @@ def _request(
     outputs: Mapping[str, int],
     slot: SharedSlot | None,
 ) -> service_pb2.ModelInferRequest:
-    """Build Triton's request; the image of each side goes through the slot if it is large and fits."""
+    """Build Triton's request; a large image that fits goes through the slot, in either direction."""
     request = service_pb2.ModelInferRequest(model_name=model, model_version=str(version))
     for name, array in tensors.items():
         tensor = request.inputs.add(name=name, datatype=DATATYPES[array.dtype.name], shape=array.shape)
-        if slot is not None and array.dtype == np.uint8 and _WORTH_SHARING <= array.nbytes <= slot.half:
+        if (
+            slot is not None
+            and array.dtype == np.uint8
+            and _MIN_SHARED_BYTES <= array.nbytes <= slot.half_bytes
+        ):
             slot.put(array)
             tensor.parameters[_REGION].string_param = slot.name
             tensor.parameters[_SIZE].int64_param = array.nbytes
         else:
             request.raw_input_contents.append(np.ascontiguousarray(array).tobytes())
-    for name, most in outputs.items():
+    for name, max_bytes in outputs.items():
         wanted = request.outputs.add(name=name)
-        if slot is not None and _WORTH_SHARING <= most <= slot.half:
+        if slot is not None and _MIN_SHARED_BYTES <= max_bytes <= slot.half_bytes:
             wanted.parameters[_REGION].string_param = slot.name
-            wanted.parameters[_SIZE].int64_param = slot.half
-            wanted.parameters[_OFFSET].int64_param = slot.half
+            wanted.parameters[_SIZE].int64_param = slot.half_bytes
+            wanted.parameters[_OFFSET].int64_param = slot.half_bytes
     return request

@@ -1,1 +1,1 @@
-"""Supervision, roll-out and rollback of model versions."""
+"""Supervision, rollout and rollback of model versions."""

@@ -1,4 +1,4 @@
-"""The folder of bundles that an edge follows: which one is the newest that may be served."""
+"""The folder of bundles that an edge follows, and the newest one that it may serve."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from mvstylizer.errors import MVStylizerError
 from mvstylizer.release import load_release
 
 
-class WatchedFolder:
-    """Bundles in subfolders, written beside (names with a dot in front are passed over) and renamed.
+class ReleaseFolder:
+    """Bundles in subfolders of one folder.
 
-    Each is verified once, and again when one of its files changes: a look costs no hashing.
+    Writers use a name that starts with a dot, which is ignored here, and rename when the bundle is complete.
+    A bundle is verified once, and again when one of its files changes, so polling costs no hashing.
 
     Args:
-        folder: Where they lie.
-        public_key: Whose signature a bundle needs, see `mvstylizer.release`; None = none.
+        folder: The folder.
+        public_key: Key whose signature a bundle needs, see `mvstylizer.release`; None = no signature needed.
     """
 
     def __init__(self, folder: Path, public_key: Path | None = None) -> None:
         self._folder = folder
         self._public_key = public_key
-        self._known: dict[object, Bundle | None] = {}  # by stamp; None = refused
+        self._verified: dict[object, Bundle | None] = {}  # by stamp; None = refused
 
     def newest(self, first: Bundle) -> tuple[Bundle, list[str]]:
-        """Look at the folder.
+        """Find the highest version.
 
         Args:
-            first: What is served when the folder holds nothing newer.
+            first: Returned if the folder holds nothing newer.
 
         Returns:
-            The bundle with the highest version that was not refused, and why each of those was that this look
-            refused.
+            The usable bundle with the highest version, and the reason for each bundle newly refused.
 
         Raises:
             OSError: The folder cannot be read.
@@ -42,24 +42,26 @@ class WatchedFolder:
             if path.name.startswith(".") or not (path / MANIFEST_NAME).is_file():
                 continue
             stamp = _stamp(path)
-            if stamp not in self._known:
+            if stamp not in self._verified:
                 try:
-                    self._known[stamp] = self._load(path)
-                except (MVStylizerError, OSError) as err:  # a file may vanish between two looks
-                    self._known[stamp] = None
+                    self._verified[stamp] = self._load(path)
+                except (MVStylizerError, OSError) as err:  # a file may vanish while it is read
+                    self._verified[stamp] = None
                     reasons.append(str(err))
-            bundle = seen[stamp] = self._known[stamp]
+            bundle = seen[stamp] = self._verified[stamp]
             if bundle is not None and bundle.version > best.version:
                 best = bundle
-        self._known = seen
+        self._verified = seen
         return best, reasons
 
     def refuse(self, bundle: Bundle) -> None:
-        """Pass over a bundle from now on, until one of its files changes.
+        """Ignore a bundle until one of its files changes.
 
-        By the stamp that it was found with: its folder may hold another bundle by now.
+        It is found by the stamp it was loaded with, as its folder may hold another bundle by now.
         """
-        self._known = {stamp: None if known == bundle else known for stamp, known in self._known.items()}
+        self._verified = {
+            stamp: None if known == bundle else known for stamp, known in self._verified.items()
+        }
 
     def _load(self, path: Path) -> Bundle:
         if self._public_key is None:
@@ -68,9 +70,9 @@ class WatchedFolder:
 
 
 def _stamp(bundle: Path) -> object:
-    """Return what changes when a file of a bundle does."""
+    """Return a value that changes when a file of the bundle does."""
     try:
         stats = [(path.name, path.stat()) for path in sorted(bundle.iterdir())]
     except OSError:
-        return bundle  # it is being taken away
+        return bundle  # it is being removed
     return bundle, tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats)

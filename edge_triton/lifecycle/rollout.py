@@ -1,7 +1,7 @@
-"""Model releases on a running edge: a new version is loaded beside the old one, tried, and then meant.
+"""Model releases on a running edge: load a version next to the old one, canary-test it, then promote it.
 
-The old version stays loaded, so that going back is one pointer in the gateway, which names the version in
-every request. A version that does not load or fails its canary never answers anyone.
+The old version stays loaded, so a rollback only changes the version that the gateway names in each request. A
+version that does not load, or fails its canary, never answers a request.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Iterable
 
 import grpc
 
-from edge_triton.gateway.gateway import Gateway
-from edge_triton.lifecycle.release_folder import WatchedFolder
-from edge_triton.lifecycle.supervisor import Supervisor
+from edge_triton.gateway.serving_state import ServingState
+from edge_triton.lifecycle.canary import run_canary
+from edge_triton.lifecycle.release_folder import ReleaseFolder
 from edge_triton.metrics import Metrics
 from edge_triton.triton.repository import MODELS, write_config, write_model
 from edge_triton.triton.server import TritonServer
@@ -24,138 +24,133 @@ from mvstylizer.errors import MVStylizerError
 from mvstylizer.release import ReleaseError
 
 _LOG = logging.getLogger(__name__)
-_LOOK_S = 1.0
-_CANARY_WAIT_S = 60.0  # a busy edge is late, and a release refused for that would stay refused
-_EVENTS = "mvstylizer_releases_total"
+_POLL_S = 1.0
+_CANARY_TIMEOUT_S = 60.0  # long: a release refused because the edge was busy would stay refused
 
 
 class Releases:
-    """Changes the version that an edge serves; belongs to its event loop.
+    """Changes the version that an edge serves. Belongs to the edge's event loop.
 
     Args:
         server: The running Triton.
-        gateway: Holds the pointer.
-        supervisor: Sends the canary, and must not take a change for trouble.
-        metrics: Where releases are counted.
+        state: Holds the loaded versions and the served one.
+        metrics: Metrics of this edge.
     """
 
-    def __init__(
-        self, server: TritonServer, gateway: Gateway, supervisor: Supervisor, metrics: Metrics
-    ) -> None:
+    def __init__(self, server: TritonServer, state: ServingState, metrics: Metrics) -> None:
         self._server = server
-        self._gateway = gateway
-        self._supervisor = supervisor
+        self._state = state
         self._metrics = metrics
 
     async def promote(self, bundle: Bundle) -> None:
-        """Load a bundle beside the version that is served, try it, and serve it from then on.
+        """Load a bundle next to the served version, canary-test it, then serve it.
 
-        The version served before stays loaded; the one before that goes.
+        The previously served version stays loaded; any older one is unloaded.
 
         Args:
             bundle: A version that is not loaded.
 
         Raises:
             BundleError: A file is missing or changed.
-            ReleaseError: Other tensors than before, or it does not load, or fails its canary.
+            ReleaseError: Its tensors differ from the served version's, it does not load, or it fails its
+                canary.
         """
-        async with self._supervisor.changing:
+        async with self._state.changing:
             try:
-                await self._load_beside(bundle)
+                await self._load_and_test(bundle)
             except (BundleError, ReleaseError, OSError):
-                self._metrics.count(_EVENTS, event="refused")
+                self._count("refused")
                 raise
-            self._metrics.count(_EVENTS, event="promoted")
+            self._count("promoted")
 
     def roll_back(self, version: int) -> None:
-        """Serve another version that is still loaded; takes effect with the next request.
+        """Serve another loaded version, from the next request on.
 
         Raises:
             ReleaseError: It is not loaded.
         """
-        if version not in self._gateway.bundles:
-            raise ReleaseError(f"Version {version} is not loaded", "Publish its bundle again")
-        self._gateway.version = version
-        self._metrics.count(_EVENTS, event="rolled_back")
+        self._state.roll_back(version)
+        self._count("rolled_back")
 
-    async def follow(self, folder: WatchedFolder) -> None:
-        """Serve the highest good version among a folder's bundles and the one that is served now.
+    async def follow(self, folder: ReleaseFolder) -> None:
+        """Serve the highest usable version among a folder's bundles and the version served now.
 
-        Taking the highest one away brings the one below it back. A refused bundle is tried again when a file
-        of it changes.
+        Removing the highest version brings the next lower one back. A refused bundle is retried when one of
+        its files changes.
 
         Args:
-            folder: Looked at once a second, until cancelled.
+            folder: Polled once a second until cancelled.
         """
-        first = self._gateway.bundles[self._gateway.version]
+        first = self._state.served
         while True:
             try:
                 bundle, reasons = await asyncio.to_thread(folder.newest, first)
-            except OSError as err:  # a folder that is away for a while is no reason to change anything
-                _LOG.warning("the folder of releases: %s", err)
-                await asyncio.sleep(_LOOK_S)
+            except OSError as err:  # unavailable for a while, as a network disk may be: keep serving
+                _LOG.warning("release folder: %s", err)
+                await asyncio.sleep(_POLL_S)
                 continue
             for reason in reasons:
-                self._metrics.count(_EVENTS, event="refused")
-                _LOG.warning("a bundle is refused: %s", reason)
-            if bundle.version == self._gateway.version:
-                await asyncio.sleep(_LOOK_S)
+                self._count("refused")
+                _LOG.warning("refused a bundle: %s", reason)
+            if bundle.version == self._state.version:
+                await asyncio.sleep(_POLL_S)
                 continue
             try:
-                await self._change_to(bundle)
+                await self._switch_to(bundle)
             except (MVStylizerError, OSError) as err:
                 folder.refuse(bundle)
-                _LOG.warning("version %d is refused: %s", bundle.version, err)
+                _LOG.warning("refused version %d: %s", bundle.version, err)
             else:
                 _LOG.warning("serving version %d", bundle.version)
 
-    async def _change_to(self, bundle: Bundle) -> None:
-        """Serve a bundle: by the pointer alone where it is still loaded."""
-        if bundle.version in self._gateway.bundles:
+    async def _switch_to(self, bundle: Bundle) -> None:
+        """Serve a bundle, without loading it if it is still loaded."""
+        if bundle.version in self._state.bundles:
             self.roll_back(bundle.version)
         else:
             await self.promote(bundle)
 
-    async def _load_beside(self, bundle: Bundle) -> None:
-        served = self._gateway.bundles[self._gateway.version]
-        _check_contract(bundle, served)
+    async def _load_and_test(self, bundle: Bundle) -> None:
+        served = self._state.served
+        _check_tensors(bundle, served)
         resident = (served.version, bundle.version)
-        before = tuple(sorted(self._gateway.bundles))
+        before = tuple(sorted(self._state.bundles))
         try:
             for spec in self._server.specs(bundle, resident):
                 await asyncio.to_thread(write_model, self._server.repository, spec)
             await self._load()
-            cause = await self._supervisor.canary(bundle.version, _CANARY_WAIT_S)
-            if cause:
-                raise ReleaseError(
-                    f"The canary of version {bundle.version} came back {cause}", "Export it again"
-                )
+            await self._test(bundle.version)
         except grpc.aio.AioRpcError as err:
             await self._revert(served, before, bundle.version)
             raise ReleaseError(f"Version {bundle.version} does not load", "Export the bundle again") from err
         except BaseException:
             await self._revert(served, before, bundle.version)
             raise
-        self._gateway.bundles = {served.version: served, bundle.version: bundle}
-        self._gateway.version = bundle.version
-        self._server.sources = (served.path, bundle.path)
+        self._state.promote(bundle)
         self._remove(set(before) - set(resident))
 
     async def _load(self) -> None:
-        upstream = self._gateway.upstream
-        if upstream is None:
+        channel = self._state.channel
+        if channel is None:
             raise ReleaseError("Triton is restarting", "Publish the bundle again in a minute")
         for model in MODELS:
-            await upstream.load(model, self._server.load_timeout_s)
+            await channel.load(model, self._server.load_timeout_s)
+
+    async def _test(self, version: int) -> None:
+        result = await run_canary(self._state, version, _CANARY_TIMEOUT_S)
+        if result != "good":
+            raise ReleaseError(
+                f"The canary inference of version {version} was {result}", "Export the bundle again"
+            )
 
     async def _revert(self, served: Bundle, resident: tuple[int, ...], version: int) -> None:
-        """Put the configs back, and what Triton has loaded with them."""
+        """Restore the configs of the previous versions, and have Triton load them again."""
         for spec in self._server.specs(served, resident):
             write_config(self._server.repository, spec)
         try:
             await self._load()
         except (grpc.aio.AioRpcError, ReleaseError):
-            self._supervisor.look()  # a restart serves what was served before
+            self._state.check_requested.set()  # a restart serves the previous versions
         self._remove({version})
 
     def _remove(self, versions: Iterable[int]) -> None:
@@ -163,17 +158,22 @@ class Releases:
             for model in MODELS:
                 shutil.rmtree(self._server.repository / model / str(version), ignore_errors=True)
 
+    def _count(self, event: str) -> None:
+        self._metrics.releases.labels(event).inc()
 
-def _check_contract(bundle: Bundle, served: Bundle) -> None:
-    """Refuse a bundle whose models take or give other tensors: clients would have to change with it."""
+
+def _check_tensors(bundle: Bundle, served: Bundle) -> None:
+    """Refuse a bundle whose models take or return other tensors: clients would have to change with it."""
     for role in MODELS:
         ours, theirs = served.spec(role), bundle.spec(role)
-        if _kinds(ours.inputs) != _kinds(theirs.inputs) or _kinds(ours.outputs) != _kinds(theirs.outputs):
+        if _signature(ours.inputs) != _signature(theirs.inputs) or _signature(ours.outputs) != _signature(
+            theirs.outputs
+        ):
             raise ReleaseError(
-                f"The {role} of version {bundle.version} has other tensors than version {served.version}",
-                "Serve it with a `mvstylizer serve` of its own",
+                f"The {role} has other tensors in version {bundle.version} than in version {served.version}",
+                "Serve the new version with a separate `mvstylizer serve`",
             )
 
 
-def _kinds(tensors: tuple[TensorSpec, ...]) -> set[tuple[str, str, tuple[int, ...]]]:
+def _signature(tensors: tuple[TensorSpec, ...]) -> set[tuple[str, str, tuple[int, ...]]]:
     return {(tensor.name, tensor.dtype, tensor.shape) for tensor in tensors}

@@ -1,8 +1,8 @@
-"""What keeps Triton answering: a canary inference, and a restart when it fails.
+"""Keeps Triton answering: watches its processes, sends canary inferences, and restarts it when they fail.
 
-Triton's own ready endpoints say yes while the model behind them is dead, so they are never asked. There is
-one cure for everything, a restart of the whole server: it takes about a second, and the keeper removes the
-old one's processes and shared memory with it.
+Triton's own ready endpoints report success while the model behind them is dead, so they are not used. Every
+failure has one remedy, a restart of the whole server: it takes about a second, and the reaper removes the old
+server's processes and shared memory.
 """
 
 from __future__ import annotations
@@ -11,190 +11,132 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable
-from typing import Any
 
-import grpc
-import numpy as np
-from numpy.typing import NDArray
-
-from edge_triton.gateway.gateway import Gateway
-from edge_triton.gateway.triton_channel import TritonChannel, TritonChannelClosedError
+from edge_triton.gateway.serving_state import ServingState
+from edge_triton.gateway.triton_channel import TritonChannel
+from edge_triton.lifecycle.canary import run_canary
 from edge_triton.metrics import Metrics
-from edge_triton.triton.repository import STYLE_ENCODER, STYLIZER
-from edge_triton.triton.server import CANARY_SIZE, TritonServer
+from edge_triton.triton.server import TritonServer
 from edge_triton.triton.startup_errors import ServerDiedError, ServerStartError
 from mvstylizer.bundle import BundleError
 
 _LOG = logging.getLogger(__name__)
 _POLL_S = 0.2
-_CANARY_S = 1.0
-_MIN_OFTEN_S = 5.0
-_CANARY_WAIT_S = 5.0
-_FRESH_S = 10.0
-_STUCK_S = 120.0
-_SLOTS = 2  # for each worker: one request is computed while the next one is already there
+_CANARY_AFTER_S = 1.0  # without a successful request
+_MAX_CANARY_INTERVAL_S = 5.0
+_CANARY_TIMEOUT_S = 5.0
+_STUCK_AFTER_S = 120.0
+_SLOTS_PER_WORKER = 2  # one request computes while the next one is transferred
 _MAX_RESTARTS = 5
-_WITHIN_S = 60.0
+_RESTART_WINDOW_S = 60.0
+_MIN_PAUSE_S = 0.25
 _MAX_PAUSE_S = 8.0
 
 
 class Supervisor:
-    """Owns Triton's life under a gateway; belongs to one event loop.
+    """Starts, watches, restarts and stops Triton. Belongs to one event loop.
 
     Args:
         server: The server, not yet started.
-        gateway: Gets the running server's connection, and loses it while there is none.
-        metrics: Where it counts.
+        state: Receives the running server's channel, and loses it while there is none.
+        metrics: Metrics of this edge.
         workers: Stylizer instances of the server.
-
-    Attributes:
-        changing: Held while Triton is restarted or loads models: what happens then is no trouble.
     """
 
-    def __init__(self, server: TritonServer, gateway: Gateway, metrics: Metrics, workers: int) -> None:
-        self.changing = asyncio.Lock()
+    def __init__(self, server: TritonServer, state: ServingState, metrics: Metrics, workers: int) -> None:
         self._server = server
-        self._gateway = gateway
+        self._state = state
         self._metrics = metrics
         self._workers = workers
-        self._hint = asyncio.Event()
         self._restarts: deque[float] = deque()
-        metrics.gauge("mvstylizer_up", lambda: self.is_ready())
-        metrics.gauge("mvstylizer_last_success_age_seconds", lambda: self.age_s)
-        metrics.gauge(
-            "mvstylizer_shared_memory_bytes", lambda: gateway.upstream.shared_bytes if gateway.upstream else 0
-        )
-
-    @property
-    def age_s(self) -> float:
-        """Time since the last inference that worked, in seconds."""
-        return time.monotonic() - self._gateway.last_success
-
-    def is_ready(self) -> bool:
-        """Tell the truth: an inference has worked within the last seconds, and Triton is there."""
-        return self._gateway.upstream is not None and self.age_s < _FRESH_S
-
-    def look(self) -> None:
-        """Have a look at Triton at once; a request has failed in a way that points to it."""
-        self._hint.set()
 
     async def start(self) -> None:
-        """Start Triton and connect the gateway to it.
+        """Start Triton with the state's bundles, and connect to it.
 
         Raises:
             ServerStartError: It does not start.
             BundleError: A file of a bundle is missing or changed.
         """
-        starting = asyncio.ensure_future(asyncio.to_thread(self._server.start))
+        sources = [bundle.path for bundle in self._state.bundles.values()]
+        starting = asyncio.ensure_future(asyncio.to_thread(self._server.start, sources))
         try:
             await asyncio.shield(starting)
         except asyncio.CancelledError:
             self._server.abandon()
             await asyncio.wait([starting])
             raise
-        self._gateway.upstream = TritonChannel(
-            self._server.address, self._server.prefix, _SLOTS * self._workers
-        )
-        self._gateway.last_success = time.monotonic()  # the start ends with an inference
+        slots = _SLOTS_PER_WORKER * self._workers
+        self._state.connect(TritonChannel(self._server.address, self._server.prefix, slots))
 
     async def stop(self) -> None:
-        """Stop Triton; the gateway must be closed before."""
+        """Stop Triton; close the gateway first."""
         await self._disconnect()
         await asyncio.to_thread(self._server.stop)
 
     async def run(self) -> None:
-        """Watch and heal until cancelled.
+        """Watch Triton and restart it when it fails, until cancelled.
 
         Raises:
             ServerDiedError: Triton was restarted too often within a minute.
             BundleError: A file of a bundle is missing or changed.
         """
         while True:
-            cause = await self._trouble()
-            async with self.changing:
+            cause = await self._failure()
+            async with self._state.changing:
                 _LOG.warning("restarting Triton: %s", cause)
                 await self._restart(cause)
 
-    async def _trouble(self) -> str:
-        """Return what is wrong, once something is."""
-        last = 0.0
+    async def _failure(self) -> str:
+        """Wait for a failure, and return its cause."""
+        last_canary = 0.0
         while True:
-            async with self.changing:
-                cause = self._process_trouble()
-                # Requests that work are canaries too; but they may use one of the two models only.
-                overdue = self.age_s > _CANARY_S or time.monotonic() - last > _MIN_OFTEN_S
-                if not cause and (overdue or self._hint.is_set()):
-                    self._hint.clear()
-                    cause = await self._watched(self.canary(self._gateway.version))
-                    last = time.monotonic()
-                    self._metrics.count("mvstylizer_canaries_total", result=cause or "good")
-            if not cause and self.age_s > _STUCK_S:
+            async with self._state.changing:
+                cause = self._process_failure()
+                # Successful requests count as canaries too, but may use only one of the two models.
+                is_due = (
+                    self._state.check_requested.is_set()
+                    or self._state.success_age_s > _CANARY_AFTER_S
+                    or time.monotonic() - last_canary > _MAX_CANARY_INTERVAL_S
+                )
+                if not cause and is_due:
+                    self._state.check_requested.clear()
+                    cause = await self._canary_failure()
+                    last_canary = time.monotonic()
+            if cause == "late" and self._state.success_age_s > _STUCK_AFTER_S:
                 cause = "stuck"
             if cause and cause != "late":
                 return cause
             await asyncio.sleep(_POLL_S)
 
-    def _process_trouble(self) -> str:
-        """Look at the processes: quicker than an inference, which waits a second for a dead stub."""
+    def _process_failure(self) -> str:
+        """Check the processes: quicker than an inference, which takes a second to notice a dead stub."""
         try:
             self._server.check()
         except ServerDiedError:
             return "server_died"
-        return "stub_died" if self._server.has_lost_a_stub(self._gateway.bundles) else ""
+        return "stub_died" if self._server.has_lost_a_stub(self._state.bundles) else ""
 
-    async def _watched(self, canary: Awaitable[str]) -> str:
-        """Await a canary, but no longer than the processes live."""
-        task = asyncio.ensure_future(canary)
+    async def _canary_failure(self) -> str:
+        """Run a canary, and abort it if a process dies; return an empty string if it succeeds."""
+        task = asyncio.ensure_future(run_canary(self._state, self._state.version, _CANARY_TIMEOUT_S))
+        cause = ""
         try:
-            while not (await asyncio.wait([task], timeout=_POLL_S))[0]:
-                cause = self._process_trouble()
-                if cause:
-                    return cause
-            return task.result()
+            while not cause and not (await asyncio.wait([task], timeout=_POLL_S))[0]:
+                cause = self._process_failure()
+            result = cause or task.result()
         finally:
             task.cancel()
-
-    async def canary(self, version: int, wait_s: float = _CANARY_WAIT_S) -> str:
-        """Send a small grey frame through both models of a version.
-
-        Args:
-            version: A loaded one.
-            wait_s: How long it may take, in seconds.
-
-        Returns:
-            An empty string, ``failed``, or ``late``, which a busy server may be.
-        """
-        upstream = self._gateway.upstream
-        if upstream is None:
-            return "failed"
-        grey = np.full((1, CANARY_SIZE, CANARY_SIZE, 3), 128, np.uint8)
-        try:
-            async with asyncio.timeout(wait_s):
-                code = await upstream.infer(STYLE_ENCODER, version, {"style": grey}, {"style_code": 0})
-                tensors: dict[str, NDArray[Any]] = {
-                    "frame": grey,
-                    "style_code": np.frombuffer(code["style_code"].data, np.float32)[None],
-                    "r": np.ones(1, np.float32),
-                }
-                got = await upstream.infer(STYLIZER, version, tensors, {"stylized": 0, "affine_map": 0})
-        except TimeoutError:
-            return "late"
-        except (grpc.aio.AioRpcError, TritonChannelClosedError):
-            return "failed"
-        if got["stylized"].shape != grey.shape or not _is_finite(got["affine_map"].data):
-            return "failed"
-        self._gateway.last_success = time.monotonic()
-        return ""
+        self._metrics.canaries.labels(result).inc()
+        return "" if result == "good" else result
 
     async def _restart(self, cause: str) -> None:
-        """Replace Triton, again when it does not start, with growing pauses, until that is hopeless."""
+        """Replace Triton; if it does not start, retry with exponential backoff."""
         while True:
-            self._metrics.count("mvstylizer_restarts_total", cause=cause)
+            self._metrics.restarts.labels(cause).inc()
             await self._disconnect()
             await asyncio.to_thread(self._server.stop)
             await asyncio.sleep(self._pause_s())
-            self._drop_missing()
+            self._drop_unusable()
             try:
                 await self.start()
                 return
@@ -202,50 +144,45 @@ class Supervisor:
                 cause = "start_failed"
                 _LOG.warning("%s", err)
 
-    def _drop_missing(self) -> None:
-        """Go on without a version whose bundle was taken away or damaged, if another one is there.
+    def _drop_unusable(self) -> None:
+        """Drop the versions whose bundle was removed or damaged, as long as a version is left.
 
         Raises:
-            BundleError: None is there.
+            BundleError: None is left.
         """
-        good = {}
-        for version, bundle in self._gateway.bundles.items():
+        usable, error = [], None
+        for version, bundle in self._state.bundles.items():
             try:
                 self._server.specs(bundle, ())
-                good[version] = bundle
+                usable.append(version)
             except BundleError as err:
-                if not good and version == max(self._gateway.bundles):
-                    raise
-                _LOG.warning("going on without version %d: %s", version, err)
-        self._gateway.bundles = good
-        if self._gateway.version not in good:
-            self._gateway.version = max(good)
-        self._server.sources = tuple(bundle.path for bundle in good.values())
+                error = err
+                _LOG.warning("dropping version %d: %s", version, err)
+        if error is not None and not usable:
+            raise error
+        self._state.retain(usable)
 
     def _pause_s(self) -> float:
-        """Return how long to wait before this restart.
+        """Return how long to wait before this restart, in seconds.
 
         Raises:
-            ServerDiedError: There were too many.
+            ServerDiedError: There were too many restarts.
         """
         now = time.monotonic()
-        while self._restarts and now - self._restarts[0] > _WITHIN_S:
+        while self._restarts and now - self._restarts[0] > _RESTART_WINDOW_S:
             self._restarts.popleft()
         if len(self._restarts) >= _MAX_RESTARTS:
             raise ServerDiedError(
-                f"The bundled Triton had to be restarted more than {_MAX_RESTARTS} times within"
-                f" {_WITHIN_S:g} s",
-                "Look at the log above, and check memory and disk of this machine",
+                f"The bundled Triton was restarted more than {_MAX_RESTARTS} times within"
+                f" {_RESTART_WINDOW_S:g} s",
+                "Read the log above, and check the memory and disk of this machine",
             )
         self._restarts.append(now)
-        pause_s = 0.25 * 2.0 ** (len(self._restarts) - 1)
-        return 0.0 if len(self._restarts) == 1 else min(pause_s, _MAX_PAUSE_S)
+        if len(self._restarts) == 1:
+            return 0.0
+        return min(_MIN_PAUSE_S * 2.0 ** (len(self._restarts) - 1), _MAX_PAUSE_S)
 
     async def _disconnect(self) -> None:
-        upstream, self._gateway.upstream = self._gateway.upstream, None
-        if upstream is not None:
-            await upstream.close()
-
-
-def _is_finite(data: bytes) -> bool:
-    return bool(np.isfinite(np.frombuffer(data, np.float32)).all())
+        channel = self._state.disconnect()
+        if channel is not None:
+            await channel.close()

@@ -1,1 +1,1 @@
-"""The Triton server: repository, processes, containers."""
+"""The Triton server: model repository, processes, bundled and container installations."""

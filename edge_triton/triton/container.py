@@ -1,8 +1,7 @@
 """The tritonserver of NVIDIA's official container: GPU, and the native onnxruntime backend.
 
-`mvstylizer serve` run inside that container starts this server instead of the bundled one; gateway,
-supervisor and keeper are the same. Written against the documentation of 2.69 and later; see
-container/Dockerfile.
+Inside that container `mvstylizer serve` starts this server instead of the bundled one; gateway, supervisor
+and reaper are the same. Based on the documentation of 2.69 and later; see container/Dockerfile.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ class OfficialTriton:
     """The server's files inside the container.
 
     Attributes:
-        root: Where it is installed.
+        root: Installation folder.
         backend: Which backend runs the models.
     """
 
@@ -33,15 +32,15 @@ class OfficialTriton:
 
     @property
     def server(self) -> Path:
-        """The server's binary."""
+        """The server binary."""
         return self.root / "bin" / "tritonserver"
 
-    def is_there(self) -> bool:
-        """Tell whether this machine is such a container."""
+    def is_installed(self) -> bool:
+        """Return whether this program runs inside such a container."""
         return self.server.is_file() and (self.root / "backends" / self.backend).is_dir()
 
     def lay_out(self, folder: Path) -> None:
-        """Prepare nothing: the container has everything in its place."""
+        """Do nothing: in the container everything is in place."""
 
     def environment(self, folder: Path) -> dict[str, str]:
         """Return the server's environment variables."""
@@ -63,7 +62,7 @@ class OfficialTriton:
             str(self.server),
             f"--backend-directory={self.root / 'backends'}",
             *common_options(repository, models, port=port, metrics_port=metrics_port, server_id=server_id),
-            # From 2.69 on clients get no shared memory unless told so; older ones do not know the option.
+            # Since 2.69 client shared memory is off by default; older servers do not know the option.
             *(["--allow-client-shm=true"] if self._knows("--allow-client-shm") else []),
         ]
 

@@ -1,4 +1,4 @@
-"""What Triton is told of one model version, whoever runs it."""
+"""One model version as Triton serves it, whichever backend runs it."""
 
 from __future__ import annotations
 
@@ -12,50 +12,51 @@ from mvstylizer.bundle import TensorSpec
 Backend = Literal["python", "onnxruntime"]
 
 MAX_PIXELS = 7680 * 4320
-"""Default limit of an image's pixels, before and after upscaling: one 8K frame."""
+"""Default limit of pixels per image, before and after upscaling: one 8K frame."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True)
 class QueuePolicy:
-    """What waits inside Triton; whoever comes to a full queue, or waits too long, is refused (UNAVAILABLE).
+    """Limits of the queue inside Triton; requests over a limit are rejected with UNAVAILABLE.
 
-    A gateway never lets so many in; this is for a Triton that is used without one.
+    The gateway's own limits are lower; these protect a Triton that is used without one.
 
     Attributes:
-        most: Requests that wait.
-        longest_s: How long one waits, in seconds.
+        max_requests: Queued requests.
+        timeout_s: Time that a request may wait, in seconds.
     """
 
-    most: int = 64
-    longest_s: float = 60.0
+    max_requests: int = 64
+    timeout_s: float = 60.0
 
 
 @dataclass(frozen=True)
 class TensorRt:
     """ONNX Runtime's TensorRT provider, with one explicit shape profile.
 
-    An engine is built for it when a version is loaded, which takes minutes; an image outside the profile
+    Loading a version builds an engine for the profile, which takes minutes; an image outside the profile
     would start another build in the middle of a request.
 
     Attributes:
-        smallest: Shortest side of an image, in pixels.
-        usual: (height, width) that the engine is tuned for.
-        largest: Longest side of an image, in pixels.
-        precision: What convolutions may be computed in.
-        cache: Folder that keeps built engines; None = they are built at each start.
+        min_side: Shortest side of an image, in pixels.
+        optimal_size: (height, width) that the engine is tuned for.
+        max_side: Longest side of an image, in pixels.
+        precision: Lowest precision of convolutions.
+        cache: Folder for built engines; None = engines are built at each start.
     """
 
-    smallest: int = 64
-    usual: tuple[int, int] = (1080, 1920)
-    largest: int = 3840
+    min_side: int = 64
+    optimal_size: tuple[int, int] = (1080, 1920)
+    max_side: int = 3840
     precision: Literal["FP32", "FP16"] = "FP32"
     cache: Path | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.smallest <= min(self.usual) <= max(self.usual) <= self.largest:
-            raise ValueError(f"{self.smallest}, {self.usual} and {self.largest} are no range of sizes")
+        sizes = (self.min_side, *sorted(self.optimal_size), self.max_side)
+        if self.min_side < 1 or list(sizes) != sorted(sizes):
+            raise ValueError(f"{sizes} is not a range of sizes")
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,12 @@ class ModelSpec:
         inputs: Input tensors, in order, leading 1 included.
         outputs: Output tensors, in order, leading 1 included.
         version: Model version, from 1.
-        queue: What waits inside Triton.
-        warm_up: (height, width) of images that an instance makes before it counts as ready.
-        tensorrt: Use TensorRT (onnxruntime backend on a GPU); None = CUDA, or the CPU where there is none.
-        resident: Versions that the config serves, all of which must be in the repository; empty = this one.
-        backend: Which backend runs it.
-        instances: Instances that work side by side.
+        queue: Limits of the queue inside Triton.
+        warm_up: (height, width) of images that an instance stylizes before it is ready.
+        tensorrt: Use TensorRT (onnxruntime backend on a GPU); None = CUDA, or the CPU without a GPU.
+        resident: Versions that the config serves; each must be in the repository; empty = this version only.
+        backend: Backend that runs it.
+        instances: Number of parallel instances.
         threads: ONNX Runtime threads of one instance; 0 = one per core.
         max_pixels: Most pixels of an image, before and after upscaling (python backend).
     """
@@ -96,7 +97,7 @@ class ModelSpec:
         for tensor in ("", *self.inputs, *self.outputs):
             name = tensor.name if isinstance(tensor, TensorSpec) else self.name
             if not _NAME.fullmatch(name):
-                raise ValueError(f"name {name!r} may have letters, digits, '_', '.' and '-' only")
+                raise ValueError(f"name {name!r} may only contain letters, digits, '_', '.' and '-'")
         if (
             min(self.version, *self.served) < 1
             or self.instances < 1
@@ -105,7 +106,7 @@ class ModelSpec:
         ):
             raise ValueError(f"version, instances, threads or max_pixels of {self.name!r} is out of range")
         if self.tensorrt is not None and self.backend != "onnxruntime":
-            raise ValueError(f"only the onnxruntime backend knows TensorRT, not {self.backend}")
+            raise ValueError(f"TensorRT needs the onnxruntime backend, not {self.backend}")
 
     @property
     def served(self) -> tuple[int, ...]:

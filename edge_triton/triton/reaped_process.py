@@ -1,4 +1,4 @@
-"""A process under a keeper, seen from the program that uses it."""
+"""A process run by a reaper, as its user sees it."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from typing import Any
 
 from edge_triton.triton import reaper
 
-_LOG_TAIL = 1 << 16
+_LOG_TAIL_BYTES = 1 << 16
 
 
 class ReapedProcess:
-    """A working folder and a keeper that waits for the command to run in it.
+    """A working folder, and a reaper that waits for a command to run in it.
 
-    From here on everything goes away with `stop`, with this process however it ends, or when the command
-    ends: its process group, the folder, and the shared memory regions under the prefix (see `keeper`).
+    The command's process group, the folder and the shared memory regions with the prefix are removed on
+    `stop`, when the command ends, and when this process ends in any way (see `reaper`).
 
     Args:
-        prefix: Start of the names of the shared memory regions that the command may make.
+        prefix: Prefix of the names of shared memory regions that the command may create.
 
     Attributes:
         folder: The working folder.
     """
 
     def __init__(self, prefix: str) -> None:
-        # The log has no name: it goes away with the last process that writes or reads it.
+        # The log has no name, so it vanishes with the last process that has it open.
         with tempfile.TemporaryFile() as log:
             self._log = os.dup(log.fileno())
         self.folder = Path(tempfile.mkdtemp(prefix="mvstylizer-"))
         try:
-            self._keeper = subprocess.Popen(
+            self._reaper = subprocess.Popen(
                 [sys.executable, "-I", "-S", reaper.__file__, str(self.folder), prefix, str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
@@ -51,30 +51,30 @@ class ReapedProcess:
 
     @property
     def pid(self) -> int:
-        """The keeper's process id; the command is its child."""
-        return self._keeper.pid
+        """Process id of the reaper; the command is its child."""
+        return self._reaper.pid
 
     def run(self, argv: list[str], env: dict[str, str]) -> None:
-        """Let the keeper start the command; what it prints goes to the log."""
+        """Have the reaper start the command; its output goes to the log."""
         self._order({"argv": argv, "env": env})
 
     def stop(self, grace_s: float) -> None:
-        """End the command and wait until no process, shared memory or file of it is left.
+        """End the command and wait until its processes, shared memory and files are gone.
 
         Args:
-            grace_s: How long it may take to end in order, in seconds; 0 = kill it at once.
+            grace_s: Time for an orderly exit, in seconds; 0 = kill it at once.
         """
         try:
             self._order({"grace_s": grace_s})
             with contextlib.suppress(BrokenPipeError):
                 self._pipe.close()
-            self._keeper.wait()
+            self._reaper.wait()
         finally:
             os.close(self._log)
 
     def ending(self) -> str:
-        """Return how the command ended, in words; empty while it runs."""
-        status = self._keeper.poll()
+        """Return how the command ended, as a phrase; empty while it runs."""
+        status = self._reaper.poll()
         if status is None:
             return ""
         number = -status if status < 0 else status - 128
@@ -83,14 +83,14 @@ class ReapedProcess:
         return f"ended with status {status}"
 
     def log(self) -> str:
-        """Return the end of what the command has printed."""
+        """Return the end of the command's output."""
         size = os.fstat(self._log).st_size
-        # Reading at a position: the command writes through the same file description.
-        return os.pread(self._log, _LOG_TAIL, max(0, size - _LOG_TAIL)).decode(errors="replace")
+        # Reads by position, because the command writes through the same file description.
+        return os.pread(self._log, _LOG_TAIL_BYTES, max(0, size - _LOG_TAIL_BYTES)).decode(errors="replace")
 
     @property
     def _pipe(self) -> Any:
-        return self._keeper.stdin
+        return self._reaper.stdin
 
     def _order(self, order: dict[str, Any]) -> None:
         with contextlib.suppress(BrokenPipeError):

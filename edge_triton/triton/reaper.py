@@ -1,13 +1,13 @@
-"""The keeper: a small process that starts the server, outlives whoever asked for it, and cleans up.
+"""The reaper: a small process that runs the server, outlives the parent, and cleans up.
 
-Python cannot tidy up after its own ``kill -9``, and Triton leaves its stub processes and its shared memory
-behind when it dies hard. So the server is a child of this script, not of the program that uses it. The
-keeper has its own session (Ctrl-C in the terminal does not reach the server) and reads orders from its
-standard input, one JSON object a line: first ``{"argv": [...], "env": {...}}``, then ``{"grace_s": 1.5}`` to
-stop. When the pipe closes, the parent is gone or the server ends, it kills the server's process group, waits
-until every process of it is gone, and removes the shared memory and the working folder.
+Python cannot clean up after ``kill -9`` of itself, and a killed Triton leaves stub processes and shared
+memory. So the server is a child of this script, not of the program that uses it. The reaper has its own
+session, so Ctrl-C in the terminal does not reach the server. It reads orders from standard input, one JSON
+object per line: first ``{"argv": [...], "env": {...}}``, then ``{"grace_s": 1.5}`` to stop. When the pipe
+closes, the parent dies or the server ends, it kills the server's process group, waits until all of its
+processes are gone, and removes the shared memory and the working folder.
 
-Run by path with ``python -I -S``; standard library only, and no import of the kit.
+Run by path with ``python -I -S``; standard library only, no import of the kit.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ _LIBC = ctypes.CDLL(None)
 
 
 class Orders:
-    """The parent's orders, one JSON object a line on standard input.
+    """The parent's orders: one JSON object per line on standard input.
 
     Args:
-        parent: The parent's process id. A process it forked may hold the pipe open after its death, so the
-            end of the pipe alone does not tell.
+        parent: The parent's process id. A process that it forked may hold the pipe open after its death, so
+            the end of the pipe is not a sufficient sign.
     """
 
     def __init__(self, parent: int) -> None:
@@ -49,7 +49,7 @@ class Orders:
         self._buffer = b""
 
     def read(self, over: Callable[[], bool] = lambda: False) -> dict[str, Any]:
-        """Return the next order, or an empty one when the parent is gone or `over` says so."""
+        """Return the next order, or an empty one when the parent has died or `over` returns true."""
         while b"\n" not in self._buffer:
             if select.select([0], [], [], POLL_S)[0]:
                 block = os.read(0, 1 << 16)
@@ -66,25 +66,25 @@ class Orders:
 def start(argv: list[str], env: dict[str, str]) -> subprocess.Popen[bytes]:
     """Start the server in its own process group, named by its process id.
 
-    The caller must hold on to the object: one that is dropped reaps an ended process behind our back.
+    Keep a reference to the result: its destructor would reap an ended process.
     """
 
-    def die_with_the_keeper() -> None:
+    def die_with_the_reaper() -> None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
     # This process has one thread, so a function between fork and exec is safe.
     return subprocess.Popen(
-        argv, env=env, stdin=subprocess.DEVNULL, stdout=2, process_group=0, preexec_fn=die_with_the_keeper
+        argv, env=env, stdin=subprocess.DEVNULL, stdout=2, process_group=0, preexec_fn=die_with_the_reaper
     )
 
 
 def has_ended(server: int) -> bool:
-    """Tell whether the server has ended. It stays unreaped, so its group's number cannot be given away."""
+    """Return whether the server has ended; it stays unreaped, so that its group number is not reused."""
     return os.waitid(os.P_PID, server, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def end(server: int, grace_s: float) -> int:
-    """End the server's whole group: ask, wait at most `grace_s`, kill, reap.
+    """End the server's process group: terminate, wait for `grace_s` seconds at most, kill, reap.
 
     Returns:
         The server's exit status, negative for a signal.
@@ -98,7 +98,7 @@ def end(server: int, grace_s: float) -> int:
         os.killpg(server, signal.SIGKILL)
     status = 0
     deadline = time.monotonic() + REAP_S
-    # The stubs are the server's children; as a subreaper this process inherits them.
+    # This process is a subreaper, so it inherits the stubs, which are the server's children.
     with contextlib.suppress(ChildProcessError):
         while time.monotonic() < deadline:
             pid, code = os.waitpid(-1, os.WNOHANG)
@@ -109,20 +109,20 @@ def end(server: int, grace_s: float) -> int:
     return status
 
 
-def keep(argv: list[str], env: dict[str, str], orders: Orders) -> int:
-    """Run the server until it is ordered to stop, it ends, or the parent is gone.
+def run(argv: list[str], env: dict[str, str], orders: Orders) -> int:
+    """Run the server until an order to stop, its end, or the death of the parent.
 
     Returns:
-        0 when it was stopped, otherwise its exit status, 128 + number for a signal.
+        0 if it was stopped, otherwise its exit status, 128 + number for a signal.
     """
     before = scratch_folders()
     process = start(argv, env)
     server = process.pid
-    ours: set[Path] = set()
+    own: set[Path] = set()
 
     def over() -> bool:
-        if not ours:
-            ours.update(scratch_folders() - before)
+        if not own:
+            own.update(scratch_folders() - before)
         return has_ended(server)
 
     grace_s = 0.0
@@ -131,7 +131,7 @@ def keep(argv: list[str], env: dict[str, str], orders: Orders) -> int:
     finally:
         died = over()
         status = end(server, grace_s)
-        for folder in ours:
+        for folder in own:
             with contextlib.suppress(OSError):
                 folder.rmdir()
     if not died:
@@ -140,10 +140,10 @@ def keep(argv: list[str], env: dict[str, str], orders: Orders) -> int:
 
 
 def scratch_folders() -> set[Path]:
-    """Return the empty folders that python backends make for packed environments, whatever TMPDIR says.
+    """Return the empty folders that python backends create for packed environments, regardless of TMPDIR.
 
-    Only an orderly exit removes them, and nothing but the moment tells whose they are: those that appear
-    right after the server's start are taken for its own. Removing an empty one harms nobody.
+    Only an orderly exit removes them, and they do not name their owner: those that appear right after the
+    server's start are treated as its own. Removing an empty one is harmless.
     """
     return set(SCRATCH.glob("python_env_??????"))
 
@@ -156,24 +156,24 @@ def clean(workdir: Path, prefix: str) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Keep one server.
+    """Run one server and clean up after it.
 
     Args:
-        argv: Working folder, prefix of the shared memory regions' names, the parent's process id.
+        argv: Working folder, prefix of shared memory names, the parent's process id.
 
     Returns:
-        What `keep` returns.
+        What `run` returns.
     """
     workdir, prefix, parent = Path(argv[0]), argv[1], int(argv[2])
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        # A service manager signals every process at once; the parent decides. A handler, not SIG_IGN: the
-        # server would inherit that.
+        # A service manager signals every process at once; the parent decides. A handler, because the server
+        # would inherit SIG_IGN.
         signal.signal(number, lambda *_: None)
     _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     orders = Orders(parent)
     try:
         first = orders.read()
-        return keep(first["argv"], first["env"], orders) if "argv" in first else 0
+        return run(first["argv"], first["env"], orders) if "argv" in first else 0
     finally:
         clean(workdir, prefix)
 

@@ -1,11 +1,11 @@
 """Triton model repository: one generator, two backends, the same tensors.
 
-`python` runs ONNX Runtime inside Triton's python backend (the server in the nvidia-pytriton wheel has no
-other); `onnxruntime` is the native backend of the official container. Requests and replies are the same.
+`python` runs ONNX Runtime inside Triton's python backend, the only one in the nvidia-pytriton wheel;
+`onnxruntime` is the native backend of the official container. Requests and responses are the same.
 
 Layout, per model: ``<repository>/<name>/config.pbtxt`` (see `model_config`) and
-``<repository>/<name>/<version>/model.onnx``, with a ``model.py`` beside it for the python backend. A version
-folder appears whole, by rename; Triton ignores folders whose name is no number.
+``<repository>/<name>/<version>/model.onnx``, with a ``model.py`` next to it for the python backend. A version
+folder appears atomically, by rename; Triton ignores folders whose name is not a number.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ def bundle_models(
     warm_up: tuple[tuple[int, int], ...] = (),
     tensorrt: TensorRt | None = None,
 ) -> tuple[ModelSpec, ...]:
-    """Return the two models that an edge serves, as a bundle describes them.
+    """Return the two models that an edge serves from a bundle.
 
     Args:
-        bundle: Where the ONNX files and their tensors are described.
-        backend: Which backend runs them.
-        instances: Stylizer instances; the style encoder runs once per style, so it has one.
+        bundle: The bundle.
+        backend: Backend that runs them.
+        instances: Stylizer instances; the style encoder, which runs once per style, has one.
         threads: ONNX Runtime threads of one instance; 0 = one per core.
         resident: Versions that the configs serve; empty = the bundle's.
-        warm_up: (height, width) of images that an instance makes before it counts as ready.
+        warm_up: (height, width) of images that an instance stylizes before it is ready.
         tensorrt: Use TensorRT (onnxruntime backend on a GPU).
 
     Raises:
@@ -69,9 +69,9 @@ def bundle_models(
 
 
 def write_model(repository: Path, spec: ModelSpec) -> Path:
-    """Write one model version and the config that pins it.
+    """Write one model version, and the config that serves it.
 
-    An existing folder of the same version is replaced; give a served model a new version instead.
+    Replaces a folder of the same version; a model that is being served needs a new version instead.
 
     Returns:
         The version's folder.
@@ -91,7 +91,7 @@ def write_model(repository: Path, spec: ModelSpec) -> Path:
 
 
 def write_config(repository: Path, spec: ModelSpec) -> None:
-    """Write a model's config alone: which versions are served, and how."""
+    """Write only a model's config: which versions are served, and how."""
     if spec.warm_up:
         samples = repository / spec.name / "warmup"
         samples.mkdir(exist_ok=True)
@@ -104,12 +104,12 @@ def write_config(repository: Path, spec: ModelSpec) -> None:
 def write_repository(
     repository: Path, bundle: Bundle, *, backend: Backend = "python", instances: int = 1, threads: int = 0
 ) -> tuple[str, ...]:
-    """Write a bundle's models into a repository folder, which is made when missing.
+    """Write a bundle's models into a repository folder, which is created if missing.
 
     Args:
         repository: Triton's ``--model-repository``.
-        bundle: What to serve.
-        backend: Which backend runs it.
+        bundle: The bundle to serve.
+        backend: Backend that runs it.
         instances: Stylizer instances.
         threads: ONNX Runtime threads of one instance; 0 = one per core.
 

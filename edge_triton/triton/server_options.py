@@ -1,4 +1,4 @@
-"""The options that every tritonserver gets, whoever built it."""
+"""Command-line options that the bundled and the official tritonserver share."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 def common_options(
     repository: Path, models: Sequence[str], *, port: int, metrics_port: int, server_id: str
 ) -> list[str]:
-    """Return options: gRPC and metrics on loopback, no HTTP, the named models loaded, versions by config.
+    """Return options for gRPC and metrics on loopback, no HTTP, and the named models.
 
     Args:
         repository: Model repository.
-        models: Names of the models to load; the server ends when one fails.
+        models: Names of the models to load; the server exits if one fails.
         port: gRPC port.
-        metrics_port: HTTP port of Prometheus' numbers; 0 = none.
-        server_id: Name that the server reports, by which a client knows that it reached this one.
+        metrics_port: HTTP port of the Prometheus metrics; 0 = none.
+        server_id: Name that the server reports, so that a client can tell it from others.
     """
     return [
         f"--id={server_id}",
@@ -27,7 +27,7 @@ def common_options(
         *(_metrics_options(metrics_port) if metrics_port else ["--allow-metrics=false"]),
         "--model-control-mode=explicit",
         *(f"--load-model={name}" for name in models),
-        # Ready means that the server answers; whether a model does, only an inference can tell.
+        # Ready means that the server answers; only an inference shows whether a model does.
         "--strict-readiness=false",
         "--disable-auto-complete-config",
         "--log-info=false",

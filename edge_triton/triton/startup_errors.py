@@ -1,4 +1,4 @@
-"""Why the server did not start or did not stay: its last useful log line, and what to do about it."""
+"""Errors of a server that does not start or dies: its last useful log line, and what to do about it."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ ELSEWHERE = "or stylize without it: --local, or --edge HOST:PORT"
 
 
 class ServerError(MVStylizerError):
-    """Something about the bundled server."""
+    """The bundled server failed."""
 
 
 class ServerStartError(ServerError):
-    """The bundled server cannot start on this machine, or not in time."""
+    """The bundled server cannot start on this machine, or takes too long."""
 
 
 class PortTakenError(ServerStartError):
-    """Another program listens on the port."""
+    """The port is in use by another program."""
 
 
 class ServerDiedError(ServerError):
-    """The server ended while it was in use."""
+    """The server ended while in use, or is not running."""
 
 
-# Pattern in the log -> error class and hint. The first match wins, so the causes come before their effects.
+# Pattern in the log, error class, hint. The first match wins, so causes come before their effects.
 _CAUSES: tuple[tuple[str, type[ServerStartError], str], ...] = (
     (
         r"error while loading shared libraries: libpython",
@@ -40,7 +40,7 @@ _CAUSES: tuple[tuple[str, type[ServerStartError], str], ...] = (
     (
         r"Socket '.*' already in use",
         PortTakenError,
-        "Choose another port with --port, or stop the program that has it",
+        "Choose another port with --port, or stop the program that uses it",
     ),
     (
         r"'--shm-size'|No space left on device",
@@ -54,25 +54,25 @@ _CAUSES: tuple[tuple[str, type[ServerStartError], str], ...] = (
     ),
     (r"failed to load '|failed for model directory", ServerStartError, "Export the bundle again"),
 )
-# Once one of these is logged, waiting is pointless. With the first, the server itself would wait for ever.
+# After one of these, waiting is pointless. After the first, the server itself would wait forever.
 _FATAL = re.compile(r"error while loading shared libraries|Socket '.*' already in use|failed to load '")
 _NOISE = re.compile(r"CudaDriverHelper|^[+|]|^\s*$|^Signal \(|^[IW]\d{4} |^At:|^  /|^  <|^;")
 _PREFIX = re.compile(r"^[EF]\d{4} \S+ +\d+ \S+\] |^/\S+: (?=error while)")
 _TRACE = re.compile(r"(\\n)+At:.*")
-_LONGEST = 240
+_MAX_LINE_CHARS = 240
 
 
 def is_fatal(log: str) -> bool:
-    """Tell whether the log names a cause after which waiting is pointless."""
+    """Return whether the log names a cause after which waiting is pointless."""
     return bool(_FATAL.search(log))
 
 
 def start_error(event: str, log: str) -> ServerStartError:
-    """Build the error for a server that did not start.
+    """Return the error for a server that did not start.
 
     Args:
         event: What was observed, for example ``ended with status 1``.
-        log: What the server and its stubs wrote.
+        log: Output of the server and its stubs.
     """
     for pattern, kind, hint in _CAUSES:
         for line in log.splitlines():
@@ -85,11 +85,11 @@ def start_error(event: str, log: str) -> ServerStartError:
 
 
 def last_line(log: str) -> str:
-    """Return the log's last line that says something, without Triton's prefix; empty if there is none."""
+    """Return the last meaningful line of the log without Triton's prefix, or an empty string."""
     useful = [line for line in log.splitlines() if not _NOISE.search(line)]
     return _tidy(useful[-1]) if useful else ""
 
 
 def _tidy(line: str) -> str:
     text = " ".join(_TRACE.sub("", _PREFIX.sub("", line)).split()).strip('" ')
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    return text if len(text) <= _MAX_LINE_CHARS else text[: _MAX_LINE_CHARS - 1] + "…"

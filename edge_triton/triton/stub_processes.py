@@ -1,4 +1,4 @@
-"""Triton's stub processes, seen in /proc: Triton 2.51 neither notices nor says that one has died."""
+"""Triton's stub processes, read from /proc: Triton 2.51 neither notices nor reports that one has died."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from edge_triton.triton.environment import STUB
 PROC = Path("/proc")
 
 
-def stubs(keeper: int) -> Counter[tuple[str, int]]:
-    """Count the living stubs of the server under a keeper, by model and version.
+def count_stubs(reaper: int) -> Counter[tuple[str, int]]:
+    """Count the running stubs of the server under a reaper.
 
     Args:
-        keeper: The keeper's process id; the server is its child, the stubs are the server's.
+        reaper: The reaper's process id; the server is its child, the stubs are the server's children.
 
     Returns:
-        How many run, by (model, version).
+        Number of stubs by (model, version).
     """
     children = _children()
     found: Counter[tuple[str, int]] = Counter()
-    for server in children[keeper]:
+    for server in children[reaper]:
         for stub in children[server]:
             model_py = _model_py(stub)
             if model_py is not None:
@@ -30,11 +30,11 @@ def stubs(keeper: int) -> Counter[tuple[str, int]]:
 
 
 def _children() -> defaultdict[int, list[int]]:
-    """Return every process's children; not every kernel lists them by itself."""
+    """Return the children of every process; not every kernel lists them in /proc."""
     children: defaultdict[int, list[int]] = defaultdict(list)
     for folder in PROC.iterdir():
         if folder.name.isdecimal():
-            # The name in parentheses may hold anything; state and parent come after it.
+            # The name in parentheses may contain anything; state and parent follow it.
             fields = _read(folder / "stat").rpartition(")")[2].split()
             if fields:
                 children[int(fields[1])].append(int(folder.name))
@@ -42,7 +42,7 @@ def _children() -> defaultdict[int, list[int]]:
 
 
 def _model_py(pid: int) -> Path | None:
-    """Return the model.py that a stub runs; None when it is no stub, or dead: a zombie has no arguments."""
+    """Return the model.py that a stub runs; None for another process or a zombie, which has no arguments."""
     arguments = _read(PROC / str(pid) / "cmdline").split("\0")
     if Path(arguments[0]).name != STUB:
         return None

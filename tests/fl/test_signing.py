@@ -45,7 +45,7 @@ def test_a_private_key_is_never_overwritten(keys: tuple[Path, Path]) -> None:
 def test_files_that_are_no_such_keys(keys: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(SignatureError, match="is no private key"):
         sign(tmp_path / "none", b"")
-    with pytest.raises(SignatureError, match="is no public key"):
+    with pytest.raises(SignatureError, match="is not a public key"):
         verify(keys[0], b"", b"", "it")
     other = ec.generate_private_key(ec.SECP256R1())
     path = tmp_path / "ec"
@@ -53,5 +53,5 @@ def test_files_that_are_no_such_keys(keys: tuple[Path, Path], tmp_path: Path) ->
     with pytest.raises(SignatureError, match="is no Ed25519 key"):
         sign(path, b"")
     path.write_bytes(other.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-    with pytest.raises(SignatureError, match="is no Ed25519 key"):
+    with pytest.raises(SignatureError, match="is not an Ed25519 key"):
         verify(path, b"", b"", "it")

@@ -1,8 +1,8 @@
-"""Triton python-backend model: one ONNX file run by ONNX Runtime, with the input checks Triton leaves out.
+"""Triton python-backend model: runs an ONNX file with ONNX Runtime, after input checks that Triton lacks.
 
-Copied into every model version folder, so it imports nothing of the kit. The config decides the rest: its
-`parameters` have the keys of the onnxruntime backend (`intra_op_thread_count`) plus `max_pixels`.
-Triton has already checked data types, ranks and the fixed dimensions against the config.
+It is copied into every model version folder, so it does not import the kit. The config sets the rest: its
+`parameters` have the key `intra_op_thread_count`, as for the onnxruntime backend, and `max_pixels`. Triton
+has already checked data types, ranks and fixed dimensions against the config.
 """
 
 from __future__ import annotations
@@ -32,46 +32,45 @@ class TritonPythonModel:
         options = ort.SessionOptions()
         options.intra_op_num_threads = int(_parameter(config, "intra_op_thread_count"))
         options.log_severity_level = 3
-        # A spinning thread pool takes the cores from the video decoder and from training on the same edge.
+        # Spinning threads would take cores from training on the same edge.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         onnx = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
         self._session = ort.InferenceSession(str(onnx), options, providers=["CPUExecutionProvider"])
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer each request with the outputs it asks for; without `stylized` there is no full-size work."""
+        """Answer each request with the outputs that it names."""
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: Any) -> Any:
         feeds = {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs}
-        fault = input_fault(feeds, self._max_pixels)
-        if fault:
-            return _refusal(fault, pb_utils.TritonError.INVALID_ARG)
+        error = input_error(feeds, self._max_pixels)
+        if error:
+            return _error_response(error, pb_utils.TritonError.INVALID_ARG)
         names = list(request.requested_output_names())
         if "r" in feeds and "stylized" not in names:
-            # ONNX Runtime runs the whole graph whatever is asked for, so the image nobody wants is made tiny.
+            # ONNX Runtime always runs the whole graph, so the unwanted image is made as small as possible.
             # The map does not depend on r.
             feeds["r"] = np.array([1 / min(feeds["frame"].shape[1:3])], np.float32)
         try:
             outputs = self._session.run(names, feeds)
-        except (
-            Exception
-        ) as err:  # ONNX Runtime has no narrower base, and its texts name files of this machine
+        except Exception as err:
+            # ONNX Runtime has no narrower base class, and its messages name files of this machine.
             pb_utils.Logger.log_error(f"inference failed: {' '.join(str(err).split())}")
-            return _refusal("the model failed on this input", pb_utils.TritonError.INTERNAL)
+            return _error_response("the model failed on this input", pb_utils.TritonError.INTERNAL)
         return pb_utils.InferenceResponse(
             [pb_utils.Tensor(*pair) for pair in zip(names, outputs, strict=True)]
         )
 
 
-def input_fault(feeds: dict[str, np.ndarray[Any, Any]], max_pixels: int) -> str:
-    """Say what is wrong with a request's tensors, or return an empty string.
+def input_error(feeds: dict[str, np.ndarray[Any, Any]], max_pixels: int) -> str:
+    """Return what is wrong with a request's tensors, or an empty string.
 
     uint8 tensors of rank 4 are NHWC images; `r` is the upscaling factor, float32 (1,); other float tensors
     only have to be finite.
 
     Args:
         feeds: Input tensors by name.
-        max_pixels: Most pixels that an image may have, before and after upscaling.
+        max_pixels: Most pixels of an image, before and after upscaling.
     """
     factor = float(feeds["r"][0]) if "r" in feeds else 1.0
     if not (np.isfinite(factor) and factor > 0):
@@ -93,5 +92,5 @@ def _parameter(config: dict[str, Any], key: str) -> str:
     return value
 
 
-def _refusal(text: str, code: int) -> Any:
+def _error_response(text: str, code: int) -> Any:
     return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, code))

@@ -1,4 +1,4 @@
-"""The client against addresses, silence, and an edge that answers as told (real gRPC on loopback)."""
+"""The client against bad addresses, silence, and a scripted edge (real gRPC on loopback)."""
 
 from __future__ import annotations
 
@@ -27,25 +27,39 @@ Failure = tuple[grpc.StatusCode, str]
 
 
 @given(st.integers(1, 65535), st.sampled_from(["127.0.0.1", "localhost", "edge-1.example.org", "[::1]"]))
-def test_good_addresses_are_kept(port: int, host: str) -> None:
+def test_valid_addresses(port: int, host: str) -> None:
     assert check_address(f" {host}:{port}\n") == f"{host}:{port}"
 
 
 @pytest.mark.parametrize(
     "address",
     [
-        "", "127.0.0.1", ":8001", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:-1",
-        "127.0.0.1:80a", "127.0.0.1:08001", "http://127.0.0.1:8001", "127.0.0.1:8001/v2", "a b:8001",
-        "user@host:8001", "::1:8001", "127.0.0.1:8001?x=1", "127.0.0.1:8001#x", "unix:/s",
+        "",
+        "127.0.0.1",
+        ":8001",
+        "127.0.0.1:",
+        "127.0.0.1:0",
+        "127.0.0.1:65536",
+        "127.0.0.1:-1",
+        "127.0.0.1:80a",
+        "127.0.0.1:08001",
+        "http://127.0.0.1:8001",
+        "127.0.0.1:8001/v2",
+        "a b:8001",
+        "user@host:8001",
+        "::1:8001",
+        "127.0.0.1:8001?x=1",
+        "127.0.0.1:8001#x",
+        "unix:/s",
     ],
-)  # fmt: skip
-def test_bad_addresses_are_named(address: str) -> None:
+)
+def test_error_names_an_invalid_address(address: str) -> None:
     with pytest.raises(EdgeAddressError, match="HOST:PORT") as caught:
         EdgeClient(address)
     assert repr(address) in str(caught.value)
 
 
-def test_nobody_there() -> None:
+def test_error_when_nothing_listens() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{unused.getsockname()[1]}"
@@ -56,7 +70,7 @@ def test_nobody_there() -> None:
     assert "--local" in str(caught.value)
 
 
-def test_silent_server_runs_into_the_deadline() -> None:
+def test_silent_server_hits_the_deadline() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -69,7 +83,7 @@ def test_silent_server_runs_into_the_deadline() -> None:
 
 
 class ScriptedEdge(service_pb2_grpc.GRPCInferenceServiceServicer):
-    """Fails as the list says, one entry per call, then sends a style code."""
+    """Fails with one entry of a list per call, then answers with a style code."""
 
     def __init__(self, failures: list[Failure], shape: tuple[int, ...]) -> None:
         self.failures = failures
@@ -109,7 +123,7 @@ def scripted() -> Iterator[Script]:
         server.stop(None).wait()
 
 
-PASSING = [
+TRANSIENT = [
     (grpc.StatusCode.UNAVAILABLE, "Socket closed"),
     (grpc.StatusCode.RESOURCE_EXHAUSTED, "queue is full"),
     (grpc.StatusCode.NOT_FOUND, "Request for unknown model: 'style_encoder' has no available versions"),
@@ -118,16 +132,16 @@ PASSING = [
 ]
 
 
-def test_passing_failures_are_ridden_out(scripted: Script) -> None:
-    edge, address = scripted(*PASSING)
+def test_transient_failures_are_retried(scripted: Script) -> None:
+    edge, address = scripted(*TRANSIENT)
     with EdgeClient(address, patience_s=60, model_version="4") as client:
         np.testing.assert_array_equal(client.encode_style(STYLE), CODE)
-    assert len(edge.requests) == len(PASSING) + 1
+    assert len(edge.requests) == len(TRANSIENT) + 1
     assert {request.model_version for request in edge.requests} == {"4"}
 
 
-def test_patience_ends(scripted: Script) -> None:
-    edge, address = scripted(*[PASSING[0]] * 1000)
+def test_retries_end_with_the_patience(scripted: Script) -> None:
+    edge, address = scripted(*[TRANSIENT[0]] * 1000)
     with EdgeClient(address, patience_s=3) as client, pytest.raises(EdgeUnavailableError, match=address):
         client.encode_style(STYLE)
     assert 1 < len(edge.requests) < 1000
@@ -141,7 +155,7 @@ def test_patience_ends(scripted: Script) -> None:
         (grpc.StatusCode.INTERNAL, EdgeUnavailableError),
     ],
 )
-def test_lasting_failures_are_not_repeated(
+def test_permanent_failures_are_not_retried(
     scripted: Script, status: grpc.StatusCode, error: type[Exception]
 ) -> None:
     edge, address = scripted((status, "the\nreason"))
@@ -150,20 +164,20 @@ def test_lasting_failures_are_not_repeated(
     assert len(edge.requests) == 1
 
 
-def test_unknown_version_is_a_refusal_in_the_end(scripted: Script) -> None:
-    _, address = scripted(*[PASSING[2]] * 1000)
+def test_unknown_version_raises_after_the_retries(scripted: Script) -> None:
+    _, address = scripted(*[TRANSIENT[2]] * 1000)
     with EdgeClient(address, patience_s=0.1) as client, pytest.raises(EdgeRefusedError):
         client.encode_style(STYLE)
 
 
 @pytest.mark.parametrize("shape", [(3,), (3, 1), (1, 4), (1, 1, 3)])
-def test_reply_of_another_shape_is_caught(scripted: Script, shape: tuple[int, ...]) -> None:
+def test_reply_of_the_wrong_shape_raises(scripted: Script, shape: tuple[int, ...]) -> None:
     _, address = scripted(shape=shape)
-    with EdgeClient(address) as client, pytest.raises(EdgeUnavailableError, match="another shape"):
+    with EdgeClient(address) as client, pytest.raises(EdgeUnavailableError, match="wrong shape"):
         client.encode_style(STYLE)
 
 
-def test_loopback_needs_no_proxy(scripted: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loopback_ignores_the_proxy(scripted: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://192.0.2.1:3128")
     monkeypatch.delenv("no_proxy", raising=False)
     _, address = scripted()
@@ -174,7 +188,7 @@ def test_loopback_needs_no_proxy(scripted: Script, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     "image", [STYLE[0], STYLE[None], STYLE[..., :2], STYLE.astype(np.float32), np.zeros((4, 4, 4), np.uint8)]
 )
-def test_what_is_no_image_is_not_sent(scripted: Script, image: np.ndarray) -> None:
+def test_invalid_images_are_not_sent(scripted: Script, image: np.ndarray) -> None:
     edge, address = scripted()
     with EdgeClient(address) as client:
         with pytest.raises(ValueError, match="uint8"):

@@ -1,4 +1,4 @@
-"""The JPEG gate against OpenCV's encoder and another decoder."""
+"""JPEG checks against OpenCV's encoder and another decoder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
     st.sampled_from(["RGB", "L", "CMYK"]),
     st.binary(max_size=70_000 // 8),
 )
-def test_size_and_pixels_agree_with_another_decoder(
+def test_size_and_pixels_match_another_decoder(
     height: int, width: int, quality: int, progressive: bool, mode: str, comment: bytes
 ) -> None:
     stream = io.BytesIO()
@@ -45,7 +45,7 @@ def test_size_and_pixels_agree_with_another_decoder(
         assert np.abs(decoded - other).max() <= 4
 
 
-def test_orientation_tags_do_not_turn_a_frame() -> None:
+def test_orientation_tags_are_ignored() -> None:
     stream = io.BytesIO()
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -55,7 +55,7 @@ def test_orientation_tags_do_not_turn_a_frame() -> None:
 
 @given(st.integers(0, 200), st.integers(0, 2**31))
 @settings(deadline=None)
-def test_damaged_files_are_refused_or_decoded_in_full(count: int, seed: int) -> None:
+def test_damaged_files_are_rejected_or_fully_decoded(count: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     data = bytearray(encode_jpeg(picture(32, 48), 80))
     for at in rng.integers(0, len(data), count):
@@ -69,20 +69,20 @@ def test_damaged_files_are_refused_or_decoded_in_full(count: int, seed: int) -> 
 
 
 @given(st.data())
-def test_cut_off_files_are_refused(data: st.DataObject) -> None:
+def test_truncated_files_are_rejected(data: st.DataObject) -> None:
     whole = encode_jpeg(picture(32, 48), 80)
     cut = data.draw(st.integers(0, len(whole) - 2))
     with pytest.raises(JpegError):
         decode_jpeg(whole[:cut], MANY)
 
 
-def test_limit_counts_before_decoding() -> None:
+def test_pixel_limit_applies_before_decoding() -> None:
     whole = encode_jpeg(picture(32, 48), 80)
     assert decode_jpeg(whole, 32 * 48).shape == (32, 48, 3)
     with pytest.raises(JpegError, match="larger"):
         decode_jpeg(whole, 32 * 48 - 1)
 
 
-def test_what_no_jpeg_can_hold_is_refused() -> None:
+def test_image_too_large_for_a_jpeg_is_rejected() -> None:
     with pytest.raises(JpegError, match="too large"):
         encode_jpeg(np.zeros((1, 70_000, 3), np.uint8), 80)

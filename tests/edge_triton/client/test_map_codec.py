@@ -1,3 +1,5 @@
+"""Packed affine maps: size, precision, and malformed input."""
+
 from __future__ import annotations
 
 import struct
@@ -20,14 +22,14 @@ def smooth_map(rows: int = 36, columns: int = 64) -> NDArray[np.float32]:
     return np.stack(planes, -1).astype(np.float32)
 
 
-def test_a_smooth_map_is_small_and_comes_back_within_half_a_step() -> None:
+def test_smooth_map_packs_small_and_within_half_a_step() -> None:
     affine_map = smooth_map()
     packed = pack_map(affine_map)
     assert len(packed) < affine_map.nbytes / 4
     assert np.abs(unpack_map(packed) - affine_map).max() <= 0.5 / 1024 + 1e-6
 
 
-def test_a_rough_map_keeps_the_budget_by_coarser_steps() -> None:
+def test_rough_map_gets_coarser_steps_to_fit_the_budget() -> None:
     affine_map = smooth_map() + RANDOM.normal(0, 0.05, (36, 64, 12)).astype(np.float32)
     fine, fit = pack_map(affine_map, 10**6), pack_map(affine_map)
     assert len(fine) > BUDGET_BYTES >= len(fit)
@@ -43,7 +45,7 @@ def test_a_rough_map_keeps_the_budget_by_coarser_steps() -> None:
         elements=st.floats(-400, 400, width=32),
     )
 )
-def test_any_map_comes_back(affine_map: NDArray[np.float32]) -> None:
+def test_any_map_round_trips(affine_map: NDArray[np.float32]) -> None:
     back = unpack_map(pack_map(affine_map))
     assert back.dtype == np.float32
     assert back.shape == affine_map.shape
@@ -51,10 +53,10 @@ def test_any_map_comes_back(affine_map: NDArray[np.float32]) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e6])
-def test_what_no_colour_map_holds_is_refused(value: float) -> None:
+def test_values_outside_color_maps_are_rejected(value: float) -> None:
     affine_map = smooth_map(2, 2)
     affine_map[1, 1, 5] = value
-    with pytest.raises(MapCodecError, match="no colour map has"):
+    with pytest.raises(MapCodecError, match="outside the range of color maps"):
         pack_map(affine_map)
 
 
@@ -73,6 +75,6 @@ def test_what_no_colour_map_holds_is_refused(value: float) -> None:
         lambda good: good[:4] + struct.pack("<HHH", 36, 64, 0) + good[10:],
     ],
 )
-def test_bytes_that_are_no_packed_map_are_refused(broken) -> None:  # type: ignore[no-untyped-def]
+def test_malformed_bytes_are_rejected(broken) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(MapCodecError):
         unpack_map(broken(pack_map(smooth_map())))

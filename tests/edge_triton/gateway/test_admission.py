@@ -1,4 +1,4 @@
-"""Rate and places against their definitions."""
+"""Rate and concurrency limits against their definitions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_rate_is_never_exceeded_and_pushback_is_enough(rate: float, burst: int, 
             assert last - first + 1 <= burst + rate * (passed[last] - passed[first]) + 1e-3
 
 
-def test_clients_do_not_share_a_rate_and_are_not_all_remembered() -> None:
+def test_rates_are_per_client_and_memory_is_bounded() -> None:
     limit = RateLimit(1, 1, clock=lambda: 0.0)
     for number in range(10_000):
         limit.take(str(number))
@@ -43,31 +43,31 @@ def test_clients_do_not_share_a_rate_and_are_not_all_remembered() -> None:
     assert len(limit._levels) <= 4096
 
 
-def test_places_are_shared_out() -> None:
-    places = ConcurrencyLimit(total=3, each=2)
+def test_concurrency_is_limited_in_total_and_per_client() -> None:
+    limit = ConcurrencyLimit(total=3, per_client=2)
     with ExitStack() as stack:
-        stack.enter_context(places.take("a"))
-        stack.enter_context(places.take("a"))
-        with pytest.raises(StatusError), places.take("a"):
+        stack.enter_context(limit.take("a"))
+        stack.enter_context(limit.take("a"))
+        with pytest.raises(StatusError), limit.take("a"):
             pass
-        stack.enter_context(places.take("b"))
-        with pytest.raises(StatusError), places.take("c"):
+        stack.enter_context(limit.take("b"))
+        with pytest.raises(StatusError), limit.take("c"):
             pass
-        assert places.taken == 3
-    assert places.taken == 0
-    with pytest.raises(ZeroDivisionError), places.take("a"):
+        assert limit.in_use == 3
+    assert limit.in_use == 0
+    with pytest.raises(ZeroDivisionError), limit.take("a"):
         raise ZeroDivisionError
-    assert places.taken == 0
+    assert limit.in_use == 0
 
 
 @pytest.mark.parametrize(
     ("peer", "host"),
     [("ipv4:192.0.2.7:4711", "ipv4:192.0.2.7"), ("ipv6:[2001:db8::1]:4711", "ipv6:[2001:db8::1]")],
 )
-def test_a_client_without_a_token_is_its_host(peer: str, host: str) -> None:
+def test_client_without_token_is_its_host(peer: str, host: str) -> None:
     assert peer_host(peer) == host
 
 
-def test_bearer_header_is_found() -> None:
+def test_bearer_header() -> None:
     assert bearer([("user-agent", "x"), ("authorization", "Bearer y")]) == "Bearer y"
     assert bearer([]) == ""

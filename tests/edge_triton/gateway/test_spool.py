@@ -1,4 +1,4 @@
-"""The spool: bounded, whole files only, and gone when a client says so."""
+"""The spool: limits, atomic files, and deletion on request."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ def files(folder: Path) -> list[Path]:
     st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 5), st.integers(0, 40)), max_size=25),
     st.integers(0, 8000),
 )
-def test_bounds_hold_and_the_newest_stays(
+def test_limits_hold_and_the_newest_files_stay(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int, int]], room: int
 ) -> None:
     folder = tmp_path_factory.mktemp("spool")
     now = [1e9]
-    spool = Spool(folder, most_bytes=room, longest_s=100, clock=lambda: now[0])
+    spool = Spool(folder, max_bytes=room, max_age_s=100, clock=lambda: now[0])
     for client, seed, pause in steps:
         now[0] += pause
         spool.put("frames", client, image(seed))
         left = files(folder)
         assert spool.bytes == sum(path.stat().st_size for path in left) <= room
         assert all(now[0] - int(path.name.split("-")[1]) / 1000 <= 100 for path in left)
-    again = Spool(folder, most_bytes=room, longest_s=100, clock=lambda: now[0])
+    again = Spool(folder, max_bytes=room, max_age_s=100, clock=lambda: now[0])
     assert again.bytes == spool.bytes
     before = files(folder)
     again.forget("a")
@@ -63,11 +63,11 @@ def test_bounds_hold_and_the_newest_stays(
         assert files(folder) == []
 
 
-def test_files_hold_the_picture_and_no_name(tmp_path: Path) -> None:
+def test_files_contain_the_image_and_no_client_name(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     smooth = cv2.GaussianBlur(image(1, 64), (0, 0), 4)
     spool.put("frames", "phone-1", smooth)
-    spool.put("frames", "phone-1", smooth)  # once is enough
+    spool.put("frames", "phone-1", smooth)  # stored once
     spool.put("frames", "phone-2", smooth)
     spool.put("styles", "phone-1", smooth)
     assert [len(files(tmp_path / kind)) for kind in ("frames", "styles")] == [2, 1]
@@ -76,20 +76,20 @@ def test_files_hold_the_picture_and_no_name(tmp_path: Path) -> None:
     assert np.abs(read.astype(int) - smooth).mean() < 3
 
 
-def test_what_a_crash_left_is_removed(tmp_path: Path) -> None:
+def test_partial_files_of_a_crash_are_removed(tmp_path: Path) -> None:
     Spool(tmp_path).put("frames", "a", image(0))
     (tmp_path / "frames" / "half.part").write_bytes(b"half")
     assert Spool(tmp_path).bytes == files(tmp_path)[0].stat().st_size
     assert [path.suffix for path in files(tmp_path)] == [".jpg"]
 
 
-def test_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+def test_error_names_an_unusable_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SpoolError, match="file"):
         Spool(tmp_path / "file")
 
 
-def test_a_full_disk_leaves_no_half_file(tmp_path: Path, no_room: NoRoom) -> None:
+def test_full_disk_leaves_no_partial_file(tmp_path: Path, no_room: NoRoom) -> None:
     spool = Spool(tmp_path)
     spool.put("frames", "a", image(0))
     before, size = files(tmp_path), spool.bytes
@@ -102,11 +102,11 @@ def test_a_full_disk_leaves_no_half_file(tmp_path: Path, no_room: NoRoom) -> Non
 
 
 @pytest.mark.server
-def test_a_full_disk_costs_no_request(
+def test_full_disk_fails_no_request(
     start_edge: StartEdge,
     bundle: Bundle,
     tmp_path: Path,
-    no_room: Callable[[int], AbstractContextManager[None]],
+    no_room: NoRoom,
 ) -> None:
     failed = "mvstylizer_spool_failures_total"
     with (
@@ -116,7 +116,7 @@ def test_a_full_disk_costs_no_request(
         with no_room(1000):
             assert client.stylize(image(1, 100), CODE).image is not None
         assert files(tmp_path) == []
-        assert f"{failed} 1" in running.edge.metrics.text().splitlines()
+        assert f"{failed} 1.0" in running.edge.metrics.text().splitlines()
         assert client.stylize(image(1, 100), CODE).image is not None
         assert len(files(tmp_path)) == 1
 

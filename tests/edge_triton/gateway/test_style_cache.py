@@ -1,4 +1,4 @@
-"""The memory for styles, against a plain model of it."""
+"""The style cache against a simple model."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_triton.gateway.style_cache import Styles, photo_key
+from edge_triton.gateway.style_cache import StyleCache, photo_key
 
-ROOM = 1000
+CAPACITY = 1000
 PHOTOS = [np.full((1, 2, 3 + n, 3), n, np.uint8) for n in range(12)]
 
 
@@ -19,7 +19,7 @@ def code_of(photo: int, version: int) -> bytes:
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 11), st.integers(1, 3)), max_size=40))
 def test_codes_are_found_and_memory_is_bounded(steps: list[tuple[int, int]]) -> None:
-    styles = Styles(ROOM)
+    styles = StyleCache(CAPACITY)
     encoded: set[tuple[int, int]] = set()
     for photo, version in steps:
         key = photo_key(PHOTOS[photo])
@@ -34,22 +34,22 @@ def test_codes_are_found_and_memory_is_bounded(steps: list[tuple[int, int]]) -> 
         assert other is PHOTOS[photo] or other == code_of(photo, version + 1)
     kept = [p for p in PHOTOS if any(styles.code(photo_key(p), v) for v in (1, 2, 3))]
     assert len(styles) == len(kept)
-    assert sum(photo.nbytes for photo in kept) <= ROOM
+    assert sum(photo.nbytes for photo in kept) <= CAPACITY
 
 
-def test_a_photo_larger_than_the_room_is_not_kept() -> None:
-    styles = Styles(10)
+def test_photo_larger_than_the_cache_is_not_stored() -> None:
+    styles = StyleCache(10)
     styles.add(photo_key(PHOTOS[0]), PHOTOS[0], 1, b"code")
     assert len(styles) == 0
     assert styles.translate(b"code", 2) == b"code"
 
 
-def test_shape_counts() -> None:
+def test_photo_key_depends_on_the_shape() -> None:
     assert photo_key(np.zeros((1, 2, 3, 3), np.uint8)) != photo_key(np.zeros((1, 3, 2, 3), np.uint8))
 
 
-def test_codes_of_long_gone_versions_are_dropped() -> None:
-    styles = Styles(ROOM)
+def test_codes_of_old_versions_are_dropped() -> None:
+    styles = StyleCache(CAPACITY)
     key = photo_key(PHOTOS[0])
     for version in range(1, 30):
         styles.add(key, PHOTOS[0], version, code_of(0, version))

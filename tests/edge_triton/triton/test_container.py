@@ -1,4 +1,4 @@
-"""The container's server, as far as that can be seen without the container."""
+"""The container's server, as far as it can be tested without the container."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ FOLDER = Path(edge_triton.__file__).parent / "container"
 
 @pytest.fixture(params=["--allow-client-shm <boolean>", ""])
 def container(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[OfficialTriton, bool]:
-    """A folder like the container's, its server newer or older."""
+    """A folder like the container's, with a newer or older server."""
     triton = OfficialTriton(tmp_path)
-    assert not triton.is_there()
+    assert not triton.is_installed()
     triton.server.parent.mkdir()
     triton.server.write_text(f"#!/bin/sh\necho 'Usage: tritonserver {request.param}'\nexit 1\n")
     triton.server.chmod(0o755)
-    assert not triton.is_there()
+    assert not triton.is_installed()
     (tmp_path / "backends" / "onnxruntime").mkdir(parents=True)
-    assert triton.is_there()
+    assert triton.is_installed()
     return triton, bool(request.param)
 
 
@@ -49,7 +49,7 @@ def test_command_line(container: tuple[OfficialTriton, bool], tmp_path: Path) ->
     assert not any("python" in option for option in argv)
 
 
-def test_inside_the_container_the_native_backend_runs(
+def test_container_uses_the_native_backend(
     container: tuple[OfficialTriton, bool], bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     triton, _ = container
@@ -65,7 +65,7 @@ def test_inside_the_container_the_native_backend_runs(
         assert "trt_profile_opt_shapes" in config_text(spec)
 
 
-def test_the_bundled_server_has_no_tensorrt(bundle: Bundle) -> None:
+def test_bundled_server_rejects_tensorrt(bundle: Bundle) -> None:
     with pytest.raises(ServerStartError, match="no TensorRT"):
         TritonServer(bundle.path, tensorrt=TensorRt()).start()
 
@@ -81,7 +81,7 @@ def serve_options() -> set[str]:
     return {option for parameter in command.commands["serve"].params for option in parameter.opts}
 
 
-def test_compose_file_uses_options_that_exist() -> None:
+def test_compose_file_uses_existing_options() -> None:
     edge = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]["edge"]
     named = {option.partition("=")[0] for option in edge["command"]}
     assert {"--tls-cert", "--tls-key", "--token-file", "--watch", "--release-key", "--spool"} == named
@@ -92,7 +92,7 @@ def test_compose_file_uses_options_that_exist() -> None:
     assert "127.0.0.1:8002:8002" in edge["ports"]
 
 
-def test_dockerfile_starts_what_exists_and_asks_for_the_truth() -> None:
+def test_dockerfile_starts_serve_and_checks_healthz() -> None:
     text = (FOLDER / "Dockerfile").read_text()
     (entry,) = [line for line in text.splitlines() if line.startswith("ENTRYPOINT")]
     argv = yaml.safe_load(entry.removeprefix("ENTRYPOINT"))

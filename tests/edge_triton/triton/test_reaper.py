@@ -1,4 +1,4 @@
-"""The keeper with plain processes in the server's place."""
+"""The reaper with plain processes instead of a server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 from edge_triton.triton import reaper
 
-# A "server" with a child, both deaf to SIGTERM; it writes both process ids when they are.
+# A "server" with a child, both ignoring SIGTERM; it writes both process ids once they do.
 STUBBORN = (
     "trap '' TERM; (trap '' TERM; sleep 600) & echo $$ $! > pids.part; mv pids.part pids; wait; sleep 600"
 )
@@ -25,7 +25,7 @@ OBEDIENT = (
 )
 
 
-class Kept:
+class ReaperUnderTest:
     def __init__(self, tmp: Path, parent: int) -> None:
         self.prefix = f"mvs_test_{secrets.token_hex(6)}_"
         self.workdir = tmp / "work"
@@ -60,79 +60,93 @@ class Kept:
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Iterator[Kept]:
-    one = Kept(tmp_path, os.getpid())
+def reaper_process(tmp_path: Path) -> Iterator[ReaperUnderTest]:
+    one = ReaperUnderTest(tmp_path, os.getpid())
     yield one
     one.process.communicate()
 
 
-def close(kept: Kept) -> None:
-    assert kept.process.stdin is not None
-    kept.process.stdin.close()
+def close(reaper_process: ReaperUnderTest) -> None:
+    assert reaper_process.process.stdin is not None
+    reaper_process.process.stdin.close()
 
 
-@pytest.mark.parametrize("ask", [close, lambda kept: kept.order({"grace_s": 0}), lambda kept: kept.order({})])
-def test_stopping_ends_the_whole_group_and_removes_only_ours(kept: Kept, ask: Callable[[Kept], None]) -> None:
-    family = kept.run(STUBBORN)
-    ours, foreign = kept.region(kept.prefix), kept.region(f"other_{kept.prefix}")
+@pytest.mark.parametrize(
+    "stop",
+    [
+        close,
+        lambda reaper_process: reaper_process.order({"grace_s": 0}),
+        lambda reaper_process: reaper_process.order({}),
+    ],
+)
+def test_stopping_ends_the_whole_group_and_removes_only_its_own_files(
+    reaper_process: ReaperUnderTest, stop: Callable[[ReaperUnderTest], None]
+) -> None:
+    family = reaper_process.run(STUBBORN)
+    ours, foreign = (
+        reaper_process.region(reaper_process.prefix),
+        reaper_process.region(f"other_{reaper_process.prefix}"),
+    )
     try:
-        ask(kept)
-        assert kept.finish() == 0
+        stop(reaper_process)
+        assert reaper_process.finish() == 0
         assert len(family) == 2
         assert not any(process.is_running() for process in family)
         assert not ours.exists()
         assert foreign.exists()
-        assert not kept.workdir.exists()
+        assert not reaper_process.workdir.exists()
     finally:
         foreign.unlink()
 
 
-def test_grace_lets_the_server_finish(kept: Kept) -> None:
-    kept.run(OBEDIENT)
-    kept.order({"grace_s": 30})
-    assert kept.finish() == 0
-    assert (kept.outside / "farewell").exists()
+def test_grace_lets_the_server_finish(reaper_process: ReaperUnderTest) -> None:
+    reaper_process.run(OBEDIENT)
+    reaper_process.order({"grace_s": 30})
+    assert reaper_process.finish() == 0
+    assert (reaper_process.outside / "farewell").exists()
 
 
-def test_no_grace_kills_at_once(kept: Kept) -> None:
-    kept.run(OBEDIENT)
-    kept.order({"grace_s": 0})
-    assert kept.finish() == 0
-    assert not (kept.outside / "farewell").exists()
+def test_zero_grace_kills_at_once(reaper_process: ReaperUnderTest) -> None:
+    reaper_process.run(OBEDIENT)
+    reaper_process.order({"grace_s": 0})
+    assert reaper_process.finish() == 0
+    assert not (reaper_process.outside / "farewell").exists()
 
 
 @pytest.mark.parametrize(("script", "status"), [("exit 7", 7), ("kill -9 $$", 128 + 9)])
-def test_server_that_ends_by_itself_is_reported(kept: Kept, script: str, status: int) -> None:
-    kept.order({"argv": ["/bin/sh", "-c", script], "env": {}})
-    assert kept.finish() == status
-    assert not kept.workdir.exists()
+def test_exit_status_of_a_server_that_ends_by_itself(
+    reaper_process: ReaperUnderTest, script: str, status: int
+) -> None:
+    reaper_process.order({"argv": ["/bin/sh", "-c", script], "env": {}})
+    assert reaper_process.finish() == status
+    assert not reaper_process.workdir.exists()
 
 
-def test_signals_to_the_keeper_do_not_stop_it(kept: Kept) -> None:
-    (server,) = kept.run(OBEDIENT)
+def test_reaper_ignores_signals(reaper_process: ReaperUnderTest) -> None:
+    (server,) = reaper_process.run(OBEDIENT)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        kept.process.send_signal(number)
-    kept.order({"grace_s": 30})
-    assert kept.finish() == 0
+        reaper_process.process.send_signal(number)
+    reaper_process.order({"grace_s": 30})
+    assert reaper_process.finish() == 0
     assert not server.is_running()
 
 
-def test_parent_that_goes_before_the_first_order(kept: Kept) -> None:
-    close(kept)
-    assert kept.finish() == 0
-    assert not kept.workdir.exists()
+def test_parent_that_dies_before_the_first_order(reaper_process: ReaperUnderTest) -> None:
+    close(reaper_process)
+    assert reaper_process.finish() == 0
+    assert not reaper_process.workdir.exists()
 
 
-def test_dead_parent_is_noticed_while_another_process_holds_the_pipe(tmp_path: Path) -> None:
-    # This process, not the parent the keeper was told of, holds the pipe: as a forked sibling would.
-    stranger = Kept(tmp_path, parent=1 if os.getpid() != 1 else 2)
-    assert stranger.finish() == 0
-    assert not stranger.workdir.exists()
-    stranger.process.communicate()
+def test_dead_parent_is_detected_while_another_process_holds_the_pipe(tmp_path: Path) -> None:
+    # This process holds the pipe but is not the parent that the reaper watches, like a forked sibling.
+    sibling = ReaperUnderTest(tmp_path, parent=1 if os.getpid() != 1 else 2)
+    assert sibling.finish() == 0
+    assert not sibling.workdir.exists()
+    sibling.process.communicate()
 
 
-def test_dead_keeper_takes_the_server_with_it(kept: Kept) -> None:
-    (server,) = kept.run(OBEDIENT)
-    kept.process.kill()
+def test_dead_reaper_takes_the_server_with_it(reaper_process: ReaperUnderTest) -> None:
+    (server,) = reaper_process.run(OBEDIENT)
+    reaper_process.process.kill()
     _, alive = psutil.wait_procs([server], timeout=60)
     assert not alive

@@ -1,4 +1,4 @@
-"""The generated repository, read back with the protobuf that Triton's own client carries."""
+"""The generated repository, read back with the protobuf of Triton's own client."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def rows(side: object) -> list[tuple[str, str, tuple[int, ...]]]:
     backend=st.sampled_from(["python", "onnxruntime"]),
     instances=st.integers(1, 64),
     threads=st.integers(0, 256),
-    most=st.integers(0, 2**31),
-    longest_ms=st.integers(0, 10**6),
+    max_requests=st.integers(0, 2**31),
+    timeout_ms=st.integers(0, 10**6),
 )
-def test_config_says_what_the_spec_says(
+def test_config_matches_the_spec(
     name: str,
     inputs: tuple[TensorSpec, ...],
     outputs: tuple[TensorSpec, ...],
@@ -65,11 +65,11 @@ def test_config_says_what_the_spec_says(
     backend: str,
     instances: int,
     threads: int,
-    most: int,
-    longest_ms: int,
+    max_requests: int,
+    timeout_ms: int,
 ) -> None:
     spec = ModelSpec(name, Path("x.onnx"), inputs, outputs, version, backend, instances, threads)
-    spec = replace(spec, queue=QueuePolicy(most, longest_ms / 1000))
+    spec = replace(spec, queue=QueuePolicy(max_requests, timeout_ms / 1000))
     config = parse(config_text(spec))
     assert (config.name, config.backend, config.max_batch_size) == (name, backend, 0)
     assert list(config.version_policy.specific.versions) == [version]
@@ -79,12 +79,12 @@ def test_config_says_what_the_spec_says(
     assert config.parameters["intra_op_thread_count"].string_value == str(threads)
     policy = config.dynamic_batching.default_queue_policy
     assert policy.timeout_action == model_config_pb2.ModelQueuePolicy.REJECT
-    assert (policy.max_queue_size, policy.default_timeout_microseconds) == (most, 1000 * longest_ms)
+    assert (policy.max_queue_size, policy.default_timeout_microseconds) == (max_requests, 1000 * timeout_ms)
     assert not config.model_warmup
     assert not config.HasField("optimization")
 
 
-def test_backends_share_everything_but_who_runs_the_model(bundle: Bundle) -> None:
+def test_backends_share_tensors_and_versions(bundle: Bundle) -> None:
     for python, native in zip(
         bundle_models(bundle), bundle_models(bundle, backend="onnxruntime"), strict=True
     ):
@@ -96,7 +96,7 @@ def test_backends_share_everything_but_who_runs_the_model(bundle: Bundle) -> Non
         assert "max_pixels" not in theirs.parameters
 
 
-def test_warm_up_sends_images_of_the_sizes_asked_for(bundle: Bundle, tmp_path: Path) -> None:
+def test_warm_up_images_have_the_given_sizes(bundle: Bundle, tmp_path: Path) -> None:
     encoder, stylizer = bundle_models(bundle, warm_up=((1080, 1920), (64, 48)))
     config = parse(config_text(stylizer))
     assert [(sample.batch_size, sample.count) for sample in config.model_warmup] == [(1, 1)] * 2
@@ -111,7 +111,7 @@ def test_warm_up_sends_images_of_the_sizes_asked_for(bundle: Bundle, tmp_path: P
     assert tuple(parse(config_text(encoder)).model_warmup[1].inputs["style"].dims) == (1, 64, 48, 3)
 
 
-def test_tensorrt_gets_one_explicit_profile(bundle: Bundle) -> None:
+def test_tensorrt_has_one_explicit_profile(bundle: Bundle) -> None:
     tensorrt = TensorRt(96, (288, 512), 1920, "FP16", Path("/cache/engines"))
     encoder, stylizer = bundle_models(bundle, backend="onnxruntime", tensorrt=tensorrt)
     optimization = parse(config_text(stylizer)).optimization
@@ -132,8 +132,8 @@ def test_tensorrt_gets_one_explicit_profile(bundle: Bundle) -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda spec: TensorRt(smallest=0),
-        lambda spec: TensorRt(usual=(4000, 100)),
+        lambda spec: TensorRt(min_side=0),
+        lambda spec: TensorRt(optimal_size=(4000, 100)),
         lambda spec: replace(spec, backend="python", tensorrt=TensorRt()),
         lambda spec: config_text(replace(spec, tensorrt=TensorRt(cache=Path('/"')))),
         lambda spec: config_text(
@@ -141,17 +141,17 @@ def test_tensorrt_gets_one_explicit_profile(bundle: Bundle) -> None:
         ),
     ],
 )
-def test_profiles_that_are_none(bundle: Bundle, make: Callable[[ModelSpec], object]) -> None:
-    with pytest.raises(ValueError, match=r"range|TensorRT|config|beforehand"):
+def test_invalid_profiles_are_rejected(bundle: Bundle, make: Callable[[ModelSpec], object]) -> None:
+    with pytest.raises(ValueError, match=r"range|TensorRT|config|in advance"):
         make(bundle_models(bundle, backend="onnxruntime")[1])
 
 
 @pytest.mark.server
-def test_tritons_own_queue_is_bounded_and_instances_are_warm(
+def test_triton_queue_is_bounded_and_instances_are_warm(
     bundle: Bundle, tmp_path: Path, photo: Callable[[int, int], np.ndarray]
 ) -> None:
     for spec in bundle_models(bundle, warm_up=((200, 300),)):
-        write_model(tmp_path, replace(spec, queue=QueuePolicy(most=2)))
+        write_model(tmp_path, replace(spec, queue=QueuePolicy(max_requests=2)))
     frame = np.tile(photo(250, 250), (2, 12, 1))
     tensors = []
     for name, kind, value in (
@@ -172,7 +172,7 @@ def test_tritons_own_queue_is_bounded_and_instances_are_warm(
 
 
 @pytest.mark.parametrize("backend", ["python", "onnxruntime"])
-def test_layout_holds_the_bundles_bytes(bundle: Bundle, tmp_path: Path, backend: str) -> None:
+def test_repository_contains_the_bundles_files(bundle: Bundle, tmp_path: Path, backend: str) -> None:
     names = write_repository(tmp_path / "deep" / "repository", bundle, backend=backend, instances=3)
     repository = tmp_path / "deep" / "repository"
     assert names == ("style_encoder", "stylizer") == repository_models(repository)
@@ -186,7 +186,7 @@ def test_layout_holds_the_bundles_bytes(bundle: Bundle, tmp_path: Path, backend:
     assert counts == {"style_encoder": 1, "stylizer": 3}
 
 
-def test_writing_again_replaces_the_version_and_keeps_others(bundle: Bundle, tmp_path: Path) -> None:
+def test_rewriting_replaces_one_version_only(bundle: Bundle, tmp_path: Path) -> None:
     first = bundle_models(bundle)[1]
     write_model(tmp_path, first)
     (tmp_path / "stylizer" / "1" / "stale").touch()
@@ -199,7 +199,7 @@ def test_writing_again_replaces_the_version_and_keeps_others(bundle: Bundle, tmp
     assert list(config.version_policy.specific.versions) == [2]
 
 
-def test_changed_model_file_is_refused(tmp_path: Path, new_bundle: Bundle) -> None:
+def test_changed_model_file_is_rejected(tmp_path: Path, new_bundle: Bundle) -> None:
     path = new_bundle.path / "stylizer.onnx"
     data = np.frombuffer(path.read_bytes(), np.uint8).copy()
     data[len(data) // 2] ^= 1
@@ -221,7 +221,7 @@ def test_changed_model_file_is_refused(tmp_path: Path, new_bundle: Bundle) -> No
         {"max_pixels": 0},
     ],
 )
-def test_values_that_would_break_the_config_are_refused(wrong: dict[str, object]) -> None:
+def test_values_that_would_break_the_config_are_rejected(wrong: dict[str, object]) -> None:
     good = {"name": "m", "onnx": Path("m.onnx"), "inputs": (), "outputs": ()}
     with pytest.raises(ValueError, match=r"name|range"):
         ModelSpec(**{**good, **wrong})

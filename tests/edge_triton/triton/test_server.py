@@ -1,15 +1,11 @@
-"""The real bundled server: what it computes, what it refuses, and that it leaves nothing behind."""
+"""The real bundled server: what it computes, and what it rejects."""
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
-from unittest.mock import MagicMock
 
 import numpy as np
 import onnxruntime as ort
@@ -18,15 +14,13 @@ import pytest
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
-import edge_triton.triton.server as server_module
 from edge_triton.client.client import EdgeClient, EdgeRefusedError, EdgeUnavailableError
 from edge_triton.triton.repository import write_repository
 from edge_triton.triton.server import ServerDiedError, ServerStartError, TritonServer
-from mvstylizer.bundle import Bundle
+from mvstylizer.bundle import Bundle, BundleError
 
 pytestmark = pytest.mark.server
-
-Kin = Callable[[str], set[psutil.Process]]
+Descendants = Callable[[str], set[psutil.Process]]
 Photo = Callable[[int, int], np.ndarray]
 STYLE_CODE = np.array([0.2, 0.5, 0.8], np.float32)
 
@@ -63,7 +57,7 @@ def test_key_frame_equals_in_process(
     np.testing.assert_allclose(grid[0, 0, :, 3], STYLE_CODE / 2)
 
 
-def test_replies_hold_what_was_asked_for(client: EdgeClient, photo: Photo) -> None:
+def test_replies_contain_the_requested_outputs(client: EdgeClient, photo: Photo) -> None:
     frame = photo(48, 64)
     both = client.stylize(frame, STYLE_CODE, reply="both")
     image, no_map, *_ = client.stylize(frame, STYLE_CODE, reply="image")
@@ -74,8 +68,8 @@ def test_replies_hold_what_was_asked_for(client: EdgeClient, photo: Photo) -> No
     np.testing.assert_array_equal(grid, both.affine_map)
 
 
-def test_map_alone_spares_the_full_size_work(client: EdgeClient, photo: Photo) -> None:
-    frame = photo(600, 20)  # the bundle's image branch fails above 512 rows
+def test_map_only_request_skips_the_full_size_image(client: EdgeClient, photo: Photo) -> None:
+    frame = photo(600, 20)  # the tiny stylizer fails above 512 rows
     with pytest.raises(EdgeUnavailableError, match="the model failed on this input") as caught:
         client.stylize(frame, STYLE_CODE, reply="image")
     assert "/" not in caught.value.message
@@ -93,7 +87,7 @@ def test_style_code_and_frame_of_any_memory_order(client: EdgeClient, photo: Pho
     )
 
 
-def test_frames_of_4k_fit(client: EdgeClient, photo: Photo) -> None:
+def test_4k_frames_fit(client: EdgeClient, photo: Photo) -> None:
     frame = np.tile(photo(108, 192), (20, 20, 1))
     image = client.stylize(frame, STYLE_CODE, r=0.2).image
     assert image is not None
@@ -102,7 +96,7 @@ def test_frames_of_4k_fit(client: EdgeClient, photo: Photo) -> None:
 
 
 def feed(**changes: Any) -> list[triton.InferInput]:
-    """A good request of the stylizer with some tensors replaced; None leaves one out."""
+    """Return the tensors of a valid request with some replaced; None omits one."""
     arrays = {
         "frame": np.zeros((1, 8, 8, 3), np.uint8),
         "style_code": STYLE_CODE[None],
@@ -141,7 +135,7 @@ def feed(**changes: Any) -> list[triton.InferInput]:
     ],
     ids=lambda changes: "-".join(f"{k}{'' if v is None else (v.dtype, v.shape)}" for k, v in changes.items()),
 )
-def test_bad_requests_are_refused_and_the_server_goes_on(
+def test_bad_requests_are_rejected_and_the_server_survives(
     server: TritonServer, client: EdgeClient, changes: dict[str, Any]
 ) -> None:
     with (
@@ -153,12 +147,12 @@ def test_bad_requests_are_refused_and_the_server_goes_on(
     assert client.stylize(np.zeros((8, 8, 3), np.uint8), STYLE_CODE).image is not None
 
 
-def test_refusals_reach_the_caller_as_such(client: EdgeClient) -> None:
+def test_rejection_raises_edge_refused_error(client: EdgeClient) -> None:
     with pytest.raises(EdgeRefusedError, match="upscaling factor"):
         client.stylize(np.zeros((8, 8, 3), np.uint8), STYLE_CODE, r=-1)
 
 
-def test_version_is_pinned(server: TritonServer, photo: Photo) -> None:
+def test_model_version_can_be_pinned(server: TritonServer, photo: Photo) -> None:
     with EdgeClient(server.address, model_version="1") as right:
         assert right.encode_style(photo(8, 8)).shape == (3,)
     with (
@@ -168,7 +162,7 @@ def test_version_is_pinned(server: TritonServer, photo: Photo) -> None:
         wrong.encode_style(photo(8, 8))
 
 
-def test_only_loopback_is_listened_on(server: TritonServer) -> None:
+def test_server_listens_on_loopback_only(server: TritonServer) -> None:
     connections = []
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):  # it has just ended
@@ -180,28 +174,28 @@ def test_only_loopback_is_listened_on(server: TritonServer) -> None:
     assert all(address.startswith("127.0.0.1:") for address in addresses)
 
 
-def test_two_servers_side_by_side(
+def test_two_servers_run_side_by_side(
     client: EdgeClient, bundle: Bundle, new_bundle: Bundle, tmp_path: Path
 ) -> None:
     write_repository(tmp_path / "repository", new_bundle)
     with TritonServer(tmp_path / "repository") as other, EdgeClient(other.address) as theirs:
         assert other.address != client.address
         assert theirs.server_info().name != client.server_info().name
-        grey = np.full((16, 16, 3), 100, np.uint8)
-        np.testing.assert_array_equal(theirs.encode_style(grey), client.encode_style(grey))
+        gray = np.full((16, 16, 3), 100, np.uint8)
+        np.testing.assert_array_equal(theirs.encode_style(gray), client.encode_style(gray))
         with EdgeClient(other.address, model_version=str(new_bundle.version)) as pinned:
-            assert pinned.encode_style(grey).shape == (3,)
-    assert client.encode_style(grey).shape == (3,)
+            assert pinned.encode_style(gray).shape == (3,)
+    assert client.encode_style(gray).shape == (3,)
     assert (tmp_path / "repository" / "stylizer").is_dir()
 
 
-def test_taken_port_is_named(server: TritonServer, bundle: Bundle) -> None:
+def test_error_names_the_taken_port(server: TritonServer, bundle: Bundle) -> None:
     port = int(server.address.rpartition(":")[2])
     with pytest.raises(ServerStartError, match=f"Port {port}"):
         TritonServer(bundle.path, port=port).start()
 
 
-def test_model_that_does_not_load_is_named(bundle: Bundle, tmp_path: Path) -> None:
+def test_error_names_a_model_that_does_not_load(bundle: Bundle, tmp_path: Path) -> None:
     write_repository(tmp_path, bundle)
     (tmp_path / "stylizer" / "1" / "model.onnx").write_bytes(b"not a model")
     before = set(psutil.Process().children(recursive=True))
@@ -210,94 +204,29 @@ def test_model_that_does_not_load_is_named(bundle: Bundle, tmp_path: Path) -> No
     assert set(psutil.Process().children(recursive=True)) <= before
 
 
-def test_folder_that_is_neither_bundle_nor_repository(tmp_path: Path) -> None:
-    with pytest.raises(Exception, match="is no bundle"):
+def test_error_for_a_folder_that_is_neither_bundle_nor_repository(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="bundle"):
         TritonServer(tmp_path).start()
 
 
-def check_for_ever(server: TritonServer) -> None:
+def check_forever(server: TritonServer) -> None:
     while True:
         server.check()
 
 
-def test_killed_server_is_noticed_and_can_be_started_again(bundle: Bundle, photo: Photo, kin: Kin) -> None:
-    before = kin("tritonserver")
+def test_killed_server_is_detected_and_can_be_restarted(
+    bundle: Bundle, photo: Photo, descendants: Descendants
+) -> None:
+    before = descendants("tritonserver")
     with TritonServer(bundle.path) as server:
         server.check()
-        (process,) = kin("tritonserver") - before
+        (process,) = descendants("tritonserver") - before
         process.kill()
         with pytest.raises(ServerDiedError, match="SIGKILL"):
-            check_for_ever(server)
+            check_forever(server)
         server.stop()
         server.start()
         with EdgeClient(server.address) as client:
             assert client.encode_style(photo(8, 8)).shape == (3,)
     with pytest.raises(ServerDiedError, match="not running"):
         server.check()
-
-
-HOLD = """
-with TritonServer(bundle) as server:
-    print(server.address, flush=True)
-    time.sleep(600)
-"""
-EXIT_ON_TERM = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))" + HOLD
-NEVER_STOPPED = HOLD.replace(
-    "with TritonServer(bundle) as server:", "if server := TritonServer(bundle):\n    server.start()"
-)
-FORKED = HOLD.replace(
-    "    time.sleep(600)", "    if os.fork() == 0: time.sleep(3); os._exit(0)\n    time.sleep(600)"
-)
-SERVE = "serve(bundle, EdgeOptions(port=0), on_ready=lambda edge: print(edge.address, flush=True))"
-CTRL_C = """
-with TritonServer(bundle) as server, EdgeClient(server.address) as client:
-    try:
-        print(server.address, flush=True)
-        time.sleep(600)
-    except KeyboardInterrupt:
-        print(client.encode_style(np.zeros((8, 8, 3), np.uint8)).shape, flush=True)
-"""
-
-
-@pytest.mark.parametrize(
-    ("body", "number", "status"),
-    [
-        pytest.param(HOLD, signal.SIGKILL, -9, id="killed"),
-        pytest.param(HOLD, signal.SIGTERM, -15, id="terminated"),
-        pytest.param(EXIT_ON_TERM, signal.SIGTERM, 1, id="terminated-by-exception"),
-        pytest.param(NEVER_STOPPED, signal.SIGINT, -2, id="never-stopped"),
-        pytest.param(FORKED, signal.SIGKILL, -9, id="killed-after-fork"),
-        pytest.param(SERVE, signal.SIGTERM, 0, id="serve-terminated"),
-        pytest.param(SERVE, signal.SIGINT, 0, id="serve-interrupted"),
-        pytest.param(SERVE, signal.SIGKILL, -9, id="serve-killed"),
-    ],
-)
-def test_nothing_is_left_behind(victim: Callable[[str], Any], body: str, number: int, status: int) -> None:
-    program = victim(body)
-    assert len(program.regions) == 2
-    assert program.end(number) == status
-    assert program.traces() == []
-
-
-def test_ctrl_c_reaches_the_program_but_not_the_server(victim: Callable[[str], Any]) -> None:
-    program = victim(CTRL_C)
-    os.killpg(program.process.pid, signal.SIGINT)  # as a terminal does
-    assert program.read_line() == "(3,)"
-    assert program.process.wait(timeout=300) == 0
-    assert program.traces() == []
-
-
-def test_a_second_port_is_another_than_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    probe = MagicMock()
-    probe.__enter__.return_value.getsockname.side_effect = [
-        ("127.0.0.1", port) for port in (4711, 4711, 4712)
-    ]
-    monkeypatch.setattr(server_module, "socket", SimpleNamespace(socket=lambda: probe))
-    assert server_module._free_port(other_than=server_module._free_port()) == 4712
-
-
-def test_exception_inside_leaves_nothing(bundle: Bundle) -> None:
-    before = set(psutil.Process().children(recursive=True))
-    with pytest.raises(ZeroDivisionError), TritonServer(bundle.path):
-        raise ZeroDivisionError
-    assert set(psutil.Process().children(recursive=True)) <= before

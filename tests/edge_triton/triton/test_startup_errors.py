@@ -1,4 +1,4 @@
-"""Messages from log excerpts as the bundled server of nvidia-pytriton 0.7.0 writes them."""
+"""Errors from log excerpts of the bundled server of nvidia-pytriton 0.7.0."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ MODULE = NOISE + (
 
 
 @pytest.mark.parametrize(
-    ("log", "says", "hint"),
+    ("log", "text", "hint"),
     [
         (
             LIBRARY,
@@ -61,16 +61,16 @@ MODULE = NOISE + (
         ("", "The bundled Triton event", "Try again"),
     ],
 )
-def test_message_names_the_cause_and_the_remedy(log: str, says: str, hint: str) -> None:
+def test_error_names_cause_and_remedy(log: str, text: str, hint: str) -> None:
     error = start_error("event", log)
     assert type(error) is ServerStartError
-    assert says in error.message
+    assert text in error.message
     assert hint in error.hint
     assert "\n" not in str(error)
     assert "/x/" not in str(error)
 
 
-def test_port_has_its_own_class() -> None:
+def test_taken_port_has_its_own_class() -> None:
     error = start_error("event", PORT)
     assert isinstance(error, PortTakenError)
     assert error.message.endswith("Socket '127.0.0.1:8001' already in use")
@@ -79,7 +79,7 @@ def test_port_has_its_own_class() -> None:
 @pytest.mark.parametrize(
     ("log", "fatal"), [(LIBRARY, 1), (PORT, 1), (MODEL, 1), (SHARED_MEMORY, 1), (NOISE, 0)]
 )
-def test_waiting_ends_when_the_cause_is_known(log: str, fatal: int) -> None:
+def test_waiting_ends_once_the_cause_is_known(log: str, fatal: int) -> None:
     assert is_fatal(log) == bool(fatal)
 
 

@@ -1,0 +1,65 @@
+"""Triton's outputs as a KServe response, in the forms that the request names: raw, JPEG or packed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import grpc
+import numpy as np
+from tritonclient.grpc import service_pb2
+
+from edge_triton.client.jpeg import JpegError, encode_jpeg
+from edge_triton.client.map_codec import MapCodecError, pack_map
+from edge_triton.gateway.contract import PACKED, plain_name
+from edge_triton.gateway.status_error import StatusError, invalid
+from edge_triton.gateway.triton_channel import Output
+from edge_triton.gateway.validation import InferenceRequest
+
+
+async def build_response(
+    request: InferenceRequest, outputs: Mapping[str, Output]
+) -> service_pb2.ModelInferResponse:
+    """Return the response to a request.
+
+    Args:
+        request: The request.
+        outputs: Raw outputs by the model's own names.
+
+    Raises:
+        StatusError: An image is too large for a JPEG, or a map holds values that no color map has.
+    """
+    response = service_pb2.ModelInferResponse(
+        model_name=request.model, model_version=str(request.version), id=request.id
+    )
+    for name in request.outputs:
+        output = outputs[plain_name(name)]
+        if name.endswith(PACKED):
+            output = await asyncio.to_thread(_as_packed, output)
+        elif name not in outputs:
+            output = await asyncio.to_thread(_as_jpeg, output, request.quality)
+        response.outputs.add(name=name, datatype=output.datatype, shape=output.shape)
+        response.raw_output_contents.append(output.data)
+    return response
+
+
+def _as_jpeg(image: Output, quality: int) -> Output:
+    """Return a raw image (1, H, W, 3) as a BYTES tensor with one JPEG file."""
+    try:
+        data = encode_jpeg(np.frombuffer(image.data, np.uint8).reshape(image.shape[1:]), quality)
+    except JpegError as err:
+        raise invalid(str(err)) from err
+    return _as_bytes(data)
+
+
+def _as_packed(affine_map: Output) -> Output:
+    """Return a raw map (1, gh, gw, 12) as a BYTES tensor with one packed map."""
+    try:
+        data = pack_map(np.frombuffer(affine_map.data, np.float32).reshape(affine_map.shape[1:]))
+    except MapCodecError as err:
+        raise StatusError(grpc.StatusCode.INTERNAL, "the model failed on this input") from err
+    return _as_bytes(data)
+
+
+def _as_bytes(data: bytes) -> Output:
+    return Output("BYTES", (1,), len(data).to_bytes(4, "little") + data)

@@ -1,0 +1,190 @@
+"""TLS, tokens, client certificates, and the options that are refused without them."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import grpc
+import numpy as np
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from edge_triton.client.client import EdgeClient, EdgeRefusedError, EdgeTlsError, EdgeUnavailableError, Tls
+from edge_triton.edge import Edge, EdgeConfigError, EdgeOptions
+from edge_triton.gateway.admission import TokenFileError
+from mvstylizer.bundle import Bundle
+from tests.edge_triton.running_edge import stylizes
+
+pytestmark = pytest.mark.server
+StartEdge = Callable[..., Any]
+GRAY = np.full((8, 8, 3), 100, np.uint8)
+CODE = np.array([0.2, 0.5, 0.8], np.float32)
+TOKEN = "0123456789abcdef-phone-1"
+
+
+class Pems(NamedTuple):
+    ca: Path
+    cert: Path
+    key: Path
+    client_cert: Path
+    client_key: Path
+
+
+@pytest.fixture(scope="module")
+def pems(tmp_path_factory: pytest.TempPathFactory) -> Pems:
+    """A certificate authority, a server on loopback and a client."""
+    folder = tmp_path_factory.mktemp("pems")
+    now = datetime.datetime.now(datetime.UTC)
+    ca_key = ec.generate_private_key(ec.SECP256R1())
+
+    def write(name: str, key: ec.EllipticCurvePrivateKey, is_ca: bool) -> tuple[Path, Path]:
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ca")]))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(hours=1))
+            .not_valid_after(now + datetime.timedelta(hours=1))
+            .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
+            .add_extension(
+                x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
+            )
+            .sign(ca_key, hashes.SHA256())
+        )
+        paths = folder / f"{name}.crt", folder / f"{name}.key"
+        paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        paths[1].write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        return paths
+
+    ca, _ = write("ca", ca_key, True)
+    server = write("server", ec.generate_private_key(ec.SECP256R1()), False)
+    client = write("client", ec.generate_private_key(ec.SECP256R1()), False)
+    return Pems(ca, *server, *client)
+
+
+@pytest.fixture
+def token_file(tmp_path: Path) -> Path:
+    path = tmp_path / "tokens"
+    path.write_text(f"# name, token\nphone-1 {TOKEN}  # the first\n\nphone-2 fedcba9876543210\n")
+    return path
+
+
+def test_tls_and_tokens(start_edge: StartEdge, bundle: Bundle, pems: Pems, token_file: Path) -> None:
+    options = {"tls_cert": pems.cert, "tls_key": pems.key, "token_file": token_file}
+    with start_edge(bundle, **options) as running:
+        address = running.edge.address
+        assert stylizes(address, tls=Tls(pems.ca), token=TOKEN)
+        for token in ("", "wrong", TOKEN[:-1], TOKEN + "0", TOKEN.upper()):
+            with pytest.raises(EdgeRefusedError, match="a valid token is needed"):
+                stylizes(address, tls=Tls(pems.ca), token=token)
+        with pytest.raises(EdgeUnavailableError):
+            stylizes(address, token=TOKEN)  # plain text
+        with pytest.raises(EdgeUnavailableError):
+            stylizes(address, tls=Tls(pems.client_cert), token=TOKEN)  # another authority
+        assert stylizes(address, tls=Tls(pems.ca), token="fedcba9876543210")
+
+
+def test_tokens_are_revoked_and_added_without_a_restart(
+    start_edge: StartEdge, bundle: Bundle, token_file: Path
+) -> None:
+    with start_edge(bundle, token_file=token_file) as running:
+        address = running.edge.address
+        assert stylizes(address, token=TOKEN)
+        token_file.write_text("not a good file")
+        time.sleep(1.2)
+        assert stylizes(address, token=TOKEN)  # a half-written file revokes no token
+        token_file.write_text("phone-2 fedcba9876543210\n")
+        time.sleep(1.2)
+        assert stylizes(address, token="fedcba9876543210")
+        with pytest.raises(EdgeRefusedError):
+            stylizes(address, token=TOKEN)
+
+
+def test_body_without_token_is_not_read(start_edge: StartEdge, bundle: Bundle, token_file: Path) -> None:
+    def never() -> Iterator[bytes]:
+        time.sleep(30)
+        yield b""
+
+    with (
+        start_edge(bundle, token_file=token_file) as running,
+        grpc.insecure_channel(running.edge.address) as channel,
+    ):
+        call = channel.stream_unary("/inference.GRPCInferenceService/ModelInfer").future(never())
+        assert call.code() == grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_client_ca_requires_a_client_certificate(start_edge: StartEdge, bundle: Bundle, pems: Pems) -> None:
+    options = {"tls_cert": pems.cert, "tls_key": pems.key, "client_ca": pems.ca}
+    with start_edge(bundle, **options) as running:
+        address = running.edge.address
+        assert stylizes(address, tls=Tls(pems.ca, pems.client_cert, pems.client_key))
+        with pytest.raises(EdgeUnavailableError):
+            stylizes(address, tls=Tls(pems.ca))
+
+
+def test_client_error_names_a_missing_tls_file(tmp_path: Path) -> None:
+    with pytest.raises(EdgeTlsError, match=r"nothing\.pem"):
+        EdgeClient("127.0.0.1:1", tls=Tls(tmp_path / "nothing.pem"))
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"host": "0.0.0.0"}, "needs TLS"),
+        ({"host": "::"}, "needs TLS"),
+        ({"host": "192.0.2.1", "token_file": Path("t")}, "needs TLS"),
+        ({"host": "edge.example.org", "tls_cert": Path("c"), "tls_key": Path("k")}, "needs TLS"),
+        ({"tls_cert": Path("c")}, "its key"),
+        ({"client_ca": Path("c")}, "client CA"),
+    ],
+)
+def test_public_address_needs_tls_and_authentication(
+    bundle: Bundle, options: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(EdgeConfigError, match=named):
+        Edge(bundle.path, EdgeOptions(**options))
+
+
+def test_public_address_works_with_tls_and_tokens_or_insecure(
+    start_edge: StartEdge, bundle: Bundle, pems: Pems, token_file: Path
+) -> None:
+    with start_edge(bundle, host="0.0.0.0", insecure=True) as running:
+        assert stylizes(running.edge.address)
+    options = {"tls_cert": pems.cert, "tls_key": pems.key, "token_file": token_file}
+    with start_edge(bundle, host="0.0.0.0", **options) as running:
+        assert stylizes(running.edge.address, tls=Tls(pems.ca), token=TOKEN)
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "phone-1\n", "phone-1 short\n", "a b c\n", "\xff\n"])
+def test_error_names_a_bad_token_file(bundle: Bundle, tmp_path: Path, text: str) -> None:
+    (tmp_path / "tokens").write_text(text, encoding="latin-1")
+    with pytest.raises(TokenFileError, match="tokens"):
+        Edge(bundle.path, EdgeOptions(token_file=tmp_path / "tokens"))
+
+
+def test_error_names_a_bad_pem_file(
+    start_edge: StartEdge, bundle: Bundle, pems: Pems, tmp_path: Path
+) -> None:
+    (tmp_path / "no.pem").write_text("nothing")
+    for key in (tmp_path / "no.pem", tmp_path / "missing.pem"):
+        with (
+            pytest.raises(EdgeConfigError, match=key.name),
+            start_edge(bundle, tls_cert=pems.cert, tls_key=key),
+        ):
+            pass

@@ -1,0 +1,65 @@
+"""``mvstylizer serve``: options reach the edge unchanged, and a missing extra is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import mvstylizer.errors
+from edge_triton.options import EdgeOptions
+from mvstylizer.errors import MissingExtraError
+from mvstylizer_cli.main import app
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, EdgeOptions]]:
+    """Bundles and options that the command passes on."""
+    calls = []
+
+    def serve(bundle: Path, options: EdgeOptions, *, on_ready: Any) -> None:
+        calls.append((bundle, options))
+        on_ready(SimpleNamespace(address="127.0.0.1:9000", health_address="127.0.0.1:9001"))
+
+    monkeypatch.setattr("edge_triton.serve.serve", serve)
+    return calls
+
+
+def test_defaults_listen_on_loopback(served: list[tuple[Path, EdgeOptions]], tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["serve", "--bundle", str(tmp_path)])
+    assert result.exit_code == 0
+    assert result.stderr == "Serving on 127.0.0.1:9000, health on 127.0.0.1:9001 (Ctrl-C stops)\n"
+    assert served == [(tmp_path, EdgeOptions(health_port=8002))]
+
+
+def test_every_option_reaches_the_edge(served: list[tuple[Path, EdgeOptions]], tmp_path: Path) -> None:
+    files = ["--tls-cert", "--tls-key", "--client-ca", "--token-file", "--spool", "--watch", "--release-key"]
+    argv = ["serve", "--bundle", str(tmp_path), "--host", "::", "--port", "0", "--health", "[::1]:9"]
+    argv += ["--workers", "3", "--tensorrt", "--insecure"]
+    argv += [part for option in files for part in (option, f"{option[2:]}.x")]
+    result = CliRunner().invoke(app, argv)
+    assert result.exit_code == 0, result.output
+    paths = {option[2:].replace("-", "_"): Path(f"{option[2:]}.x") for option in files}
+    expected = EdgeOptions(
+        host="::",
+        port=0,
+        health_host="::1",
+        health_port=9,
+        workers=3,
+        tensorrt=True,
+        insecure=True,
+        **paths,  # type: ignore[arg-type]
+    )
+    assert served == [(tmp_path, expected)]
+
+
+@pytest.mark.parametrize("missing", ["prometheus_client", "grpc_health"])
+def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    find = mvstylizer.errors.find_spec
+    monkeypatch.setattr("mvstylizer.errors.find_spec", lambda name: None if name == missing else find(name))
+    result = CliRunner().invoke(app, ["serve"])
+    assert isinstance(result.exception, MissingExtraError)
+    assert "pip install 'mvstylizer[edge]'" in str(result.exception)
