@@ -1,1 +1,1 @@
-"""Every table and figure of the paper, measured again: one file a bench, one JSON a result."""
+"""Benchmarks that reproduce every table and figure of the paper: one module and one JSON result each."""

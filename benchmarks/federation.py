@@ -1,8 +1,7 @@
-"""A federation in one process: the edges' retraining and the cloud's rounds, without Flower between them.
+"""A federation in one process: local training and rounds without Flower.
 
-Rounds, averaging and retraining are the federation's own (`fl.rounds`, `fl.average`, `fl.site`). Only the
-way between them is another: an edge is a task in a pool of threads. Every round ends on the disk, so a run
-that is interrupted goes on with the round that it was in.
+Rounds, averaging and local training are those of `fl`; only the transport differs: an edge is a task in a
+thread pool. Every round is stored on disk, so an interrupted run resumes its unfinished round.
 """
 
 from __future__ import annotations
@@ -17,33 +16,35 @@ from statistics import fmean
 from threading import Event
 from typing import Final, NamedTuple
 
-from benchmarks.harness.registry import Say
+from benchmarks.harness.registry import Progress
 from fl.average import Averaging
-from fl.gate import Gate, Verdict
+from fl.fleet import EdgeUpdate
+from fl.gate import Gate, GateDecision
 from fl.journal import Row
-from fl.rounds import Answer, Policy, Rounds
-from fl.site import SiteUpdate, retrain
+from fl.local_training import LocalUpdate, retrain
+from fl.round_config import RoundConfig
+from fl.rounds import Rounds
 from mvstylizer.errors import MVStylizerError
 from training.config import StepConfig
 
-# Algorithm 2 as the paper has it: an equal mean, nothing clipped.
+# Algorithm 2 as in the paper: an equal mean without clipping.
 PAPER_AVERAGING: Final = Averaging(mode="equal", clip=0)
-_SEED_STRIDE: Final = 100_003  # keeps the edges' draws apart: `retrain` adds the round's number to the seed
-_LONG_S: Final = 7 * 86_400.0
+_SEED_STRIDE: Final = 100_003  # keeps the edges' seeds apart: `retrain` adds the round to the seed
+_DEADLINE_S: Final = 7 * 86_400.0
 
 
-class FederationError(MVStylizerError):
-    """An edge of the federation failed, or was told to stop."""
+class LocalFederationError(MVStylizerError):
+    """Training on an edge failed or was stopped."""
 
 
 class Point(NamedTuple):
-    """The global model after a round, on the hold-out set.
+    """The global model's loss on the hold-out set after a round.
 
     Attributes:
         images: Images that each edge has trained on so far.
-        total: Eq. 5 with lambda = 1, mean over the styles: content + style.
-        content: Its content part.
-        style: Its style part.
+        total: Eq. 5 with lambda = 1, averaged over the styles: content + style.
+        content: Content loss.
+        style: Style loss.
     """
 
     images: int
@@ -54,12 +55,12 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Schedule:
-    """What every federation of an experiment shares.
+    """Local training settings shared by all federations of an experiment.
 
     Attributes:
-        spool: Folder with ``frames/`` and ``styles/``; each edge draws from all of it, as in the paper.
-        steps: Optimizer steps of an edge in a round.
-        step: One step.
+        spool: Folder with ``frames/`` and ``styles/``; each edge samples from all of it, as in the paper.
+        steps: Local optimizer steps per round.
+        step: Settings of a step.
     """
 
     spool: Path
@@ -68,105 +69,114 @@ class Schedule:
 
     @property
     def images(self) -> int:
-        """Images that an edge trains on in a round."""
+        """Images per edge and round."""
         return self.steps * self.step.batch
 
 
 class LocalFleet:
-    """Edges as tasks of a pool; a `fl.rounds.Fleet`.
+    """Edges as tasks in a thread pool, a `fl.fleet.Fleet`.
 
     Args:
-        count: Edges.
-        schedule: What they do in a round.
-        pool: What runs them; several fleets may share it.
-        stop: Set: the edges give up before their next step.
+        count: Number of edges.
+        schedule: Local training settings.
+        pool: Runs the edges; may be shared between fleets.
+        stop: When set, edges stop before their next step.
     """
 
     def __init__(self, count: int, schedule: Schedule, pool: Executor, stop: Event) -> None:
         self._names = [f"edge{number}" for number in range(1, count + 1)]
         self._schedule, self._pool, self._stop = schedule, pool, stop
-        self._done: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[EdgeUpdate] = queue.SimpleQueue()
 
     def edges(self) -> Sequence[str]:
-        """Return the edges' names."""
+        """Return the names of the edges."""
         return self._names
 
-    def ask(self, edge: str, turn: int, model: Path) -> None:
-        """Have an edge retrain a model, with draws of its own."""
+    def train(self, edge: str, server_round: int, model: Path) -> None:
+        """Start training a model on an edge, with the edge's own random seed."""
         config = self._schedule.step
-        own = replace(config, seed=config.seed + _SEED_STRIDE * self._names.index(edge))
-        work = partial(
-            retrain, model, self._schedule.spool, steps=self._schedule.steps, config=own, turn=turn
+        task = partial(
+            retrain,
+            model,
+            self._schedule.spool,
+            steps=self._schedule.steps,
+            config=replace(config, seed=config.seed + _SEED_STRIDE * self._names.index(edge)),
+            server_round=server_round,
+            pause=self._check_stop,
         )
-        self._pool.submit(work, pause=self._pause).add_done_callback(partial(self._answer, edge, turn))
+        self._pool.submit(task).add_done_callback(partial(self._put, edge, server_round))
 
-    def answers(self) -> Sequence[Answer]:
-        """Wait for the next answer.
+    def updates(self) -> Sequence[EdgeUpdate]:
+        """Wait for the next update.
 
         Raises:
-            FederationError: The edge failed: the round can never be whole.
+            LocalFederationError: An edge failed, so the round cannot be completed.
         """
-        answer = self._done.get()
-        if answer.error:
-            raise FederationError(f"{answer.edge}, round {answer.turn}: {answer.error}")
-        return [answer]
+        update = self._done.get()
+        if update.error:
+            raise LocalFederationError(f"{update.edge}, round {update.server_round}: {update.error}")
+        return [update]
 
-    def _pause(self) -> None:
+    def _check_stop(self) -> None:
         if self._stop.is_set():
-            raise FederationError("The run was stopped")
+            raise LocalFederationError("The run was stopped")
 
-    def _answer(self, edge: str, turn: int, future: Future[SiteUpdate]) -> None:
+    def _put(self, edge: str, server_round: int, future: Future[LocalUpdate]) -> None:
         error = future.exception()
         if error is not None:
-            self._done.put(Answer(edge, turn, error=str(error)))
+            self._done.put(EdgeUpdate(edge, server_round, error=str(error)))
             return
-        got = future.result()
-        self._done.put(Answer(edge, turn, got.parameters, got.frames, got.losses, got.sha256))
+        local = future.result()
+        update = EdgeUpdate(edge, server_round, local.parameters, local.frames, local.losses, local.sha256)
+        self._done.put(update)
 
 
-class Scorer:
-    """Accepts every average, as the paper does, with its score for the journal; a `fl.rounds.Evaluator`."""
+class AcceptingEvaluator:
+    """Scores and accepts every average, as in the paper; a `fl.rounds.Evaluator`."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
 
-    def judge(self, candidate: Path, live: Path) -> Verdict:
-        """Return the candidate's scores."""
+    def evaluate(self, candidate: Path, live: Path) -> GateDecision:
+        """Accept the candidate and return its scores."""
         scores = self._gate.score(candidate)
-        return Verdict(True, (), {style: {"candidate": score} for style, score in scores.items()})
+        return GateDecision(True, (), {style: {"candidate": score} for style, score in scores.items()})
 
 
 def run_federation(
-    folder: Path, start: Path, fleet: LocalFleet, gate: Gate, *, rounds: int, images: int, say: Say
+    folder: Path, start: Path, fleet: LocalFleet, gate: Gate, *, rounds: int, images: int, progress: Progress
 ) -> list[Point]:
-    """Run a federation on from where its folder stands, and return its curve, a point for each round.
+    """Run a federation to a number of rounds, resuming it if it has already started.
 
     Args:
-        folder: Where its rounds lie.
-        start: Checkpoint that it begins with.
+        folder: Folder of the federation.
+        start: Initial checkpoint.
         fleet: The edges.
         gate: Scores the models.
-        rounds: Rounds in all.
-        images: Images that an edge trains on in a round.
-        say: Takes a line for each round.
+        rounds: Total number of rounds.
+        images: Images per edge and round.
+        progress: Receives a line per round.
+
+    Returns:
+        The loss curve, one point per round.
 
     Raises:
-        FederationError: An edge failed.
+        LocalFederationError: An edge failed.
     """
     edges = len(fleet.edges())
-    policy = Policy(quorum=edges, deadline_s=_LONG_S, averaging=PAPER_AVERAGING)
-    federation, scorer = Rounds(folder, start), Scorer(gate)
+    config = RoundConfig(quorum=edges, deadline_s=_DEADLINE_S, averaging=PAPER_AVERAGING)
+    federation, evaluator = Rounds(folder, start), AcceptingEvaluator(gate)
     try:
-        while federation.turn <= rounds:
-            point = _point(federation.run(fleet, policy, scorer), images)
-            say(f"{edges} edges, {point.images} images each: loss {point.total:.4f}")
+        while federation.next_round <= rounds:
+            point = _point(federation.run(fleet, config, evaluator), images)
+            progress(f"{edges} edges, {point.images} images each: loss {point.total:.4f}")
         return [_point(row, images) for row in federation.journal.events("accepted")[:rounds]]
     finally:
         federation.journal.close()
 
 
 def score(gate: Gate, checkpoint: Path) -> Point:
-    """Return a model's point before any training."""
+    """Return a model's loss before any training."""
     scores = gate.score(checkpoint).values()
     return _mean(0, [(each.total, each.content, each.style) for each in scores])
 
@@ -174,7 +184,7 @@ def score(gate: Gate, checkpoint: Path) -> Point:
 def _point(row: Row, images: int) -> Point:
     scores = [each["candidate"] for each in row["scores"].values()]
     losses = [(each["total"], each["content"], each["style"]) for each in scores]
-    return _mean(row["turn"] * images, losses)
+    return _mean(row["round"] * images, losses)
 
 
 def _mean(images: int, losses: Sequence[tuple[float, float, float]]) -> Point:

@@ -1,19 +1,18 @@
-"""Figure 5: how many times faster than stylizing frame by frame, by key-frame interval and resolution.
+"""Figure 5: speed-up over stylizing every frame, by key-frame interval and resolution.
 
-Counted twice. As the paper counts: Eq. 6 with the time of one stylized and of one interpolated frame, flow
-and codec left out. Everything counted: whole runs of the main job on this machine, key frames stylized in the
-same process on the same cores, against a whole run in which every frame is stylized.
+Computed in two ways. As in the paper: Eq. 6 with the times to stylize and interpolate a frame, without flow
+and codec. End to end: whole runs on this machine, with key frames stylized in the same process on the same
+cores, compared with whole runs that stylize every frame.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -21,48 +20,39 @@ import numpy as np
 from benchmarks.data import footage, paper
 from benchmarks.data.models import shipped
 from benchmarks.harness.plot import Plot
-from benchmarks.harness.registry import Effort, Say, Table
-from benchmarks.harness.result import Case, Figure, Result, Row, Value, find, middle
+from benchmarks.harness.registry import Budget, Progress, Table
+from benchmarks.harness.result import Case, Figure, Result, Row, Value, find, median_of
 from benchmarks.harness.tables import MISSING, number
-from benchmarks.harness.timing import Times, measure_beside, spread
+from benchmarks.harness.timing import Timings, measure_in_blocks, spread
 from benchmarks.pipeline_run import run_clip
 from benchmarks.table2 import INTERPOLATIONS, STYLIZE
+from benchmarks.whole_runs import LONGEST, MAX_WARP, NOISE, ROUNDS, in_rounds
 from device_runtime.kernels import Transfer, Warp
 from device_runtime.options import Interpolation
 from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
 from mvstylizer.bundle import Bundle
 
-# Whole runs take long. Before and after each round one stylizes every frame, so ratios are of neighbours.
-# The longest interval is in every round, the others in two; the paper's way only at the longest: it is slow.
-Run: TypeAlias = tuple[Interpolation, int]
-LONGEST: Final[Run] = ("transfer", paper.INTERVALS[-1])
-MAX_WARP: Final[Run] = ("warp", paper.INTERVALS[-1])
-ROUNDS: Final[tuple[tuple[Run, ...], ...]] = (
-    (("transfer", 5), ("transfer", 15), LONGEST, ("transfer", 25), MAX_WARP),
-    (LONGEST, ("transfer", 10), ("transfer", 20), ("transfer", 5), ("transfer", 15)),
-    (MAX_WARP, ("transfer", 25), LONGEST, ("transfer", 20), ("transfer", 10)),
-)
 RUN_FRAMES: Final = 3 * max(paper.INTERVALS)
 FIGURES: Final = {
     "as_the_paper_counts": Figure(
-        "ratio", "Eq. 6 for 300 frames with one stylized and one interpolated frame's times", "higher", 0.15
+        "ratio", "Eq. 6 for 300 frames with the times to stylize and interpolate one frame", "higher", 0.15
     ),
     "everything_counted": Figure(
-        "ratio", "whole run stylizing every frame / whole run at this interval, a frame", "higher", 0.20
+        "ratio", "whole run stylizing every frame / whole run at this interval, per frame", "higher", NOISE
     ),
-    "paper": Figure("ratio", "Eq. 6 for 300 frames with the paper's own times of its Table 2"),
-    "stylize_seconds": Figure("s", "t_d: stylizing one frame in process", "lower", 0.10),
-    "interpolate_seconds": Figure("s", "t_i: interpolating one frame, flow or map given", "lower", 0.10),
-    "run_seconds": Figure("s", "whole run at this interval, wall time a frame", "lower", 0.10),
+    "paper": Figure("ratio", "Eq. 6 for 300 frames with the paper's times"),
+    "stylize_seconds": Figure("s", "t_d: time to stylize a frame in process", "lower", 0.10),
+    "interpolate_seconds": Figure("s", "t_i: time to interpolate a frame, flow or map given", "lower", 0.10),
+    "run_seconds": Figure("s", "whole run at this interval, wall time per frame", "lower", 0.10),
     "frame_by_frame_seconds": Figure(
-        "s", "whole run stylizing every frame, wall time a frame", "lower", 0.10
+        "s", "whole run stylizing every frame, wall time per frame", "lower", 0.10
     ),
 }
 
 
 def run(
-    effort: Effort,
-    say: Say,
+    budget: Budget,
+    progress: Progress,
     *,
     bundle: Path | None = None,
     resolutions: Sequence[str] | None = None,
@@ -71,34 +61,34 @@ def run(
     """Measure.
 
     Args:
-        effort: How long it may take.
-        say: Takes progress.
-        bundle: Model; the shipped default if None.
-        resolutions: Frame sizes; the paper's if None, only the smallest of them when quick.
-        frames: Of the clip; 90 if None, fewer when quick.
+        budget: Time budget.
+        progress: Receives lines of progress.
+        bundle: Model bundle; defaults to the bundled model.
+        resolutions: Frame sizes; defaults to the paper's, or to the smallest of them if quick.
+        frames: Number of frames of the clip; defaults to 90, or fewer if quick.
 
     Raises:
         MVStylizerError: The bundle cannot be loaded, or the footage is missing.
     """
-    cv2.setNumThreads(effort.threads)
+    cv2.setNumThreads(budget.threads)
     model = shipped([bundle] if bundle else [])[0]
-    intervals = effort.pick(paper.INTERVALS, paper.INTERVALS[-1:])
-    count, stylized = frames or effort.pick(RUN_FRAMES, 30), effort.pick(9, 4)
-    filmed = footage.frames(footage.clip("bigbuckbunny"), None if not effort.quick else count)
+    intervals = budget.pick(paper.INTERVALS, paper.INTERVALS[-1:])
+    count, stylized = frames or budget.pick(RUN_FRAMES, 30), budget.pick(9, 4)
+    filmed = footage.frames(footage.clip("bigbuckbunny"), None if not budget.quick else count)
     rows: list[Row] = []
-    for resolution in resolutions or effort.pick(paper.RESOLUTIONS, paper.ENDS[:1]):
+    for resolution in resolutions or budget.pick(paper.RESOLUTIONS, paper.ENDS[:1]):
         with (
-            OnnxStylizer(model, threads=effort.threads) as stylizer,
+            OnnxStylizer(model, threads=budget.threads) as stylizer,
             tempfile.TemporaryDirectory() as folder,
         ):
-            times = _frame_seconds(model, stylizer, resolution, effort)
-            job = _Job(model, stylizer, resolution, say)
+            times = _frame_seconds(model, stylizer, resolution, budget)
+            job = _Job(model, stylizer, resolution, progress)
             whole = job.clip(Path(folder) / "clip.mp4", filmed, count)
             part = job.clip(Path(folder) / "part.mp4", filmed, stylized)
             runs = in_rounds(
                 partial(job.seconds, part, "warp", 1),
                 partial(job.seconds, whole),
-                effort.pick(ROUNDS, ((MAX_WARP, LONGEST),)),
+                budget.pick(ROUNDS, ((MAX_WARP, LONGEST),)),
             )
         for way in INTERPOLATIONS:
             for interval in intervals:
@@ -107,77 +97,38 @@ def run(
                     Row(case, _figures(resolution, way, interval, times, runs.get((way, interval), [])))
                 )
     settings = {
-        "clip": "bigbuckbunny.mp4, resized, played to and fro",
+        "clip": "bigbuckbunny.mp4, resized, played back and forth",
         "clip_frames": count,
         "frame_by_frame_frames": stylized,
         "models": {model.name: model.version},
     }
-    notes = [
-        "Everything counted: the edge's part runs on the same cores as the phone's part, without a network."
-    ]
+    notes = ["Phone and edge run on the same cores, without a network."]
     return Result("figure5", FIGURES, rows, settings, notes)
-
-
-def in_rounds(
-    every_frame: Callable[[], float],
-    at_interval: Callable[[Interpolation, int], float],
-    rounds: Sequence[Sequence[Run]],
-) -> dict[Run, list[tuple[float, float]]]:
-    """Make whole runs in rounds, between runs in which every frame is stylized.
-
-    Of two runs whose ratios differ by more than the noise one was disturbed, and nothing tells which: those
-    are made a third time, in a round of their own.
-
-    Returns:
-        For each run, round by round: seconds a frame of stylizing every frame, the mean of before and after
-        its round, and its own.
-    """
-    found: dict[Run, list[tuple[float, float]]] = {}
-    before = every_frame()
-    for round_ in chain(rounds, _again(found)):  # looks at what was found only when the rounds are through
-        seconds = [at_interval(*run) for run in round_]
-        after = every_frame()
-        for run, own in zip(round_, seconds, strict=True):
-            found.setdefault(run, []).append(((before + after) / 2, own))
-        before = after
-    return found
-
-
-def _again(found: Mapping[Run, Sequence[tuple[float, float]]]) -> Iterator[list[Run]]:
-    """Give a round of the runs that were made twice and disagree, if there are any."""
-    noise = FIGURES["everything_counted"].noise
-    doubtful = []
-    for run, pairs in found.items():
-        ratios = [every / own for every, own in pairs]
-        if len(ratios) == 2 and max(ratios) - min(ratios) > noise * max(ratios):
-            doubtful.append(run)
-    if doubtful:
-        yield doubtful
 
 
 @dataclass(frozen=True)
 class _Job:
-    """The main job at one resolution."""
+    """Whole runs at one resolution."""
 
     bundle: Bundle
     stylizer: OnnxStylizer
     resolution: str
-    say: Say
+    progress: Progress
 
     def clip(self, path: Path, filmed: list[footage.Picture], count: int) -> Path:
-        """Write `count` pictures of what was filmed as a clip of the resolution."""
-        return footage.write_clip(path, footage.to_and_fro(filmed, count), *footage.size(self.resolution))
+        """Write `count` pictures as a clip of the resolution and return its path."""
+        return footage.write_clip(path, footage.back_and_forth(filmed, count), *footage.size(self.resolution))
 
     def seconds(self, source: Path, interpolation: Interpolation, interval: int) -> float:
-        """Stylize a clip and return the seconds a frame."""
+        """Stylize a clip and return the seconds per frame."""
         what = "every frame" if interval == 1 else f"{interpolation}, interval {interval}"
-        self.say(f"figure5: {self.resolution}, {what}")
+        self.progress(f"figure5: {self.resolution}, {what}")
         report = run_clip(source, self.stylizer, self.bundle, f"every:{interval}", interpolation)
         return report.seconds["total"] / report.frames
 
 
-def _frame_seconds(bundle: Bundle, stylizer: OnnxStylizer, resolution: str, effort: Effort) -> Times:
-    """Time one frame stylized, warped and transferred, as the paper counts: from one side, flow at hand."""
+def _frame_seconds(bundle: Bundle, stylizer: OnnxStylizer, resolution: str, budget: Budget) -> Timings:
+    """Time stylizing, warping and transferring a frame as in the paper: from one side, with given flow."""
     frame = footage.photo(*footage.size(resolution))
     code = stylizer.encode_style(footage.style())
     affine_map = stylizer.stylize(frame, code, reply="map").affine_map
@@ -185,27 +136,27 @@ def _frame_seconds(bundle: Bundle, stylizer: OnnxStylizer, resolution: str, effo
         raise ValueError("the stylizer gave no map")
     flow = np.full((*frame.shape[:2], 2), 1.5, np.float32)
     with (
-        Warp(bundle.file("warp"), threads=effort.threads) as warp,
-        Transfer(bundle.file("transfer"), threads=effort.threads) as transfer,
+        Warp(bundle.file("warp"), threads=budget.threads) as warp,
+        Transfer(bundle.file("transfer"), threads=budget.threads) as transfer,
     ):
         warp.set_key(frame)
         quick = {"warp": lambda: warp(flow), "transfer": lambda: transfer(frame, affine_map)}
-        _, beside = measure_beside(
-            lambda: stylizer.stylize(frame, code), quick, blocks=effort.pick(5, 2), repeats=3, name=STYLIZE
+        _, per_block = measure_in_blocks(
+            lambda: stylizer.stylize(frame, code), quick, blocks=budget.pick(5, 2), repeats=3, name=STYLIZE
         )
-    return beside
+    return per_block
 
 
 def _figures(
     resolution: str,
     interpolation: Interpolation,
     interval: int,
-    times: Times,
+    times: Timings,
     runs: Sequence[tuple[float, float]],
 ) -> dict[str, Value]:
-    """Lay out one case; `runs`: seconds a frame of whole runs, every frame stylized and at this interval."""
+    """Return the figures of a case; `runs` are pairs from `in_rounds`."""
     figures: dict[str, Value] = {
-        "as_the_paper_counts": times.ratio(STYLIZE, interpolation).through(
+        "as_the_paper_counts": times.ratio(STYLIZE, interpolation).mapped(
             lambda ratio: paper.eq6(ratio, 1.0, interval)
         ),
         "stylize_seconds": times[STYLIZE],
@@ -223,31 +174,27 @@ def _figures(
 
 
 def tables(document: Mapping[str, Any]) -> list[Table]:
-    """Lay a kept result out: a table for each way of counting, intervals across."""
-    cases = [row["case"] for row in document["results"]]
-    resolutions = list(dict.fromkeys(case["resolution"] for case in cases))
-    intervals = list(dict.fromkeys(case["interval"] for case in cases))
+    """Return two tables: speed-ups as in the paper, and end to end."""
+    found = [row["case"] for row in document["results"]]
+    resolutions = list(dict.fromkeys(case["resolution"] for case in found))
+    intervals = list(dict.fromkeys(case["interval"] for case in found))
     counted = {
-        "Figure 5: speed-up over frame by frame, as the paper counts": "as_the_paper_counts",
-        "Figure 5: speed-up over frame by frame, everything counted": "everything_counted",
+        "Figure 5: speed-up over stylizing every frame, as in the paper": "as_the_paper_counts",
+        "Figure 5: speed-up over stylizing every frame, end to end": "everything_counted",
     }
-    header = ["resolution", "way", *(f"every {interval}" for interval in intervals)]
-    captions = ["Eq. 6 for 300 frames; flow and codec not counted.", *document["notes"]]
-    return [
-        Table(title, header, [
-            *(
-                [r, "paper", *(_cell(document, r, "warp", i, "paper") for i in intervals)]
-                for r in resolutions
-                if figure == "as_the_paper_counts"
-            ),
-            *(
-                [r, way, *(_cell(document, r, way, i, figure) for i in intervals)]
-                for r in resolutions
-                for way in INTERPOLATIONS
-            ),
-        ], caption)
-        for (title, figure), caption in zip(counted.items(), captions, strict=True)
-    ]  # fmt: skip
+    header = ["resolution", "method", *(f"every {interval}" for interval in intervals)]
+    captions = ["Eq. 6 for 300 frames, without flow and codec.", *document["notes"]]
+    tables = []
+    for (title, figure), caption in zip(counted.items(), captions, strict=True):
+        cases: list[tuple[str, str, str, str]]
+        cases = [(r, way, way, figure) for r in resolutions for way in INTERPOLATIONS]
+        if figure == "as_the_paper_counts":
+            cases = [*((r, "paper", "warp", "paper") for r in resolutions), *cases]
+        rows = [
+            [r, name, *(_cell(document, r, way, i, key) for i in intervals)] for r, name, way, key in cases
+        ]
+        tables.append(Table(title, header, rows, caption))
+    return tables
 
 
 def _cell(document: Mapping[str, Any], resolution: str, way: str, interval: int, figure: str) -> str:
@@ -256,21 +203,21 @@ def _cell(document: Mapping[str, Any], resolution: str, way: str, interval: int,
 
 
 def plots(document: Mapping[str, Any]) -> list[Plot]:
-    """Draw the speed-up over the interval, both ways of counting, the paper's points beside ours."""
+    """Return plots of the speed-up by interval, with the paper's points."""
     resolutions = list(dict.fromkeys(row["case"]["resolution"] for row in document["results"]))
     intervals = {row["case"]["interval"] for row in document["results"]}
-    labels = "key-frame interval, frames", "times faster than frame by frame"
+    labels = "key-frame interval, frames", "speed-up over stylizing every frame"
     theirs = {f"paper, {r}": _curve(document, r, "warp", "paper") for r in resolutions}
     made = []
     for way in INTERPOLATIONS:
         for figure in ("as_the_paper_counts", "everything_counted"):
-            title = figure.replace("_", " ")
+            title = {"as_the_paper_counts": "as in the paper", "everything_counted": "end to end"}[figure]
             ours = {r: _curve(document, r, way, figure) for r in resolutions}
             if any(len(points) < len(intervals) for points in ours.values()):
-                continue  # run at some intervals only: a point is no curve, and the table has it
-            colours = {name: number for names in (ours, theirs) for number, name in enumerate(names)}
+                continue  # only run at some intervals; see the table
+            colors = {name: number for names in (ours, theirs) for number, name in enumerate(names)}
             curves = {name: points for name, points in (ours | theirs).items() if points}
-            made.append(Plot(f"Speed-up, {way}, {title}", *labels, curves, frozenset(theirs), colours))
+            made.append(Plot(f"Speed-up, {way}, {title}", *labels, curves, frozenset(theirs), colors))
     return made
 
 
@@ -279,5 +226,5 @@ def _curve(document: Mapping[str, Any], resolution: str, way: str, figure: str) 
     for row in document["results"]:
         case, value = row["case"], row["figures"].get(figure)
         if (case["resolution"], case["way"]) == (resolution, way) and value is not None:
-            points.append((case["interval"], middle(value)))
+            points.append((case["interval"], median_of(value)))
     return points

@@ -1,9 +1,8 @@
-"""The TFLite kernels beside what a desktop would use: OpenCV, PyTorch, and a bare copy of the frame.
+"""The TFLite kernels compared with OpenCV, PyTorch and a copy of the frame.
 
-Everything runs in one process, in turn, on the same frame and the same backward flow, with one thread and
-with two. Whole frames are timed as the phone's callers make them (strips, planes, thumbnails and all), the
-flow or the map given; what is done once a key frame is a case of its own. Kernels of one static size, which
-accelerators need, are bare invocations on the CPU: they say what an unaccelerated phone would pay.
+All cases run in turn in one process, on the same frame and backward flow, with one and two threads. Whole
+frames are timed including strips, planes and thumbnails, with given flow or map; work per key frame is a
+separate case. Kernels of one static size, made for accelerators, are timed as single invocations on the CPU.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ from numpy.typing import NDArray
 from benchmarks.data import footage, paper
 from benchmarks.data.footage import Picture
 from benchmarks.data.models import shipped
-from benchmarks.harness.registry import Effort, Say, Table
+from benchmarks.harness.registry import Budget, Progress, Table
 from benchmarks.harness.result import Figure, Result, Row, Value
 from benchmarks.harness.tables import number, span
-from benchmarks.harness.timing import Times, Work, measure
+from benchmarks.harness.timing import Timings, Work, measure
 from device_runtime.kernels import KeyFrameScore, Transfer, Warp
 from device_runtime.kernels.key_frame import LUMA_SHAPE
 from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
@@ -35,20 +34,20 @@ from mvstylizer.bundle import Bundle
 Flow = NDArray[np.float32]
 
 THREADS: Final = (1, 2)
-REACH: Final = 8.0  # pixels: a brisk pan at 1080p
-SIZED: Final = ("warp_accel", "transfer_accel")  # what a CPU can run of the kernels of one size
+REACH: Final = 8.0  # pixels, a fast pan at 1080p
+SIZED: Final = ("warp_accel", "transfer_accel")  # kernels of one static size that run on a CPU
 FIGURES: Final = {
-    "seconds": Figure("s", "wall time of one frame", "lower", 0.10),
-    "of_opencv": Figure("ratio", "seconds / those of OpenCV's add and remap", "lower", 0.10),
-    "of_torch": Figure("ratio", "seconds / those of torch's grid_sample", "lower", 0.10),
-    "of_copy": Figure("ratio", "seconds / those of a copy of the frame", "lower", 0.20),
-    "of_warp": Figure("ratio", "seconds / those of the warp", "lower", 0.10),
+    "seconds": Figure("s", "wall time per frame", "lower", 0.10),
+    "of_opencv": Figure("ratio", "seconds / OpenCV's add and remap", "lower", 0.10),
+    "of_torch": Figure("ratio", "seconds / torch's grid_sample", "lower", 0.10),
+    "of_copy": Figure("ratio", "seconds / copying the frame", "lower", 0.20),
+    "of_warp": Figure("ratio", "seconds / the warp kernel", "lower", 0.10),
 }
 
 
 def run(
-    effort: Effort,
-    say: Say,
+    budget: Budget,
+    progress: Progress,
     *,
     bundle: Path | None = None,
     resolutions: Sequence[str] = paper.RESOLUTIONS,
@@ -56,26 +55,26 @@ def run(
     """Measure.
 
     Args:
-        effort: How long it may take.
-        say: Takes progress.
-        bundle: Whose kernels; the shipped default's if None.
+        budget: Time budget.
+        progress: Receives lines of progress.
+        bundle: Model bundle; defaults to the bundled model.
         resolutions: Frame sizes.
 
     Raises:
         MVStylizerError: The bundle cannot be loaded, or the footage is missing.
     """
     model = shipped([bundle] if bundle else [])[0]
-    repeats = effort.pick(25, 3)
+    repeats = budget.pick(25, 3)
     rows = []
     for resolution in resolutions:
         width, height = footage.size(resolution)
         frame, flow = footage.photo(width, height), smooth_flow(width, height)
-        with OnnxStylizer(model, threads=effort.threads) as stylizer:
+        with OnnxStylizer(model, threads=budget.threads) as stylizer:
             reply = stylizer.stylize(frame, stylizer.encode_style(footage.style()), reply="both")
         if reply.image is None or reply.affine_map is None:
             raise ValueError("the stylizer gave no image or no map")
-        for threads in (count for count in THREADS if count <= effort.threads):
-            say(f"kernels: {resolution}, {threads} thread{'s' * (threads > 1)}")
+        for threads in (count for count in THREADS if count <= budget.threads):
+            progress(f"kernels: {resolution}, {threads} thread{'s' * (threads > 1)}")
             with ExitStack() as stack:
                 work = cases(stack, model, frame, reply.image, reply.affine_map, flow, threads)
                 times = measure(work, repeats=repeats, warmup=3)
@@ -89,7 +88,7 @@ def run(
 
 
 def smooth_flow(width: int, height: int) -> Flow:
-    """Return a backward flow, float32 (H, W, 2), that varies over the frame and crosses its borders."""
+    """Return a smooth backward flow, float32 (H, W, 2), that also points outside the frame."""
     rows, columns = np.indices((height, width), np.float32)
     waves = np.sin(rows / 97 + columns / 131), np.cos(columns / 113 - rows / 79)
     return np.asarray(REACH * np.stack(waves, axis=-1), np.float32)
@@ -104,16 +103,16 @@ def cases(
     flow: Flow,
     threads: int,
 ) -> dict[str, Work]:
-    """Return what is timed; `stack` closes what they hold.
+    """Return the cases to time, by name.
 
     Args:
-        stack: Takes the kernels.
-        bundle: Whose kernels.
+        stack: Closes the kernels.
+        bundle: Model bundle.
         frame: uint8 RGB (H, W, 3), an intermediate frame.
-        key: The stylized key frame, of its size.
+        key: The stylized key frame, same size.
         affine_map: float32 (gh, gw, 3, 4).
-        flow: Backward flow of its size.
-        threads: For every library.
+        flow: Backward flow, float32 (H, W, 2).
+        threads: Threads of every library.
     """
     cv2.setNumThreads(threads)
     torch.set_num_threads(threads)
@@ -135,7 +134,7 @@ def cases(
 
 
 def _opencv(key: Picture, flow: Flow, out: Picture) -> Work:
-    """OpenCV's way from flow to picture: places are the grid plus the flow."""
+    """Warp with OpenCV: add the flow to the grid, then remap."""
     rows, columns = np.indices(flow.shape[:2], np.float32)
     grid, place = np.stack([columns, rows], axis=-1), np.empty_like(flow)
 
@@ -147,7 +146,7 @@ def _opencv(key: Picture, flow: Flow, out: Picture) -> Work:
 
 
 def _torch(key: Picture, flow: Flow) -> Work:
-    """PyTorch's: float32 NCHW, as it wants it; the key frame's conversion is not counted."""
+    """Warp with PyTorch on float32 NCHW; converting the key frame is not timed."""
     height, width = flow.shape[:2]
     source = torch.from_numpy(key.transpose(2, 0, 1)[None].astype(np.float32))
     rows, columns = np.indices((height, width), np.float32)
@@ -163,7 +162,7 @@ def _torch(key: Picture, flow: Flow) -> Work:
 
 
 def _sized(bundle: Bundle, flow: Flow, threads: int) -> dict[str, Work]:
-    """The bundle's kernels of this one size, those that a CPU can run."""
+    """Return the bundle's kernels of this static size that run on a CPU."""
     height, width = flow.shape[:2]
     known = {"flow_x": flow[None, ..., :1], "flow_y": flow[None, ..., 1:]}
     work: dict[str, Work] = {}
@@ -185,7 +184,7 @@ def _thumbnail(frame: Picture) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
-def _row(resolution: str, threads: int, name: str, times: Times) -> Row:
+def _row(resolution: str, threads: int, name: str, times: Timings) -> Row:
     figures: dict[str, Value] = {"seconds": times[name]}
     for other in ("opencv", "torch", "copy", "warp"):
         if other != name:
@@ -194,7 +193,7 @@ def _row(resolution: str, threads: int, name: str, times: Times) -> Row:
 
 
 def tables(document: Mapping[str, Any]) -> list[Table]:
-    """Lay a kept result out: a table for each number of threads."""
+    """Return a table per number of threads."""
     rows = document["results"]
     counts = sorted({row["case"]["threads"] for row in rows})
     return [_table([row for row in rows if row["case"]["threads"] == count], count) for count in counts]
@@ -210,7 +209,7 @@ def _table(rows: Sequence[Mapping[str, Any]], threads: int) -> Table:
         cells.append([row["case"]["resolution"], row["case"]["kernel"], span(milliseconds), *ratios])
     return Table(
         f"Kernels, {threads} thread{'s' * (threads > 1)}",
-        ["frame", "kernel", "ms", "of OpenCV", "of torch", "of a copy", "of warp"],
+        ["frame", "kernel", "ms", "/ OpenCV", "/ torch", "/ copy", "/ warp"],
         cells,
-        "OpenCV: add and remap. torch: grid_sample in float32. copy: of the frame.",
+        "OpenCV: add and remap. torch: grid_sample in float32. copy: copying the frame.",
     )

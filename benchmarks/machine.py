@@ -1,4 +1,4 @@
-"""The machine a bench runs on: held to some cores, and described beside the figures."""
+"""The machine that runs a benchmark: pin the process to cores, and describe the machine in the result."""
 
 from __future__ import annotations
 
@@ -16,20 +16,28 @@ from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PACKAGES: Final = (
-    "mvstylizer", "numpy", "opencv-python-headless", "av", "onnxruntime", "ai-edge-litert", "torch",
-    "tritonclient", "nvidia-pytriton", "flwr",
-)  # fmt: skip
+    "mvstylizer",
+    "numpy",
+    "opencv-python-headless",
+    "av",
+    "onnxruntime",
+    "ai-edge-litert",
+    "torch",
+    "tritonclient",
+    "nvidia-pytriton",
+    "flwr",
+)
 THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def pin(threads: int) -> int:
-    """Hold this process, and what it starts, to so many cores; call it before NumPy is imported.
+    """Pin this process and its children to a number of cores; call before importing NumPy.
 
     Args:
-        threads: Cores wanted, at least 1.
+        threads: Requested number of cores, at least 1.
 
     Returns:
-        Cores had: not more than this process may use.
+        Actual number of cores, limited to those available.
     """
     cores = sorted(os.sched_getaffinity(0))[:threads]
     os.sched_setaffinity(0, cores)
@@ -39,11 +47,11 @@ def pin(threads: int) -> int:
 
 
 class Watch:
-    """Looks at the machine before a bench, and tells afterwards how it went.
+    """Records the machine's load and speed during a benchmark.
 
     Args:
-        threads: Cores the bench is held to.
-        quick: The bench takes its reduced settings.
+        threads: Number of cores the benchmark is pinned to.
+        quick: The benchmark uses reduced settings.
     """
 
     def __init__(self, threads: int, *, quick: bool) -> None:
@@ -53,7 +61,7 @@ class Watch:
         self._began = time.perf_counter()
 
     def look(self) -> None:
-        """Look again, between two parts of a bench; not while other threads work, which it would disturb."""
+        """Measure the speed between two parts of a benchmark; skipped while other threads are working."""
         if all(thread.daemon or thread is threading.current_thread() for thread in threading.enumerate()):
             self._speeds.append(gmacs_per_second())
 
@@ -84,9 +92,9 @@ class Watch:
 
 
 def gmacs_per_second(side: int = 1024, runs: int = 5) -> float:
-    """Return the best speed of a float32 matrix product, in thousand million multiply-adds a second.
+    """Return the best speed of a float32 matrix product, in billions of multiply-adds per second.
 
-    It is what the same cores can do at best, so operations over it are a floor of a network's time.
+    This is the best speed of the cores, so multiply-adds divided by it are a lower bound for a network.
     """
     import numpy as np
 
@@ -129,7 +137,7 @@ def _gpu() -> str | None:
 def _commit() -> tuple[str | None, bool]:
     git = ["git", "-C", str(ROOT)]
     commit = _output([*git, "rev-parse", "HEAD"])
-    # A bench's own results are no change of what is measured.
+    # New results do not change the measured code.
     changes = _output(
         [*git, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results"]
     )

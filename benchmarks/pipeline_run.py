@@ -1,4 +1,4 @@
-"""Whole runs of the main job, as benches time them."""
+"""Whole runs of the pipeline for benchmarks."""
 
 from __future__ import annotations
 
@@ -11,29 +11,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.data import footage
-from device_runtime.options import Interpolation
+from device_runtime.options import Interpolation, StylizeOptions
 from device_runtime.pipeline import stylize_video
 from device_runtime.report import Report
 from mvstylizer.bundle import Bundle
 from mvstylizer.stylizer import Reply, StylizedFrame, Stylizer
 
-# The stages of `device_runtime.report` that run on the phone, in words.
+# Stages of `device_runtime.report` that run on the phone.
 STAGES: Final = {
     "decode": "decoding",
-    "key_frames": "deciding on key frames and scene cuts",
+    "key_frames": "choosing key frames and detecting scene cuts",
     "flow": "optical flow",
-    "interpolate": "making the picture",
+    "interpolate": "interpolation",
     "encode": "encoding",
 }
 
 
 class RecordedStylizer:
-    """A stylizer whose replies are remembered: what is asked again is answered at once.
-
-    What remains of a second run is the phone's own work, with an edge that costs nothing.
+    """A stylizer that caches replies, so that a second run measures the phone's work only.
 
     Args:
-        stylizer: Answers what was not asked before.
+        stylizer: Handles requests that are not cached.
     """
 
     def __init__(self, stylizer: Stylizer) -> None:
@@ -56,14 +54,14 @@ class RecordedStylizer:
         r: float = 1.0,
         reply: Reply = "image",
     ) -> StylizedFrame:
-        """See `Stylizer.stylize`; one style a run, so the code is no part of what is remembered."""
+        """See `Stylizer.stylize`; there is one style per run, so the code is not part of the cache key."""
         key = _digest(frame), r, reply
         if key not in self._replies:
             self._replies[key] = self._stylizer.stylize(frame, style_code, r=r, reply=reply)
         return self._replies[key]
 
     def close(self) -> None:
-        """Nothing to do: whoever made the stylizer closes it."""
+        """Do nothing: the wrapped stylizer is closed by its owner."""
 
 
 def run_clip(
@@ -75,17 +73,15 @@ def run_clip(
     *,
     two_sided: bool = True,
 ) -> Report:
-    """Stylize a clip after the sample style into a file that is thrown away, and return the report."""
+    """Stylize a clip with the sample style into a temporary file and return the report."""
     with tempfile.TemporaryDirectory() as folder:
         return stylize_video(
             source,
             footage.STYLE,
             Path(folder) / "out.mp4",
+            options=StylizeOptions(policy, interpolation, two_sided=two_sided),
             stylizer=stylizer,
             bundle=bundle,
-            policy=policy,
-            interpolation=interpolation,
-            two_sided=two_sided,
         )
 
 

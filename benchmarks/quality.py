@@ -1,4 +1,4 @@
-"""Quality of the picture: photorealism against style, ours beside colour transport and other methods."""
+"""Quality: photorealism and style of our models, color transport (MKL) and other methods."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from benchmarks.data.models import shipped
 from benchmarks.data.pairs import Pair, free_pairs, look_pairs, pair_names, read_pair
 from benchmarks.harness.contact_sheet import write_sheet
-from benchmarks.harness.registry import Effort, Say, Table
+from benchmarks.harness.registry import Budget, Progress, Table
 from benchmarks.harness.result import Figure, Result, Row, Value, find
 from benchmarks.harness.tables import number
 from benchmarks.metrics.gram import GramDistance
@@ -36,28 +36,30 @@ Method = Callable[[Pair], Picture | None]
 
 ALL_LAYERS: Final = 4
 FIGURES: Final = {
-    "pairs": Figure("pairs", "pairs that the method has a result for; every mean is over them"),
+    "pairs": Figure("pairs", "number of pairs with a result; all means are over these"),
     "edge_ssim": Figure(
-        "ratio", "SSIM of the Sobel magnitudes of luma to the content's, long side 512", "higher", 0.005
+        "ratio", "SSIM of Sobel magnitudes of luma to the content, long side 512", "higher", 0.005
     ),
-    "ssim": Figure("ratio", "SSIM of luma to the content's", "higher", 0.005),
+    "ssim": Figure("ratio", "SSIM of luma to the content", "higher", 0.005),
     "relative_gram": Figure(
         "ratio", "mean over VGG16's relu1_2, 2_2, 3_3, 4_3 of |G_out - G_style| / |G_style|", "lower", 0.005
     ),
     "relative_gram_to_relu3_3": Figure("ratio", "the same over relu1_2, 2_2 and 3_3", "lower", 0.005),
     "wasserstein_lab": Figure(
-        "Lab", "sliced 2-Wasserstein distance of the colours to the style's", "lower", 0.01
+        "Lab", "sliced 2-Wasserstein distance of the colors to the style", "lower", 0.01
     ),
     "look_psnr": Figure(
-        "dB", "PSNR to the exact answer where content and style are looks of one photo", "higher", 0.005
+        "dB", "PSNR to the known result, for pairs made from one photo with two grades", "higher", 0.005
     ),
-    "identity_error": Figure("grey levels", "mean |change| with the content as its own style", "lower", 0.02),
+    "identity_error": Figure(
+        "gray levels", "mean absolute change with the content as its own style", "lower", 0.02
+    ),
 }
 
 
 def run(
-    effort: Effort,
-    say: Say,
+    budget: Budget,
+    progress: Progress,
     *,
     pairs: Path | None = None,
     peers: Sequence[Path] = (),
@@ -72,28 +74,28 @@ def run(
     """Measure.
 
     Args:
-        effort: How long it may take.
-        say: Takes progress.
-        pairs: Folder of ``NN_content`` and ``NN_style`` photos; the free pairs if None.
-        peers: Folders of other methods' results, ``NN.jpg`` or ``NN.png``; the folder's name is the method's.
-        photos: Photos for the pairs with known answers; the free ones if None.
-        look_count: Pairs with known answers; 24 if None, fewer when quick.
-        bundles: Models; the shipped ones if none.
-        strengths: Of the style, for every model.
-        vgg: VGG16's weights to relu4_3; without them the Gram distance stops at relu3_3.
-        sheet: Where to draw the contact sheet of the free pairs; None = nowhere.
-        pairs_sheet: Where to draw one of `pairs` with the peers; None = nowhere.
+        budget: Time budget.
+        progress: Receives lines of progress.
+        pairs: Folder of ``NN_content`` and ``NN_style`` photos; defaults to the free pairs.
+        peers: Folders of other methods' results, ``NN.jpg`` or ``NN.png``, named after the method.
+        photos: Photos for pairs with known results; defaults to the free photos.
+        look_count: Number of pairs with known results; defaults to 24, or fewer if quick.
+        bundles: Model bundles; defaults to all bundled models.
+        strengths: Style strengths, for every model.
+        vgg: VGG16 weights up to relu4_3; by default the Gram distance ends at relu3_3.
+        sheet: Output file for a contact sheet of the free pairs.
+        pairs_sheet: Output file for a contact sheet of `pairs` with the peers.
 
     Raises:
         MVStylizerError: A folder, photo, bundle or weights file cannot be used.
     """
-    names = pair_names(pairs)[: effort.pick(None, 4)] if pairs else []
-    free = free_pairs()[: effort.pick(None, 1)]
+    names = pair_names(pairs)[: budget.pick(None, 4)] if pairs else []
+    free = free_pairs()[: budget.pick(None, 1)]
     scored = [read_pair(pairs, name) for name in names] if pairs else free
-    judge = _Judge(vgg)
+    scorer = _Scorer(vgg)
     models = shipped(bundles)
     with ExitStack() as stack:
-        stylizers = {m.name: stack.enter_context(OnnxStylizer(m, threads=effort.threads)) for m in models}
+        stylizers = {m.name: stack.enter_context(OnnxStylizer(m, threads=budget.threads)) for m in models}
         full = {name: _ours(stylizer) for name, stylizer in stylizers.items()}
         ours = {
             (name if strength == 1 else f"{name}, strength {strength:g}"): _weakened(method, strength)
@@ -101,11 +103,11 @@ def run(
             for strength in strengths
         }
         methods: dict[str, Method] = {**ours, "MKL": _mkl, **{folder.name: _peer(folder) for folder in peers}}
-        looks = look_pairs(photos, look_count or effort.pick(24, 1))
+        looks = look_pairs(photos, look_count or budget.pick(24, 1))
         rows = []
         for name, method in methods.items():
-            say(f"quality: {name}, {len(scored)} pairs")
-            figures = judge.means(method, scored)
+            progress(f"quality: {name}, {len(scored)} pairs")
+            figures = scorer.means(method, scored)
             if name in ours or name == "MKL":
                 found = [psnr(_made(method, Pair("", p.content, p.style)), p.target) for p in looks]
                 figures["look_psnr"] = float(np.mean(found))
@@ -118,14 +120,14 @@ def run(
         "pairs": len(scored),
         "pairs_from": pairs.name if pairs else "scikit-image and samples",
         "look_pairs": len(looks),
-        "gram_layers": [f"relu{layer}" for layer in judge.layers],
+        "gram_layers": [f"relu{layer}" for layer in scorer.layers],
         "models": {bundle.name: bundle.version for bundle in models},
     }
     return Result("quality", FIGURES, rows, settings)
 
 
-class _Judge:
-    """Scores results; what is computed of a content or a style is kept for the next method."""
+class _Scorer:
+    """Scores results; features of styles are cached between methods."""
 
     def __init__(self, vgg: Path | None) -> None:
         self._distance = GramDistance(vgg)
@@ -133,7 +135,7 @@ class _Judge:
         self._styles: dict[str, list[Any]] = {}
 
     def means(self, method: Method, pairs: Sequence[Pair]) -> dict[str, Value]:
-        """Return the mean figures of a method over the pairs that it has results for."""
+        """Return the mean figures of a method over the pairs with a result."""
         scores = [self._score(pair, made) for pair in pairs if (made := method(pair)) is not None]
         means: dict[str, Value] = {"pairs": len(scores)}
         for name in scores[0] if scores else ():
@@ -162,8 +164,8 @@ def _ours(stylizer: OnnxStylizer) -> Callable[[Pair], Picture]:
     made: dict[tuple[int, int], tuple[Pair, Picture]] = {}
 
     def method(pair: Pair) -> Picture:
-        """Stylize a pair of photos, once: every strength blends the same picture."""
-        photos = id(pair.content), id(pair.style)  # of this pair alone as long as it is kept beside
+        """Stylize a pair once; all strengths blend the same picture."""
+        photos = id(pair.content), id(pair.style)  # unique while the pair is referenced by the cache
         if photos not in made:
             image = stylizer.stylize(pair.content, stylizer.encode_style(pair.style)).image
             if image is None:
@@ -208,12 +210,16 @@ def _draw(path: Path | None, pairs: Sequence[Pair], methods: Mapping[str, Method
 
 
 def tables(document: Mapping[str, Any]) -> list[Table]:
-    """Lay a kept result out: a row a method."""
+    """Return a table with one row per method."""
     columns = {
-        "edge_ssim": "edge SSIM ↑", "ssim": "SSIM ↑", "relative_gram": "rel. Gram ↓",
-        "relative_gram_to_relu3_3": "rel. Gram to 3_3 ↓", "wasserstein_lab": "Wasserstein Lab ↓",
-        "look_psnr": "look pairs, dB ↑", "identity_error": "identity, |Δ| ↓",
-    }  # fmt: skip
+        "edge_ssim": "edge SSIM ↑",
+        "ssim": "SSIM ↑",
+        "relative_gram": "rel. Gram ↓",
+        "relative_gram_to_relu3_3": "rel. Gram to 3_3 ↓",
+        "wasserstein_lab": "Wasserstein Lab ↓",
+        "look_psnr": "known pairs, dB ↑",
+        "identity_error": "identity, |Δ| ↓",
+    }
     shown = {name: title for name, title in columns.items() if name in document["figures"]}
     rows = []
     for row in document["results"]:

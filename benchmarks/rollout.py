@@ -1,8 +1,7 @@
-"""Roll-out: from ten edges' updates to the model that the next phone gets.
+"""Rollout: from the updates of ten edges to the model that phones get.
 
-What the cloud does between a round's last answer and its release, and what an edge does then: the updates are
-averaged; the average is exported with parity, described and signed; an edge that watches the registry checks
-the signature, loads the release beside the one that it serves, tries it out and promotes it.
+Covers the cloud's work from the last update to the release (average, export with parity checks, signature),
+and the edge's work from the release to its promotion (verify, load, test, promote).
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ import numpy as np
 
 from benchmarks.data.models import shipped
 from benchmarks.edge_load import routes
-from benchmarks.edge_load.health import free_address, until_served
-from benchmarks.harness.registry import Effort, Say, Table
+from benchmarks.edge_load.health import free_address, wait_until_served
+from benchmarks.harness.registry import Budget, Progress, Table
 from benchmarks.harness.result import Figure, Result, Row, Value, find
 from benchmarks.harness.tables import number, span
 from benchmarks.harness.timing import Work, measure, spread
@@ -34,34 +33,34 @@ from mvstylizer.bundle import Bundle
 
 EDGES: Final = 10
 MODES: Final[tuple[Mode, ...]] = ("frames", "trimmed")
-SPREAD: Final = 1e-3  # of the edges' models around the one that they began with
+SPREAD: Final = 1e-3  # standard deviation of the edges' updates
 FIGURES: Final = {
-    "average_seconds": Figure("s", "averaging ten edges' updates, mapped from their files", "lower", 0.25),
+    "average_seconds": Figure("s", "averaging the updates of ten edges, memory-mapped", "lower", 0.25),
     "memory_of_model": Figure(
-        "ratio", "most memory held while averaging, result included / bytes of one model", "lower", 0.02
+        "ratio", "peak memory while averaging, including the result / size of a model", "lower", 0.02
     ),
-    "export_seconds": Figure("s", "export with parity, description, signature", "lower", 0.25),
-    "served_seconds": Figure("s", "from merged checkpoint to the model that phones get", "lower", 0.25),
-}  # fmt: skip
+    "export_seconds": Figure("s", "export with parity checks and signature", "lower", 0.25),
+    "served_seconds": Figure("s", "from the merged checkpoint until phones get the model", "lower", 0.25),
+}
 
 
-def run(effort: Effort, say: Say) -> Result:
-    """Measure, with the shipped default model and its checkpoint.
+def run(budget: Budget, progress: Progress) -> Result:
+    """Measure with the bundled model and its checkpoint.
 
     Args:
-        effort: How long it may take.
-        say: Takes progress.
+        budget: Time budget.
+        progress: Receives lines of progress.
 
     Raises:
-        MVStylizerError: The export fails, the edge does not start, or does not take a release.
+        MVStylizerError: The export fails, or the edge does not start or accept a release.
     """
     model = shipped()[0]
     checkpoint = ROOT / "models" / f"{model.name}.safetensors"
     with tempfile.TemporaryDirectory(prefix="mvstylizer-rollout-") as name:
         folder = Path(name)
-        say(f"rollout: averaging {EDGES} edges")
-        rows = _averaging(checkpoint, folder, effort.pick(9, 1))
-        exports, served = _releases(model, checkpoint, folder, effort.pick(3, 1), say)
+        progress(f"rollout: averaging {EDGES} edges")
+        rows = _averaging(checkpoint, folder, budget.pick(9, 1))
+        exports, served = _releases(model, checkpoint, folder, budget.pick(3, 1), progress)
     first, *later = exports
     rows.append(
         Row({"release": "first of a process"}, {"export_seconds": first, "served_seconds": served[0]})
@@ -86,7 +85,7 @@ def _averaging(checkpoint: Path, folder: Path, repeats: int) -> list[Row]:
 
 
 def _update(base: Parameters, header: Mapping[str, str], path: Path, seed: int) -> Parameters:
-    """Write what an edge might send, and map it as the cloud does."""
+    """Write a random update of an edge and memory-map it as the cloud does."""
     draw = np.random.default_rng(seed)
     moved = {
         name: value + SPREAD * draw.standard_normal(value.shape, np.float32) for name, value in base.items()
@@ -96,7 +95,7 @@ def _update(base: Parameters, header: Mapping[str, str], path: Path, seed: int) 
 
 
 def _peak(case: Work) -> float:
-    """Return the most bytes that a call holds at once; mapped files are not counted, as they need none."""
+    """Return the peak memory of a call in bytes, without memory-mapped files."""
     tracemalloc.start()
     try:
         case()
@@ -106,9 +105,9 @@ def _peak(case: Work) -> float:
 
 
 def _releases(
-    model: Bundle, checkpoint: Path, folder: Path, count: int, say: Say
+    model: Bundle, checkpoint: Path, folder: Path, count: int, progress: Progress
 ) -> tuple[list[float], list[float]]:
-    """Publish releases to an edge that watches the registry; return seconds of export, and until served."""
+    """Publish releases to an edge that watches the registry; return seconds to export and until served."""
     registry, private, public = folder / "registry", folder / "release.key", folder / "release.pub"
     registry.mkdir()
     make_keys(private, public)
@@ -116,38 +115,47 @@ def _releases(
     watching = ("--watch", str(registry), "--release-key", str(public), "--health", health)
     exports, served = [], []
     with routes.serving(model.path, 1, *watching):
-        for turn in range(1, count + 1):
+        for number_ in range(1, count + 1):
             began = time.perf_counter()
             release = publish(
-                checkpoint, registry, private, turn=turn, metrics={}, after=model.version,
-                ancestor=BaseBundle(model, checkpoint),
-            )  # fmt: skip
+                checkpoint,
+                registry,
+                private,
+                server_round=number_,
+                metrics={},
+                after=model.version,
+                base_bundle=BaseBundle(model, checkpoint),
+            )
             exports.append(time.perf_counter() - began)
-            until_served(release.version, health)
+            wait_until_served(release.version, health)
             served.append(time.perf_counter() - began)
-            say(f"rollout: release {turn} of {count} served after {served[-1]:.1f} s")
+            progress(f"rollout: release {number_} of {count} served after {served[-1]:.1f} s")
     return exports, served
 
 
 def tables(document: Mapping[str, Any]) -> list[Table]:
-    """Lay a kept result out: averaging, releases."""
-    settings = document["settings"]
+    """Return a table of averaging, and one of releases."""
+    averages = _rows(
+        document,
+        "average",
+        MODES,
+        lambda row: [span(row["average_seconds"]), number(row["memory_of_model"])],
+    )
+    releases = _rows(
+        document,
+        "release",
+        ("first of a process", "later"),
+        lambda row: [span(row["export_seconds"]), span(row["served_seconds"])],
+    )
+    title = "From the merged checkpoint until phones get the model"
     return [
         Table(
-            f"Averaging {settings['edges']} edges",
-            ["mode", "s", "memory of one model"],
-            _rows(document, "average", MODES, lambda row: [
-                span(row["average_seconds"]), number(row["memory_of_model"])
-            ]),
+            f"Averaging {document['settings']['edges']} edges",
+            ["mode", "seconds", "memory / model size"],
+            averages,
         ),
-        Table(
-            "From a merged checkpoint to the model that phones get",
-            ["release", "export s", "served after s"],
-            _rows(document, "release", ("first of a process", "later"), lambda row: [
-                span(row["export_seconds"]), span(row["served_seconds"])
-            ]),
-        ),
-    ]  # fmt: skip
+        Table(title, ["release", "export, s", "served after, s"], releases),
+    ]
 
 
 def _rows(document: Mapping[str, Any], key: str, values: Sequence[str], cells: Any) -> list[list[str]]:

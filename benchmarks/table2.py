@@ -1,8 +1,7 @@
-"""Table 2: the time of one intermediate frame beside that of a stylized one, and where a frame's time goes.
+"""Table 2: time to interpolate a frame, compared with stylizing one, and time of every stage.
 
-Three ways of looking at it: the bare kernels, their flow or map given (the paper's way: a
-remap); a frame as the kit makes it, from both sides; and whole runs over a clip with
-everything counted, by stage, the edge's replies at hand.
+Measured at three levels: the kernels alone with flow or map given (the paper measures a remap); a frame
+interpolated from both sides as the kit does; and whole runs over a clip by stage, with recorded edge replies.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ from numpy.typing import NDArray
 
 from benchmarks.data import footage, paper
 from benchmarks.data.models import shipped
-from benchmarks.harness.registry import Effort, Say, Table
-from benchmarks.harness.result import Case, Figure, Result, Row, Value, find, middle
+from benchmarks.harness.registry import Budget, Progress, Table
+from benchmarks.harness.result import Case, Figure, Result, Row, Value, find, median_of
 from benchmarks.harness.tables import MISSING, number
-from benchmarks.harness.timing import Times, Work, measure_beside, spread
+from benchmarks.harness.timing import Timings, Work, measure_in_blocks, spread
 from benchmarks.pipeline_run import STAGES, RecordedStylizer, run_clip
 from device_runtime.interpolation.interpolator import KeyFrameResult, TransferInterpolator, WarpInterpolator
 from device_runtime.kernels import Transfer, Warp
@@ -37,25 +36,25 @@ INTERVAL: Final = 15
 QUICK_FRAMES: Final = INTERVAL + 1  # two key frames
 STYLIZE: Final = "stylize"
 FIGURES: Final = {
-    "seconds": Figure("s", "wall time of one intermediate frame", "lower", 0.10),
-    "of_opencv": Figure("ratio", "seconds / those of OpenCV's add and remap, same round", "lower", 0.10),
-    "of_copy": Figure("ratio", "seconds / those of a copy of the frame: the floor of memory", "lower", 0.15),
-    "of_warp": Figure("ratio", "seconds / those of the warp kernel", "lower", 0.10),
-    "paper_seconds": Figure("s", "the paper's, on a Pixel 2, flow not counted"),
-    "stylize_seconds": Figure("s", "wall time of stylizing one frame in process, same cores", "lower", 0.10),
-    "speed_up": Figure("ratio", "stylize_seconds / seconds, each block of rounds by itself", "higher", 0.15),
-    "paper_speed_up": Figure("ratio", "the paper's stylization / interpolation"),
-    "wall_seconds": Figure("s", "wall time of a whole run over its frames, replies at hand", "lower", 0.10),
+    "seconds": Figure("s", "wall time to interpolate a frame", "lower", 0.10),
+    "of_opencv": Figure("ratio", "seconds / OpenCV's add and remap, per round", "lower", 0.10),
+    "of_copy": Figure("ratio", "seconds / copying the frame, the memory lower bound", "lower", 0.15),
+    "of_warp": Figure("ratio", "seconds / the warp kernel", "lower", 0.10),
+    "paper_seconds": Figure("s", "the paper, on a Pixel 2, without optical flow"),
+    "stylize_seconds": Figure("s", "wall time to stylize a frame in process, same cores", "lower", 0.10),
+    "speed_up": Figure("ratio", "stylize_seconds / seconds, per block of rounds", "higher", 0.15),
+    "paper_speed_up": Figure("ratio", "the paper: stylization / interpolation"),
+    "wall_seconds": Figure("s", "wall time of a whole run per frame, with recorded replies", "lower", 0.10),
     **{
-        stage: Figure("s", f"{text} a frame of the clip, in its own thread", "lower", 0.20)
+        stage: Figure("s", f"{text} per frame of the clip, in its own thread", "lower", 0.20)
         for stage, text in STAGES.items()
     },
 }
 
 
 def run(
-    effort: Effort,
-    say: Say,
+    budget: Budget,
+    progress: Progress,
     *,
     bundle: Path | None = None,
     resolutions: Sequence[str] | None = None,
@@ -64,30 +63,30 @@ def run(
     """Measure.
 
     Args:
-        effort: How long it may take.
-        say: Takes progress.
-        bundle: Model; the shipped default if None.
-        resolutions: Frame sizes; the paper's if None, only the smallest of them when quick.
-        frames: Of the clip for whole runs; 90 if None, fewer when quick.
+        budget: Time budget.
+        progress: Receives lines of progress.
+        bundle: Model bundle; defaults to the bundled model.
+        resolutions: Frame sizes; defaults to the paper's, or to the smallest of them if quick.
+        frames: Number of frames of whole runs; defaults to 90, or fewer if quick.
 
     Raises:
         MVStylizerError: The bundle cannot be loaded, or the footage is missing.
     """
-    cv2.setNumThreads(effort.threads)
+    cv2.setNumThreads(budget.threads)
     model = shipped([bundle] if bundle else [])[0]
-    filmed = footage.frames(footage.clip("bigbuckbunny"), frames or effort.pick(None, QUICK_FRAMES))
-    count = frames or effort.pick(90, QUICK_FRAMES)
-    wanted: Sequence[str] = resolutions or effort.pick(paper.RESOLUTIONS, paper.ENDS[:1])
+    filmed = footage.frames(footage.clip("bigbuckbunny"), frames or budget.pick(None, QUICK_FRAMES))
+    count = frames or budget.pick(90, QUICK_FRAMES)
+    wanted: Sequence[str] = resolutions or budget.pick(paper.RESOLUTIONS, paper.ENDS[:1])
     rows: list[Row] = []
-    with OnnxStylizer(model, threads=effort.threads) as stylizer:
+    with OnnxStylizer(model, threads=budget.threads) as stylizer:
         for resolution in wanted:
-            say(f"table2: {resolution}, one frame")
-            rows += _one_frame(model, stylizer, filmed, resolution, effort)
+            progress(f"table2: {resolution}, one frame")
+            rows += _one_frame(model, stylizer, filmed, resolution, budget)
             for interpolation in INTERPOLATIONS:
-                say(f"table2: {resolution}, a clip with {interpolation}")
-                rows.append(_whole_run(model, stylizer, filmed, resolution, interpolation, count, effort))
+                progress(f"table2: {resolution}, a clip with {interpolation}")
+                rows.append(_whole_run(model, stylizer, filmed, resolution, interpolation, count, budget))
     settings = {
-        "repeats": effort.pick(15, 3),
+        "repeats": budget.pick(15, 3),
         "clip": "bigbuckbunny.mp4, resized",
         "clip_frames": count,
         "interval": INTERVAL,
@@ -111,27 +110,27 @@ def _one_frame(
     stylizer: OnnxStylizer,
     filmed: list[NDArray[np.uint8]],
     resolution: str,
-    effort: Effort,
+    budget: Budget,
 ) -> list[Row]:
     width, height = footage.size(resolution)
     scene = _scene(stylizer, [footage.fitted(filmed[place], width, height) for place in (0, 2, 4)])
     code = stylizer.encode_style(footage.style())
-    with _kernels(bundle, scene, effort.threads) as work:
-        times, beside = measure_beside(
+    with _kernels(bundle, scene, budget.threads) as work:
+        times, per_block = measure_in_blocks(
             lambda: stylizer.stylize(scene.frame, code),
             work,
-            blocks=effort.pick(5, 1),
+            blocks=budget.pick(5, 1),
             repeats=3,
             name=STYLIZE,
         )
-    return [Row(_case(resolution, way), _figures(way, times, beside, resolution)) for way in times]
+    return [Row(_case(resolution, way), _figures(way, times, per_block, resolution)) for way in times]
 
 
 def _case(resolution: str, way: str) -> Case:
     return {"resolution": resolution, "way": way}
 
 
-def _figures(name: str, times: Times, beside: Times, resolution: str) -> dict[str, Value]:
+def _figures(name: str, times: Timings, per_block: Timings, resolution: str) -> dict[str, Value]:
     figures: dict[str, Value] = {
         "seconds": times[name],
         "of_opencv": times.ratio(name, "opencv"),
@@ -140,7 +139,7 @@ def _figures(name: str, times: Times, beside: Times, resolution: str) -> dict[st
     if name == "transfer":
         figures["of_warp"] = times.ratio(name, "warp")
     if name in INTERPOLATIONS:
-        figures |= {"stylize_seconds": beside[STYLIZE], "speed_up": beside.ratio(STYLIZE, name)}
+        figures |= {"stylize_seconds": per_block[STYLIZE], "speed_up": per_block.ratio(STYLIZE, name)}
         theirs, whole = paper.INTERPOLATION_SECONDS.get(resolution), paper.STYLIZATION_SECONDS["MVStylizer"]
         if theirs is not None:
             figures |= {"paper_seconds": theirs, "paper_speed_up": (whole[resolution] or 0) / theirs}
@@ -159,7 +158,7 @@ def _scene(stylizer: OnnxStylizer, pictures: list[NDArray[np.uint8]]) -> _Scene:
 
 @contextmanager
 def _kernels(bundle: Bundle, scene: _Scene, threads: int) -> Iterator[dict[str, Work]]:
-    """Give what is timed against each other, from a bare copy to a frame made from both sides."""
+    """Yield the cases, from a plain copy to a frame interpolated from both sides."""
     height, width = scene.frame.shape[:2]
     flow = scene.motions[0].flow_on(height, width)
     image, affine_map = scene.past.reply.image, scene.past.reply.affine_map
@@ -179,8 +178,8 @@ def _kernels(bundle: Bundle, scene: _Scene, threads: int) -> Iterator[dict[str, 
     kernel = bundle.file("warp")
     with (
         Warp(kernel, threads=threads) as warp,
-        Warp(kernel, threads=threads) as before,
-        Warp(kernel, threads=threads) as behind,
+        Warp(kernel, threads=threads) as past_warp,
+        Warp(kernel, threads=threads) as following_warp,
         Transfer(bundle.file("transfer"), threads=threads) as transfer,
     ):
         warp.set_key(image)
@@ -189,7 +188,7 @@ def _kernels(bundle: Bundle, scene: _Scene, threads: int) -> Iterator[dict[str, 
             "opencv": opencv,
             "warp": lambda: warp(flow),
             "transfer": lambda: transfer(scene.frame, affine_map),
-            "warp, both sides": between(WarpInterpolator(before, behind, transfer)),
+            "warp, both sides": between(WarpInterpolator(past_warp, following_warp, transfer)),
             "transfer, both sides": between(TransferInterpolator(transfer)),
         }
 
@@ -201,16 +200,16 @@ def _whole_run(
     resolution: str,
     interpolation: Interpolation,
     frames: int,
-    effort: Effort,
+    budget: Budget,
 ) -> Row:
     width, height = footage.size(resolution)
     with tempfile.TemporaryDirectory() as name:
         source = Path(name) / "clip.mp4"
-        footage.write_clip(source, footage.to_and_fro(filmed, frames), width, height)
+        footage.write_clip(source, footage.back_and_forth(filmed, frames), width, height)
         replies = RecordedStylizer(stylizer)
         policy = f"every:{min(INTERVAL, frames)}"
         run_clip(source, replies, bundle, policy, interpolation)  # records the replies, and warms up
-        reports = [run_clip(source, replies, bundle, policy, interpolation) for _ in range(effort.pick(3, 1))]
+        reports = [run_clip(source, replies, bundle, policy, interpolation) for _ in range(budget.pick(3, 1))]
     figures: dict[str, Value] = {
         "wall_seconds": spread(report.seconds["total"] / report.frames for report in reports)
     }
@@ -220,7 +219,7 @@ def _whole_run(
 
 
 def tables(document: Mapping[str, Any]) -> list[Table]:
-    """Lay a kept result out: one table of single frames, one of whole runs by stage."""
+    """Return tables of single frames, of speed-ups, and of whole runs by stage."""
     resolutions = list(dict.fromkeys(row["case"]["resolution"] for row in document["results"]))
     ways = list(dict.fromkeys(row["case"]["way"] for row in document["results"]))
     single = [way for way in ways if not way.endswith("everything")]
@@ -229,14 +228,14 @@ def tables(document: Mapping[str, Any]) -> list[Table]:
     paper_row = ["paper, Pixel 2", *(MISSING if t is None else number(t * 1000, digits=1) for t in theirs)]
     return [
         Table(
-            "Table 2: one intermediate frame",
-            ["way", *resolutions],
+            "Table 2: time to interpolate a frame",
+            ["method", *resolutions],
             [paper_row, *([way, *(_single(document, way, r) for r in resolutions)] for way in single)],
-            f"Milliseconds, flow or map given, {threads} cores; in brackets: times OpenCV's add and remap.",
+            f"Milliseconds on {threads} cores with given flow or map. In brackets: ratio to OpenCV.",
         ),
         Table(
-            "Stylizing against interpolating",
-            ["way", *resolutions],
+            "Stylizing vs. interpolating a frame",
+            ["method", *resolutions],
             [
                 ["paper", *(_speed_up(document, "warp", r, "paper_speed_up") for r in resolutions)],
                 *(
@@ -244,14 +243,14 @@ def tables(document: Mapping[str, Any]) -> list[Table]:
                     for way in INTERPOLATIONS
                 ),
             ],
-            "How many times longer stylizing a frame takes than interpolating it, flow not counted.",
+            "Time to stylize a frame / time to interpolate it, without optical flow.",
         ),
         Table(
-            "Everything counted, milliseconds a frame",
-            ["resolution", "way", *STAGES, "wall"],
+            "Whole runs, milliseconds per frame",
+            ["resolution", "method", *STAGES, "wall"],
             [_stages(document, r, way) for r in resolutions for way in INTERPOLATIONS],
             f"A run over {settings['clip_frames']} frames, a key frame every {settings['interval']}, "
-            "the edge's replies at hand. Stages run beside each other: together more than the wall time.",
+            "with recorded edge replies. Stages run in parallel, so their sum exceeds the wall time.",
         ),
     ]
 
@@ -260,7 +259,7 @@ def _single(document: Mapping[str, Any], way: str, resolution: str) -> str:
     figures = find(document, way=way, resolution=resolution)
     if figures is None:
         return MISSING
-    milliseconds = number(middle(figures["seconds"]) * 1000)
+    milliseconds = number(median_of(figures["seconds"]) * 1000)
     return f"{milliseconds} [{number(figures['of_opencv'], digits=2)}×]"
 
 
@@ -272,4 +271,4 @@ def _speed_up(document: Mapping[str, Any], way: str, resolution: str, figure: st
 def _stages(document: Mapping[str, Any], resolution: str, way: str) -> list[str]:
     figures = find(document, way=f"{way}, everything", resolution=resolution) or {}
     cells = [figures.get(name) for name in (*STAGES, "wall_seconds")]
-    return [resolution, way, *(MISSING if c is None else number(middle(c) * 1000) for c in cells)]
+    return [resolution, way, *(MISSING if c is None else number(median_of(c) * 1000) for c in cells)]

@@ -1,1 +1,1 @@
-"""The phone side: a video in, its key frames stylized by an edge, the frames between made on the device."""
+"""The phone side: stylizes key frames on an edge and interpolates the other frames."""

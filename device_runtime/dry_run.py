@@ -1,4 +1,4 @@
-"""What a run would do and how long it would take, without writing anything."""
+"""Dry run: the plan and an estimate of the time, without writing any file."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from typing import Any, Final
 from device_runtime.frames import open_pictures
 from device_runtime.media.encoder import PictureEncoder
 from device_runtime.media.reader import VideoReader
-from device_runtime.options import StylizeOptions
-from device_runtime.report import Stopwatch
+from device_runtime.options import DEFAULT_OPTIONS, StylizeOptions
+from device_runtime.report import Stopwatch, versioned
 from device_runtime.stylizers.style_mix import StyleMix, StylePhotos
 from mvstylizer.bundle import Bundle
 from mvstylizer.stylizer import Stylizer
 
 CALIBRATION_FRAMES: Final = 24
-BY_KEY_FRAME: Final = ("edge",)  # the other parts take their time by frame
+BY_KEY_FRAME: Final = ("edge",)  # scales with the number of key frames; the other stages with all frames
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What stylizing one video would come to.
+    """Plan for stylizing one video.
 
     Attributes:
-        frames: Frames to read and write.
-        key_frames: How many of them the edge would stylize.
-        key_frame_places: Which, from 0.
-        cuts: Where scenes begin, apart from the first; each of them is a key frame.
-        estimated_seconds: By part, and ``total``, in which the parts overlap as they did in the calibration.
-        calibration_frames: How many frames the estimate rests on.
+        frames: Number of frames to read and write.
+        key_frames: Number of frames that would go to the edge.
+        key_frame_indices: Their indices, from 0.
+        cuts: Indices of the first frame of each scene but the first. All of them are key frames.
+        estimated_seconds: By stage, and ``total``, assuming the stages overlap as in the calibration.
+        calibration_frames: Number of frames that the estimate is based on.
         interpolation: ``warp`` or ``transfer``.
-        reply: What the edge would send back: ``image`` or ``map``.
+        edge_output: What the edge would return: ``image`` or ``map``.
         width: Pixels.
         height: Pixels.
         warnings: As in the report of a run.
@@ -40,45 +40,46 @@ class Plan:
 
     frames: int
     key_frames: int
-    key_frame_places: list[int]
+    key_frame_indices: list[int]
     cuts: list[int]
     estimated_seconds: dict[str, float]
     calibration_frames: int
     interpolation: str
-    reply: str
+    edge_output: str
     width: int
     height: int
     warnings: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields as plain values, fit for JSON."""
-        return asdict(self)
+        """Return the fields and ``schema_version`` as JSON-serializable values."""
+        return versioned(asdict(self))
 
     def summary(self) -> str:
-        """Return the plan in a few lines for people."""
+        """Return the plan as a few lines of text."""
         estimate = self.estimated_seconds
         parts = "  ".join(f"{part} {seconds:.1f}" for part, seconds in estimate.items() if part != "total")
         return (
             f"{self.frames} frames of {self.width}×{self.height}, {len(self.cuts)} scene cuts: "
             f"{self.key_frames} key, {self.frames - self.key_frames} intermediate ({self.interpolation})\n"
-            f"About {estimate['total']:.0f} s, by the first {self.calibration_frames} frames  [{parts}]"
+            f"About {estimate['total']:.0f} s, estimated from the first {self.calibration_frames} frames"
+            f"  [{parts}]"
         )
 
 
 @dataclass(frozen=True)
 class _Calibration:
-    """What the first frames of a video took."""
+    """Time taken by the first frames of a video."""
 
     frames: int
     key_frames: int
     seconds: dict[str, float]
 
     def estimate(self, frames: int, key_frames: int) -> dict[str, float]:
-        """Scale the time up to a whole video."""
+        """Scale the time to a whole video."""
         scales = {part: frames / self.frames for part in self.seconds}
         scales |= dict.fromkeys(BY_KEY_FRAME, key_frames / self.key_frames)
         parts = {part: each * scales[part] for part, each in self.seconds.items() if part != "total"}
-        # The first frames wait for the first reply more than later ones do: this errs on the long side.
+        # The first frames wait longer for a reply than later ones do, so this overestimates.
         overlap = self.seconds["total"] / sum(self.seconds[part] for part in parts)
         total = max(*parts.values(), overlap * sum(parts.values()))
         return {part: round(value, 3) for part, value in {**parts, "total": total}.items()}
@@ -87,46 +88,43 @@ class _Calibration:
 def plan_video(
     source: Path,
     style_photo: StylePhotos,
-    recipe: StylizeOptions,
     *,
+    options: StylizeOptions = DEFAULT_OPTIONS,
     stylizer: Stylizer,
     bundle: Bundle,
-    crf: int = 18,
 ) -> Plan:
-    """Find the key frames of a video and estimate the time of a run from its first frames.
+    """Find the key frames of a video and estimate the duration of a run from its first frames.
 
     Args:
-        source: The video; read once as a whole, and its first frames once more.
-        style_photo: The photo whose colours it would take on, or several and their weights.
-        recipe: How it would be stylized.
-        stylizer: An edge, or this machine; asked for the key frames among the first frames.
-        bundle: Holds the TFLite kernels.
-        crf: x264's quality.
+        source: The video. Read once completely, and its first frames a second time.
+        style_photo: The style photo, or several with weights.
+        options: Options of the run.
+        stylizer: Stylizes the key frames among the first frames.
+        bundle: Provides the TFLite kernels.
 
     Raises:
-        KeyFramePolicyError: The recipe's policy is not understood.
         VideoError: The video cannot be read.
-        PhotoError: The style is no photo.
+        PhotoError: A style photo cannot be read.
         MVStylizerError: The stylizer or a kernel fails.
     """
-    calibration = _calibrate(source, StyleMix.read(style_photo), recipe, stylizer, bundle, crf)
-    selector = recipe.selector(bundle)
-    places, cuts, frames = [], [], 0
+    calibration = _calibrate(source, StyleMix.read(style_photo), options, stylizer, bundle)
+    selector = options.selector(bundle)
+    indices, cuts, frames = [], [], 0
     with VideoReader(source) as reader:
         for frame in reader:
             decision = selector.decide(frame)
-            places += [frame.index] * decision.is_key
+            indices += [frame.index] * decision.is_key
             cuts += [frame.index] * decision.is_cut
             frames += 1
     return Plan(
         frames=frames,
-        key_frames=len(places),
-        key_frame_places=places,
+        key_frames=len(indices),
+        key_frame_indices=indices,
         cuts=cuts[1:],
-        estimated_seconds=calibration.estimate(frames, len(places)),
+        estimated_seconds=calibration.estimate(frames, len(indices)),
         calibration_frames=calibration.frames,
-        interpolation=recipe.interpolation,
-        reply=recipe.asked_reply,
+        interpolation=options.interpolation,
+        edge_output=options.requested_output,
         width=reader.info.width,
         height=reader.info.height,
         warnings=reader.warnings,
@@ -134,17 +132,17 @@ def plan_video(
 
 
 def _calibrate(
-    source: Path, style: StyleMix, recipe: StylizeOptions, stylizer: Stylizer, bundle: Bundle, crf: int
+    source: Path, style: StyleMix, options: StylizeOptions, stylizer: Stylizer, bundle: Bundle
 ) -> _Calibration:
-    """Stylize the first frames and throw the result away."""
+    """Stylize the first frames and discard the result."""
     watch = Stopwatch()
     with (
-        VideoReader(source, codec_motion=recipe.flow_start == "codec") as reader,
+        VideoReader(source, codec_motion=options.flow_init == "codec") as reader,
         open_pictures(
-            islice(reader, CALIBRATION_FRAMES), style, recipe, stylizer=stylizer, bundle=bundle, watch=watch
+            islice(reader, CALIBRATION_FRAMES), style, options, stylizer=stylizer, bundle=bundle, watch=watch
         ) as pictures,
     ):
-        encoder = PictureEncoder(reader.info, crf=crf)
+        encoder = PictureEncoder(reader.info, crf=options.crf)
         frames = 0
         for frame, picture, *_ in pictures:
             with watch.measure("encode"):

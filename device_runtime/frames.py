@@ -1,8 +1,8 @@
-"""The finished pictures of a video, made by stages that run beside each other.
+"""Finished pictures of a video, made by concurrent stages.
 
-Decoding, finding key frames, finding motion and making pictures each have a thread, the requests to the
-stylizer another one, and whoever reads the pictures encodes them meanwhile. Never more than two key-frame
-intervals are held, and the few frames that wait between two stages.
+Decoding, key-frame selection, motion estimation and interpolation each run in their own thread, requests to
+the stylizer in another one, while the consumer encodes. At most two key-frame intervals are held in memory,
+plus the few frames queued between two stages.
 """
 
 from __future__ import annotations
@@ -31,12 +31,19 @@ from device_runtime.stylizers.style_mix import StyleMix
 from mvstylizer.bundle import Bundle
 from mvstylizer.stylizer import Stylizer
 
-NETWORK_PIXELS: Final = 512 * 288  # where a bundle does not say
-FRAMES_AHEAD: Final = 3  # between two stages: enough that neither waits for the other's slow frames
+NETWORK_PIXELS: Final = 512 * 288  # for bundles that do not declare it
+QUEUED_FRAMES: Final = 3  # between two stages: absorbs the other stage's slow frames
 
 
 class Finished(NamedTuple):
-    """A frame, its finished picture (uint8 RGB (H, W, 3)), whether it is a key frame, and its map then."""
+    """A finished picture.
+
+    Attributes:
+        frame: The frame as filmed.
+        picture: uint8 RGB (H, W, 3).
+        is_key: Whether it is a key frame.
+        affine_map: The map of a key frame, if it has one.
+    """
 
     frame: Frame
     picture: NDArray[np.uint8]
@@ -45,10 +52,10 @@ class Finished(NamedTuple):
 
 
 class Pictures:
-    """The finished pictures in presentation order, for one reader.
+    """The finished pictures in presentation order, for one consumer.
 
     Attributes:
-        key_frames: Those given so far, by their place in the video.
+        key_frames: Indices in the video of the key frames yielded so far.
     """
 
     def __init__(self, finished: Iterator[Finished], requests: KeyRequests) -> None:
@@ -64,21 +71,21 @@ class Pictures:
 
     @property
     def fallback_key_frames(self) -> list[int]:
-        """Those of `key_frames` that the fall-back stylized."""
+        """Those of `key_frames` that the fallback stylized."""
         fell_back = set(self._requests.fell_back)
         return [index for number, index in enumerate(self.key_frames) if number in fell_back]
 
     @property
     def traffic(self) -> tuple[int, int]:
-        """Bytes of the key frames' requests and of the replies so far."""
-        return self._requests.bytes_up, self._requests.bytes_down
+        """Bytes sent to the stylizer and received from it so far."""
+        return self._requests.bytes_sent, self._requests.bytes_received
 
 
 @contextmanager
 def open_pictures(
     frames: Iterable[Frame],
     style: StyleMix,
-    recipe: StylizeOptions,
+    options: StylizeOptions,
     *,
     stylizer: Stylizer,
     bundle: Bundle,
@@ -93,52 +100,66 @@ def open_pictures(
     Args:
         frames: In presentation order; read in another thread until this block is left.
         style: The style.
-        recipe: How.
-        stylizer: An edge, or this machine.
-        bundle: Holds the TFLite kernels.
-        watch: Takes the time of all parts but ``encode``.
+        options: Options of the run.
+        stylizer: Stylizes key frames.
+        bundle: Provides the TFLite kernels.
+        watch: Records the time of every stage but ``encode``.
         fallback: Loads a stylizer for the key frames that `stylizer` does not answer.
-        first: The frame to begin with, a key frame; those before it were made earlier.
-        carried: The steadied map of that frame, found then.
-        flow: Finds motion; None = `DisFlow` or `map_flow`, as interpolation and steadying need.
+        first: Index of the first frame to yield, a key frame. Earlier frames come from an interrupted run.
+        carried: Smoothed map of that frame, from the interrupted run.
+        flow: Motion estimator; defaults to `DisFlow` or `map_flow`, depending on the interpolation.
 
     Yields:
-        The pictures; reading them raises what goes wrong in any stage.
+        The pictures; iterating over them raises any error of a stage.
     """
-    selector = recipe.selector(bundle)
-    if flow is not None:
-        key_flow = flow
-    elif recipe.interpolation == "transfer":
-        flow, key_flow = map_flow(), map_flow(refined=True)
-    else:
-        flow = key_flow = DisFlow()
-    map_pixels = int(bundle.network.get("network_pixels", NETWORK_PIXELS))
+    flow, key_flow = _estimators(options, flow)
     with (
-        _open_interpolator(recipe, bundle) as interpolator,
+        _open_interpolator(options, bundle) as interpolator,
         Prefetcher() as stages,
         KeyRequests(
-            stylizer, style, reply=recipe.asked_reply, map_pixels=map_pixels, watch=watch, fallback=fallback
+            stylizer,
+            style,
+            reply=options.requested_output,
+            map_pixels=int(bundle.network.get("network_pixels", NETWORK_PIXELS)),
+            watch=watch,
+            fallback=fallback,
         ) as requests,
     ):
-        decoded = stages.ahead(watch.measured("decode", frames), FRAMES_AHEAD)
+        decoded = stages.ahead(watch.measured("decode", frames), QUEUED_FRAMES)
         divided = segments(
-            decoded, selector, requests.submit, flow, watch, two_sided=recipe.two_sided, first=first
+            decoded,
+            options.selector(bundle),
+            requests.submit,
+            flow,
+            watch,
+            two_sided=options.two_sided,
+            first=first,
         )
-        steadiness = TemporalSmoothing(recipe.steady_s, key_flow, carried)
-        moves = stages.ahead(_moves(stages.ahead(divided, 1), flow, steadiness, watch), FRAMES_AHEAD)
-        finished = stages.ahead(_finished(moves, interpolator, steadiness, watch), FRAMES_AHEAD)
+        smoothing = TemporalSmoothing(options.temporal_smoothing_s, key_flow, carried)
+        moves = stages.ahead(_moves(stages.ahead(divided, 1), flow, smoothing, watch), QUEUED_FRAMES)
+        finished = stages.ahead(_finished(moves, interpolator, smoothing, watch), QUEUED_FRAMES)
         yield Pictures(finished, requests)
 
 
+def _estimators(options: StylizeOptions, flow: FlowEstimator | None) -> tuple[FlowEstimator, FlowEstimator]:
+    """Return the motion estimators for intermediate frames and from key frame to key frame."""
+    if flow is not None:
+        return flow, flow
+    if options.interpolation == "transfer":
+        return map_flow(), map_flow(refined=True)
+    shared = DisFlow()
+    return shared, shared
+
+
 class _Start(NamedTuple):
-    """The key frames around a segment (its intermediate frames are left out), and the motion between them."""
+    """The key frames of a segment (without its intermediate frames) and the motion between them."""
 
     segment: Segment
     motion: Motion | None
 
 
 class _Step(NamedTuple):
-    """An intermediate frame, its motion to the key frames before and behind, and where in time it lies."""
+    """An intermediate frame, its motion to the previous and next key frame, and its position in time."""
 
     frame: Frame
     past: Motion
@@ -147,49 +168,49 @@ class _Step(NamedTuple):
 
 
 def _moves(
-    divided: Iterable[Segment], flow: FlowEstimator, steadiness: TemporalSmoothing, watch: Stopwatch
+    divided: Iterable[Segment], flow: FlowEstimator, smoothing: TemporalSmoothing, watch: Stopwatch
 ) -> Iterator[_Start | _Step]:
-    """Find the motion in one segment after the other; waits for no reply."""
+    """Estimate the motion of each segment; never waits for a reply."""
     for segment in divided:
         following = segment.following
-        behind: list[Motion] = []
+        to_next: list[Motion] = []
         with watch.measure("flow"):
             if following is not None:
-                behind = list(motions(segment.between[::-1], following, flow))
-            from_key_to_key = steadiness.motion(segment)
+                to_next = list(motions(segment.between[::-1], following, flow))
+            from_key_to_key = smoothing.motion(segment)
         yield _Start(replace(segment, between=[]), from_key_to_key)
-        before = watch.measured("flow", motions(segment.between, segment.key, flow))
-        for each, earlier in zip(segment.between, before, strict=True):
-            later = behind.pop() if behind else None
+        to_previous = watch.measured("flow", motions(segment.between, segment.key, flow))
+        for each, earlier in zip(segment.between, to_previous, strict=True):
+            later = to_next.pop() if to_next else None
             yield _Step(each.frame, earlier, later, segment.position(each.frame))
 
 
 def _finished(
     moves: Iterable[_Start | _Step],
     interpolator: Interpolator,
-    steadiness: TemporalSmoothing,
+    smoothing: TemporalSmoothing,
     watch: Stopwatch,
 ) -> Iterator[Finished]:
-    """Make the pictures of one segment after the other, the key frame's first; waits for replies."""
+    """Make the pictures of each segment, the key frame's first; waits for replies."""
     for move in moves:
         if isinstance(move, _Step):
             with watch.measure("interpolate"):
                 picture = interpolator.between(move.frame.rgb, *move[1:])
             yield Finished(move.frame, picture, False)
             continue
-        past = steadiness.key(move.segment)
-        following = steadiness.following(*move)
+        past = smoothing.key(move.segment)
+        following = smoothing.following(*move)
         with watch.measure("interpolate"):
             picture = interpolator.begin(past, following)
         yield Finished(move.segment.key.frame, picture, True, past.reply.affine_map)
 
 
 @contextmanager
-def _open_interpolator(recipe: StylizeOptions, bundle: Bundle) -> Iterator[Interpolator]:
+def _open_interpolator(options: StylizeOptions, bundle: Bundle) -> Iterator[Interpolator]:
     with Transfer(bundle.file("transfer")) as transfer:
-        if recipe.interpolation == "transfer":
-            yield TransferInterpolator(transfer, strength=recipe.strength)
+        if options.interpolation == "transfer":
+            yield TransferInterpolator(transfer, strength=options.strength)
             return
         warp = bundle.file("warp")
-        with Warp(warp) as before, Warp(warp) as behind:
-            yield WarpInterpolator(before, behind, transfer, strength=recipe.strength)
+        with Warp(warp) as previous, Warp(warp) as following:
+            yield WarpInterpolator(previous, following, transfer, strength=options.strength)

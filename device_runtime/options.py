@@ -1,4 +1,9 @@
-"""How a video is to be stylized: everything but the files and the machines."""
+"""Options of a run: everything about the result except the files and the stylizer.
+
+Usage:
+    options = StylizeOptions("every:15", interpolation="warp", strength=0.8)
+    stylize_video(source, style, out, options=options, stylizer=stylizer, bundle=bundle)
+"""
 
 from __future__ import annotations
 
@@ -7,77 +12,105 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from device_runtime.kernels import KeyFrameScore
-from device_runtime.key_frames.policy import MAX_INTERVAL, KeyFrameSelector, parse_policy
+from device_runtime.key_frames.policy import MAX_INTERVAL, KeyFrameSelector, check_policy, parse_policy
 from mvstylizer.bundle import Bundle
 from mvstylizer.stylizer import Reply
 
 Interpolation = Literal["warp", "transfer"]
-FlowStart = Literal["before", "codec"]
+FlowInit = Literal["previous", "codec"]
 
-# What the edge sends back unless told otherwise: moving pixels needs pixels, moving maps needs maps.
-USUAL_REPLY: Final[dict[Interpolation, Reply]] = {"warp": "image", "transfer": "map"}
+# Moving pixels needs pixels, moving maps needs maps.
+DEFAULT_EDGE_OUTPUT: Final[dict[Interpolation, Reply]] = {"warp": "image", "transfer": "map"}
+FLOW_INITS: Final = ("previous", "codec")
 
-STEADY_S: Final = 1.0
+TEMPORAL_SMOOTHING_S: Final = 1.0
+MAX_CRF: Final = 51
 
 
 @dataclass(frozen=True)
 class StylizeOptions:
-    """The choices that make a difference to the pictures.
+    """Options that affect the result. Validated on construction.
 
     Attributes:
-        policy: Key frames: ``codec``, ``content``, ``every:N`` or ``adaptive:Q`` (see `parse_policy`).
-        interpolation: How the frames between are made.
-        reply: ``image`` or ``map``; None takes what the interpolation needs. ``transfer`` needs ``map``.
+        policy: Key-frame policy: ``codec``, ``content``, ``every:N`` or ``adaptive:Q`` (see `parse_policy`).
+        interpolation: How intermediate frames are made: ``warp`` moves pixels of the stylized key frames,
+            ``transfer`` moves their affine color maps.
+        edge_output: What the edge returns, ``image`` or ``map``. None selects what the interpolation needs;
+            ``transfer`` requires ``map``.
         strength: 0 (the original) to 1 (the full style).
-        max_interval: At most so many frames from one key frame to the next.
-        two_sided: Use the key frames before and behind; False only the one before, as the paper does.
-        steady_s: Seconds over which maps are averaged from key frame to key frame of a scene; see
-            `TemporalSmoothing`. 0, one-sided or with images: not at all.
-        flow_start: Where the search for motion starts: ``before``, the flow of the frame before; ``codec``,
-            that and the codec's motion vectors.
+        max_interval: Maximum number of frames from one key frame to the next, at least 1.
+        two_sided: Interpolate from the key frames on both sides. False uses the previous one only, as in the
+            paper.
+        temporal_smoothing_s: Time constant in seconds for averaging the maps of a scene's key frames, at
+            least 0; see `TemporalSmoothing`. 0 disables it, and so do one-sided runs and ``image`` output.
+        flow_init: Initial value of the motion search: ``previous``, the flow of the previous frame, or
+            ``codec``, that flow plus the codec's motion vectors.
+        crf: x264's quality, 0 (lossless) to 51.
 
     Raises:
-        ValueError: `interpolation`, `reply`, `strength`, `steady_s` or `flow_start` is out of range.
+        ValueError: An option is out of range (KeyFramePolicyError for `policy`).
     """
 
     policy: str = "codec"
     interpolation: Interpolation = "transfer"
-    reply: Reply | None = None
+    edge_output: Reply | None = None
     strength: float = 1.0
     max_interval: int = MAX_INTERVAL
     two_sided: bool = True
-    steady_s: float = STEADY_S
-    flow_start: FlowStart = "before"
+    temporal_smoothing_s: float = TEMPORAL_SMOOTHING_S
+    flow_init: FlowInit = "previous"
+    crf: int = 18
 
     def __post_init__(self) -> None:
-        if self.flow_start not in ("before", "codec"):
-            raise ValueError(f"flow_start {self.flow_start!r} is not one of before, codec")
-        if self.interpolation not in USUAL_REPLY:
-            raise ValueError(f"interpolation {self.interpolation!r} is not one of {', '.join(USUAL_REPLY)}")
+        self._check_choices()
         if not 0 <= self.strength <= 1:
-            raise ValueError(f"strength {self.strength} is not from 0 to 1")
-        if not 0 <= self.steady_s < math.inf:
-            raise ValueError(f"steady_s {self.steady_s} is not 0 or above")
-        needs_map = self.interpolation == "transfer" and self.reply == "image"
-        if self.reply not in (None, "image", "map") or needs_map:
-            raise ValueError(f"{self.interpolation} cannot work with reply {self.reply!r}")
+            raise ValueError(f"strength {self.strength} is not between 0 and 1")
+        if self.max_interval < 1:
+            raise ValueError(f"max_interval {self.max_interval} is below 1")
+        if not 0 <= self.temporal_smoothing_s < math.inf:
+            raise ValueError(f"temporal_smoothing_s {self.temporal_smoothing_s} is negative or not finite")
+        if not 0 <= self.crf <= MAX_CRF:
+            raise ValueError(f"crf {self.crf} is not between 0 and {MAX_CRF}")
+        check_policy(self.policy, max_interval=self.max_interval)
 
-    @property
-    def asked_reply(self) -> Reply:
-        """What the edge is asked to send back."""
-        return self.reply or USUAL_REPLY[self.interpolation]
+    def _check_choices(self) -> None:
+        if self.flow_init not in FLOW_INITS:
+            raise ValueError(f"flow_init {self.flow_init!r} is not one of {', '.join(FLOW_INITS)}")
+        if self.interpolation not in DEFAULT_EDGE_OUTPUT:
+            choices = ", ".join(DEFAULT_EDGE_OUTPUT)
+            raise ValueError(f"interpolation {self.interpolation!r} is not one of {choices}")
+        if self.edge_output not in (None, "image", "map"):
+            raise ValueError(f"edge_output {self.edge_output!r} is not one of image, map")
+        if self.interpolation == "transfer" and self.edge_output == "image":
+            raise ValueError("interpolation 'transfer' needs edge_output 'map', not 'image'")
 
-    def selector(self, bundle: Bundle) -> KeyFrameSelector:
-        """Return what decides on key frames; it has seen no frame yet.
-
-        Args:
-            bundle: Holds the key-frame kernel.
+    def check_live(self) -> None:
+        """Check that the options suit a live run, which moves maps and does not decode motion vectors.
 
         Raises:
-            KeyFramePolicyError: `policy` is not understood.
+            ValueError: Warp, image output or the codec's motion vectors are selected.
+        """
+        if self.requested_output != "map" or self.interpolation == "warp" or self.flow_init == "codec":
+            raise ValueError("live runs support neither warp interpolation nor flow_init 'codec'")
+
+    @property
+    def requested_output(self) -> Reply:
+        """What is requested from the edge, the default of the interpolation included."""
+        return self.edge_output or DEFAULT_EDGE_OUTPUT[self.interpolation]
+
+    def selector(self, bundle: Bundle) -> KeyFrameSelector:
+        """Return a new key-frame selector for one video.
+
+        Args:
+            bundle: Provides the key-frame kernel.
+
+        Raises:
             MVStylizerError: The kernel cannot be loaded.
         """
         policy = parse_policy(
             self.policy, lambda: KeyFrameScore(bundle.file("key_frame")), max_interval=self.max_interval
         )
         return KeyFrameSelector(policy, max_interval=self.max_interval)
+
+
+DEFAULT_OPTIONS: Final = StylizeOptions()

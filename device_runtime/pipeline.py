@@ -1,4 +1,11 @@
-"""The main job: decode, find the key frames, have them stylized, make the frames between, encode."""
+"""Stylize a video or a photo.
+
+Usage:
+    with EdgeClient("edge.example:8001") as edge:
+        report = stylize_video(
+            Path("street.mp4"), Path("dusk.jpg"), Path("out.mp4"), stylizer=edge, bundle=load_bundle(folder)
+        )
+"""
 
 from __future__ import annotations
 
@@ -11,62 +18,24 @@ from numpy.typing import NDArray
 
 from device_runtime.frames import NETWORK_PIXELS, Finished, Pictures, open_pictures
 from device_runtime.interpolation.interpolator import blended
-from device_runtime.key_frames.policy import MAX_INTERVAL
-from device_runtime.labels.masks import LabelledPicture, Labels, MaskFiles, read_labels, stylize_labels
+from device_runtime.labels.masks import LabeledPicture, MaskFiles, read_mask_files, stylize_labels
 from device_runtime.media.atomic_file import check_output
-from device_runtime.media.photo import check_photo_output, is_photo, read_photo, write_photo
+from device_runtime.media.photo import check_photo_output, read_photo, write_photo
 from device_runtime.media.reader import VideoReader
 from device_runtime.media.writer import VideoWriter
 from device_runtime.motion.flow import FlowEstimator
-from device_runtime.options import STEADY_S, FlowStart, Interpolation, StylizeOptions
+from device_runtime.options import DEFAULT_OPTIONS, StylizeOptions
 from device_runtime.report import LabelUse, Report, Stopwatch
-from device_runtime.resume import Made, describe_job, join_pieces, keep_pieces
+from device_runtime.resume import WrittenVideo, describe_job, join_pieces, keep_pieces
 from device_runtime.resume_folder import WorkFolder
 from device_runtime.stylizers.fallback import Fallback
 from device_runtime.stylizers.request_queue import KeyRequests
-from device_runtime.stylizers.style_mix import StyleMix, StylePhotos, normalised
+from device_runtime.stylizers.style_mix import StyleMix, StylePhotos, normalized
 from mvstylizer.bundle import Bundle
-from mvstylizer.stylizer import Reply, Stylizer
+from mvstylizer.stylizer import Stylizer
 
 Progress = Callable[[int, int | None], None]
-
-
-def check_request(
-    source: Path,
-    style_photo: StylePhotos,
-    out: Path,
-    *,
-    bundle: Bundle,
-    policy: str = "codec",
-    masks: MaskFiles | None = None,
-) -> None:
-    """Say within moments what is wrong with a request, before a server is started for it.
-
-    Args:
-        source: A video or a photo.
-        style_photo: The photo whose colours it shall take on, or several and their weights.
-        out: The result.
-        bundle: Holds the TFLite kernels.
-        policy: Key frames, as for `stylize_video`.
-        masks: Label images, as for `stylize_photo`.
-
-    Raises:
-        ValueError: As `stylize_photo` raises it for `masks`.
-        KeyFramePolicyError: `policy` is not understood.
-        StyleWeightError: The weights are no weights.
-        MVStylizerError: As `stylize_video` and `stylize_photo` raise them for files.
-    """
-    StylizeOptions(policy).selector(bundle)
-    StyleMix.read(style_photo)
-    if is_photo(source):
-        photo = read_photo(source)
-        check_photo_output(out, source, *normalised(style_photo), *(masks or ()))
-        if masks is not None:
-            _labelled(photo, style_photo, masks)
-        return
-    check_output(out, source, *normalised(style_photo))
-    with VideoReader(source) as reader:
-        VideoWriter(out, reader.info)
+"""Takes the number of frames done and an estimate of the total, or None."""
 
 
 def stylize_video(
@@ -74,107 +43,69 @@ def stylize_video(
     style_photo: StylePhotos,
     out: Path,
     *,
+    options: StylizeOptions = DEFAULT_OPTIONS,
     stylizer: Stylizer,
     bundle: Bundle,
-    policy: str = "codec",
-    interpolation: Interpolation = "transfer",
-    reply: Reply | None = None,
-    strength: float = 1.0,
-    crf: int = 18,
-    max_interval: int = MAX_INTERVAL,
-    two_sided: bool = True,
-    steady_s: float = STEADY_S,
-    flow_start: FlowStart = "before",
+    progress: Progress | None = None,
     fallback: Fallback | None = None,
     resume: bool = False,
     flow: FlowEstimator | None = None,
-    progress: Progress | None = None,
 ) -> Report:
     """Stylize a video after a photo.
 
-    Memory is bounded by twice `max_interval` frames, whatever the video's length. The result appears under
-    its name when it is whole; whatever stops the run leaves what was there before.
+    Memory is bounded by twice ``options.max_interval`` frames, whatever the video's length. `out` is replaced
+    only by a complete result; a run that fails or is interrupted leaves it unchanged.
 
     Args:
         source: The video.
-        style_photo: The photo whose colours it shall take on, or several and their weights.
+        style_photo: The style photo, or several with weights.
         out: The result: .mp4, .m4v, .mov or .mkv.
-        stylizer: An edge, or this machine.
-        bundle: Holds the TFLite kernels.
-        policy: Key frames: ``codec``, ``content``, ``every:N`` or ``adaptive:Q`` (see `parse_policy`).
-        interpolation: How the frames between are made.
-        reply: ``image`` or ``map``; None takes what the interpolation needs. ``transfer`` needs ``map``.
-        strength: 0 (the original) to 1 (the full style).
-        crf: x264's quality, 0 (lossless) to 51.
-        max_interval: At most so many frames from one key frame to the next.
-        two_sided: Use the key frames before and behind; False only the one before, as the paper does.
-        steady_s: Seconds over which affine maps are averaged from key frame to key frame of a scene, so that
-            key frames do not flicker; see `TemporalSmoothing`. 0 = each as the edge gives it.
-        flow_start: ``before``, or ``codec``: the search for motion starts from the codec's vectors too.
-        fallback: Loads a stylizer on the device for the key frames that the edge does not answer, which the
-            report names. None = an edge that goes away ends the run.
-        resume: Keep finished pieces in a hidden folder beside the result until it is whole, and begin with
-            those that an interrupted run of the same job left. It then equals that of an unbroken run.
-        flow: Finds motion; None = OpenCV's DIS. With `resume`, give the same one each time.
-        progress: Called after each frame with the number of frames done and an estimate of all, or None.
+        options: Options of the run.
+        stylizer: Stylizes key frames: an `EdgeClient`, or a stylizer on this machine.
+        bundle: Provides the TFLite kernels.
+        progress: Called after each frame.
+        fallback: Loads a stylizer on the device for key frames that the edge does not answer; the report
+            lists them. None = the run fails when the edge becomes unavailable.
+        resume: Keep finished pieces in a hidden folder next to the result until it is complete, and continue
+            from the pieces of an interrupted run of the same job. The result equals that of an unbroken run.
+        flow: Motion estimator; defaults to OpenCV's DIS. Use the same one when resuming.
+
+    Returns:
+        What was done and how long each stage took.
 
     Raises:
-        ValueError: An option outside its range (KeyFramePolicyError for `policy`, StyleWeightError).
+        ValueError: The style weights are invalid (StyleWeightError).
         VideoError: The video cannot be read or the result cannot be written.
-        PhotoError: The style is no photo.
-        OutputError: The output's folder is missing or read-only, or the output is one of the inputs.
+        PhotoError: A style photo cannot be read.
+        OutputError: The output's folder is missing or read-only, the output is one of the inputs, or the
+            pieces of an interrupted run are from another release.
         MVStylizerError: The stylizer or a kernel fails.
     """
-    recipe = StylizeOptions(
-        policy, interpolation, reply, strength, max_interval, two_sided, steady_s, flow_start
-    )
-    recipe.selector(bundle)  # wrong words are said before any work is done
-    watch = Stopwatch()
-    style = StyleMix.read(style_photo)
-    target = check_output(out, source, *normalised(style_photo))
-    with VideoReader(source, codec_motion=flow_start == "codec") as reader:
-        writer = VideoWriter(out, reader.info, crf=crf)
-        folder = (
-            WorkFolder(target, describe_job(source, style_photo, bundle, recipe, crf)) if resume else None
-        )
-        resumed = folder.frames if folder else 0
+    watch, style = Stopwatch(), StyleMix.read(style_photo)
+    target = check_output(out, source, *normalized(style_photo))
+    with VideoReader(source, codec_motion=options.flow_init == "codec") as reader:
+        writer = VideoWriter(out, reader.info, crf=options.crf)
+        folder = WorkFolder(target, describe_job(source, style_photo, bundle, options)) if resume else None
+        done = folder.frames if folder else 0
         with open_pictures(
             reader,
             style,
-            recipe,
+            options,
             stylizer=stylizer,
             bundle=bundle,
             watch=watch,
             fallback=fallback,
-            first=resumed,
+            first=done,
             carried=folder.carried if folder else None,
             flow=flow,
         ) as pictures:
-            told = _told(pictures, resumed, reader.info.frame_count, progress)
+            finished = _reported(pictures, done, reader.info.frame_count, progress)
             if folder:
-                keep_pieces(told, pictures, folder, reader.info, crf=crf, watch=watch)
-                made = join_pieces(folder, writer, reader.info, watch=watch)
+                keep_pieces(finished, pictures, folder, reader.info, crf=options.crf, watch=watch)
+                written = join_pieces(folder, writer, reader.info, watch=watch)
             else:
-                made = _write(told, pictures, writer, watch)
-    key_frames, fell_back = len(made.key_frames), made.fallback_key_frames
-    bytes_up, bytes_down = pictures.traffic
-    return Report(
-        frames=made.frames,
-        key_frames=key_frames,
-        intermediate_frames=made.frames - key_frames,
-        seconds=watch.seconds(),
-        interpolation=interpolation,
-        reply=recipe.asked_reply,
-        out=str(out),
-        width=reader.info.width,
-        height=reader.info.height,
-        fallback_key_frames=fell_back,
-        resumed_frames=resumed,
-        bytes_up=bytes_up,
-        bytes_down=bytes_down,
-        warnings=[*reader.warnings, *writer.warnings, *_outage(len(fell_back), key_frames)],
-        key_frame_places=made.key_frames,
-    )
+                written = _write(finished, pictures, writer, watch)
+    return _report(out, reader, writer, written, pictures, options, done, watch)
 
 
 def stylize_photo(
@@ -182,63 +113,77 @@ def stylize_photo(
     style_photo: StylePhotos,
     out: Path,
     *,
+    options: StylizeOptions = DEFAULT_OPTIONS,
     stylizer: Stylizer,
-    strength: float = 1.0,
-    masks: MaskFiles | None = None,
     progress: Progress | None = None,
+    masks: MaskFiles | None = None,
 ) -> Report:
-    """Stylize a photo after a photo, in one request; with masks in one for each label.
+    """Stylize a photo after a photo, in one request; with label images, in one request per label.
 
     Args:
         source: The photo.
-        style_photo: The photo whose colours it shall take on, or several and their weights.
-        out: The result; its suffix names the format.
-        stylizer: An edge, or this machine.
-        strength: 0 (the original) to 1 (the full style).
-        masks: Label images of the photo and of the style, which is then one photo: what has one label takes
-            on the colours of what has the same label there. See `stylize_labels`.
-        progress: With masks, called after each request with the number of those done and of all.
+        style_photo: The style photo, or several with weights.
+        out: The result; its suffix selects the format.
+        options: Only `strength` applies.
+        stylizer: An `EdgeClient`, or a stylizer on this machine.
+        progress: Called after each request when label images are given.
+        masks: Label images of the photo and of the style, which must then be a single photo. Each label takes
+            the style of the same label. See `stylize_labels`.
+
+    Returns:
+        What was done and how long each stage took.
 
     Raises:
-        ValueError: `strength` is outside 0..1, or masks are given with several styles; or a StyleWeightError.
-        PhotoError: One of the pictures cannot be read, or the result cannot be written.
-        LabelImageError: A label image does not fit its photo, or is none.
+        ValueError: Label images are combined with several styles, or a StyleWeightError.
+        PhotoError: A picture cannot be read, or the result cannot be written.
+        LabelImageError: A label image is invalid or does not fit its photo.
         OutputError: The output's folder is missing or read-only, or the output is one of the inputs.
         MVStylizerError: The stylizer fails.
     """
-    StylizeOptions(strength=strength)
     watch = Stopwatch()
     with watch.measure("decode"):
         photo, style = read_photo(source), StyleMix.read(style_photo)
-        check_photo_output(out, source, *normalised(style_photo), *(masks or ()))
-        labelled = None if masks is None else _labelled(photo, style_photo, masks)
-    if labelled is None:
+        check_photo_output(out, source, *normalized(style_photo), *(masks or ()))
+        labeled = None if masks is None else read_mask_files(photo, style_photo, masks)
+    if labeled is None:
         made = _at_once(photo, style, stylizer, watch)
     else:
         made = stylize_labels(
-            photo, *labelled, stylizer=stylizer, map_pixels=NETWORK_PIXELS, watch=watch, progress=progress
+            photo, *labeled, stylizer=stylizer, map_pixels=NETWORK_PIXELS, watch=watch, progress=progress
         )
     with watch.measure("encode"):
-        write_photo(out, blended(photo, made.picture, strength))
-    height, width = photo.shape[:2]
+        write_photo(out, blended(photo, made.picture, options.strength))
     return Report(
-        1, 1, 0, watch.seconds(), "none", "map" if masks else "image", str(out), width, height,
-        bytes_up=made.sent, bytes_down=made.received, warnings=_unmatched(made.uses), key_frame_places=[0],
+        frames=1,
+        key_frames=1,
+        intermediate_frames=0,
+        seconds=watch.seconds(),
+        interpolation="none",
+        edge_output="map" if masks else "image",
+        out=str(out),
+        width=photo.shape[1],
+        height=photo.shape[0],
+        bytes_sent=made.sent,
+        bytes_received=made.received,
+        warnings=_unmatched(made.uses),
+        key_frame_indices=[0],
         labels=made.uses,
-    )  # fmt: skip
+    )
 
 
 def _at_once(
     photo: NDArray[np.uint8], style: StyleMix, stylizer: Stylizer, watch: Stopwatch
-) -> LabelledPicture:
+) -> LabeledPicture:
     """Stylize a photo as a whole."""
     with KeyRequests(stylizer, style, reply="image", map_pixels=NETWORK_PIXELS, watch=watch) as requests:
         image, _, sent, received = requests.submit(photo).result()
-    return LabelledPicture(cast("NDArray[np.uint8]", image), [], sent, received)
+    return LabeledPicture(cast("NDArray[np.uint8]", image), [], sent, received)
 
 
-def _told(pictures: Pictures, done: int, total: int | None, progress: Progress | None) -> Iterator[Finished]:
-    """Give the pictures on, and tell after each that it is done."""
+def _reported(
+    pictures: Pictures, done: int, total: int | None, progress: Progress | None
+) -> Iterator[Finished]:
+    """Yield the pictures and report progress after each."""
     for each in pictures:
         yield each
         done += 1
@@ -246,34 +191,56 @@ def _told(pictures: Pictures, done: int, total: int | None, progress: Progress |
             progress(done, total)
 
 
-def _write(finished: Iterable[Finished], pictures: Pictures, writer: VideoWriter, watch: Stopwatch) -> Made:
+def _write(
+    finished: Iterable[Finished], pictures: Pictures, writer: VideoWriter, watch: Stopwatch
+) -> WrittenVideo:
     frames = 0
     with writer:
         for frame, picture, *_ in finished:
             with watch.measure("encode"):
                 writer.write(picture, frame.pts, frame.duration)
             frames += 1
-    return Made(frames, pictures.key_frames, pictures.fallback_key_frames)
+    return WrittenVideo(frames, pictures.key_frames, pictures.fallback_key_frames)
 
 
-def _labelled(
-    photo: NDArray[np.uint8], style_photo: StylePhotos, masks: MaskFiles
-) -> tuple[NDArray[np.uint8], Labels, Labels]:
-    """Read what masks need: the style photo at its full size, the photo's labels and the style's."""
-    paths = list(normalised(style_photo))
-    if len(paths) > 1:
-        raise ValueError("masks go with one style photo")
-    style = read_photo(paths[0])
-    return style, read_labels(masks.content, photo), read_labels(masks.style, style)
+def _report(
+    out: Path,
+    reader: VideoReader,
+    writer: VideoWriter,
+    written: WrittenVideo,
+    pictures: Pictures,
+    options: StylizeOptions,
+    resumed: int,
+    watch: Stopwatch,
+) -> Report:
+    key_frames, fallback_key_frames = len(written.key_frames), written.fallback_key_frames
+    bytes_sent, bytes_received = pictures.traffic
+    return Report(
+        frames=written.frames,
+        key_frames=key_frames,
+        intermediate_frames=written.frames - key_frames,
+        seconds=watch.seconds(),
+        interpolation=options.interpolation,
+        edge_output=options.requested_output,
+        out=str(out),
+        width=reader.info.width,
+        height=reader.info.height,
+        fallback_key_frames=fallback_key_frames,
+        resumed_frames=resumed,
+        bytes_sent=bytes_sent,
+        bytes_received=bytes_received,
+        warnings=[*reader.warnings, *writer.warnings, *_outage(len(fallback_key_frames), key_frames)],
+        key_frame_indices=written.key_frames,
+    )
 
 
 def _unmatched(uses: list[LabelUse]) -> list[str]:
     if not uses or any(use.own_style for use in uses):
         return []
-    return ["The two label images have no label in common that is large enough: the whole style was taken"]
+    return ["The label images share no label that is large enough: the whole style was used"]
 
 
 def _outage(missed: int, key_frames: int) -> list[str]:
     if not missed:
         return []
-    return [f"The edge did not answer for {missed} of {key_frames} key frames: the device made them itself"]
+    return [f"The edge did not answer for {missed} of {key_frames} key frames: the device stylized them"]

@@ -1,6 +1,6 @@
-"""Stages of one job that run beside each other, each in a thread, joined by bounded queues.
+"""Concurrent stages of one job: a thread per stage, connected by bounded queues.
 
-The work is done by libraries that release Python's lock (FFmpeg, OpenCV, LiteRT, x264), so it does overlap.
+The work is done by libraries that release the GIL (FFmpeg, OpenCV, LiteRT, x264), so the stages overlap.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ Item = TypeVar("Item")
 
 
 class _CancelledError(Exception):
-    """The job is given up; unwinds a stage that waits for its source."""
+    """The job was cancelled; unwinds a stage that waits for its source."""
 
 
 class Prefetcher:
-    """Runs iterators ahead of whoever reads them.
+    """Runs iterators in threads, ahead of their consumer.
 
-    Use as a context manager. An error in a stage comes out where the items are read, after the items that
-    came before it. Leaving ends all stages and waits for their threads, so that what they used can be closed.
+    Use as a context manager. An error in a stage is raised to the consumer, after the items that preceded it.
+    Leaving the block ends all stages and joins their threads, so that their resources can be closed.
     """
 
     def __init__(self) -> None:
-        self._belts: list[_BoundedQueue[Any]] = []
+        self._queues: list[_BoundedQueue[Any]] = []
         self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
@@ -35,32 +35,33 @@ class Prefetcher:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for belt in self._belts:
-            belt.cancel()
+        for queue in self._queues:
+            queue.cancel()
         for thread in self._threads:
             thread.join()
 
     def ahead(self, items: Iterable[Item], depth: int) -> Iterator[Item]:
-        """Run an iterator in a thread of its own, ahead of the reader.
+        """Run an iterator in its own thread, ahead of the consumer.
 
         Args:
-            items: What to read; only the new thread touches it from now on.
-            depth: How many items may wait, at least 1. The next one is only begun when there is room for it.
+            items: The iterator; used by the new thread only.
+            depth: Number of items that may be queued, at least 1. The next one is computed once there is
+                room.
 
         Returns:
-            The items in order, for one reader.
+            The items in order, for one consumer.
         """
-        belt: _BoundedQueue[Item] = _BoundedQueue(depth)
-        self._belts.append(belt)
-        # A daemon, so that an interpreter that is shut down without leaving this block does not hang.
-        thread = threading.Thread(target=belt.fill, args=(items,), name="stage", daemon=True)
+        queue: _BoundedQueue[Item] = _BoundedQueue(depth)
+        self._queues.append(queue)
+        # A daemon, so that an interpreter that exits without leaving this block does not hang.
+        thread = threading.Thread(target=queue.fill, args=(items,), name="stage", daemon=True)
         self._threads.append(thread)
         thread.start()
-        return belt.items()
+        return queue.items()
 
 
 class _BoundedQueue(Generic[Item]):
-    """A bounded queue between one thread that fills it and one that empties it."""
+    """A bounded queue with one producer thread and one consumer thread."""
 
     def __init__(self, depth: int) -> None:
         self._depth = depth
@@ -71,13 +72,13 @@ class _BoundedQueue(Generic[Item]):
         self._error: BaseException | None = None
 
     def cancel(self) -> None:
-        """Make both sides end at their next step."""
+        """End both sides at their next step."""
         with self._changed:
             self._cancelled = True
             self._changed.notify_all()
 
     def fill(self, source: Iterable[Item]) -> None:
-        """Put the items of a source on the belt, until its end, its error or the cancellation."""
+        """Queue the items of a source until it ends, fails or is cancelled."""
         try:
             iterator = iter(source)
             while self._has_room():
@@ -91,9 +92,9 @@ class _BoundedQueue(Generic[Item]):
             self._changed.notify_all()
 
     def items(self) -> Iterator[Item]:
-        """Give the items; raises what the source raised."""
+        """Yield the items; raises what the source raised."""
         while self._has_more():
-            yield self._take()  # no name holds on to an item while the next one is awaited
+            yield self._take()  # not bound to a name, so that an item is not kept alive while waiting
         if self._error is not None:
             raise self._error
 

@@ -1,4 +1,4 @@
-"""Stylizing in pieces, so that a run that was interrupted goes on where it was."""
+"""Stylize in pieces, so that an interrupted run can be resumed."""
 
 from __future__ import annotations
 
@@ -13,20 +13,26 @@ from av.video.stream import VideoStream
 from device_runtime.frames import Finished, Pictures
 from device_runtime.interpolation.affine_map import AffineMap
 from device_runtime.media.encoder import PictureEncoder
-from device_runtime.media.reader import Frame, VideoInfo
+from device_runtime.media.reader import Frame
+from device_runtime.media.video_info import VideoInfo
 from device_runtime.media.writer import VideoWriter
 from device_runtime.options import StylizeOptions
 from device_runtime.report import Stopwatch
-from device_runtime.resume_folder import WorkFolder
-from device_runtime.stylizers.style_mix import StylePhotos, normalised
+from device_runtime.resume_folder import SCHEMA_VERSION, WorkFolder
+from device_runtime.stylizers.style_mix import StylePhotos, normalized
 from mvstylizer.bundle import Bundle, sha256_of
 
-PIECE_FRAMES: Final = 100  # at least; an interruption costs what one piece takes, at most
-FORMAT: Final = 2  # of the pieces; counts up when a release makes other pictures of the same job
+MIN_PIECE_FRAMES: Final = 100  # an interruption costs at most the work on one piece
 
 
-class Made(NamedTuple):
-    """What a result consists of: frames, and the places of its key frames and of those made on the device."""
+class WrittenVideo(NamedTuple):
+    """Contents of a result.
+
+    Attributes:
+        frames: Number of frames.
+        key_frames: Indices of the key frames.
+        fallback_key_frames: Indices of those that the fallback stylized.
+    """
 
     frames: int
     key_frames: list[int]
@@ -34,16 +40,15 @@ class Made(NamedTuple):
 
 
 def describe_job(
-    source: Path, style_photo: StylePhotos, bundle: Bundle, recipe: StylizeOptions, crf: int
+    source: Path, style_photo: StylePhotos, bundle: Bundle, options: StylizeOptions
 ) -> dict[str, Any]:
-    """Return what tells one job from another, as plain values: contents of the files, and options."""
+    """Return everything that affects the result, as JSON-serializable values."""
     return {
-        "format": FORMAT,
+        "schema_version": SCHEMA_VERSION,
         "source": sha256_of(source),
-        "style": [[sha256_of(path), weight] for path, weight in normalised(style_photo).items()],
+        "style": [[sha256_of(path), weight] for path, weight in normalized(style_photo).items()],
         "models": {spec.role: spec.sha256 for spec in bundle.files},
-        "recipe": asdict(recipe),
-        "crf": crf,
+        "options": asdict(options),
     }
 
 
@@ -56,20 +61,20 @@ def keep_pieces(
     crf: int,
     watch: Stopwatch,
 ) -> None:
-    """Encode pictures and put them into the folder, piece by piece.
+    """Encode pictures and store them in the folder, piece by piece.
 
     Args:
-        finished: The pictures that the folder lacks, the first one that of a key frame.
+        finished: The pictures that the folder lacks, starting with a key frame.
         pictures: Where they come from.
-        folder: Where they go.
+        folder: Where they are stored.
         info: The source.
         crf: x264's quality.
-        watch: Takes the time as ``encode``.
+        watch: Records the time as ``encode``.
     """
     piece: _OpenPiece | None = None
     for each in finished:
         with watch.measure("encode"):
-            if piece is not None and each.is_key and piece.frames >= PIECE_FRAMES:
+            if piece is not None and each.is_key and piece.frames >= MIN_PIECE_FRAMES:
                 piece.keep(folder, pictures, each.affine_map)
                 piece = None
             piece = piece or _OpenPiece(each.frame, info, crf)
@@ -79,23 +84,25 @@ def keep_pieces(
             piece.keep(folder, pictures)
 
 
-def join_pieces(folder: WorkFolder, writer: VideoWriter, info: VideoInfo, *, watch: Stopwatch) -> Made:
-    """Copy the pieces into the result, with the sound of the source beside them, and remove the folder.
+def join_pieces(
+    folder: WorkFolder, writer: VideoWriter, info: VideoInfo, *, watch: Stopwatch
+) -> WrittenVideo:
+    """Copy the pieces and the source's sound into the result and remove the folder.
 
     Args:
-        folder: Holds the whole video.
+        folder: Holds the complete video.
         writer: The result.
         info: The source.
-        watch: Takes the time as ``encode``.
+        watch: Records the time as ``encode``.
     """
     with watch.measure("encode"), writer:
         for packet in folder.packets(info.time_base):
             writer.append(packet)
     folder.remove()
-    return Made(
+    return WrittenVideo(
         folder.frames,
-        [place for piece in folder.pieces for place in piece.key_frames],
-        [place for piece in folder.pieces for place in piece.fallback_key_frames],
+        [index for piece in folder.pieces for index in piece.key_frames],
+        [index for piece in folder.pieces for index in piece.fallback_key_frames],
     )
 
 
@@ -113,11 +120,11 @@ class _OpenPiece:
         self.frames += 1
 
     def keep(self, folder: WorkFolder, pictures: Pictures, carried: AffineMap | None = None) -> None:
-        places = range(self._first, self._first + self.frames)
+        indices = range(self._first, self._first + self.frames)
         folder.add(
             [*self._packets, *self._encoder.finish()],
             frames=self.frames,
-            key_frames=[place for place in pictures.key_frames if place in places],
-            fallback_key_frames=[place for place in pictures.fallback_key_frames if place in places],
+            key_frames=[index for index in pictures.key_frames if index in indices],
+            fallback_key_frames=[index for index in pictures.fallback_key_frames if index in indices],
             carried=carried,
         )

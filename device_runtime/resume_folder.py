@@ -1,8 +1,7 @@
-"""Finished pieces of a video, kept beside the result, so that an interrupted run can be taken up again.
+"""Finished pieces of a video, stored next to the result, so that an interrupted run can be resumed.
 
-A piece begins with a key frame and ends before one, and is encoded on its own: it needs nothing from its
-neighbours. Each is one file, which appears under its name when it is whole. Together they make the picture
-of the result by copying, without encoding anything again.
+A piece starts with a key frame, ends before one and is encoded independently of its neighbors. Each is one
+file, written atomically. Joining the pieces copies their packets without encoding again.
 """
 
 from __future__ import annotations
@@ -29,10 +28,20 @@ from numpy.typing import NDArray
 from device_runtime.media.atomic_file import OutputError, pending_file
 
 JOB: Final = "job.json"
+SCHEMA_VERSION: Final = (
+    3  # of job.json and the pieces; raised when a release makes other pictures of the same job
+)
 
 
 class PacketTimes(NamedTuple):
-    """What a piece's header says of one packet: times in units of the video's time base, and its bytes."""
+    """A packet as described in a piece's header.
+
+    Attributes:
+        pts: When it is shown, in units of the video's time base.
+        duration: How long, in the same units.
+        is_key: Whether it can be decoded on its own.
+        size: Bytes.
+    """
 
     pts: int
     duration: int
@@ -45,13 +54,13 @@ class Piece:
     """A finished piece, without its pictures.
 
     Attributes:
-        path: Where it lies: one line of JSON (the other attributes, and a checksum), then the packets.
-        frames: How many it holds.
-        key_frames: Key frames among them, by their place in the video.
-        fallback_key_frames: Those that were stylized on the device.
+        path: The file: one line of JSON (the other attributes and a checksum), then the packets.
+        frames: Number of frames.
+        key_frames: Indices in the video of its key frames.
+        fallback_key_frames: Indices of those that the device stylized.
         packets: In decoding order.
-        carried: Of the key frame behind it, the steadied affine map, with which an interrupted run goes on;
-            None where there is none.
+        carried: Smoothed affine map of the key frame that follows the piece, from which a resumed run
+            continues; None without one.
     """
 
     path: Path
@@ -70,25 +79,27 @@ class Piece:
 
 
 class WorkFolder:
-    """The pieces of one job, in a hidden folder beside its result.
+    """The pieces of one job, in a hidden folder next to its result.
 
-    Pieces of another job (other files or options) are thrown away, and so is whatever comes after a piece
-    that is missing or damaged.
+    Pieces of another job (other files or options) are deleted, and so are all pieces after a missing or
+    damaged one.
 
     Args:
-        result: The result's path, as `check_output` returned it.
-        job: Everything that makes a difference to the result, as plain values.
+        result: The result's path, from `check_output`.
+        job: Everything that affects the result, as JSON-serializable values.
 
     Raises:
-        OutputError: The folder cannot be made or read.
+        OutputError: The folder cannot be created or read, or another release wrote it.
     """
 
     def __init__(self, result: Path, job: Mapping[str, Any]) -> None:
         self.path = result.with_name(f".{result.name}.unfinished")
         self.pieces: list[Piece] = []
         description = json.dumps(job, sort_keys=True)
-        with _said(self.path):
-            if _text(self.path / JOB) != description:
+        with _output_errors(self.path):
+            kept = _text(self.path / JOB)
+            if kept != description:
+                _check_schema(kept, self.path)
                 self.remove()
                 self.path.mkdir()
                 _write(self.path / JOB, description.encode())
@@ -98,12 +109,12 @@ class WorkFolder:
 
     @property
     def frames(self) -> int:
-        """How many frames are finished."""
+        """Number of finished frames."""
         return sum(piece.frames for piece in self.pieces)
 
     @property
     def carried(self) -> NDArray[np.float32] | None:
-        """The steadied affine map of the first frame that is not finished, if it has one."""
+        """Smoothed affine map of the first unfinished frame, if it has one."""
         return self.pieces[-1].carried if self.pieces else None
 
     def add(
@@ -115,7 +126,7 @@ class WorkFolder:
         fallback_key_frames: list[int],
         carried: NDArray[np.float32] | None = None,
     ) -> None:
-        """Keep the next piece; it survives a crash of the machine from here on.
+        """Store the next piece durably: it survives a crash of the machine.
 
         Raises:
             OutputError: The disk is full, or the folder cannot be written for another reason.
@@ -125,8 +136,8 @@ class WorkFolder:
             PacketTimes(packet.pts or 0, packet.duration or 0, packet.is_keyframe, len(content))
             for packet, content in zip(packets, contents, strict=True)
         ]
-        place = self._place(len(self.pieces))
-        piece = Piece(place, frames, key_frames, fallback_key_frames, times, carried)
+        path = self._piece_path(len(self.pieces))
+        piece = Piece(path, frames, key_frames, fallback_key_frames, times, carried)
         body = b"".join(contents)
         header = {
             "frames": frames,
@@ -136,16 +147,16 @@ class WorkFolder:
             "carried": None if carried is None else [carried.shape, b64encode(carried.tobytes()).decode()],
             "crc": zlib.crc32(body),
         }
-        with _said(self.path):
+        with _output_errors(self.path):
             _write(piece.path, json.dumps(header).encode() + b"\n" + body)
         self.pieces.append(piece)
 
     def packets(self, time_base: Fraction) -> Iterator[Packet[VideoStream]]:
-        """Give the packets of all pieces, timed as those of one video.
+        """Yield the packets of all pieces, timed as one video.
 
-        Each encoder's own decoding times would run into those of the piece before. What a player needs is
-        that they rise and that no picture is decoded after it is shown: the display times in rising order,
-        all moved forward by the same span, are such times.
+        The decoding times of each piece would overlap those of the previous one. Players need decoding times
+        that increase and never exceed the display time: the sorted display times, all shifted back by the
+        same span, satisfy both.
 
         Args:
             time_base: Seconds per unit.
@@ -156,7 +167,7 @@ class WorkFolder:
         shown = [packet.pts for piece in self.pieces for packet in piece.packets]
         ahead = max((due - pts for due, pts in zip(sorted(shown), shown, strict=True)), default=0)
         decoded = iter([due - ahead for due in sorted(shown)])
-        with _said(self.path):
+        with _output_errors(self.path):
             for piece in self.pieces:
                 for times, content in zip(piece.packets, piece.contents(), strict=True):
                     packet = cast("Packet[VideoStream]", av.Packet(content))
@@ -168,19 +179,19 @@ class WorkFolder:
         """Delete the folder."""
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def _place(self, number: int) -> Path:
+    def _piece_path(self, number: int) -> Path:
         return self.path / f"{number:06}.piece"
 
     def _whole_pieces(self) -> Iterator[Piece]:
         for number in count():
-            piece = _read(self._place(number))
+            piece = _read(self._piece_path(number))
             if piece is None:
                 return
             yield piece
 
 
 def _read(path: Path) -> Piece | None:
-    """Read a piece's header and check its packets; None when it is missing or damaged."""
+    """Read a piece's header and verify its packets; None if it is missing or damaged."""
     try:
         with path.open("rb") as file:
             header = json.loads(file.readline())
@@ -208,9 +219,25 @@ def _text(path: Path) -> str:
     return path.read_text(errors="replace") if path.is_file() else ""
 
 
+def _check_schema(job: str, folder: Path) -> None:
+    """Refuse the pieces of another release; anything that is not a job description is overwritten."""
+    try:
+        description = json.loads(job)
+    except ValueError:
+        return
+    if not isinstance(description, dict):
+        return
+    found = description.get("schema_version", description.get("format", SCHEMA_VERSION))
+    if found != SCHEMA_VERSION:
+        raise OutputError(
+            f"{folder} has schema version {found}, this release needs {SCHEMA_VERSION}",
+            "Delete that folder, or finish the run with the release that started it",
+        )
+
+
 @contextmanager
-def _said(folder: Path) -> Iterator[None]:
-    """Say in one line that the folder cannot be used."""
+def _output_errors(folder: Path) -> Iterator[None]:
+    """Turn operating-system errors into an OutputError."""
     try:
         yield
     except OSError as error:

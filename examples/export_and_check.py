@@ -1,8 +1,8 @@
-"""Export a checkpoint to ONNX, then check the files on a photo with nothing but ONNX Runtime and PyTorch.
+"""Export a checkpoint to ONNX, then compare the files with PyTorch on a photo.
 
     python examples/export_and_check.py models/mvstylizer.safetensors exported/
 
-`mvstylizer export` makes the whole bundle and compares each of its files; this shows both steps in the open.
+`mvstylizer export` writes a whole bundle and checks each of its files; this example shows both steps.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 
 from device_runtime.media.photo import read_photo
 from export.onnx_models.graphs import write_style_encoder, write_stylizer
-from export.parity.onnx import reference_code, reference_frame
+from export.parity.reference import Reference
 from training.checkpoint import load_checkpoint
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-GREY_LEVELS: Final = 1.0  # weights are stored in half precision, and the result is rounded to whole levels
+MAX_DIFFERENCE: Final = 1.0  # gray levels; weights are stored in half precision, and results are rounded
 
 
 def in_onnx(
     encoder: Path, stylizer: Path, frame: NDArray[np.uint8], style: NDArray[np.uint8]
 ) -> NDArray[np.float32]:
-    """Stylize with the two files: uint8 NHWC in and out, as scaling and layout are inside the graphs."""
+    """Stylize with the two files: uint8 NHWC in and out; scaling and layout are part of the graphs."""
     first, second = (
         onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         for path in (encoder, stylizer)
@@ -39,7 +39,7 @@ def in_onnx(
 
 
 def export_and_check(checkpoint: Path, folder: Path) -> float:
-    """Write both graphs and return how far they are from PyTorch: the mean difference in grey levels."""
+    """Write both graphs and return their mean difference from PyTorch, in gray levels."""
     folder.mkdir(parents=True, exist_ok=True)
     stylizer, _ = load_checkpoint(checkpoint)
     stylizer.eval()
@@ -49,11 +49,12 @@ def export_and_check(checkpoint: Path, folder: Path) -> float:
     style = read_photo(ROOT / "samples" / "dusk.jpg")
     frame = np.ascontiguousarray(style[::2, ::-2])
     stylized = in_onnx(encoder_file, stylizer_file, frame, style)
-    reference = reference_frame(stylizer, frame, reference_code(stylizer, style), 1.0)
-    return float(np.abs(stylized - reference[0]).mean())
+    reference = Reference(stylizer)
+    expected = reference.stylized(frame, reference.style_code(style), r=1.0)
+    return float(np.abs(stylized - expected[0]).mean())
 
 
 if __name__ == "__main__":
     difference = export_and_check(Path(sys.argv[1]), Path(sys.argv[2]))
-    print(f"ONNX and PyTorch differ by {difference:.3f} grey levels on average")  # noqa: T201
-    sys.exit(difference > GREY_LEVELS)
+    print(f"ONNX and PyTorch differ by {difference:.3f} gray levels on average")  # noqa: T201
+    sys.exit(difference > MAX_DIFFERENCE)

@@ -1,8 +1,8 @@
-"""Stylize a video, then a single frame, in Python: what `mvstylizer stylize --local` does, step by step.
+"""Stylize a video and a single frame in Python, like `mvstylizer stylize --local`.
 
     python examples/stylize_in_python.py street.mp4 samples/dusk.jpg street-dusk.mp4
 
-With an edge instead of this machine's CPU: `EdgeClient("edge.example:8001")` in the place of `OnnxStylizer`.
+To use an edge instead of this machine's CPU, replace `OnnxStylizer` with `EdgeClient("edge.example:8001")`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from device_runtime.media.photo import read_photo, write_photo
 from device_runtime.media.reader import VideoReader
+from device_runtime.options import StylizeOptions
 from device_runtime.pipeline import stylize_video
 from device_runtime.report import Report
 from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
@@ -19,10 +20,10 @@ from mvstylizer.bundle import default_bundle, load_bundle
 
 
 def stylize(video: Path, style_photo: Path, out: Path) -> Report:
-    """Stylize a video, and its first frame on its own as a photo beside the result."""
+    """Stylize a video, and its first frame as a photo next to the result."""
     bundle = load_bundle(default_bundle())
     with OnnxStylizer(bundle) as stylizer:
-        # The style code is computed once per style; a frame is uint8 RGB (H, W, 3).
+        # Compute the style code once per style. Frames are uint8 RGB (H, W, 3).
         style_code = stylizer.encode_style(read_photo(style_photo))
         with VideoReader(video) as frames:
             first = next(iter(frames)).rgb
@@ -30,14 +31,18 @@ def stylize(video: Path, style_photo: Path, out: Path) -> Report:
         assert stylized is not None
         write_photo(out.with_suffix(".jpg"), stylized)
 
-        # The whole video: key frames meet the network, the others are made from optical flow.
+        # In the whole video, only key frames go through the network; the others are interpolated.
+        options = StylizeOptions(policy="every:15", interpolation="transfer")
         return stylize_video(
-            video, style_photo, out,
-            stylizer=stylizer, bundle=bundle, policy="every:15", interpolation="transfer",
-            progress=lambda done, total: print(f"\r{done} of {total or '?'}", end="", file=sys.stderr),  # noqa: T201
-        )  # fmt: skip
+            video, style_photo, out, options=options, stylizer=stylizer, bundle=bundle, progress=show
+        )
+
+
+def show(done: int, total: int | None) -> None:
+    """Print progress."""
+    print(f"\r{done} of {total or '?'}", end="", file=sys.stderr)  # noqa: T201
 
 
 if __name__ == "__main__":
     report = stylize(*map(Path, sys.argv[1:4]))
-    print(f"\n{report.out}: {report.frames} frames, key frames at {report.key_frame_places}")  # noqa: T201
+    print(f"\n{report.out}: {report.frames} frames, key frames at {report.key_frame_indices}")  # noqa: T201

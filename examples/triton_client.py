@@ -1,9 +1,9 @@
-"""Stylize a photo through an edge with NVIDIA's own client: nothing of this kit is imported.
+"""Stylize a photo through an edge with NVIDIA's Triton client, without importing MVStylizer.
 
     mvstylizer serve --port 8001
     python examples/triton_client.py 127.0.0.1:8001 photo.jpg samples/dusk.jpg stylized.jpg
 
-Needs `pip install tritonclient[grpc] numpy`. JPEG files travel as they are: the gateway decodes and encodes.
+Requires `pip install tritonclient[grpc] numpy`. The gateway decodes and encodes JPEG.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def floats(name: str, values: NDArray[np.float32]) -> triton.InferInput:
 def stylize(address: str, photo: Path, style: Path, out: Path) -> str:
     """Stylize a photo, write the result as a JPEG, and return the version of the model that made it."""
     with triton.InferenceServerClient(address) as edge:
-        # A style photo is encoded once; its code then goes with every frame.
+        # Encode the style photo once; its code then goes with every frame.
         code = edge.infer("style_encoder", [jpeg("style", style)]).as_numpy("style_code")
         result = edge.infer(
             "stylizer",

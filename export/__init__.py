@@ -1,1 +1,1 @@
-"""Checkpoint in, bundle (ONNX, TFLite and one manifest) out, every output compared with its reference."""
+"""Export a checkpoint to a bundle: ONNX, TFLite and a manifest, every file compared with its reference."""

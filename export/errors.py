@@ -1,4 +1,4 @@
-"""The error of a file that is no graph of its format, or not a clean one."""
+"""The error of a model file that is not valid."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from mvstylizer.errors import MVStylizerError
 
 
 class GraphError(MVStylizerError):
-    """A file is no graph of its format, or not a clean one."""
+    """A file is not a valid graph of its format, or not one that the target accepts."""

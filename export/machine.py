@@ -1,4 +1,4 @@
-"""Where and with what a bundle was exported."""
+"""The software and the machine that a bundle is exported with."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def tools() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Return system, processor and cores, which the latency figures are of."""
+    """Return operating system, processor and number of cores."""
     return {"system": platform.system(), "cpu": _cpu(), "cores": os.cpu_count()}
 
 

@@ -1,52 +1,70 @@
-"""The bundle's model card: Markdown written from ``model.json``, for people."""
+"""The model card of a bundle: Markdown generated from ``model.json``."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Final
 
 from mvstylizer.bundle import Bundle, FileSpec, TensorSpec
 
 CARD_NAME = "MODEL_CARD.md"
+
+_FILE_HEAD = ("file", "kB", "parameters", "MACs", "ms")
 _TENSOR_HEAD = ("file", "tensor", "type", "shape", "layout", "range")
+_PARITY_HEAD = ("file", "max", "mean", "p99.9", "PSNR, dB", "runtimes")
+_SUMMARY: Final = (
+    "Applies the look of a style photo to photos and video frames. The style encoder turns the photo into a"
+    " style code. The stylizer turns a frame and the code into the stylized frame, or into the grid of affine"
+    " color maps that produces it. The kernels interpolate the frames between key frames on a phone."
+)
+_LIMITS: Final = (
+    "For photographs and camera footage, with photographs as styles. The model changes color and light; it"
+    " does not paint strokes or add objects. Styles whose colors are far from the content's can tint areas."
+    " Key frames are stylized independently."
+)
 
 
 def card(bundle: Bundle) -> str:
     """Return the card of a bundle.
 
     Args:
-        bundle: Its files but the card; the card cannot hold its own hash.
+        bundle: Lists every file except the card itself, which cannot contain its own hash.
     """
     models = [spec for spec in bundle.files if spec.inputs]
-    parts = [
+    cpu = bundle.machine.get("cpu", "the exporting machine")
+    parts = (
         f"# {bundle.name}, version {bundle.version}",
-        "A frame and the code of a style photo in, the frame in that style out, or the grid of affine colour"
-        " maps that does it; and the kernels with which a phone makes the frames between.",
+        _SUMMARY,
         _source(bundle),
-        "## Files\n\n" + _table(("file", "kB", "parameters", "MACs", "ms"), map(_file_row, models)),
-        "MACs are of one run at the size in brackets; ms is the median of a few runs on one thread of"
-        f" {bundle.machine.get('cpu', 'the exporting machine')}, a hint and no benchmark.",
-        "## Tensors\n\n" + _table(_TENSOR_HEAD, _tensor_rows(models)),
-        "## Checked against its reference\n\nThe reference is PyTorch for the networks, and the formula in"
-        " float64 for the kernels. Units: grey levels (style codes and the ONNX files' maps: unit range;"
-        " key_frame: the score's).\n\n"
-        + _table(("file", "max", "mean", "p99.9", "PSNR, dB", "on"), map(_parity_row, models)),
-        "## Use and limits\n\nFor photographs and camera footage, and for styles that are photographs. It"
-        " moves colour and light; it paints no strokes and adds no objects. Styles whose colours lie far from"
-        " the content's can tint areas. Key frames are stylized one by one.",
-        "Verify and time it anywhere: `mvstylizer export --check FOLDER`.",
-    ]  # fmt: skip
+        "## Files",
+        _table(_FILE_HEAD, map(_file_row, models)),
+        "MACs are multiply-accumulates of one run at the size in parentheses. Times are medians of a few runs"
+        f" on one thread of {cpu}: a hint, not a benchmark.",
+        "## Tensors",
+        "Inputs are marked →, outputs ←.",
+        _table(_TENSOR_HEAD, _tensor_rows(models)),
+        "## Differences from the reference",
+        "The reference is PyTorch for the networks and the formula in float64 for the kernels. Units are gray"
+        " levels; style codes and the maps of ONNX files are in the unit range, and key_frame in units of its"
+        " score.",
+        _table(_PARITY_HEAD, map(_parity_row, models)),
+        "## Use and limits",
+        _LIMITS,
+        "Verify and time the bundle on any machine: `mvstylizer export --check FOLDER`.",
+    )
     return "\n\n".join(parts) + "\n"
 
 
 def _source(bundle: Bundle) -> str:
     source, network = bundle.source, bundle.network
     sizes = (f"{key} {value}" for key, value in network.items() if key != "precision")
-    rows = [
-        f"- From `{source.get('checkpoint')}`, step {source.get('step')}, sha256 `{source.get('sha256')}`.",
-        f"- Weights in the network's files: {network.get('precision', 'fp16')}; arithmetic: fp32.",
+    rows = (
+        f"- Checkpoint: `{source.get('checkpoint')}`, step {source.get('step')},"
+        f" sha256 `{source.get('sha256')}`.",
+        f"- Weights of the network: {network.get('precision', 'fp16')}; arithmetic: fp32.",
         f"- Network: {', '.join(sizes)}.",
         "- Converters: " + ", ".join(f"{name} {version}" for name, version in bundle.tools.items()) + ".",
-    ]
+    )
     return "\n".join(rows)
 
 
@@ -76,6 +94,6 @@ def _parity_row(spec: FileSpec) -> tuple[str, ...]:
     return f"`{spec.path}`", *figures, ", ".join(parity["lanes"])
 
 
-def _table(head: tuple[str, ...], rows: Any) -> str:
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

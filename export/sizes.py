@@ -1,4 +1,4 @@
-"""Frame sizes as they are written on a command line: ``512x256,1920x1080``."""
+"""Sizes in pixels, and how a command line writes them: ``512x256,1920x1080``."""
 
 from __future__ import annotations
 
@@ -7,32 +7,35 @@ from typing import Final
 
 from mvstylizer.errors import MVStylizerError
 
-Size = tuple[int, int]
+WidthHeight = tuple[int, int]
+"""Width, then height: the order of command lines and file names."""
+HeightWidth = tuple[int, int]
+"""Height, then width: the order of tensors."""
 
-LEAST: Final = 16
-MOST: Final = 8192
+MIN_SIDE: Final = 16
+MAX_SIDE: Final = 8192
 
 
 class SizeError(MVStylizerError):
-    """A text names no frame sizes."""
+    """A text is not a list of frame sizes."""
 
 
-def parse_sizes(text: str) -> tuple[Size, ...]:
-    """Return width and height of each size, in order, each once.
+def parse_sizes(text: str) -> tuple[WidthHeight, ...]:
+    """Return the sizes in order, without duplicates.
 
     Args:
-        text: Comma-separated ``WIDTHxHEIGHT``; empty: none.
+        text: Comma-separated ``WIDTHxHEIGHT``; may be empty.
 
     Raises:
-        SizeError: A part is no size, or a side is not within 16..8192.
+        SizeError: A part is not a size, or a side is outside 16..8192.
     """
-    sizes: dict[Size, None] = {}
+    sizes: dict[WidthHeight, None] = {}
     for part in filter(None, text.split(",")):
         match = re.fullmatch(r"\s*(\d{1,6})x(\d{1,6})\s*", part)
         if match is None:
-            raise SizeError(f"{part!r} is no frame size", "Write WIDTHxHEIGHT, for example 1280x720")
+            raise SizeError(f"{part!r} is not a frame size", "Write WIDTHxHEIGHT, for example 1280x720")
         size = int(match[1]), int(match[2])
-        if not all(LEAST <= side <= MOST for side in size):
-            raise SizeError(f"{part.strip()} has a side outside {LEAST}..{MOST} pixels")
+        if not all(MIN_SIDE <= side <= MAX_SIDE for side in size):
+            raise SizeError(f"{part.strip()} has a side outside {MIN_SIDE}..{MAX_SIDE} pixels")
         sizes[size] = None
     return tuple(sizes)

@@ -1,6 +1,10 @@
-"""``export --check``: is a bundle whole, does it still compute what it should, and how fast is it here?
+"""``export --check``: verify a bundle's hashes and results, and time it on this machine.
 
-Needs neither torch nor tensorflow: the golden vectors in the bundle and the formulas stand in for them.
+It needs neither torch nor tensorflow: expected values come from the bundle's golden vectors and the formulas.
+
+Example:
+    for row in check_bundle(Path("models/mine")):
+        print(row.path, row.parity.get("max"), row.latency.get("median_ms"))
 """
 
 from __future__ import annotations
@@ -21,19 +25,19 @@ from mvstylizer.bundle import Bundle, BundleError, FileSpec, load_bundle
 
 _SIZED = re.compile(r"(?P<kind>warp_accel|warp_gpu|transfer_accel)_(?P<width>\d+)x(?P<height>\d+)")
 
-Report = Callable[[str], None]
+Reporter = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What was found of one file.
+    """Result for one file.
 
     Attributes:
         path: Its name.
-        parity: The parity row of today; empty where it is no model, or nothing here can run it.
-        latency: The latency row of today.
-        recorded: The latency row of the manifest.
-        note: Why it was not run, where it was not.
+        parity: Its parity row on this machine; empty if it is not a model or cannot run here.
+        latency: Its latency row on this machine.
+        recorded: Its latency row in the manifest.
+        note: Why it was not run; empty if it was.
     """
 
     path: str
@@ -47,23 +51,23 @@ class Checked:
         return asdict(self)
 
 
-def check_bundle(folder: Path, *, report: Report = lambda _: None) -> list[Checked]:
+def check_bundle(folder: Path, *, report: Reporter = lambda _: None) -> list[Checked]:
     """Verify a bundle on this machine.
 
     Args:
         folder: The bundle.
-        report: Called with one line for each file.
+        report: Called with one line per file.
 
     Returns:
-        A row for each file.
+        One result per file.
 
     Raises:
-        BundleError: A file is missing or its hash differs, or the bundle holds no golden vectors.
-        ParityError: A file does not compute what it should; names it.
-        LaneError: A runtime refuses a file.
+        BundleError: A file is missing, its hash differs, or there are no golden vectors for it.
+        ParityError: A file computes something else; names the file.
+        LaneError: A runtime rejects a file.
     """
     bundle = load_bundle(folder)
-    report(f"{len(bundle.files)} files have the hashes that the manifest names")
+    report(f"{len(bundle.files)} files match their hashes in the manifest")
     rows = []
     for spec in bundle.files:
         row = _check_file(bundle, spec)
@@ -93,16 +97,16 @@ def _check_file(bundle: Bundle, spec: FileSpec) -> Checked:
 
 
 def sized_kernel(bundle: Bundle, spec: FileSpec) -> Kernel:
-    """Return how a bundle's kernel for one frame size is built and checked.
+    """Return the kernel of a sized file in a bundle.
 
     Raises:
-        BundleError: The role is of another version.
+        BundleError: This version does not know the role.
     """
     match = _SIZED.fullmatch(spec.role)
     if match is None:
         raise BundleError(
             f"{bundle.path / spec.path} has a role that this version does not know: {spec.role}",
-            "Check it with the version that wrote it",
+            "Check the bundle with the version of mvstylizer that wrote it",
         )
     size = int(match["width"]), int(match["height"])
     _, rows, columns, _ = next((t.shape for t in spec.inputs if t.name == "cells"), (1, 1, 1, 12))
@@ -117,9 +121,10 @@ def _parts(row: Checked) -> Iterator[str]:
     if row.note:
         yield row.note
     elif not row.parity:
-        yield "whole"
+        yield "hash matches"
     else:
-        yield f"differs by at most {row.parity['max']:.4g} ({', '.join(row.parity['lanes'])})"
+        lanes = ", ".join(row.parity["lanes"])
+        yield f"differs from its reference by at most {row.parity['max']:.4g} ({lanes})"
     if row.latency:
         recorded = f", {row.recorded['median_ms']:g} ms at export" if row.recorded else ""
         yield f"{row.latency['median_ms']:g} ms here{recorded}"

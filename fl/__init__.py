@@ -1,1 +1,1 @@
-"""Federation: edges retrain on what they see, the cloud averages, judges, releases and rolls out."""
+"""Federated learning: edges retrain locally; the cloud aggregates, evaluates, releases and rolls out."""

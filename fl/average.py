@@ -1,7 +1,7 @@
-"""The cloud's average of Algorithm 2, and what keeps one bad edge from spoiling it.
+"""Average edge updates (Algorithm 2), with protection against outliers.
 
-All of it works on blocks of a tensor at a time, in float64: the memory beside the result is a few blocks,
-however many edges there are, and the result does not depend on their order.
+Tensors are processed block by block in float64. Memory beyond the result is a few blocks regardless of the
+number of edges, and the result does not depend on their order.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ BLOCK = 1 << 14  # values; ten edges' blocks in float64 are 1.3 MB
 
 @dataclass(frozen=True)
 class Averaging:
-    """How updates become one model.
+    """How updates are averaged into one model.
 
     Attributes:
-        mode: ``frames`` weighs each edge by the frames it trained on, ``equal`` is the paper's Algorithm 2,
-            ``trimmed`` drops the extreme values of each parameter before an equal mean.
-        trim: Share of the edges dropped at either end by ``trimmed``, below one half.
-        clip: An update longer than this many times the (lower) median length is shortened to it; 0 = never.
+        mode: ``frames`` weights each edge by the number of frames it trained on, ``equal`` is the paper's
+            Algorithm 2, ``trimmed`` drops the extreme values of each parameter before an equal mean.
+        trim: Fraction of the edges that ``trimmed`` drops at each end, below 0.5.
+        clip: Maximum length of an update, as a multiple of the (lower) median length; 0 disables clipping.
     """
 
     mode: Mode = "frames"
@@ -40,9 +40,9 @@ class Averaging:
 
     def __post_init__(self) -> None:
         if not 0 <= self.trim < 0.5:
-            raise ValueError(f"trim {self.trim} must be at least 0 and below 0.5")
+            raise ValueError(f"trim must be in [0, 0.5), not {self.trim}")
         if not self.clip >= 0:
-            raise ValueError(f"clip {self.clip} must be at least 0")
+            raise ValueError(f"clip must not be negative, not {self.clip}")
 
 
 def merge(
@@ -51,21 +51,21 @@ def merge(
     """Return the next global model.
 
     Args:
-        base: The model that the round started from.
-        updates: The edges' parameters, each checked against `base`.
-        weights: Frames of each edge, at least 0; only ``frames`` reads them.
+        base: The model at the start of the round.
+        updates: Parameters from each edge, already checked against `base`.
+        weights: Number of frames of each edge, not negative; only used by ``frames``.
         averaging: Mode, trim and clip.
 
     Raises:
-        ParametersError: No updates, or none with a frame.
-        ValueError: A weight is negative or not finite, or their number differs.
+        ParametersError: There are no updates, or none was trained on a frame.
+        ValueError: A weight is negative or not finite, or the number of weights is wrong.
     """
     if len(weights) != len(updates) or not all(w >= 0 and math.isfinite(w) for w in weights):
-        raise ValueError(f"{len(updates)} updates need as many finite weights of at least 0, not {weights}")
+        raise ValueError(f"{len(updates)} updates need as many finite, non-negative weights, not {weights}")
     if averaging.mode != "frames":
         weights = [1.0] * len(updates)
     if not sum(weights) > 0:
-        raise ParametersError("There is nothing to average: no edge trained on a frame", "Fill the spools")
+        raise ParametersError("Nothing to average: no edge trained on a frame", "Fill the spools")
     scales = clip_scales([distance(update, base) for update in updates], averaging.clip)
     if averaging.mode == "trimmed":
         dropped = int(averaging.trim * len(updates))
@@ -87,7 +87,7 @@ def merge(
 
 
 def distance(update: Parameters, base: Parameters) -> float:
-    """Return the Euclidean length of update - base over all parameters."""
+    """Return the Euclidean norm of update - base over all parameters."""
     squares = (
         float(np.square(a[part].astype(np.float64) - b[part]).sum())
         for a, b in ((update[name].reshape(-1), base[name].reshape(-1)) for name in base)
@@ -97,10 +97,10 @@ def distance(update: Parameters, base: Parameters) -> float:
 
 
 def clip_scales(lengths: Sequence[float], clip: float) -> list[float]:
-    """Return by how much each update is shortened, 1 = not at all.
+    """Return the factor by which each update is scaled; 1 leaves it unchanged.
 
-    The bound follows the *lower* median: with two edges it is the shorter one's length, so that one honest
-    edge of two suffices.
+    The bound is a multiple of the *lower* median: with two edges it is the length of the shorter update, so
+    one honest edge of two is enough.
     """
     if clip == 0 or not lengths:
         return [1.0] * len(lengths)

@@ -1,4 +1,4 @@
-"""What an edge's gateway says of itself: how many phones wait, and which version answers them."""
+"""Read an edge gateway's metrics: requests in progress and the served model version."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ TIMEOUT_S = 2.0
 
 
 def wait_until_idle(metrics: str) -> None:
-    """Return as soon as no request is inside the edge's gateway.
+    """Block until the edge's gateway has no request in progress.
 
     Args:
-        metrics: URL of the gateway's metrics in Prometheus' text format; empty = there is no gateway. One
-            that is away serves nobody, so it does not hold up anything either; one that answers late is busy.
+        metrics: URL of the gateway's metrics in Prometheus text format; empty if there is no gateway. A
+            gateway that cannot be reached counts as idle, one that times out as busy.
     """
     while metrics and _is_busy(metrics):
         time.sleep(POLL_S)
 
 
 def wait_until_served(metrics: str, version: int, timeout_s: float) -> bool:
-    """Return whether the gateway answers phones with a version by a deadline.
+    """Wait until the gateway serves a version and return whether it does.
 
     Args:
         metrics: URL of the gateway's metrics.
-        version: The wanted one.
-        timeout_s: How long to wait for it.
+        version: Expected version.
+        timeout_s: Maximum time to wait, in seconds.
     """
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
@@ -39,7 +39,7 @@ def wait_until_served(metrics: str, version: int, timeout_s: float) -> bool:
 
 
 def read_gauge(metrics: str, name: str) -> float | None:
-    """Return a gauge, the sum over its labels; None when the gateway does not answer or does not say."""
+    """Return a gauge summed over its labels, or None if it cannot be read."""
     try:
         text = _read(metrics)
     except OSError:
@@ -57,11 +57,11 @@ def _is_busy(metrics: str) -> bool:
 
 
 def _read(metrics: str) -> str:
-    """Return the gateway's numbers.
+    """Return the metrics as text.
 
     Raises:
-        TimeoutError: They do not come in time.
-        OSError: The gateway is away.
+        TimeoutError: The gateway does not respond in time.
+        OSError: The gateway cannot be reached.
     """
     try:
         with urllib.request.urlopen(metrics, timeout=TIMEOUT_S) as reply:

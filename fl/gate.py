@@ -1,7 +1,8 @@
-"""The gate: an average that is worse than the serving model on a hold-out set does not become the model.
+"""The gate: reject an average that is worse than the live model on a hold-out set.
 
-Judged by Eq. 5 (content and style loss) and the structure SSIM, for each style of the hold-out set: an
-average may not buy one style with another. The pictures are the whole photos, reduced to one size.
+Models are compared by the loss of Eq. 5 (content and style) and by the structure SSIM, separately for each
+style of the hold-out set, so that one style cannot improve at the expense of another. Photos are evaluated
+whole, resized to one size.
 """
 
 from __future__ import annotations
@@ -19,26 +20,26 @@ from mvstylizer.errors import MVStylizerError
 from training.checkpoint import load_checkpoint
 from training.loss import perceptual, structure_loss
 from training.photos import PhotoFolder
-from training.stylizer import Stylizer
+from training.stylizer import StylizerNetwork
 from training.vgg import VggEncoder
 
 CONTENTS, STYLES = "contents", "styles"
-AT_A_TIME = 4  # contents that are stylized and judged together
+BATCH = 4  # contents that are stylized and evaluated together
 
 
 class GateError(MVStylizerError):
-    """The hold-out set cannot be read."""
+    """A photo of the hold-out set cannot be read."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """A model on one style, means over the contents.
+    """A model's score on one style, averaged over the contents.
 
     Attributes:
-        content: Eq. 5's content loss.
-        style: Eq. 5's style loss.
+        content: Content loss of Eq. 5.
+        style: Style loss of Eq. 5.
         total: Their sum (lambda = 1).
-        structure: SSIM of the edges, 1 = the content's own.
+        structure: SSIM of the image edges; 1 means identical to the content.
     """
 
     content: float
@@ -48,13 +49,13 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What the gate says.
+class GateDecision:
+    """Whether a candidate may replace the live model.
 
     Attributes:
-        accepted: Whether the candidate may serve.
-        reasons: One sentence for each bound that it broke.
-        scores: By style: the candidate's and the live model's score.
+        accepted: The candidate may be released.
+        reasons: One sentence per violated bound.
+        scores: Scores of the candidate and of the live model, by style.
     """
 
     accepted: bool
@@ -62,7 +63,7 @@ class Verdict:
     scores: dict[str, dict[str, Score]]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain JSON types without `accepted`, which is the journal's event."""
+        """Return plain JSON types without `accepted`, which the journal records as the event."""
         row = asdict(self)
         del row["accepted"]
         return row
@@ -72,10 +73,10 @@ class Gate:
     """Compares two checkpoints on a hold-out set.
 
     Args:
-        holdout: Folder with ``contents/`` and ``styles/``, one photo each at least.
-        size: Side in pixels at which the photos are judged, a multiple of 8.
-        loss_tolerance: Share by which a style's Eq. 5 loss may rise.
-        structure_tolerance: By how much a style's structure SSIM may fall.
+        holdout: Folder with ``contents/`` and ``styles/``, at least one photo each.
+        size: Side to which the photos are resized, in pixels; a multiple of 8.
+        loss_tolerance: Maximum relative increase of a style's Eq. 5 loss.
+        structure_tolerance: Maximum decrease of a style's structure SSIM.
 
     Raises:
         PhotoFolderError: A folder is missing or empty.
@@ -90,63 +91,65 @@ class Gate:
         loss_tolerance: float = 0.01,
         structure_tolerance: float = 0.005,
     ) -> None:
-        self._contents = torch.split(torch.cat(list(_photos(holdout / CONTENTS, size).values())), AT_A_TIME)
+        self._contents = torch.split(torch.cat(list(_photos(holdout / CONTENTS, size).values())), BATCH)
         self._styles = _photos(holdout / STYLES, size)
         self._loss_tolerance = loss_tolerance
         self._structure_tolerance = structure_tolerance
-        self._judge = VggEncoder()
+        self._encoder = VggEncoder()
 
-    def judge(self, candidate: Path, live: Path) -> Verdict:
+    def evaluate(self, candidate: Path, live: Path) -> GateDecision:
         """Compare two checkpoints.
 
         Raises:
-            CheckpointError: One of them is missing or damaged.
+            CheckpointError: A checkpoint is missing or damaged.
         """
         new, old = self.score(candidate), self.score(live)
-        reasons = [reason for style in self._styles for reason in self._worse(style, new[style], old[style])]
+        reasons = [
+            reason for style in self._styles for reason in self._regressions(style, new[style], old[style])
+        ]
         scores = {style: {"candidate": new[style], "live": old[style]} for style in self._styles}
-        return Verdict(not reasons, tuple(reasons), scores)
+        return GateDecision(not reasons, tuple(reasons), scores)
 
     def score(self, checkpoint: Path) -> dict[str, Score]:
         """Return a checkpoint's score on each style.
 
         Raises:
-            CheckpointError: It is missing or damaged.
+            CheckpointError: The checkpoint is missing or damaged.
         """
         stylizer, _ = load_checkpoint(checkpoint)
         with torch.no_grad():
             return {name: self._score(stylizer, style) for name, style in self._styles.items()}
 
-    def _score(self, stylizer: Stylizer, style: Tensor) -> Score:
+    def _score(self, stylizer: StylizerNetwork, style: Tensor) -> Score:
         code = stylizer.encode_style(style)
         rows, weights = [], []
-        for contents in self._contents:  # a few at a time: the losses are means over them
+        for contents in self._contents:  # the losses are means over a batch
             codes = code.expand(len(contents), -1)
             output = stylizer(contents, codes)
-            recoloured = stylizer.recolour(contents, codes)[0].clamp(0, 1)
-            eq5 = perceptual(self._judge, recoloured, style, output)
+            recoloured = stylizer.recolor(contents, codes)[0].clamp(0, 1)
+            eq5 = perceptual(self._encoder, recoloured, style, output)
             rows.append((float(eq5.content), float(eq5.style), float(structure_loss(output, contents))))
             weights.append(len(contents))
         content, style_loss, structure = np.average(rows, axis=0, weights=weights).tolist()
         return Score(content, style_loss, content + style_loss, 1 - structure)
 
-    def _worse(self, style: str, new: Score, old: Score) -> list[str]:
-        """Return what is worse beyond the tolerance; NaN is."""
+    def _regressions(self, style: str, new: Score, old: Score) -> list[str]:
+        """Return one sentence per value that is worse by more than its tolerance; NaN counts as worse."""
         reasons = []
         if not new.total <= old.total * (1 + self._loss_tolerance):
-            reasons.append(f"{style}: Eq. 5 loss {new.total:.4f} against {old.total:.4f} of the live model")
+            reasons.append(f"{style}: Eq. 5 loss is {new.total:.4f}, live model: {old.total:.4f}")
         if not new.structure >= old.structure - self._structure_tolerance:
-            reasons.append(f"{style}: structure {new.structure:.4f} against {old.structure:.4f}")
+            reasons.append(f"{style}: structure SSIM is {new.structure:.4f}, live model: {old.structure:.4f}")
         return reasons
 
 
 def _photos(folder: Path, size: int) -> dict[str, Tensor]:
-    """Read every photo of a folder as 1×3×size×size RGB in [0, 1], by name."""
+    """Return every photo of a folder as a float32 tensor (1, 3, size, size), RGB in [0, 1], by name."""
     photos = {}
-    for path in PhotoFolder(folder, size, least=1).paths:
+    for path in PhotoFolder(folder, size, min_photos=1).paths:
         photo = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if photo is None:
-            raise GateError(f"{path} cannot be read", "Take it out of the hold-out set")
+            raise GateError(f"Cannot read {path}", "Remove it from the hold-out set")
         small = cv2.resize(photo, (size, size), interpolation=cv2.INTER_AREA)[..., ::-1]
         photos[path.stem] = torch.from_numpy(small.transpose(2, 0, 1)[None] / np.float32(255))
     return photos

@@ -1,7 +1,7 @@
-"""The federation's journal: one JSON object a line, on the disk before anything relies on it.
+"""The federation's journal: an append-only log with one JSON object per line, synced to disk on every write.
 
-The state of a federation is what its journal says. A kill in the middle of a line loses that line only: the
-next start cuts it off.
+The journal alone defines the state of a federation. A process killed while writing loses only that line: the
+next start truncates it.
 """
 
 from __future__ import annotations
@@ -18,19 +18,22 @@ from mvstylizer.errors import MVStylizerError
 
 Row = dict[str, Any]
 
+_RENAMED_EVENTS = {"answer": "update"}
+_RENAMED_KEYS = {"turn": "round", "answers": "trained_round"}
+
 
 class JournalError(MVStylizerError):
-    """A journal holds a line that nobody could have left by dying."""
+    """The journal is damaged, or another process is writing it."""
 
 
 class Journal:
     """An append-only file of rows.
 
     Args:
-        path: The file; made with its folder when it is not there.
+        path: The file; created with its folder if missing.
 
     Raises:
-        JournalError: A line other than the last is no JSON object, or another process writes this journal.
+        JournalError: A line is not a JSON object, or another process is writing this journal.
     """
 
     def __init__(self, path: Path) -> None:
@@ -42,7 +45,7 @@ class Journal:
         sync_folder(path.parent)
 
     def write(self, event: str, **fields: Any) -> Row:
-        """Append a row with its event and time; it is on the disk when this returns."""
+        """Append a row with its event and time; it is on disk when this returns."""
         row = {"event": event, "time": round(time.time(), 3), **fields}
         self._stream.write(json.dumps(row).encode() + b"\n")
         self._stream.flush()
@@ -59,12 +62,12 @@ class Journal:
         self._stream.close()
 
     def _lock(self) -> None:
-        """Hold the file until it is closed: two writers would tell two stories."""
+        """Lock the file until it is closed, so that there is only one writer."""
         try:
             fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as err:
             raise JournalError(
-                f"Another process writes {self.path}", "Wait until its run has ended, or end it"
+                f"Another process is writing {self.path}", "Wait for that run to finish, or stop it"
             ) from err
 
     def _recover(self) -> list[Row]:
@@ -77,10 +80,10 @@ class Journal:
 
 
 def read_journal(path: Path) -> list[Row]:
-    """Read a journal that another process may be writing: a last line without its end is left out.
+    """Read a journal, possibly while another process is writing it: an incomplete last line is ignored.
 
     Raises:
-        JournalError: A line is no JSON object.
+        JournalError: A line is not a JSON object with an event.
     """
     content = path.read_bytes()
     rows = []
@@ -90,6 +93,12 @@ def read_journal(path: Path) -> list[Row]:
         except ValueError as err:
             raise JournalError(f"{path}, line {number}: {err}", "Restore the file from a backup") from err
         if not isinstance(row, dict) or "event" not in row:
-            raise JournalError(f"{path}, line {number} is no event", "Restore the file from a backup")
-        rows.append(row)
+            raise JournalError(f"{path}, line {number} is not an event", "Restore the file from a backup")
+        rows.append(_current(row))
     return rows
+
+
+def _current(row: Row) -> Row:
+    """Return a row under today's names; journals from before version 0.2 use older ones."""
+    row["event"] = _RENAMED_EVENTS.get(row["event"], row["event"])
+    return {_RENAMED_KEYS.get(key, key): value for key, value in row.items()}

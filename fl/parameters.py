@@ -1,7 +1,7 @@
-"""A model's parameters as named arrays, and the safetensors files they travel in.
+"""Model parameters as named arrays, and the safetensors files that store them.
 
-Files are mapped, not read: an average over ten edges touches a block of each at a time, so that memory does
-not grow with the number of edges.
+Files are memory-mapped: an average over ten edges reads one block of each at a time, so memory does not grow
+with the number of edges.
 """
 
 from __future__ import annotations
@@ -26,41 +26,41 @@ _HEADER_LENGTH = 8  # bytes of the little-endian length before safetensors' JSON
 
 
 class ParametersError(MVStylizerError):
-    """Parameters are damaged, not finite, or not those of the model in question."""
+    """Parameters are damaged, not finite, or belong to a different model."""
 
 
 def check_parameters(parameters: Parameters, like: Parameters, source: str) -> None:
-    """Refuse parameters that are not a finite version of `like`.
+    """Check that parameters have the same layout as `like` and are finite.
 
     Args:
-        parameters: What is to be checked.
-        like: Names, shapes and dtypes that are wanted.
-        source: Who sent them; the message starts with it.
+        parameters: Parameters to check.
+        like: Expected names, shapes and dtypes.
+        source: Name of the sender, for the error message.
 
     Raises:
-        ParametersError: A tensor is missing, unknown, of another dtype or shape, or holds NaN or infinity.
+        ParametersError: A tensor is missing, unknown, of another dtype or shape, or not finite.
     """
     hint = "Restore that edge from the last release"
     missing, unknown = sorted(like.keys() - parameters.keys()), sorted(parameters.keys() - like.keys())
     if missing or unknown:
         raise ParametersError(
-            f"{source} sent another architecture: missing {missing}, unknown {unknown}", hint
+            f"{source} sent a different architecture: missing {missing}, unknown {unknown}", hint
         )
     for name, wanted in like.items():
         given = parameters[name]
         if given.dtype != wanted.dtype or given.shape != wanted.shape:
             raise ParametersError(
-                f"{source} sent {name} as {given.dtype}{list(given.shape)},"
-                f" not {wanted.dtype}{list(wanted.shape)}",
+                f"{source} sent {name} as {given.dtype}{list(given.shape)}, "
+                f"expected {wanted.dtype}{list(wanted.shape)}",
                 hint,
             )
         bad = given.size - int(np.isfinite(given).sum())
         if bad:
-            raise ParametersError(f"{source} sent {name} with {bad} values that are NaN or infinite", hint)
+            raise ParametersError(f"{source} sent {name} with {bad} NaN or infinite values", hint)
 
 
 def fingerprint(parameters: Parameters) -> str:
-    """Return the SHA-256 over names, dtypes, shapes and values, in the names' order."""
+    """Return the SHA-256 of names, dtypes, shapes and values, sorted by name."""
     digest = hashlib.sha256()
     for name in sorted(parameters):
         value = np.ascontiguousarray(parameters[name])
@@ -70,15 +70,15 @@ def fingerprint(parameters: Parameters) -> str:
 
 
 def write_parameters(path: Path, parameters: Parameters, header: Mapping[str, str]) -> None:
-    """Write a safetensors file whole and on the disk, or not at all.
+    """Write a safetensors file atomically and sync it to disk.
 
     Args:
-        path: Its name; the folder is made.
+        path: Path of the file; its folder is created.
         parameters: Named arrays.
-        header: Strings for the file's header; a checkpoint's header makes the file a checkpoint.
+        header: Metadata of the file; with a checkpoint's header, the file is a checkpoint.
 
     Raises:
-        ParametersError: The disk is full, or the folder cannot be written.
+        ParametersError: The disk is full, or the folder is not writable.
     """
     part = path.with_suffix(path.suffix + ".part")
     try:
@@ -91,12 +91,12 @@ def write_parameters(path: Path, parameters: Parameters, header: Mapping[str, st
     except (OSError, SafetensorError) as err:
         part.unlink(missing_ok=True)
         raise ParametersError(
-            f"{path} cannot be written: {err}", "Free space, or name another folder"
+            f"Cannot write {path}: {err}", "Free disk space, or choose another folder"
         ) from err
 
 
 def sync_folder(folder: Path) -> None:
-    """Put a folder's entries on the disk: without it a power cut may undo a rename."""
+    """Sync a folder's entries to disk; without it, a power failure may undo a rename."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -105,15 +105,18 @@ def sync_folder(folder: Path) -> None:
 
 
 def map_parameters(path: Path) -> tuple[dict[str, NDArray[np.float32]], dict[str, str]]:
-    """Map a safetensors file: read-only arrays over its pages, and its header.
+    """Memory-map a safetensors file.
+
+    Returns:
+        Read-only float32 arrays by name, and the file's metadata.
 
     Raises:
-        ParametersError: No such file, a truncated one, or none of float32.
+        ParametersError: The file does not exist, is damaged, or is not float32.
     """
     if not path.is_file():
-        raise ParametersError(f"{path} does not exist", "Name a checkpoint")
+        raise ParametersError(f"{path} does not exist", "Pass the path of a checkpoint")
     try:
-        with safe_open(path, framework="np") as stored:  # checks lengths and offsets
+        with safe_open(path, framework="np") as stored:  # validates lengths and offsets
             header = stored.metadata() or {}
     except SafetensorError as err:
         raise ParametersError(f"{path} is damaged: {err}", "Use another checkpoint") from err
@@ -130,7 +133,9 @@ def _map(path: Path, first: int, name: str, row: dict[str, object]) -> NDArray[n
     assert isinstance(shape, list)
     assert isinstance(offsets, list)
     if row["dtype"] != "F32":
-        raise ParametersError(f"{path} holds {name} as {row['dtype']}, not F32", "Use another checkpoint")
-    if math.prod(shape) == 0:  # an empty file region cannot be mapped
+        raise ParametersError(
+            f"{path} contains {name} as {row['dtype']}, expected F32", "Use another checkpoint"
+        )
+    if math.prod(shape) == 0:  # an empty region cannot be mapped
         return np.empty(shape, np.float32)
     return np.memmap(path, np.dtype("<f4"), "r", first + offsets[0], tuple(shape))

@@ -1,7 +1,7 @@
-"""Releases: an accepted checkpoint, exported with parity, described, signed and numbered.
+"""Releases: export an accepted checkpoint with parity checks, describe, sign and number it.
 
-The cloud's registry holds one folder a version (`mvstylizer.release` has the format), an edge's folder of
-releases the same ones. A folder appears in either whole or not at all.
+The cloud's registry and an edge's releases have one folder per version; `mvstylizer.release` defines the
+format. Folders appear atomically.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mvstylizer.release import RELEASE, SCHEMA, SIGNATURE, Release, ReleaseError
 if TYPE_CHECKING:
     from export.onnx_models.weight_swap import BaseBundle
 
-REGISTRY, RELEASES = "registry", "releases"  # in the cloud's folder, in an edge's
+REGISTRY, RELEASES = "registry", "releases"  # in the cloud folder, in an edge folder
 
 
 def publish(
@@ -31,41 +31,40 @@ def publish(
     registry: Path,
     private_key: Path,
     *,
-    turn: int,
+    server_round: int,
     metrics: Mapping[str, Any],
     after: int = 0,
-    ancestor: BaseBundle | None = None,
+    base_bundle: BaseBundle | None = None,
 ) -> Release:
     """Export a checkpoint and add it to the registry as the next version.
 
     Args:
         checkpoint: An accepted model.
-        registry: The registry's folder.
+        registry: Folder of the registry.
         private_key: The cloud's release key.
-        turn: The round whose average it is.
-        metrics: The gate's scores.
-        after: Version that the edges came with: the first release is the next one, its child.
-        ancestor: The model that the federation began with, exported; see `export.exporter.export_bundle`.
+        server_round: Round that produced the checkpoint.
+        metrics: Scores of the gate.
+        after: Version that the edges were installed with; the first release is its successor.
+        base_bundle: The exported initial model of the federation; see `export.exporter.export_bundle`.
 
     Raises:
-        ParityError, CheckpointError, BundleError: The export failed; the registry is as it was.
+        ParityError, CheckpointError, BundleError: The export failed; the registry is unchanged.
         SignatureError: The key is missing.
     """
     from export.exporter import export_bundle
 
-    before = versions(registry)
-    parent = max(before, default=after)
+    parent = max(versions(registry), default=after)
     version = parent + 1
     registry.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=".part.", dir=registry))
     try:
         folder = part / "bundle"
-        # Kernels for accelerators depend on no checkpoint: phones have them, and edges need none.
-        export_bundle(checkpoint, folder, version=version, sizes=(), ancestor=ancestor)
+        # Kernels for accelerators do not depend on the checkpoint: phones already have them, edges need none.
+        export_bundle(checkpoint, folder, version=version, sizes=(), base_bundle=base_bundle)
         release = Release(
             version,
             (parent,) if parent else (),
-            turn,
+            server_round,
             sha256_of(checkpoint),
             sha256_of(folder / MANIFEST_NAME),
             dict(metrics),
@@ -80,7 +79,7 @@ def publish(
 
 
 def seal(folder: Path, release: Release, private_key: Path) -> None:
-    """Write release.json and its signature into a bundle's folder.
+    """Write release.json and its signature into a bundle.
 
     Raises:
         SignatureError: The key is missing.
@@ -91,28 +90,28 @@ def seal(folder: Path, release: Release, private_key: Path) -> None:
 
 
 def versions(registry: Path) -> list[int]:
-    """Return the versions in a registry, oldest first."""
+    """Return the versions of a registry, oldest first."""
     return sorted(int(path.parent.name) for path in registry.glob(f"[0-9]*/{RELEASE}"))
 
 
 def install(files: Iterable[tuple[str, bytes]], releases: Path, public_key: Path) -> Path:
-    """Add a release to an edge's folder of bundles, the one that `mvstylizer serve --watch` follows.
+    """Verify a release and add it to an edge's releases, which `mvstylizer serve --watch` follows.
 
-    It is verified first and appears whole. The one before stays for a rollback, older ones go.
+    The folder appears atomically. The previous release is kept for a rollback; older ones are deleted.
 
     Args:
-        files: Names and contents, as they come from the cloud.
-        releases: The edge's folder; made when it is not there.
+        files: File names and contents, as sent by the cloud.
+        releases: The edge's folder of releases; created if missing.
         public_key: The trusted key.
 
     Returns:
-        The release's folder, a bundle.
+        The folder of the release, which is a bundle.
 
     Raises:
-        SignatureError, ReleaseError, BundleError: As `load_release`, no newer release than those that are
-            there, or the disk is full; the folder is as it was.
+        SignatureError, ReleaseError, BundleError: Verification failed (see `load_release`), the release is
+            not newer than the installed ones, or the disk is full; the folder is unchanged.
     """
-    before = versions(releases)
+    installed = versions(releases)
     try:
         releases.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".part.", dir=releases) as part:
@@ -120,33 +119,33 @@ def install(files: Iterable[tuple[str, bytes]], releases: Path, public_key: Path
             new.mkdir()
             for name, content in files:
                 if Path(name).name != name:
-                    raise ReleaseError(f"The release names a file {name!r}", "Do not use it")
+                    raise ReleaseError(f"The release contains the unsafe file name {name!r}", "Do not use it")
                 (new / name).write_bytes(content)
-            version = load_release(new, public_key, newer_than=max(before, default=0))[0].version
+            version = load_release(new, public_key, newer_than=max(installed, default=0))[0].version
             folder = releases / f"{version:05d}"
             new.rename(folder)
         sync_folder(releases)
     except OSError as err:
-        raise ReleaseError(f"{releases} cannot be written: {err}", "Free space on the disk") from err
-    for old in before[:-1]:
+        raise ReleaseError(f"Cannot write {releases}: {err}", "Free disk space") from err
+    for old in installed[:-1]:
         withdraw(releases, old)
     return folder
 
 
 def withdraw(releases: Path, version: int) -> None:
-    """Take a version out of an edge's folder in one step: its gateway goes back to the one before."""
+    """Remove a version from an edge's releases atomically; its gateway returns to the previous one."""
     with tempfile.TemporaryDirectory(prefix=".old.", dir=releases) as old:
         (releases / f"{version:05d}").rename(Path(old) / "bundle")
 
 
 def newest(releases: Path) -> Path | None:
-    """Return the folder of the highest version, None where there is none."""
+    """Return the folder of the highest version, or None."""
     present = versions(releases)
     return releases / f"{present[-1]:05d}" if present else None
 
 
 def is_newest(files: Iterable[tuple[str, bytes]], releases: Path) -> bool:
-    """Tell whether the newest is this very release: the same signature, and every file untouched."""
+    """Return whether the newest release has the same signature and all of its files are intact."""
     folder = newest(releases)
     if folder is None or dict(files).get(SIGNATURE) != (folder / SIGNATURE).read_bytes():
         return False
@@ -155,13 +154,15 @@ def is_newest(files: Iterable[tuple[str, bytes]], releases: Path) -> bool:
 
 
 def release_files(registry: Path, version: int | None = None) -> list[tuple[str, bytes]]:
-    """Return names and contents of a version's files; the last version's by default.
+    """Return the names and contents of a version's files; defaults to the last version.
 
     Raises:
-        ReleaseError: The registry has no such version.
+        ReleaseError: The registry does not contain the version.
     """
     present = versions(registry)
-    if not present or (version is not None and version not in present):
-        raise ReleaseError(f"{registry} has the versions {present}", "Run a round first, or name one of them")
+    if not present:
+        raise ReleaseError(f"{registry} contains no release", "Run a round first")
+    if version is not None and version not in present:
+        raise ReleaseError(f"{registry} contains no version {version}", f"Choose one of {present}")
     folder = registry / f"{version or present[-1]:05d}"
     return [(path.name, path.read_bytes()) for path in sorted(folder.iterdir())]

@@ -1,4 +1,4 @@
-"""Ed25519 keys and signatures: the cloud signs each release; edges verify it with `mvstylizer.signature`."""
+"""Ed25519 keys and signatures: the cloud signs releases; edges verify them with `mvstylizer.signature`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from mvstylizer.signature import SignatureError
 
 
 def make_keys(private: Path, public: Path) -> None:
-    """Write a new key pair as PEM; the private one is readable by its owner alone, and never overwritten.
+    """Write a new key pair as PEM; the private key is only readable by its owner and never overwritten.
 
     Raises:
-        SignatureError: There is a private key already.
+        SignatureError: The private key already exists.
     """
     key = Ed25519PrivateKey.generate()
     private.parent.mkdir(parents=True, exist_ok=True)
@@ -32,15 +32,15 @@ def make_keys(private: Path, public: Path) -> None:
 
 
 def write_secret(path: Path, content: bytes) -> None:
-    """Write a new file that its owner alone may read.
+    """Write a new file that only its owner can read.
 
     Raises:
-        SignatureError: There is such a file already.
+        SignatureError: The file already exists.
     """
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as err:
-        raise SignatureError(f"{path} exists already", "Keep it, or move it away") from err
+        raise SignatureError(f"{path} already exists", "Keep it, or move it elsewhere") from err
     with os.fdopen(handle, "wb") as stream:
         stream.write(content)
 
@@ -49,12 +49,14 @@ def sign(private: Path, message: bytes) -> bytes:
     """Return the signature of a message.
 
     Raises:
-        SignatureError: The key is missing or no Ed25519 key.
+        SignatureError: The key is missing or not an Ed25519 key.
     """
     try:
         key = load_pem_private_key(private.read_bytes(), password=None)
     except (OSError, ValueError) as err:
-        raise SignatureError(f"{private} is no private key: {err}", "Name the cloud's release key") from err
+        raise SignatureError(
+            f"{private} is not a private key: {err}", "Pass the cloud's release key"
+        ) from err
     if not isinstance(key, Ed25519PrivateKey):
-        raise SignatureError(f"{private} is no Ed25519 key", "Name the cloud's release key")
+        raise SignatureError(f"{private} is not an Ed25519 key", "Pass the cloud's release key")
     return key.sign(message)

@@ -1,4 +1,4 @@
-"""What a cloud's folder says about its federation: rounds, releases, and which edge runs which version."""
+"""The state of a federation: rounds, releases, and the version that each edge runs."""
 
 from __future__ import annotations
 
@@ -12,33 +12,34 @@ from fl.rounds import FEDERATION, JOURNAL
 from mvstylizer.errors import MVStylizerError
 
 
-class StatusError(MVStylizerError):
-    """There is no federation to report on."""
+class NoFederationError(MVStylizerError):
+    """The folder contains no federation."""
 
 
 def read_status(cloud: Path) -> dict[str, Any]:
-    """Return the state of a cloud's folder, while its run goes on or not.
+    """Return the state of a cloud folder; a run may be in progress.
 
     Args:
-        cloud: The folder.
+        cloud: The cloud's folder.
 
     Returns:
-        ``round``: the last one's row (accepted, refused or failed) or None; ``versions``: the released ones;
-        ``edges``: by name its ``version`` (0 = none), its last ``answer``'s row, and ``error``.
+        ``round``: journal entry of the last round (accepted, refused or failed), or None; ``versions``:
+        released versions; ``edges``: by name, ``version`` (0 = none), ``update`` (journal entry of the last
+        update, or None) and ``error``.
 
     Raises:
-        StatusError: No federation lies there.
-        JournalError: Its journal is damaged.
+        NoFederationError: The folder contains no federation.
+        JournalError: The journal is damaged.
     """
     path = cloud / FEDERATION / JOURNAL
     if not path.is_file():
-        raise StatusError(f"{cloud} holds no federation", "Run `mvstylizer federate submit` first")
+        raise NoFederationError(f"{cloud} contains no federation", "Run `mvstylizer federate submit` first")
     rows = read_journal(path)
     edges: dict[str, dict[str, Any]] = {}
     for row in rows:
         if "edge" in row:
-            state = edges.setdefault(row["edge"], {"version": 0, "answer": None, "error": ""})
-            _note(state, row)
+            state = edges.setdefault(row["edge"], {"version": 0, "update": None, "error": ""})
+            _apply(state, row)
     ended = [row for row in rows if row["event"] in {"accepted", "refused", "failed"}]
     return {
         "round": ended[-1] if ended else None,
@@ -48,28 +49,28 @@ def read_status(cloud: Path) -> dict[str, Any]:
 
 
 def table(status: dict[str, Any]) -> str:
-    """Return the state as lines for people."""
+    """Return the state as human-readable lines."""
     last = status["round"]
     lines = [
-        f"Round {last['turn']}: {last['event']}" if last else "No round has ended yet",
+        f"Round {last['round']}: {last['event']}" if last else "No round has finished yet",
         *(f"  {reason}" for reason in _reasons(last or {})),
         f"Releases: {', '.join(map(str, status['versions'])) or 'none'}",
-        f"{'edge':20}{'version':>8}{'round':>7}{'frames':>8}  heard",
+        f"{'edge':20}{'version':>8}{'round':>7}{'frames':>8}  last update",
     ]
     for name, edge in sorted(status["edges"].items()):
-        answer = edge["answer"] or {}
-        heard = time.strftime("%Y-%m-%d %H:%M", time.localtime(answer["time"])) if answer else "never"
-        numbers = f"{edge['version']:8}{answer.get('answers', '-'):>7}{answer.get('frames', '-'):>8}"
-        lines.append(f"{name:20}{numbers}  {heard}  {edge['error']}".rstrip())
+        update = edge["update"] or {}
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(update["time"])) if update else "never"
+        numbers = f"{edge['version']:8}{update.get('trained_round', '-'):>7}{update.get('frames', '-'):>8}"
+        lines.append(f"{name:20}{numbers}  {when}  {edge['error']}".rstrip())
     return "\n".join(lines)
 
 
-def _note(state: dict[str, Any], row: Row) -> None:
+def _apply(state: dict[str, Any], row: Row) -> None:
     if row["event"] == "rolled out":
         state["version"] = row["version"] or state["version"]
         state["error"] = row["error"]
-    elif row["event"] == "answer":
-        state["answer"], state["error"] = row, ""
+    elif row["event"] == "update":
+        state["update"], state["error"] = row, ""
     elif row["event"] == "discarded":
         state["error"] = row["reason"]
 

@@ -1,9 +1,15 @@
-"""The bundle's manifest, ``model.json``: what each file is, what goes in and out, and its hash.
+"""The bundle's manifest, ``model.json``: role, tensors, hash and figures of each file.
 
-A bundle is a folder that travels from `export` to the edge and to the phone. This module is all that those
-two read of `export`, so it uses the standard library only. A file whose hash differs from the manifest is
-refused: a half-copied or edited model must not run. The manifest carries its own hash too, over its bytes
-with that hash written as zeros. ``model.schema.json`` beside this module describes it as JSON Schema.
+A bundle is the folder that `export` writes, and that edge and phone read through this module alone; it uses
+only the standard library. A file whose hash differs from the manifest is refused, so that an incomplete or
+edited model never runs. The manifest contains its own hash too, computed with zeros in its place.
+``model.schema.json`` describes the manifest as JSON Schema.
+
+Example:
+    >>> from mvstylizer.bundle import default_bundle, load_bundle
+    >>> bundle = load_bundle(default_bundle())
+    >>> bundle.name
+    'mvstylizer'
 """
 
 from __future__ import annotations
@@ -17,18 +23,18 @@ from typing import Any
 from mvstylizer.errors import MVStylizerError
 
 SCHEMA = "mvstylizer.bundle/2"
-UNSEALED_SCHEMA = "mvstylizer.bundle/1"  # of the first releases, which had no hash of the manifest itself
+UNSEALED_SCHEMA = "mvstylizer.bundle/1"  # older; without the hash of the manifest itself
 MANIFEST_NAME = "model.json"
 MAIN = "mvstylizer"
 ROLES = ("style_encoder", "stylizer", "warp", "transfer", "key_frame")
-"""What every bundle has; `export.exporter` adds more."""
+"""Roles that every bundle has; most bundles have more."""
 LITE_ROLES = ("style_encoder_tflite", "stylizer_map_tflite")
-"""The network as TFLite, which a bundle of the lite variant has beside the ONNX files."""
+"""The network as TFLite, in addition to ONNX, in bundles of the lite variant."""
 DTYPES = ("uint8", "int32", "float32")
 
 
 class BundleError(MVStylizerError):
-    """A bundle is missing, unreadable, incomplete or not what its manifest says."""
+    """A bundle is missing, unreadable, incomplete, changed, or has another schema."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +42,11 @@ class TensorSpec:
     """One input or output of a model file.
 
     Attributes:
-        name: Tensor name, as the runtime knows it.
+        name: Name in the file.
         dtype: ``uint8``, ``int32`` or ``float32``.
         shape: Dimensions; -1 is dynamic.
-        layout: Axes in words, for example ``NHWC RGB``.
-        range: Value range in words, for example ``0..255``.
+        layout: Meaning of the axes, for example ``NHWC RGB``.
+        range: Range of the values, for example ``0..255``.
     """
 
     name: str
@@ -55,17 +61,18 @@ class FileSpec:
     """One file of a bundle.
 
     Attributes:
-        role: What it is for; one file has it.
+        role: Purpose of the file, unique in the bundle.
         path: File name in the bundle's folder.
         format: ``onnx``, ``tflite``, ``npz`` or ``md``.
-        sha256: Of the file, hexadecimal.
-        bytes: Its size.
-        inputs: Tensors it takes; none where it is no model.
-        outputs: Tensors it gives.
-        parity: How far it is from its reference: ``max``, ``mean``, ``p999``, ``psnr``, ``cases``, ``lanes``.
-        cost: ``parameters``, and ``macs`` (multiply-accumulates) of one run at the size that it names.
-        latency: ``median_ms`` of one run, with size, threads and number of runs.
-        delegates: Operators that each delegate would reject (`export.runtimes.delegate_lint`); empty = none.
+        sha256: Hash of the file, hexadecimal.
+        bytes: Size of the file.
+        inputs: Input tensors; empty if the file is not a model.
+        outputs: Output tensors.
+        parity: Difference from the reference: ``max``, ``mean``, ``p999``, ``psnr``, ``cases``, ``lanes``.
+        cost: ``parameters``, and ``macs`` (multiply-accumulates) of one run at ``macs_size``.
+        latency: ``median_ms`` of one run, with ``size``, ``threads`` and ``runs``.
+        delegates: What each delegate would reject (`export.runtimes.delegate_lint`); an empty list means
+            that it accepts the file.
     """
 
     role: str
@@ -88,12 +95,12 @@ class Bundle:
     Attributes:
         path: The bundle's folder.
         name: Model variant, for example ``mvstylizer``.
-        version: Release number, from 1; Triton's model version.
-        files: One entry per file.
-        source: Checkpoint name, its sha256 and training step.
-        network: Sizes that callers may need (network pixels, map cell, style code length).
+        version: Release number, from 1; also Triton's model version.
+        files: One row per file.
+        source: Name, sha256 and training step of the checkpoint.
+        network: Dimensions of the network, among them pixel budgets, map cell and style code length.
         tools: Versions of the converters.
-        machine: Where it was exported: what its latency figures were measured on.
+        machine: The machine that exported the bundle and measured its latency.
     """
 
     path: Path
@@ -106,21 +113,21 @@ class Bundle:
     machine: dict[str, Any] = field(default_factory=dict)
 
     def spec(self, role: str) -> FileSpec:
-        """Return the entry of `role`.
+        """Return the row of `role`.
 
         Raises:
-            BundleError: The bundle has no such file.
+            BundleError: The bundle has no file with that role.
         """
         for spec in self.files:
             if spec.role == role:
                 return spec
         raise BundleError(
-            f"Bundle {self.path} has no {role} (it has {', '.join(s.role for s in self.files)})",
+            f"Bundle {self.path} has no {role}; it has {', '.join(s.role for s in self.files)}",
             "Export it again with: mvstylizer export CHECKPOINT --out BUNDLE",
         )
 
     def file(self, role: str) -> Path:
-        """Return the path of `role` after checking size and sha256.
+        """Return the path of `role` after checking the file's size and sha256.
 
         Raises:
             BundleError: The file is missing or differs from the manifest.
@@ -131,7 +138,7 @@ class Bundle:
             raise BundleError(f"{path} is missing", "Copy the whole bundle folder again")
         if path.stat().st_size != spec.bytes or sha256_of(path) != spec.sha256:
             raise BundleError(
-                f"{path} is not the file that {MANIFEST_NAME} describes (its sha256 differs)",
+                f"{path} is not the file that {MANIFEST_NAME} describes: its sha256 differs",
                 "Copy the whole bundle folder again, or export it again",
             )
         return path
@@ -140,14 +147,14 @@ class Bundle:
         """Check size and sha256 of every file.
 
         Raises:
-            BundleError: A file is missing or differs from the manifest; names the first one.
+            BundleError: A file is missing or differs from the manifest; names the first such file.
         """
         for spec in self.files:
             self.file(spec.role)
 
 
 def sha256_of(path: Path) -> str:
-    """Return the hexadecimal SHA-256 of a file, read in blocks."""
+    """Return the hexadecimal SHA-256 of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -160,15 +167,15 @@ def file_spec(
     outputs: tuple[TensorSpec, ...] = (),
     **figures: dict[str, Any],
 ) -> FileSpec:
-    """Describe a file that already lies in `folder`: size and hash are read from it.
+    """Describe an existing file of a bundle; its size and hash are computed.
 
     Args:
         folder: The bundle's folder.
-        role: See `FileSpec`, here and below.
+        role: See `FileSpec`.
         path: File name.
-        inputs: Tensors it takes.
-        outputs: Tensors it gives.
-        figures: ``parity``, ``cost``, ``latency``, ``delegates``, where there are any.
+        inputs: Input tensors.
+        outputs: Output tensors.
+        figures: Any of ``parity``, ``cost``, ``latency``, ``delegates``.
     """
     whole = folder / path
     return FileSpec(
@@ -184,7 +191,7 @@ def file_spec(
 
 
 def write_manifest(bundle: Bundle) -> Path:
-    """Write ``model.json`` into the bundle's folder, last and whole, and return its path."""
+    """Write ``model.json`` into the bundle's folder, atomically, and return its path."""
     body = asdict(bundle)
     del body["path"]
     target = bundle.path / MANIFEST_NAME
@@ -195,7 +202,7 @@ def write_manifest(bundle: Bundle) -> Path:
 
 
 def sealed(body: dict[str, Any]) -> bytes:
-    """Return a manifest as JSON, with schema and its own sha256 put first."""
+    """Return a manifest as JSON; schema and its own sha256 come first."""
     rest = {key: value for key, value in body.items() if key not in ("schema", "sha256")}
     text = json.dumps({"schema": SCHEMA, "sha256": _UNSEALED, **rest}, indent=2) + "\n"
     content = text.encode()
@@ -206,21 +213,22 @@ def load_bundle(path: Path | str) -> Bundle:
     """Read a bundle's manifest and verify every file.
 
     Raises:
-        BundleError: No manifest, no JSON, another schema, a field that is missing or wrong, or a file (the
-            manifest among them) whose hash differs.
+        BundleError: The manifest is missing, not JSON, of another schema or has a wrong field; or the hash
+            of a file, or of the manifest itself, differs.
     """
     folder = Path(path)
     manifest = folder / MANIFEST_NAME
     if not manifest.is_file():
         raise BundleError(
-            f"{folder} is no bundle: it holds no {MANIFEST_NAME}",
-            "Name a folder that `mvstylizer export` wrote",
+            f"{folder} is not a bundle: it has no {MANIFEST_NAME}",
+            "Name a folder written by `mvstylizer export`",
         )
     content = manifest.read_bytes()
     try:
         body = json.loads(content)
     except ValueError as err:
-        raise BundleError(f"{manifest} is no JSON: {err}", "Export the bundle again") from err
+        raise BundleError(f"{manifest} is not JSON: {err}", "Export the bundle again") from err
+    _check_schema(manifest, body)
     _check_seal(manifest, content, body)
     try:
         bundle = _bundle_from(folder, body)
@@ -233,19 +241,32 @@ def load_bundle(path: Path | str) -> Bundle:
 _UNSEALED = "0" * 64
 
 
-def _check_seal(manifest: Path, content: bytes, body: Any) -> None:
-    found = body.get("schema") if isinstance(body, dict) else type(body).__name__
-    if found not in (SCHEMA, UNSEALED_SCHEMA):
+def _check_schema(manifest: Path, body: Any) -> None:
+    found = body.get("schema") if isinstance(body, dict) else None
+    if found in (SCHEMA, UNSEALED_SCHEMA):
+        return
+    family, current = SCHEMA.split("/")
+    prefix, _, number = str(found).rpartition("/")
+    if prefix != family or not number.isdecimal():
         raise BundleError(
-            f"{manifest} has schema {found!r}, this version reads {SCHEMA!r}", "Export the bundle again"
+            f"{manifest} is not the manifest of a bundle (schema {found})",
+            "Name a folder written by `mvstylizer export`",
         )
+    newer = int(number) > int(current)
+    raise BundleError(
+        f"{manifest} has bundle schema {number}; this version of mvstylizer reads 1 to {current}",
+        "Update mvstylizer, or export the checkpoint again" if newer else "Export the checkpoint again",
+    )
+
+
+def _check_seal(manifest: Path, content: bytes, body: dict[str, Any]) -> None:
     seal = body.get("sha256")
-    if found == UNSEALED_SCHEMA and seal is None:
+    if body["schema"] == UNSEALED_SCHEMA and seal is None:
         return
     unsealed = content.replace(str(seal).encode(), _UNSEALED.encode(), 1)
     if seal != hashlib.sha256(unsealed).hexdigest():
         raise BundleError(
-            f"{manifest} was changed after the export (its sha256 differs)",
+            f"{manifest} was changed after the export: its sha256 differs",
             "Copy the whole bundle folder again, or export it again",
         )
 
@@ -272,10 +293,15 @@ def _file_from(row: dict[str, Any]) -> FileSpec:
         raise ValueError(f"path {row['path']!r} must be a plain file name")
     tensors = {side: tuple(_tensor_from(t) for t in row[side]) for side in ("inputs", "outputs")}
     return FileSpec(
-        row["role"], row["path"], row["format"], row["sha256"], int(row["bytes"]),
-        tensors["inputs"], tensors["outputs"],
+        row["role"],
+        row["path"],
+        row["format"],
+        row["sha256"],
+        int(row["bytes"]),
+        tensors["inputs"],
+        tensors["outputs"],
         **{name: dict(row.get(name, {})) for name in ("parity", "cost", "latency", "delegates")},
-    )  # fmt: skip
+    )
 
 
 def _tensor_from(row: dict[str, Any]) -> TensorSpec:
@@ -287,22 +313,19 @@ def _tensor_from(row: dict[str, Any]) -> TensorSpec:
 
 
 def default_bundle(variant: str = MAIN) -> Path:
-    """Return the folder of a bundle that ships with the kit.
-
-    The bundles are package data, so a clone, a wheel and ``pip install --target`` all have them.
+    """Return the folder of a bundle that is installed with mvstylizer.
 
     Args:
-        variant: ``mvstylizer``, or ``lite``, the one for devices; where that does not ship, the main one
-            stands in for it.
+        variant: ``mvstylizer``, or ``lite`` for devices; falls back to ``mvstylizer``.
 
     Raises:
-        BundleError: None is there.
+        BundleError: No bundle is installed.
     """
     models = Path(__file__).resolve().parent / "models"
     for name in (variant, MAIN):
         if (models / name / MANIFEST_NAME).is_file():
             return models / name
     raise BundleError(
-        f"The shipped model is missing ({models / MAIN})",
-        "Install the kit again, or name one with --bundle",
+        f"The bundled model {models / MAIN} is missing",
+        "Reinstall mvstylizer, or name a bundle with --bundle",
     )

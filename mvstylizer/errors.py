@@ -1,7 +1,7 @@
-"""The one error the user can mend: what went wrong, and what to do about it, in one line.
+"""Base class of all errors that the user can fix: one line with the cause and a hint.
 
-Every folder raises a subclass; the command line prints the line and exits with 1. Standard library only,
-so that the phone side and the server side can both import it.
+Every package raises subclasses; the command line prints the line and exits with 1. This module uses only the
+standard library, so phone and server can both import it.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from importlib.util import find_spec
 
 
 class MVStylizerError(Exception):
-    """Something the user can mend.
+    """An error that the user can fix.
 
-    Args:
+    Attributes:
         message: What is wrong, naming the file, address or value.
-        hint: What to do, as an imperative sentence without a full stop at its start.
+        hint: What to do: an imperative sentence without a period at its end; may be empty.
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
@@ -23,13 +23,13 @@ class MVStylizerError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        """One line: ``message. hint``."""
+        """Return ``message. hint`` in one line."""
         line = " ".join(self.message.split())
         return f"{line.rstrip('.')}. {self.hint}" if self.hint else line
 
 
 class MissingExtraError(MVStylizerError):
-    """A command needs packages that the default install leaves out."""
+    """A command needs packages that the default installation does not include."""
 
     def __init__(self, extra: str, package: str) -> None:
         super().__init__(
@@ -39,10 +39,10 @@ class MissingExtraError(MVStylizerError):
 
 
 def need_extra(extra: str, *packages: str) -> None:
-    """Say which extra to install when one of its packages is missing.
+    """Check that the packages of an extra are installed.
 
     Raises:
-        MissingExtraError: One is.
+        MissingExtraError: One is missing; names the extra.
     """
     for package in packages:
         if find_spec(package) is None:

@@ -1,4 +1,4 @@
-"""What the phone asks of a stylizer, wherever it runs: EdgeClient on an edge, OnnxStylizer in process."""
+"""The stylizer interface, implemented by EdgeClient on an edge and by OnnxStylizer in process."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class StylizedFrame(NamedTuple):
     """A stylized key frame.
 
     Attributes:
-        image: uint8 RGB (round(r·H), round(r·W), 3), or None when it was not asked for.
+        image: uint8 RGB (round(r·H), round(r·W), 3), or None if not requested.
         affine_map: float32 (gh, gw, 3, 4), [A | b] of stylized = A·rgb + b, rgb and b in [0, 1], on a grid
-            that covers the frame; or None when it was not asked for.
-        sent: Bytes of the tensors sent for it, without gRPC's framing; 0 where nothing was sent.
-        received: Bytes of the tensors that came back.
+            that covers the frame; or None if not requested.
+        sent: Tensor bytes sent for it, without gRPC's framing; 0 if it was computed in process.
+        received: Tensor bytes received.
     """
 
     image: NDArray[np.uint8] | None
@@ -28,10 +28,10 @@ class StylizedFrame(NamedTuple):
 
 
 class Stylizer(Protocol):
-    """Turns a style photo into a style code, and key frames into stylized ones."""
+    """Encodes style photos and stylizes frames."""
 
     def encode_style(self, style: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return what a style photo contributes; computed once per style.
+        """Return the style code of a photo; compute it once per style.
 
         Args:
             style: uint8 RGB (H, W, 3), any size.
@@ -40,7 +40,7 @@ class Stylizer(Protocol):
             float32 (K,).
 
         Raises:
-            MVStylizerError: The stylizer cannot be reached, or refuses the photo.
+            MVStylizerError: The stylizer cannot be reached, or rejects the photo.
         """
         ...
 
@@ -58,16 +58,16 @@ class Stylizer(Protocol):
             frame: uint8 RGB (H, W, 3).
             style_code: float32 (K,), from `encode_style` of the same model.
             r: Upscaling factor of the image, above 0.
-            reply: The stylized picture, the affine colour map on a coarse grid, or both.
+            reply: What to return: the stylized image, the affine color map on a coarse grid, or both.
 
         Returns:
             The image, uint8 RGB (round(r·H), round(r·W), 3), the affine map, float32 (gh, gw, 3, 4), or both.
 
         Raises:
-            MVStylizerError: The stylizer cannot be reached, or refuses the frame.
+            MVStylizerError: The stylizer cannot be reached, or rejects the frame.
         """
         ...
 
     def close(self) -> None:
-        """Let go of connections or memory."""
+        """Release connections and memory."""
         ...

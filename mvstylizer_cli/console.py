@@ -1,4 +1,4 @@
-"""What the commands share: options, progress, and how a result is printed."""
+"""Shared by all commands: common options, progress, and printing of results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 BundleOption = Annotated[
-    Path | None, typer.Option("--bundle", metavar="DIR", help="Model bundle; the shipped one if left away.")
+    Path | None,
+    typer.Option("--bundle", metavar="DIR", help="Model bundle. [default: the bundled model]"),
 ]
 JsonOption = Annotated[
     bool,
@@ -18,37 +19,41 @@ JsonOption = Annotated[
 
 
 def bundle_folder(bundle: Path | None, variant: str = "mvstylizer") -> Path:
-    """Return the folder of the bundle given, or of the one that ships with the kit."""
+    """Return the given bundle's folder; defaults to the bundled model of a variant."""
     from mvstylizer.bundle import default_bundle
 
     return bundle or default_bundle(variant)
 
 
 def finish(result: dict[str, Any], text: str, as_json: bool) -> None:
-    """Print a command's result: one JSON object, or a few lines for people."""
+    """Print a command's result, either as one JSON object or as text."""
     typer.echo(json.dumps(result) if as_json else text)
 
 
 def warn(warnings: list[str]) -> None:
-    """Print warnings on stderr, a line each."""
+    """Print warnings on stderr, one per line."""
     for warning in warnings:
         typer.echo(f"Warning: {warning}", err=True)
 
 
 class Show:
-    """A progress bar on a terminal, a line every ten per cent elsewhere; both on stderr."""
+    """Progress on stderr: a bar on a terminal, otherwise a line every ten percent."""
 
     def __init__(self, what: str) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         console = Console(stderr=True)
-        columns = (
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-            TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
-        )  # fmt: skip
         self._what = what
-        self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
         self._task = self._bar.add_task(what, total=None, note="")
         self._tenth = 0
 

@@ -1,4 +1,4 @@
-"""``mvstylizer export``: a checkpoint to a bundle, or a bundle checked."""
+"""``mvstylizer export``: export a checkpoint to a bundle, or check or compile a bundle."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ Examples:
 
 def export(
     checkpoint: Annotated[
-        Path | None, typer.Argument(metavar="CHECKPOINT", help="What `mvstylizer train` wrote.")
+        Path | None, typer.Argument(metavar="CHECKPOINT", help="File written by `mvstylizer train`.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="BUNDLE", help="Folder of the bundle.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="BUNDLE", help="Folder to write the bundle to.")
+    ] = None,
     check: Annotated[
         Path | None,
         typer.Option(
             "--check",
             metavar="BUNDLE",
-            help="Export nothing; verify a bundle here: hashes, parity on its golden vectors, latency.",
+            help="Instead of exporting, verify a bundle's hashes and results and time it on this machine.",
         ),
     ] = None,
     compile_: Annotated[
@@ -38,44 +40,47 @@ def export(
         typer.Option(
             "--compile",
             metavar="BUNDLE",
-            help="Export nothing; compile the kernels of a bundle for Snapdragon, ahead of time.",
+            help="Instead of exporting, compile a bundle's kernels ahead of time for Snapdragon.",
         ),
     ] = None,
-    snapdragon: Annotated[
-        str, typer.Option(metavar="SOC,...", help="Chips that --compile is for.")
-    ] = "SM8650",
-    version: Annotated[int, typer.Option(min=1, help="Release number: Triton's model version.")] = 1,
+    snapdragon: Annotated[str, typer.Option(metavar="SOC,...", help="Chips to compile for.")] = "SM8650",
+    version: Annotated[int, typer.Option(min=1, help="Release number, which is Triton's model version.")] = 1,
     precision: Annotated[
-        Literal["fp16", "fp32"], typer.Option(help="Of the network's weights; fp16 is half the size.")
+        Literal["fp16", "fp32"],
+        typer.Option(help="Precision of the network's weights; fp16 halves their size."),
     ] = "fp16",
     sizes: Annotated[
-        str, typer.Option(metavar="WxH,...", help="Frame sizes that accelerators get kernels for.")
+        str, typer.Option(metavar="WxH,...", help="Frame sizes to build accelerator kernels for.")
     ] = "512x256,768x384,1024x512,1920x1080",
     onnx2tf: Annotated[
         str,
         typer.Option(
-            metavar="WxH,...", help="Frame sizes that a lite network gets a static TFLite file for."
+            metavar="WxH,...", help="Frame sizes to convert a lite network to static TFLite files for."
         ),
     ] = "",
     ridge: Annotated[
         float | None,
         typer.Option(
-            min=0, help="Regularise the finish otherwise than in training; more keeps more contrast."
+            min=0,
+            help="Regularization of the affine finish; larger values keep more contrast."
+            " [default: as in training]",
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Export a checkpoint to ONNX and TFLite, each file compared with its reference; or check a bundle."""
+    """Export a checkpoint to ONNX and TFLite and compare every file with its reference; or check a bundle."""
     if sum(each is not None for each in (check, checkpoint, compile_)) != 1:
-        raise typer.BadParameter("name a CHECKPOINT to export, or a bundle with --check or --compile")
+        raise typer.BadParameter("name either a CHECKPOINT to export, or a bundle with --check or --compile")
     if check is not None:
         from export.verify import check_bundle
 
         rows = check_bundle(check, report=lambda line: typer.echo(line, err=True))
-        finish({"bundle": str(check), "files": [row.as_dict() for row in rows]}, f"Good: {check}", as_json)
+        finish(
+            {"bundle": str(check), "files": [row.as_dict() for row in rows]}, f"Verified: {check}", as_json
+        )
         return
     if out is None:
-        raise typer.BadParameter("name the folder to write", param_hint="--out")
+        raise typer.BadParameter("name the folder to write to", param_hint="--out")
     if compile_ is not None:
         from export.snapdragon import compile_bundle
 
@@ -96,10 +101,15 @@ def export(
     from export.exporter import export_bundle
 
     written = export_bundle(
-        checkpoint, out, version=version, ridge=ridge, precision=precision, sizes=wanted,
+        checkpoint,
+        out,
+        version=version,
+        ridge=ridge,
+        precision=precision,
+        sizes=wanted,
         static_sizes=static,
         report=lambda line: typer.echo(line, err=True),
-    )  # fmt: skip
+    )
     files = {
         spec.role: {"path": spec.path, "bytes": spec.bytes, "parity": spec.parity} for spec in written.files
     }

@@ -1,4 +1,4 @@
-"""``mvstylizer lut``: the global part of a style on a shot, as a table for other programs."""
+"""``mvstylizer lut``: export the global part of a style on a shot as a 3D LUT."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import typer
 from mvstylizer_cli.console import BundleOption, JsonOption, finish
 from mvstylizer_cli.stylizers import (
     EdgeOption,
-    Engine,
     LocalOption,
     StrengthOption,
     StyleOption,
+    StylizerBackend,
     TlsOption,
     TokenOption,
     WeightsOption,
@@ -28,15 +28,13 @@ Examples:
 
 
 def lut(
-    source: Annotated[Path, typer.Argument(metavar="VIDEO", help="Video (or photo) that the LUT is for.")],
+    source: Annotated[Path, typer.Argument(metavar="VIDEO", help="Video or photo to compute the LUT for.")],
     style: StyleOption,
-    out: Annotated[Path, typer.Option("--out", metavar="OUT", help="Where the LUT goes (.cube).")],
+    out: Annotated[Path, typer.Option("--out", metavar="OUT", help="Output file (.cube).")],
     style_weights: WeightsOption = None,
-    at: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="The shot at this time of the video is taken.")
-    ] = 0.0,
+    at: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="A time within the shot to use.")] = 0.0,
     strength: StrengthOption = 1.0,
-    size: Annotated[int, typer.Option(min=2, max=129, help="Nodes each way.")] = 33,
+    size: Annotated[int, typer.Option(min=2, max=129, help="Nodes per axis.")] = 33,
     edge: EdgeOption = None,
     local: LocalOption = False,
     tls_ca: TlsOption = None,
@@ -44,14 +42,21 @@ def lut(
     bundle: BundleOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the global part of a style on a shot as a 3D LUT, for ffmpeg's lut3d and grading tools."""
+    """Export the global part of a style on a shot as a 3D LUT, for ffmpeg's lut3d and grading tools."""
     from device_runtime.lut.shot_lut import shot_lut
+    from device_runtime.options import StylizeOptions
 
-    engine = Engine(edge, local, bundle, tls_ca, token)
+    backend = StylizerBackend(edge, local, bundle, tls_ca, token)
     styles = styles_with_weights(style, style_weights)
-    with engine.stylizer() as stylizer:
+    with backend.stylizer() as stylizer:
         report = shot_lut(
-            source, styles, out, stylizer=stylizer, bundle=engine.model,
-            at_s=at, strength=strength, size=size,
-        )  # fmt: skip
+            source,
+            styles,
+            out,
+            options=StylizeOptions(strength=strength),
+            stylizer=stylizer,
+            bundle=backend.model,
+            at_s=at,
+            size=size,
+        )
     finish(report.as_dict(), f"{report.out}\nfrom {len(report.key_frames)} key frames", as_json)

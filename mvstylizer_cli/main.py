@@ -1,7 +1,7 @@
-"""MVStylizer's command line: train, export, serve, stylize.
+"""The command line: registers every command and turns errors into exit codes.
 
-Heavy imports stand inside the commands, so that ``--help`` answers at once. Exit codes: 0 done, 1 something
-the user can mend (one line on stderr says what), 2 wrong usage, 130 and 143 ended by Ctrl-C and SIGTERM.
+Commands import heavy modules inside their functions, so ``--help`` is fast. Exit codes: 0 done, 1 an error
+that the user can fix (one line on stderr), 2 wrong usage, 130 after Ctrl-C, 143 after SIGTERM.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from typing import Annotated
 import typer
 import typer.core
 
-from mvstylizer.errors import MVStylizerError, need_extra
+from mvstylizer.errors import MVStylizerError
 from mvstylizer_cli import bench as benchmarks
-from mvstylizer_cli import bench_edge, federate
-from mvstylizer_cli.console import BundleOption, JsonOption, bundle_folder, finish
+from mvstylizer_cli import federate
+from mvstylizer_cli.console import JsonOption, finish
 from mvstylizer_cli.export import EXPORT_EXAMPLES, export
 from mvstylizer_cli.lut import LUT_EXAMPLES, lut
 from mvstylizer_cli.serve import SERVE_EXAMPLES, serve
-from mvstylizer_cli.stylize import STYLIZE_EXAMPLES, stylize
-from mvstylizer_cli.stylizers import open_stylizer
+from mvstylizer_cli.studio import STUDIO_EXAMPLES, studio
+from mvstylizer_cli.stylize import STYLIZE_COMMAND, STYLIZE_EXAMPLES, stylize
 from mvstylizer_cli.train import TRAIN_EXAMPLES, train
 
-# Plain help answers in half the time and keeps the examples' lines. Without the switch Typer escapes
-# brackets for rich even where rich does not print them.
+# Plain help takes half the time and keeps the line breaks of the examples. Without this switch, Typer escapes
+# brackets for rich even when rich does not print them.
 typer.core.HAS_RICH = False
 
 app = typer.Typer(
@@ -42,7 +42,6 @@ app = typer.Typer(
 )
 
 app.add_typer(federate.app)
-bench_edge.add_to(benchmarks.app)
 app.add_typer(benchmarks.app)
 
 DEBUG = "MVSTYLIZER_DEBUG"
@@ -52,57 +51,22 @@ INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 @app.callback()
 def options(
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show where an error comes from, as MVSTYLIZER_DEBUG=1 does.")
+        bool, typer.Option("--debug", help="Show the traceback of an error, like MVSTYLIZER_DEBUG=1.")
     ] = False,
 ) -> None:
-    """Take the options of every command."""
+    """Handle options that apply to every command."""
     if debug:
         os.environ[DEBUG] = "1"
 
 
-app.command(epilog=STYLIZE_EXAMPLES)(stylize)
+app.command(cls=STYLIZE_COMMAND, epilog=STYLIZE_EXAMPLES)(stylize)
 app.command(epilog=LUT_EXAMPLES)(lut)
 app.command(epilog=TRAIN_EXAMPLES)(train)
 app.command(epilog=EXPORT_EXAMPLES)(export)
 app.command(epilog=SERVE_EXAMPLES)(serve)
 
 
-@app.command(
-    epilog="\b\nExamples:\n  mvstylizer studio\n  mvstylizer studio --port 9000 --edge 192.168.1.20:8001"
-)
-def studio(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on loopback; 0 takes a free one.")] = 8765,
-    edge: Annotated[
-        str | None,
-        typer.Option(metavar="HOST:PORT", help="Edge server. Left away: the bundled Triton is started."),
-    ] = None,
-    local: Annotated[bool, typer.Option("--local", help="No server: run the model in this process.")] = False,
-    bundle: BundleOption = None,
-    max_upload: Annotated[int, typer.Option(min=1, metavar="MB", help="Largest file taken.")] = 2000,
-    browse: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
-) -> None:
-    """Serve a local page for stylizing and comparing, until Ctrl-C; what it was given is removed then."""
-    need_extra("studio", "starlette", "uvicorn")
-    import webbrowser
-
-    from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
-    from mvstylizer.bundle import load_bundle
-    from studio.serve import listening, serve
-    from studio.workbench import MEGABYTE, Engine
-
-    if edge and local:
-        raise typer.BadParameter("--edge and --local exclude each other", param_hint="--local")
-
-    def ready(url: str) -> None:
-        typer.echo(f"Studio on {url} (Ctrl-C stops)", err=True)
-        if browse:
-            webbrowser.open(url)
-
-    model = load_bundle(bundle_folder(bundle))
-    name = "in this process" if local else f"edge {edge}" if edge else "bundled Triton"
-    with listening(port) as door, open_stylizer(edge, local, model) as stylizer:
-        engine = Engine(stylizer, model, name, fallback=None if local else lambda: OnnxStylizer(model))
-        serve(door, engine, max_upload=max_upload * MEGABYTE, on_ready=ready)
+app.command(epilog=STUDIO_EXAMPLES)(studio)
 
 
 @app.command(epilog="\b\nExample:\n  mvstylizer doctor --json")
@@ -125,7 +89,7 @@ def doctor(as_json: JsonOption = False) -> None:
 
 
 class _TerminatedError(BaseException):
-    """SIGTERM: unwinds like Ctrl-C does, so that files and servers are cleaned up."""
+    """Raised on SIGTERM: unwinds like Ctrl-C, so that files and servers are cleaned up."""
 
 
 def _terminate(*_: object) -> None:
@@ -133,7 +97,7 @@ def _terminate(*_: object) -> None:
 
 
 def _kept() -> str:
-    return "run it again to go on" if "--resume" in sys.argv else "nothing unfinished was kept"
+    return "run it again to continue" if "--resume" in sys.argv else "no partial results were kept"
 
 
 def main() -> None:
@@ -144,7 +108,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         code = app(standalone_mode=False) or 0
-        if code == INTERRUPTED:  # Typer turns Ctrl-C into this exit code and says nothing
+        if code == INTERRUPTED:  # Typer turns Ctrl-C into this exit code without a message
             typer.echo(f"mvstylizer: interrupted, {_kept()}", err=True)
         sys.exit(code)
     except click.UsageError as err:

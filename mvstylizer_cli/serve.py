@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from mvstylizer.errors import need_extra
 from mvstylizer_cli.console import BundleOption, bundle_folder
 
 SERVE_EXAMPLES = """\b
@@ -83,7 +82,6 @@ def serve(
 
         install_server()
         return
-    need_extra("edge", "prometheus_client", "grpc_health")
     from edge_triton.edge import EdgeOptions
     from edge_triton.serve import serve as run
 

@@ -1,4 +1,4 @@
-"""``mvstylizer stylize``: the main job."""
+"""``mvstylizer stylize``: stylize a video, a photo or a live stream."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from mvstylizer_cli.console import BundleOption, JsonOption, Show, finish, warn
+from mvstylizer_cli.renamed_options import renaming
 from mvstylizer_cli.stylizers import (
     EdgeOption,
-    Engine,
     LocalOption,
     StrengthOption,
     StyleOption,
+    StylizerBackend,
     TlsOption,
     TokenOption,
     WeightsOption,
@@ -37,26 +38,30 @@ Examples:
   mvstylizer stylize /dev/video0 --live --style dusk.jpg --out udp://127.0.0.1:5000 --edge 192.168.1.20:8001
 """
 
+# Old names, accepted for one more release.
+STYLIZE_COMMAND = renaming(
+    {"--steady": "--temporal-smoothing", "--flow-start": "--flow-init", "--reply": "--edge-output"},
+    {("--flow-init", "before"): "previous"},
+)
+
 
 def stylize(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="VIDEO", help="Video to stylize (a photo works too; with --live a camera or URL)."
+            metavar="VIDEO", help="Video or photo to stylize; with --live, a camera, URL or file."
         ),
     ],
     style: StyleOption,
     out: Annotated[
         str,
-        typer.Option(
-            "--out", metavar="OUT", help="Where it goes (.mp4; .jpg; with --live a URL or `window`)."
-        ),
+        typer.Option("--out", metavar="OUT", help="Output file; with --live, a URL, a file or `window`."),
     ],
     style_weights: WeightsOption = None,
     mask: Annotated[
         Path | None,
         typer.Option(
-            "--mask", metavar="PNG", help="Label image of a photo: each label takes on the style's own."
+            "--mask", metavar="PNG", help="Label image of a photo: stylize each label after the style's."
         ),
     ] = None,
     style_mask: Annotated[
@@ -67,63 +72,73 @@ def stylize(
     tls_ca: TlsOption = None,
     token: TokenOption = "",
     no_fallback: Annotated[
-        bool, typer.Option("--no-fallback", help="End the run when the edge goes away.")
+        bool, typer.Option("--no-fallback", help="Fail if the edge becomes unavailable.")
     ] = False,
     key_frames: Annotated[
-        str, typer.Option(metavar="codec|content|every:N|adaptive:Q", help="Which frames go to the edge.")
+        str, typer.Option(metavar="codec|content|every:N|adaptive:Q", help="Key-frame policy.")
     ] = "codec",
     interpolation: Annotated[
         Literal["warp", "transfer"],
-        typer.Option(help="How the frames between are made: warped pixels, or warped affine colour maps."),
+        typer.Option(help="Interpolate by warping pixels (warp) or affine color maps (transfer)."),
     ] = "transfer",
-    reply: Annotated[
+    edge_output: Annotated[
         Literal["image", "map"] | None,
-        typer.Option(help="What the edge sends back; transfer needs the map. [default: image for warp]"),
+        typer.Option(
+            help="What the edge returns; transfer requires map. [default: map for transfer, image for warp]"
+        ),
     ] = None,
     strength: StrengthOption = 1.0,
-    steady: Annotated[
+    temporal_smoothing: Annotated[
         float,
-        typer.Option(min=0, metavar="SECONDS", help="Average maps over so long within a scene; 0 = do not."),
-    ] = 1.0,
-    flow_start: Annotated[
-        Literal["before", "codec"],
         typer.Option(
-            help="Start the search for motion from the frame before, or from the codec's vectors too."
+            min=0, metavar="SECONDS", help="Time constant for averaging maps within a scene; 0 disables it."
         ),
-    ] = "before",
-    crf: Annotated[int, typer.Option(min=0, max=51, help="H.264 quality: lower is better and larger.")] = 18,
+    ] = 1.0,
+    flow_init: Annotated[
+        Literal["previous", "codec"],
+        typer.Option(help="Initialize motion search from the previous flow, or also from codec vectors."),
+    ] = "previous",
+    crf: Annotated[int, typer.Option(min=0, max=51, help="H.264 CRF; lower is better and larger.")] = 18,
     live: Annotated[
-        bool, typer.Option("--live", help="As it comes: the newest picture first, until it ends or Ctrl-C.")
+        bool, typer.Option("--live", help="Stylize in real time, dropping late frames, until Ctrl-C.")
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Keep finished pieces; go on with those of an earlier run.")
+        bool, typer.Option("--resume", help="Keep finished pieces, and continue from an interrupted run.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan and an estimate of the time; write nothing.")
+        bool, typer.Option("--dry-run", help="Print the plan and a time estimate; write nothing.")
     ] = False,
     bundle: BundleOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Stylize a video (or a photo) in the style of a photo."""
+    """Stylize a video, a photo or a live stream after a photo."""
+    from device_runtime.key_frames.policy import KeyFramePolicyError
     from device_runtime.media.photo import is_photo
     from device_runtime.options import StylizeOptions
 
-    if interpolation == "transfer" and reply == "image":
-        raise typer.BadParameter("transfer needs the map, not the image", param_hint="--reply")
+    if interpolation == "transfer" and edge_output == "image":
+        raise typer.BadParameter("transfer needs the map, not the image", param_hint="--edge-output")
     if dry_run and not live and is_photo(Path(source)):
-        raise typer.BadParameter("a photo needs no plan", param_hint="--dry-run")
-    if live and (dry_run or resume or interpolation == "warp" or flow_start == "codec"):
-        raise typer.BadParameter(
-            "goes with none of --dry-run, --resume, warp, --flow-start codec", param_hint="--live"
+        raise typer.BadParameter("not supported for photos", param_hint="--dry-run")
+    if live and (dry_run or resume or interpolation == "warp" or flow_init == "codec"):
+        unsupported = "--dry-run, --resume, --interpolation warp or --flow-init codec"
+        raise typer.BadParameter(f"cannot be combined with {unsupported}", param_hint="--live")
+    try:
+        options = StylizeOptions(
+            policy=key_frames,
+            interpolation=interpolation,
+            edge_output=edge_output,
+            strength=strength,
+            temporal_smoothing_s=temporal_smoothing,
+            flow_init=flow_init,
+            crf=crf,
         )
-    recipe = StylizeOptions(
-        key_frames, interpolation, reply, strength, steady_s=steady, flow_start=flow_start
-    )
+    except KeyFramePolicyError as err:
+        raise typer.BadParameter(str(err), param_hint="--key-frames") from err
     masks = _masks(mask, style_mask, source, style, live)
-    job = _Job(
-        source, styles_with_weights(style, style_weights), out, recipe,
-        Engine(edge, local, bundle, tls_ca, token, no_fallback), crf, resume, as_json, masks,
-    )  # fmt: skip
+    styles = styles_with_weights(style, style_weights)
+    backend = StylizerBackend(edge, local, bundle, tls_ca, token, no_fallback)
+    job = _Job(source, styles, out, options, backend, masks, resume, as_json)
     if live:
         job.run_live()
     elif dry_run:
@@ -137,33 +152,16 @@ class _Job:
     source: str
     styles: dict[Path, float]
     out: str
-    recipe: StylizeOptions
-    engine: Engine
-    crf: int
+    options: StylizeOptions
+    backend: StylizerBackend
+    masks: MaskFiles | None
     resume: bool
     as_json: bool
-    masks: MaskFiles | None
 
     def run(self) -> None:
         """Stylize a video or a photo."""
-        from device_runtime.media.photo import is_photo
-        from device_runtime.pipeline import stylize_photo, stylize_video
-
-        source, out, recipe = Path(self.source), Path(self.out), self.recipe
         self._check()
-        with Show("Stylizing") as show, self.engine.stylizer() as stylizer:
-            if is_photo(source):
-                report = stylize_photo(
-                    source, self.styles, out, stylizer=stylizer, strength=recipe.strength,
-                    masks=self.masks, progress=show,
-                )  # fmt: skip
-            else:
-                report = stylize_video(
-                    source, self.styles, out, stylizer=stylizer, bundle=self.engine.model,
-                    policy=recipe.policy, interpolation=recipe.interpolation, reply=recipe.reply,
-                    strength=recipe.strength, steady_s=recipe.steady_s, crf=self.crf, progress=show,
-                    flow_start=recipe.flow_start, fallback=self.engine.fallback, resume=self.resume,
-                )  # fmt: skip
+        report = self._stylize()
         warn(report.warnings)
         finish(report.as_dict(), _summary(report), self.as_json)
 
@@ -172,44 +170,80 @@ class _Job:
         from device_runtime.dry_run import plan_video
 
         self._check()
-        with self.engine.stylizer() as stylizer:
+        with self.backend.stylizer() as stylizer:
             plan = plan_video(
-                Path(self.source), self.styles, self.recipe,
-                stylizer=stylizer, bundle=self.engine.model, crf=self.crf,
-            )  # fmt: skip
+                Path(self.source),
+                self.styles,
+                options=self.options,
+                stylizer=stylizer,
+                bundle=self.backend.model,
+            )
         finish(plan.as_dict(), plan.summary(), self.as_json)
 
     def run_live(self) -> None:
-        """Stylize a camera or a stream as it comes."""
+        """Stylize a camera or a stream in real time."""
         from device_runtime.live.session import stylize_live
 
-        with Show("Live") as show, self.engine.stylizer() as stylizer:
+        with Show("Live") as show, self.backend.stylizer() as stylizer:
             report = stylize_live(
-                self.source, self.styles, self.out, stylizer=stylizer, bundle=self.engine.model,
-                strength=self.recipe.strength, steady_s=self.recipe.steady_s, fallback=self.engine.fallback,
+                self.source,
+                self.styles,
+                self.out,
+                options=self.options,
+                stylizer=stylizer,
+                bundle=self.backend.model,
                 progress=lambda done, latency: show(done, None, f"latency {1000 * latency:.0f} ms"),
-            )  # fmt: skip
+                fallback=self.backend.fallback,
+            )
         warn(report.warnings)
         finish(report.as_dict(), report.summary(), self.as_json)
 
     def _check(self) -> None:
-        """Say what is wrong before a server is started."""
-        from device_runtime.key_frames.policy import KeyFramePolicyError
-        from device_runtime.pipeline import check_request
+        """Check the files before a server is started."""
+        from device_runtime.request_check import check_request
 
-        try:
-            check_request(
-                Path(self.source), self.styles, Path(self.out),
-                bundle=self.engine.model, policy=self.recipe.policy, masks=self.masks,
-            )  # fmt: skip
-        except KeyFramePolicyError as err:
-            raise typer.BadParameter(str(err), param_hint="--key-frames") from err
+        check_request(
+            Path(self.source),
+            self.styles,
+            Path(self.out),
+            options=self.options,
+            bundle=self.backend.model,
+            masks=self.masks,
+        )
+
+    def _stylize(self) -> Report:
+        from device_runtime.media.photo import is_photo
+        from device_runtime.pipeline import stylize_photo, stylize_video
+
+        source, out = Path(self.source), Path(self.out)
+        with Show("Stylizing") as show, self.backend.stylizer() as stylizer:
+            if is_photo(source):
+                return stylize_photo(
+                    source,
+                    self.styles,
+                    out,
+                    options=self.options,
+                    stylizer=stylizer,
+                    progress=show,
+                    masks=self.masks,
+                )
+            return stylize_video(
+                source,
+                self.styles,
+                out,
+                options=self.options,
+                stylizer=stylizer,
+                bundle=self.backend.model,
+                progress=show,
+                fallback=self.backend.fallback,
+                resume=self.resume,
+            )
 
 
 def _masks(
     mask: Path | None, style_mask: Path | None, source: str, styles: list[Path], live: bool
 ) -> MaskFiles | None:
-    """Return the label images, or None where neither is given."""
+    """Return the label images, or None if neither is given."""
     from device_runtime.labels.masks import MaskFiles
     from device_runtime.media.photo import is_photo
 
@@ -217,11 +251,11 @@ def _masks(
         return None
     if mask is None or style_mask is None:
         missing = "--mask" if mask is None else "--style-mask"
-        raise typer.BadParameter("--mask and --style-mask go together", param_hint=missing)
+        raise typer.BadParameter("--mask and --style-mask must be given together", param_hint=missing)
     if len(styles) > 1:
-        raise typer.BadParameter("goes with one --style only", param_hint="--mask")
+        raise typer.BadParameter("requires a single --style", param_hint="--mask")
     if live or (Path(source).exists() and not is_photo(Path(source))):
-        raise typer.BadParameter("is for photos, not for videos", param_hint="--mask")
+        raise typer.BadParameter("only supported for photos", param_hint="--mask")
     return MaskFiles(mask, style_mask)
 
 
@@ -235,10 +269,10 @@ def _summary(report: Report) -> str:
     ]
     if report.labels:
         lines.append("labels: " + ", ".join(map(_label_line, report.labels)))
-    asked = report.key_frames - len(report.fallback_key_frames)
-    if report.bytes_up and asked:
-        up, down = (total / asked / 1000 for total in (report.bytes_up, report.bytes_down))
-        lines.append(f"{up:.1f} kB up and {down:.1f} kB down a key frame")
+    requested = report.key_frames - len(report.fallback_key_frames)
+    if report.bytes_sent and requested:
+        sent, received = (total / requested / 1000 for total in (report.bytes_sent, report.bytes_received))
+        lines.append(f"{sent:.1f} kB sent and {received:.1f} kB received per key frame")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""What commands of the main job share: which styles are wanted, and where key frames are stylized."""
+"""Shared by the commands that stylize: which styles to use, and where key frames are stylized."""
 
 from __future__ import annotations
 
@@ -17,49 +17,41 @@ if TYPE_CHECKING:
 
 StyleOption = Annotated[
     list[Path],
-    typer.Option("--style", metavar="PHOTO", help="Photo whose style is wanted; several are mixed."),
+    typer.Option("--style", metavar="PHOTO", help="Style photo; repeat to mix several."),
 ]
 WeightsOption = Annotated[
     str | None,
-    typer.Option(
-        "--style-weights", metavar="W,W,...", help="Share of each style, in their order. [default: equal]"
-    ),
+    typer.Option("--style-weights", metavar="W,W,...", help="Weights of the styles. [default: equal]"),
 ]
 EdgeOption = Annotated[
     str | None,
-    typer.Option(
-        "--edge", metavar="HOST:PORT", help="Edge server. Left away: the bundled Triton is started."
-    ),
+    typer.Option("--edge", metavar="HOST:PORT", help="Edge server. [default: start the bundled Triton]"),
 ]
 LocalOption = Annotated[
-    bool, typer.Option("--local", help="No server: run the model for devices in this process.")
+    bool, typer.Option("--local", help="Run the lite model in this process, without a server.")
 ]
 TlsOption = Annotated[
     Path | None,
-    typer.Option(
-        "--tls-ca", metavar="FILE", help="Speak TLS with the edge; who signs its certificate (PEM)."
-    ),
+    typer.Option("--tls-ca", metavar="FILE", help="Connect with TLS; CA certificate of the edge (PEM)."),
 ]
 TokenOption = Annotated[
     str,
     typer.Option("--token", envvar="MVSTYLIZER_TOKEN", help="Bearer token for the edge.", show_default=False),
 ]
-StrengthOption = Annotated[
-    float, typer.Option(min=0, max=1, help="0 leaves the video as it is, 1 is full style.")
-]
+StrengthOption = Annotated[float, typer.Option(min=0, max=1, help="0 is the original, 1 the full style.")]
 
 
 @contextmanager
 def open_stylizer(
     edge: str | None, local: bool, bundle: Bundle, tls_ca: Path | None = None, token: str = ""
 ) -> Iterator[Stylizer]:
-    """Open what stylizes key frames: a given edge, this process, or the bundled Triton for this run.
+    """Open the stylizer for key frames: an edge, this process, or the bundled Triton for this run.
 
     Args:
         edge: ``HOST:PORT``, or None.
-        local: In this process.
-        bundle: What this process, or the bundled Triton, runs.
-        tls_ca: Speak TLS with the edge; who signs its certificate.
+        local: Run the model in this process.
+        bundle: The model for this process or the bundled Triton.
+        tls_ca: Connect with TLS; CA certificate of the edge.
         token: Bearer token for the edge.
     """
     from edge_triton.client.client import EdgeClient, Tls
@@ -79,24 +71,24 @@ def open_stylizer(
             yield client
 
 
-class Engine:
+class StylizerBackend:
     """Where key frames are stylized.
 
     Args:
         edge: ``HOST:PORT``; None = the bundled Triton, for this run.
-        local: In this process instead.
-        bundle: The model's folder; None = the shipped one that fits.
-        tls_ca: Speak TLS with the edge; who signs its certificate (PEM).
+        local: Run the model in this process instead.
+        bundle: The model's folder; defaults to the bundled model.
+        tls_ca: Connect with TLS; CA certificate of the edge (PEM).
         token: Bearer token for the edge.
-        no_fallback: Nothing stands in for an edge that goes away.
+        no_fallback: Fail if the edge becomes unavailable.
 
     Attributes:
         model: The bundle.
-        stylizer: Opens what stylizes key frames.
-        fallback: Opens what stands in while the edge is away, or None.
+        stylizer: Opens the stylizer for key frames.
+        fallback: Opens the fallback for the time that the edge is unavailable, or None.
 
     Raises:
-        BundleError: No such bundle, or a damaged one.
+        BundleError: The bundle is missing or damaged.
         typer.BadParameter: `edge` and `local` are both given.
     """
 
@@ -111,8 +103,7 @@ class Engine:
     ) -> None:
         from mvstylizer.bundle import load_bundle
 
-        if edge and local:
-            raise typer.BadParameter("--edge and --local exclude each other", param_hint="--local")
+        check_exclusive(edge, local)
         self.model = load_bundle(bundle_folder(bundle, "lite" if local else "mvstylizer"))
         self.stylizer: Callable[[], AbstractContextManager[Stylizer]] = lambda: open_stylizer(
             edge, local, self.model, tls_ca, token
@@ -122,8 +113,18 @@ class Engine:
             self.fallback = lambda: device_stylizer(bundle)
 
 
+def check_exclusive(edge: str | None, local: bool) -> None:
+    """Check that an edge and a local run are not requested together.
+
+    Raises:
+        typer.BadParameter: They are.
+    """
+    if edge and local:
+        raise typer.BadParameter("--edge and --local are mutually exclusive", param_hint="--local")
+
+
 def device_stylizer(bundle: Path | None) -> Stylizer:
-    """Open what stands in while the edge is away: TFLite where the bundle has it, as a phone has no more."""
+    """Open the fallback for an unavailable edge: TFLite, as on a phone, or ONNX if the bundle lacks it."""
     from device_runtime.stylizers.tflite_stylizer import TFLiteStylizer, has_tflite
     from mvstylizer.bundle import load_bundle
 
@@ -136,23 +137,23 @@ def device_stylizer(bundle: Path | None) -> Stylizer:
 
 
 def styles_with_weights(photos: list[Path], weights: str | None) -> dict[Path, float]:
-    """Return photos with their shares of the mix, which sum to 1.
+    """Return photos with their weights in the mix, which sum to 1.
 
     Args:
-        photos: In the order given.
-        weights: Comma-separated, one for each; None = equal.
+        photos: The style photos.
+        weights: Comma-separated, one per photo; None = equal.
 
     Raises:
-        typer.BadParameter: Another number of weights, one that is no weight, or a photo that is given twice.
+        typer.BadParameter: The number of weights is wrong, a weight is invalid, or a photo is repeated.
     """
-    from device_runtime.stylizers.style_mix import StyleWeightError, normalised
+    from device_runtime.stylizers.style_mix import StyleWeightError, normalized
 
     try:
         shares = [1.0] * len(photos) if weights is None else [float(each) for each in weights.split(",")]
         if len(shares) != len(photos):
             raise StyleWeightError(f"{len(shares)} weights for {len(photos)} styles")
         if len(set(photos)) != len(photos):
-            raise StyleWeightError("a style is given twice")
-        return normalised(dict(zip(photos, shares, strict=True)))
+            raise StyleWeightError("the same style is given twice")
+        return normalized(dict(zip(photos, shares, strict=True)))
     except ValueError as err:
         raise typer.BadParameter(str(err), param_hint="--style-weights") from err

@@ -1,4 +1,4 @@
-"""`mvstylizer train`: photos in, checkpoint out."""
+"""``mvstylizer train``: train a stylizer on a folder of photos."""
 
 from __future__ import annotations
 
@@ -21,65 +21,85 @@ Examples:
 
 
 def train(
-    photos: Annotated[Path, typer.Option("--photos", metavar="DIR", help="Photos, plain or MS-COCO layout.")],
+    photos: Annotated[Path, typer.Option("--photos", metavar="DIR", help="Folder of photos, in any layout.")],
     out: Annotated[
         Path, typer.Option("--out", metavar="CHECKPOINT", help="Checkpoint to write (.safetensors).")
     ],
     variant: Annotated[
-        Literal["mvstylizer", "lite"], typer.Option(help="VGG encoder, or a small one of its own.")
+        Literal["mvstylizer", "lite"], typer.Option(help="VGG16 encoder, or a small trained one.")
     ] = "mvstylizer",
-    steps: Annotated[int, typer.Option(min=1, help="Length of the run.")] = 20_000,
-    batch: Annotated[int, typer.Option(min=2, help="Samples a step.")] = 2,
-    crop: Annotated[int, typer.Option(min=32, help="Side of a training crop, a multiple of 8.")] = 128,
-    learning_rate: Annotated[float, typer.Option(min=0, help="Adam's learning rate at the start.")] = 1e-4,
-    style_weight: Annotated[float, typer.Option(min=0, help="lambda of Eq. 5.")] = 1.0,
-    content_weight: Annotated[float, typer.Option(min=0, help="Weight of Eq. 5's content part.")] = 1.0,
-    structure_weight: Annotated[float, typer.Option(min=0, help="Weight of the structure term.")] = 1.0,
-    look_weight: Annotated[float, typer.Option(min=0, help="Weight of the look pairs.")] = 4.0,
-    roughness_weight: Annotated[float, typer.Option(min=0, help="Weight of an uneven affine map.")] = 20.0,
-    ridge: Annotated[float, typer.Option(min=0, help="Regularisation of the affine finish.")] = 2e-3,
+    steps: Annotated[int, typer.Option(min=1, help="Number of training steps.")] = 20_000,
+    batch: Annotated[int, typer.Option(min=2, help="Samples per step.")] = 2,
+    crop: Annotated[
+        int, typer.Option(min=32, help="Side of a training crop in pixels, a multiple of 8.")
+    ] = 128,
+    learning_rate: Annotated[float, typer.Option(min=0, help="Initial learning rate of Adam.")] = 1e-4,
+    style_weight: Annotated[
+        float, typer.Option(min=0, help="Weight of the style loss, Eq. 5's lambda.")
+    ] = 1.0,
+    content_weight: Annotated[float, typer.Option(min=0, help="Weight of the content loss of Eq. 5.")] = 1.0,
+    structure_weight: Annotated[float, typer.Option(min=0, help="Weight of the edge structure loss.")] = 1.0,
+    look_weight: Annotated[float, typer.Option(min=0, help="Weight of pairs with a known result.")] = 4.0,
+    roughness_weight: Annotated[float, typer.Option(min=0, help="Weight of affine map roughness.")] = 20.0,
+    ridge: Annotated[float, typer.Option(min=0, help="Regularization of the affine finish.")] = 2e-3,
     colorization: Annotated[
-        Literal["literal", "mean", "residual", "moment", "attention"], typer.Option(help="Reading of Eq. 2.")
+        Literal["literal", "mean", "residual", "moment", "attention"],
+        typer.Option(help="Interpretation of Eq. 2."),
     ] = "moment",
     start: Annotated[
-        Path | None, typer.Option(metavar="CHECKPOINT", help="Begin with this checkpoint's weights.")
+        Path | None, typer.Option(metavar="CHECKPOINT", help="Start with the weights of this checkpoint.")
     ] = None,
     teacher: Annotated[
-        Path | None, typer.Option(metavar="CHECKPOINT", help="Learn this stylizer's pictures (for lite).")
+        Path | None,
+        typer.Option(metavar="CHECKPOINT", help="Learn the pictures of this stylizer (for lite)."),
     ] = None,
     grade_only: Annotated[
-        bool, typer.Option("--grade-only", help="Train the global grade alone: a good first stretch.")
+        bool, typer.Option("--grade-only", help="Train only the global grade, a good first stage.")
     ] = False,
     tensorboard: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write TensorBoard events there, too.")
+        Path | None, typer.Option(metavar="DIR", help="Folder for TensorBoard events.")
     ] = None,
-    save_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 500,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    save_every: Annotated[int, typer.Option(min=1, help="Steps between saved checkpoints.")] = 500,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     mixed: Annotated[
-        bool, typer.Option("--mixed", help="Convolutions in bfloat16 (GPU, or AVX-512 BF16 and AMX).")
+        bool, typer.Option("--mixed", help="Run convolutions in bfloat16 (GPU, AVX-512 BF16 or AMX).")
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint at --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint at --out.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train a stylizer on a folder of photos."""
     need_extra("train", "torch")
     if crop % 8:
-        raise typer.BadParameter(f"{crop} is no multiple of 8", param_hint="--crop")
+        raise typer.BadParameter(f"{crop} is not a multiple of 8", param_hint="--crop")
     from training.config import TrainConfig
     from training.loop import train as run
     from training.options import StylizerDims
 
     config = TrainConfig(
-        photos, out, steps=steps, batch=batch, crop=crop, learning_rate=learning_rate,
-        style_weight=style_weight, content_weight=content_weight, structure_weight=structure_weight,
-        look_weight=look_weight, roughness_weight=roughness_weight, grade_only=grade_only, seed=seed,
-        mixed=mixed, save_every=save_every, teacher=teacher, start=start, tensorboard=tensorboard,
+        photos,
+        out,
+        steps=steps,
+        batch=batch,
+        crop=crop,
+        learning_rate=learning_rate,
+        style_weight=style_weight,
+        content_weight=content_weight,
+        structure_weight=structure_weight,
+        look_weight=look_weight,
+        roughness_weight=roughness_weight,
+        grade_only=grade_only,
+        seed=seed,
+        mixed=mixed,
+        save_every=save_every,
+        teacher=teacher,
+        start=start,
+        tensorboard=tensorboard,
         dims=StylizerDims(variant=variant, colorization=colorization, ridge=ridge),
-    )  # fmt: skip
+    )
     with Show("Training") as show:
         used = run(config, resume=resume, progress=lambda step, losses: show(step, steps, _losses(losses)))
     if used.broken:
-        warn([f"{len(used.broken)} files could not be read as photos of 64 pixels or more, and were skipped"])
+        warn([f"Skipped {len(used.broken)} files that are unreadable or smaller than 64 pixels"])
     result = {"checkpoint": str(out), "steps": steps, "photos": len(used.paths), "skipped": len(used.broken)}
     finish(result, f"Checkpoint: {out}", as_json)
 

@@ -1,1 +1,1 @@
-"""A local page for stylizing: two files in, a result to compare with the original."""
+"""A local web page for stylizing a video or photo and comparing the result with the original."""

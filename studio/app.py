@@ -1,4 +1,4 @@
-"""The studio's HTTP side: the page, and the few requests that it makes."""
+"""HTTP application of the studio: the page and its API."""
 
 from __future__ import annotations
 
@@ -16,47 +16,47 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from device_runtime.options import Interpolation, StylizeOptions
+from device_runtime.options import DEFAULT_OPTIONS, StylizeOptions
 from mvstylizer.errors import MVStylizerError
 from studio.errors import StudioError, TooLargeError
+from studio.media_library import ROLES, Role, inspect_file
 from studio.same_origin import SameOrigin
-from studio.shelf import ROLES, Role, look_into
 from studio.workbench import Workbench
 
 PAGE: Final = Path(__file__).parent / "page"
-# A browser reads an answer only after it has sent the whole file, or sees a broken connection instead of it.
+# Browsers read a response only after sending the whole file; otherwise they report a broken connection.
 MAX_DISCARDED: Final = 64_000_000
-UNFIT: Final = 422
+UNPROCESSABLE: Final = 422
 
 
 def make_app(workbench: Workbench) -> Starlette:
     """Return the application that serves one workbench.
 
     Args:
-        workbench: What the page works on.
+        workbench: State of the page.
     """
-    door = _Door(workbench)
+    handlers = _Handlers(workbench)
     return Starlette(
         routes=[
-            Route("/api/state", door.state),
-            Route("/api/files/{role}", door.receive, methods=["PUT"]),
-            Route("/api/files/{role}", door.give),
-            Route("/api/job", door.start, methods=["POST"]),
-            Route("/api/job", door.cancel, methods=["DELETE"]),
-            Route("/api/result", door.result),
+            Route("/api/state", handlers.state),
+            Route("/api/files/{role}", handlers.receive, methods=["PUT"]),
+            Route("/api/files/{role}", handlers.send),
+            Route("/api/job", handlers.start, methods=["POST"]),
+            Route("/api/job", handlers.cancel, methods=["DELETE"]),
+            Route("/api/result", handlers.result),
             Mount("/", StaticFiles(directory=PAGE, html=True)),
         ],
-        # Other pages of the same browser reach loopback too: neither by another name nor from another origin.
+        # Other sites in the same browser can reach loopback too; refuse other host names and origins.
         middleware=[
             Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"], www_redirect=False),
             Middleware(SameOrigin),
         ],
-        exception_handlers={MVStylizerError: door.refuse, HTTPException: _refuse_http},
+        exception_handlers={MVStylizerError: handlers.refuse, HTTPException: _refuse_http},
     )
 
 
-class _Door:
-    """The handlers."""
+class _Handlers:
+    """Request handlers."""
 
     def __init__(self, workbench: Workbench) -> None:
         self._workbench = workbench
@@ -65,38 +65,38 @@ class _Door:
         return JSONResponse(self._workbench.state)
 
     async def receive(self, request: Request) -> Response:
-        """Take a file from the request's body, as it is."""
+        """Store the request body as a file."""
         role = _role(request)
         body = request.stream()
         try:
-            self._workbench.check_arrival(int(request.headers.get("content-length", 0)))
+            self._workbench.check_upload(int(request.headers.get("content-length", 0)))
         except StudioError:
             await _discard(body)
             raise
-        with self._workbench.shelf.arrival(request.query_params.get("name", "")) as path:
+        with self._workbench.library.upload(request.query_params.get("name", "")) as path:
             await self._save(body, path)
-            arrived = await run_in_threadpool(look_into, path, role)
-            return JSONResponse(self._workbench.put(role, arrived).as_dict(), status_code=201)
+            uploaded = await run_in_threadpool(inspect_file, path, role)
+            return JSONResponse(self._workbench.put(role, uploaded).as_dict(), status_code=201)
 
     async def _save(self, body: AsyncIterator[bytes], path: Path) -> None:
         size = 0
         with path.open("wb") as file:
             async for chunk in body:
                 size += len(chunk)
-                if size > self._workbench.max_upload:  # it announced less, or nothing
-                    self._workbench.check_arrival(size)
+                if size > self._workbench.max_upload:  # the declared length was smaller or missing
+                    self._workbench.check_upload(size)
                 await run_in_threadpool(file.write, chunk)
 
-    async def give(self, request: Request) -> Response:
-        kept = self._workbench.shelf.files.get(_role(request))
-        return _file(kept.path if kept else None)
+    async def send(self, request: Request) -> Response:
+        file = self._workbench.library.files.get(_role(request))
+        return _file(file.path if file else None)
 
     async def result(self, request: Request) -> Response:
-        path = self._workbench.shelf.result
+        path = self._workbench.library.result
         return _file(path, path.name if path and "download" in request.query_params else None)
 
     async def start(self, request: Request) -> Response:
-        self._workbench.start(_recipe(await _json(request)))
+        self._workbench.start(_options(await _json(request)))
         return JSONResponse(self._workbench.state, status_code=202)
 
     async def cancel(self, request: Request) -> Response:
@@ -104,10 +104,10 @@ class _Door:
         return JSONResponse(self._workbench.state, status_code=202)
 
     def refuse(self, request: Request, error: Exception) -> Response:
-        """Say in one line what the user can mend, as the command line does."""
-        line = self._workbench.shelf.line(cast("MVStylizerError", error))
+        """Return an error that the user can fix as one line, in the command line's words."""
+        line = self._workbench.library.line(cast("MVStylizerError", error))
         closes = {"Connection": "close"} if isinstance(error, TooLargeError) else None
-        return JSONResponse({"error": line}, getattr(error, "status", UNFIT), closes)
+        return JSONResponse({"error": line}, getattr(error, "status", UNPROCESSABLE), closes)
 
 
 def _refuse_http(request: Request, error: Exception) -> Response:
@@ -126,18 +126,18 @@ async def _json(request: Request) -> dict[str, Any]:
     try:
         value = await request.json()
     except ValueError as error:
-        raise StudioError("The request is no JSON object") from error
+        raise StudioError("The request is not a JSON object") from error
     if not isinstance(value, dict):
-        raise StudioError("The request is no JSON object")
+        raise StudioError("The request is not a JSON object")
     return value
 
 
-def _recipe(options: dict[str, Any]) -> StylizeOptions:
+def _options(chosen: dict[str, Any]) -> StylizeOptions:
     try:
         return StylizeOptions(
-            str(options.get("key_frames", "codec")),
-            cast("Interpolation", str(options.get("interpolation", "transfer"))),
-            strength=float(options.get("strength", 1.0)),
+            policy=str(chosen.get("key_frames", DEFAULT_OPTIONS.policy)),
+            interpolation=chosen.get("interpolation", DEFAULT_OPTIONS.interpolation),
+            strength=float(chosen.get("strength", DEFAULT_OPTIONS.strength)),
         )
     except (TypeError, ValueError) as error:
         raise StudioError(str(error)) from error

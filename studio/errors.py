@@ -1,4 +1,4 @@
-"""What the page is told when a request cannot be carried out, with the HTTP status that says it."""
+"""Errors of the page's requests, with their HTTP status."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from mvstylizer.errors import MVStylizerError
 
 
 class StudioError(MVStylizerError):
-    """Something that whoever uses the page can mend.
+    """Error that the user of the page can fix.
 
     Attributes:
-        status: HTTP status of the answer.
+        status: HTTP status of the response.
     """
 
     status: ClassVar[int] = 400
 
 
 class BusyError(StudioError):
-    """A job runs; its files and its result must stay as they are."""
+    """Error raised when a running job prevents a change of its files or result."""
 
     status = 409
 
 
 class TooLargeError(StudioError):
-    """An upload is larger than the studio takes."""
+    """Error raised when an upload exceeds the maximum size."""
 
     status = 413
 
 
-class NoSpaceError(StudioError):
-    """The disk has no room for an upload."""
+class DiskFullError(StudioError):
+    """Error raised when the disk has no room for an upload."""
 
     status = 507

@@ -1,4 +1,4 @@
-"""One job in a thread of its own: how far it is, how it ended, and how to make it end."""
+"""A job in its own thread: progress, result and cancellation."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from device_runtime.report import Report
 from mvstylizer.errors import MVStylizerError
 
 State = Literal["running", "done", "failed", "cancelled"]
-MAX_END_S: Final = 20.0
+END_TIMEOUT_S: Final = 20.0
 
 _log = logging.getLogger(__name__)
 
 
 class _CancelledError(Exception):
-    """Unwinds the pipeline, which removes what it has begun to write."""
+    """Unwinds the pipeline, which removes its partial output."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """Where a job stands.
+    """Status of a job.
 
     Attributes:
-        state: What it does, or how it ended.
-        done: Frames finished.
-        total: Frames in all, an estimate; None = unknown.
-        seconds: How long it has run.
-        cancelling: It was asked to end and has not yet.
-        error: One line, of a job that failed.
-        report: `Report.as_dict` of a job that is done.
+        state: Whether it is running, or how it ended.
+        done: Number of finished frames.
+        total: Estimated number of frames; None = unknown.
+        seconds: Time since the start, or total duration.
+        cancelling: Whether it was cancelled but has not ended yet.
+        error: One line, if the job failed.
+        report: `Report.as_dict`, if the job is done.
     """
 
     state: State
@@ -46,16 +46,16 @@ class Status:
     report: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields as plain values, fit for JSON."""
+        """Return the fields as JSON-serializable values."""
         return asdict(self)
 
 
 class Job:
-    """Runs `work` at once.
+    """Runs `work` in a thread, starting immediately.
 
     Args:
-        work: Stylizes, and calls what it is given after each frame.
-        line: Words for an error that the user can mend.
+        work: Stylizes, and calls its argument after each frame.
+        line: Formats an error that the user can fix.
     """
 
     def __init__(self, work: Callable[[Progress], Report], line: Callable[[MVStylizerError], str]) -> None:
@@ -68,18 +68,18 @@ class Job:
         self._done, self._total = 0, None  # type: tuple[int, int | None]
         self._error = ""
         self._report: Report | None = None
-        # A daemon: an edge that does not answer must not hold up the end of the program.
+        # A daemon: an edge that does not answer must not delay the end of the program.
         self._thread = threading.Thread(target=self._run, name="studio-job", daemon=True)
         self._thread.start()
 
     @property
     def is_running(self) -> bool:
-        """It has not ended yet."""
+        """Whether it has not ended yet."""
         return self._state == "running"
 
     @property
     def status(self) -> Status:
-        """Where it stands."""
+        """Current status."""
         state, until = self._state, self._ended or time.monotonic()
         return Status(
             state,
@@ -92,12 +92,12 @@ class Job:
         )
 
     def cancel(self) -> None:
-        """Ask it to end after the frame that it is at; does not wait."""
+        """Cancel the job after the current frame; does not wait."""
         self._cancel.set()
 
     def wait(self) -> None:
-        """Wait until it has ended, or is so stuck that it will not."""
-        self._thread.join(MAX_END_S)
+        """Wait until it has ended, up to a timeout."""
+        self._thread.join(END_TIMEOUT_S)
 
     def _run(self) -> None:
         try:
@@ -107,9 +107,9 @@ class Job:
             state = "cancelled"
         except MVStylizerError as error:
             state, self._error = "failed", self._line(error)
-        except Exception as error:  # a fault of ours: say so, and keep the page alive
+        except Exception as error:  # a bug: report it and keep the page running
             _log.exception("a job failed")
-            state, self._error = "failed", f"The kit itself failed ({type(error).__name__}: {error})"
+            state, self._error = "failed", f"Internal error ({type(error).__name__}: {error})"
         self._ended = time.monotonic()
         self._state = state
 

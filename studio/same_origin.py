@@ -1,4 +1,4 @@
-"""Keeps the studio to its own page: other sites open in the same browser get nothing from it."""
+"""Same-origin protection: other sites open in the same browser cannot use the studio."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ HEADERS: Final = {
 
 
 class SameOrigin:
-    """ASGI middleware: refuses requests that another origin makes, and lets the page load only from here.
+    """ASGI middleware that refuses requests of other origins and restricts the page to its own resources.
 
     Args:
-        app: What comes after it.
+        app: The wrapped application.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -44,7 +44,7 @@ class SameOrigin:
         headers = Headers(scope=scope)
         origin = headers.get("origin")
         if origin is not None and origin != f"{scope['scheme']}://{headers.get('host')}":
-            refusal = JSONResponse({"error": "The studio serves its own page only"}, 403)
+            refusal = JSONResponse({"error": "The studio only serves its own page"}, 403)
             await refusal(scope, receive, send_with_headers)
             return
         await self._app(scope, receive, send_with_headers)

@@ -1,4 +1,4 @@
-"""`mvstylizer studio`: the page on loopback, until it is asked to stop."""
+"""Serve the studio on loopback until SIGINT or SIGTERM."""
 
 from __future__ import annotations
 
@@ -13,67 +13,72 @@ import uvicorn
 
 from mvstylizer.errors import MVStylizerError
 from studio.app import make_app
-from studio.shelf import Shelf
-from studio.workbench import Engine, Workbench
+from studio.media_library import MediaLibrary
+from studio.workbench import StudioBackend, Workbench
 
-HOST: Final = "127.0.0.1"  # no option: whoever reaches the page can write files and use this machine
-GRACE_S: Final = 2
+HOST: Final = (
+    "127.0.0.1"  # not configurable: anyone who reaches the page can write files and use this machine
+)
+SHUTDOWN_TIMEOUT_S: Final = 2
 
 
 class StudioPortError(MVStylizerError):
-    """The port cannot be used."""
+    """Error raised when the port cannot be used."""
 
 
 @contextmanager
 def listening(port: int) -> Iterator[socket.socket]:
-    """Take a port on loopback, before anything is started that takes time.
+    """Listen on a loopback port, before anything slow is started.
 
     Args:
-        port: 0 = a free one.
+        port: The port; 0 selects a free one.
 
     Raises:
-        StudioPortError: It is taken, or not allowed.
+        StudioPortError: It is in use or not allowed.
     """
-    with socket.socket() as door:
-        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            door.bind((HOST, port))
+            listener.bind((HOST, port))
         except OSError as error:
             raise StudioPortError(
                 f"Port {port} cannot be used ({error.strerror})",
-                "Choose another with --port, or stop the program that has it",
+                "Choose another one with --port, or stop the program that uses it",
             ) from error
-        door.listen()
-        yield door
+        listener.listen()
+        yield listener
 
 
 def serve(
-    door: socket.socket,
-    engine: Engine,
+    listener: socket.socket,
+    backend: StudioBackend,
     *,
     max_upload: int,
     on_ready: Callable[[str], None],
 ) -> None:
-    """Serve the page until SIGINT or SIGTERM, then end the job and remove every file.
+    """Serve the page until SIGINT or SIGTERM, then end the job and delete all files.
 
     Must be called from the main thread, which receives the signals.
 
     Args:
-        door: From `listening`.
-        engine: What stylizes.
-        max_upload: Bytes of a file at most.
-        on_ready: Called with the page's address.
+        listener: Socket from `listening`.
+        backend: Stylizes.
+        max_upload: Maximum size of a file in bytes.
+        on_ready: Called with the page's URL.
     """
-    with Shelf() as shelf, closing(Workbench(shelf, engine, max_upload=max_upload)) as workbench:
+    with MediaLibrary() as library, closing(Workbench(library, backend, max_upload=max_upload)) as workbench:
         config = uvicorn.Config(
-            make_app(workbench), lifespan="off", log_level="warning", timeout_graceful_shutdown=GRACE_S
+            make_app(workbench),
+            lifespan="off",
+            log_level="warning",
+            timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
         )
-        on_ready(f"http://{HOST}:{door.getsockname()[1]}")
-        asyncio.run(_serve(_Server(config), door))
+        on_ready(f"http://{HOST}:{listener.getsockname()[1]}")
+        asyncio.run(_serve(_Server(config), listener))
 
 
 class _Server(uvicorn.Server):
-    """Leaves the signals to us: uvicorn raises them again when it has stopped."""
+    """Leaves signal handling to `_serve`; uvicorn would raise the signals again after stopping."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -83,7 +88,7 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-async def _serve(server: _Server, door: socket.socket) -> None:
+async def _serve(server: _Server, listener: socket.socket) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, server.stop)
-    await server.serve(sockets=[door])
+    await server.serve(sockets=[listener])

@@ -1,4 +1,4 @@
-"""The main job as a user runs it: the installed command, the real Triton, real footage, the finished file."""
+"""The main job end to end: the installed command, the real Triton, real footage, the finished file."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ def run(*arguments: object, timeout_s: float = 600) -> subprocess.CompletedProce
 
 
 def running() -> set[str]:
-    """Return the names of the programs that this test started, directly or not, and that still run."""
+    """Return the names of the programs that this test started, directly or indirectly, and that still run."""
     found = set()
     for process in psutil.process_iter(["name"]):
-        with suppress(psutil.Error):  # it has just ended, or is another user's
+        with suppress(psutil.Error):  # it just ended, or belongs to another user
             if process.pid != os.getpid() and process.environ().get(MARK) == os.environ[MARK]:
                 found.add(process.info["name"])
     return found
 
 
 def abandoned() -> set[str]:
-    """Return the shared-memory regions that no process has mapped: nobody will unlink them."""
+    """Return the shared-memory regions that no process has mapped, so none will unlink them."""
     regions = {name for name in os.listdir("/dev/shm") if name.startswith(("triton", "mvs_"))}
     for maps in Path("/proc").glob("[0-9]*/maps"):
         with suppress(OSError):
@@ -55,13 +55,13 @@ def abandoned() -> set[str]:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_left_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv(MARK, uuid.uuid4().hex)  # inherited by programs: those of tests beside are not ours
+def _clean_up_is_complete(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv(MARK, uuid.uuid4().hex)  # child processes inherit it, those of other tests do not
     before = abandoned()
     yield
     assert running() == set()
     left = abandoned() - before
-    time.sleep(2 if left else 0)  # another test's program may be between making and mapping, or unlinking
+    time.sleep(2 if left else 0)  # another test's program may be about to map or unlink a region
     assert left & abandoned() == set()
 
 
@@ -96,49 +96,46 @@ def pictures(path: Path) -> list[np.ndarray]:
 
 
 @pytest.mark.slow
-# Warped pixels tear where things uncover; a transferred map keeps the frame's own edges.
-@pytest.mark.parametrize(("interpolation", "likeness"), [("warp", 0.5), ("transfer", 0.7)])
-def test_video_and_photo_in_stylized_video_out(
-    clip: Path, tmp_path: Path, interpolation: str, likeness: float
+# Warped pixels tear at disocclusions; a transferred map keeps the frame's own edges.
+@pytest.mark.parametrize(("interpolation", "min_similarity"), [("warp", 0.5), ("transfer", 0.7)])
+def test_a_video_and_a_style_photo_give_a_stylized_video(
+    clip: Path, tmp_path: Path, interpolation: str, min_similarity: float
 ) -> None:
     out = tmp_path / "out.mp4"
-    done = run(
-        "stylize", clip, "--style", DUSK, "--out", out,
-        "--key-frames", "every:10", "--interpolation", interpolation, "--json",
-    )  # fmt: skip
+    how = ("--key-frames", "every:10", "--interpolation", interpolation)
+    done = run("stylize", clip, "--style", DUSK, "--out", out, *how, "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["frames"] == FRAMES
     assert report["key_frames"] == 6  # the cut at 30 falls on a multiple of ten
     assert report["interpolation"] == interpolation
-    assert set(report["seconds"]) == {
-        "decode", "key_frames", "edge", "flow", "interpolate", "encode", "total",
-    }  # fmt: skip
+    parts = "decode key_frames edge flow interpolate encode total"
+    assert set(report["seconds"]) == set(parts.split())
     assert probe(out)[:5] == pytest.approx(probe(clip)[:5])
     assert probe(out)[5] in {"h264", "libx264"}
     assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
     before, after = pictures(clip), pictures(out)
     style = cv2.cvtColor(cv2.imread(str(DUSK)), cv2.COLOR_BGR2RGB)
-    wanted = style.reshape(-1, 3).mean(axis=0)
+    target = style.reshape(-1, 3).mean(axis=0)
     for index in (0, 5, 25, 30, 44, 59):
-        assert edge_likeness(before[index], after[index]) > likeness, index
-        # Nearer to the style's colours than the clip was.
-        near = np.abs(after[index].reshape(-1, 3).mean(axis=0) - wanted).mean()
-        far = np.abs(before[index].reshape(-1, 3).mean(axis=0) - wanted).mean()
+        assert edge_similarity(before[index], after[index]) > min_similarity, index
+        # Closer to the style's colors than the clip was.
+        near = np.abs(after[index].reshape(-1, 3).mean(axis=0) - target).mean()
+        far = np.abs(before[index].reshape(-1, 3).mean(axis=0) - target).mean()
         assert near < max(8.0, 0.7 * far), (index, near, far)
 
 
-def edge_likeness(a: np.ndarray, b: np.ndarray) -> float:
-    """Correlation of the Sobel magnitudes: structure, whatever the colours."""
+def edge_similarity(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the correlation of the Sobel magnitudes: structure, regardless of color."""
     sides = []
     for image in (a, b):
-        grey = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (0, 0), 1.5).astype(np.float32)
-        sides.append(np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)).ravel())
+        gray = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (0, 0), 1.5).astype(np.float32)
+        sides.append(np.hypot(cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1)).ravel())
     return float(np.corrcoef(*sides)[0, 1])
 
 
 @pytest.mark.slow
-def test_photo_in_photo_out_and_strength(tmp_path: Path) -> None:
+def test_a_photo_gives_a_photo_and_strength_zero_leaves_it_unchanged(tmp_path: Path) -> None:
     photo = tmp_path / "in.png"
     sharp = cv2.resize(cv2.imread(str(DUSK)), (321, 215), interpolation=cv2.INTER_AREA)[:, ::-1]
     cv2.imwrite(str(photo), 255 - sharp)
@@ -157,10 +154,10 @@ def test_photo_in_photo_out_and_strength(tmp_path: Path) -> None:
 
 BAD_INPUTS = {
     "missing video": (["nowhere.mp4", "--style", DUSK, "--out", "out.mp4"], "nowhere.mp4"),
-    "no video": (["text.mp4", "--style", DUSK, "--out", "out.mp4"], "text.mp4"),
+    "not a video": (["text.mp4", "--style", DUSK, "--out", "out.mp4"], "text.mp4"),
     "video without frames": (["sound.mp4", "--style", DUSK, "--out", "out.mp4"], "sound.mp4"),
     "missing style": (["clip.mp4", "--style", "nowhere.jpg", "--out", "out.mp4"], "nowhere.jpg"),
-    "style is no image": (["clip.mp4", "--style", "text.mp4", "--out", "out.mp4"], "text.mp4"),
+    "style is not an image": (["clip.mp4", "--style", "text.mp4", "--out", "out.mp4"], "text.mp4"),
     "no folder for the output": (["clip.mp4", "--style", DUSK, "--out", "none/out.mp4"], "none"),
     "unknown output format": (["clip.mp4", "--style", DUSK, "--out", "out.docx"], "out.docx"),
     "output over the input": (["clip.mp4", "--style", DUSK, "--out", "clip.mp4"], "clip.mp4"),
@@ -168,8 +165,8 @@ BAD_INPUTS = {
         ["clip.mp4", "--style", DUSK, "--out", "out.mp4", "--edge", "127.0.0.1:9"],
         "127.0.0.1:9",
     ),
-    "no address": (["clip.mp4", "--style", DUSK, "--out", "out.mp4", "--edge", "http://x"], "http://x"),
-    "no bundle": (["clip.mp4", "--style", DUSK, "--out", "out.mp4", "--bundle", "none"], "none"),
+    "not an address": (["clip.mp4", "--style", DUSK, "--out", "out.mp4", "--edge", "http://x"], "http://x"),
+    "not a bundle": (["clip.mp4", "--style", DUSK, "--out", "out.mp4", "--bundle", "none"], "none"),
 }
 
 
@@ -177,7 +174,7 @@ BAD_INPUTS = {
 def workplace(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bad")
     (folder / "clip.mp4").write_bytes(clip.read_bytes())
-    (folder / "text.mp4").write_text("this is no video and no image\n" * 50)
+    (folder / "text.mp4").write_text("neither a video nor an image\n" * 50)
     with av.open(str(folder / "sound.mp4"), "w") as sound:
         stream = sound.add_stream("aac", rate=44100)
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
@@ -188,7 +185,7 @@ def workplace(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("case", BAD_INPUTS)
-def test_bad_input_is_one_line_and_leaves_nothing(workplace: Path, case: str) -> None:
+def test_bad_input_is_a_one_line_error_and_leaves_no_files(workplace: Path, case: str) -> None:
     arguments, named = BAD_INPUTS[case]
     before = {p.name: p.stat().st_size for p in workplace.iterdir()}
     command = [sys.executable, "-m", "mvstylizer_cli", "stylize", *map(str, arguments)]
@@ -197,9 +194,9 @@ def test_bad_input_is_one_line_and_leaves_nothing(workplace: Path, case: str) ->
         command, cwd=workplace, capture_output=True, text=True, env=environment, timeout=300
     )
     assert done.returncode == 1, done.stderr
-    said = [line for line in done.stderr.splitlines() if line.startswith("mvstylizer: ")]
-    assert len(said) == 1
-    assert named in said[0]
+    errors = [line for line in done.stderr.splitlines() if line.startswith("mvstylizer: ")]
+    assert len(errors) == 1
+    assert named in errors[0]
     assert "Traceback" not in done.stderr
     assert {p.name: p.stat().st_size for p in workplace.iterdir()} == before
 
@@ -211,7 +208,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(workplace: Path, case: str) ->
         ["stylize", "a.mp4", "--style", "b.jpg", "--out", "c.mp4", "--key-frames", "every:0"],
         ["stylize", "a.mp4", "--style", "b.jpg", "--out", "c.mp4", "--strength", "2"],
         ["stylize", "a.mp4", "--style", "b.jpg", "--out", "c.mp4", "--edge", "h:1", "--local"],
-        ["stylize", "a.mp4", "--style", "b.jpg", "--out", "c.mp4", "--reply", "image"],
+        ["stylize", "a.mp4", "--style", "b.jpg", "--out", "c.mp4", "--edge-output", "image"],
         ["paint"],
     ],
 )
@@ -221,22 +218,24 @@ def test_wrong_usage_is_exit_2(arguments: list[str]) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_errors_are_json_too(tmp_path: Path) -> None:
+def test_json_reports_errors_as_json(tmp_path: Path) -> None:
     done = run("stylize", "nowhere.mp4", "--style", DUSK, "--out", tmp_path / "out.mp4", "--json")
     assert done.returncode == 1
-    said = json.loads(done.stdout)
-    assert "nowhere.mp4" in said["error"]
-    assert said["hint"]
+    result = json.loads(done.stdout)
+    assert "nowhere.mp4" in result["error"]
+    assert result["hint"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interrupted_leaves_nothing(bikes: Path, tmp_path: Path, signal_number: int, code: int) -> None:
+def test_an_interrupted_run_leaves_no_files_and_no_programs(
+    bikes: Path, tmp_path: Path, signal_number: int, code: int
+) -> None:
     arguments = ["stylize", bikes, "--style", DUSK, "--out", tmp_path / "out.mp4"]
     command = [sys.executable, "-m", "mvstylizer_cli", *map(str, arguments)]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
-    for line in process.stderr:  # the first progress line: the server runs and frames are being written
+    for line in process.stderr:  # the first progress line: the server runs, frames are being written
         if line.startswith("Stylizing"):
             break
     assert "tritonserver" in running()

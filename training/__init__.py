@@ -1,1 +1,1 @@
-"""PyTorch: photos in, checkpoint (safetensors with its dimensions) out."""
+"""Train a stylizer with PyTorch: photos in, a checkpoint (safetensors with its dimensions) out."""

@@ -1,19 +1,19 @@
-"""The guided finish of meta-smoothing: a coarse grid of affine colour maps instead of upscaled pixels.
+"""The guided finish of meta-smoothing: a coarse grid of affine color maps instead of upscaled pixels.
 
-Between the small content x and its stylization y, each cell's neighbourhood has a least-squares map
-y ≈ A x + b (the local linear model of the guided filter, He et al. 2010, with a colour guide). The fit is
-regularised towards the *global* grade, whose gain at the cell's colour is T:
+The neighborhood of each cell has a least-squares map y ≈ A x + b from the small content x to its stylization
+y (the local linear model of the guided filter, He et al. 2010, with a color guide). The fit is regularized
+towards the *global* grade, whose gain at the cell's color is T:
 
     R = (cov(y, x) - T·cov(x, x)) · (cov(x, x) + ridge·I)^-1,   A = detail·(T + R),   b = mean(y) - A·mean(x).
 
-A flat place so keeps the grade's own contrast, whatever noise is in y. `detail` scales the contrast around
-each place's mean.
+So a flat area keeps the contrast of the grade, whatever the noise in y. `detail` scales the contrast around
+each local mean.
 
-The map is smooth, so it is bilinearly enlarged to any size and applied to the full-resolution frame: no
-upscaled pixel is ever shown, every edge of the result is an edge of the frame.
+The map is smooth. It is enlarged bilinearly to any size and applied to the full-resolution frame, so the
+result contains no upscaled pixels, and every edge of it is an edge of the frame.
 
 Layout: maps are N×12×gh×gw float32, rows [A_r· b_r, A_g· b_g, A_b· b_b] of the 3×4 matrix, unit range; the
-grid covers the image with half-pixel centres (align_corners=False), edges clamped.
+grid covers the image with half-pixel centers (align_corners=False), edges clamped.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-MIDDLE = 0.5  # moments are taken around it: float32 keeps two digits more of a flat place's covariance
+MIDDLE = 0.5  # moments around it keep two more digits of a flat area's covariance in float32
 Gain = Callable[[Tensor], Tensor]
 
 
@@ -37,10 +37,10 @@ def fit_map(
     Args:
         content: x, N×3×H×W in the unit range; H and W are multiples of `cell`.
         stylized: y, same shape.
-        gain: Gives the gain T of the grade, N×3×3×h×w, for the cells' mean colours, N×3×h×w.
-        cell: Pixels a grid cell covers, each way; the window is three cells wide (1-2-1 weights).
-        ridge: Regularisation, a variance in unit range.
-        detail: Factor on local contrast, N; None = 1.
+        gain: Returns the gain T of the grade, N×3×3×h×w, for the cells' mean colors, N×3×h×w.
+        cell: Side of a grid cell in pixels; the window is three cells wide (1-2-1 weights).
+        ridge: Regularization, a variance in unit range.
+        detail: Factor on local contrast, N; None means 1.
 
     Returns:
         N×12×H/cell×W/cell.
@@ -85,7 +85,7 @@ def _window_mean(x: Tensor, cell: int) -> Tensor:
 
 
 def _blur(x: Tensor) -> Tensor:
-    """Blur with 1-2-1 both ways, edges replicated (slices and sums: exact in float32 under autocast)."""
+    """Blur with 1-2-1 in both directions, edges replicated (slices and sums stay float32 under autocast)."""
     p = F.pad(x, (1, 1, 1, 1), mode="replicate")
     p = (p[:, :, :-2] + 2 * p[:, :, 1:-1] + p[:, :, 2:]) / 4
     return (p[:, :, :, :-2] + 2 * p[:, :, :, 1:-1] + p[:, :, :, 2:]) / 4

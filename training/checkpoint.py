@@ -1,8 +1,12 @@
-"""Checkpoints: safetensors with the trainable weights, and in the header what they are.
+"""Checkpoints: safetensors with the trainable weights, dimensions and step in the header.
 
-A checkpoint carries its dimensions and its step, so a file alone is enough to rebuild the stylizer. What only
-a resumed run needs (Adam's moments) lies beside it in ``NAME.optimizer.safetensors``. Both are written beside
-and renamed: an interrupted save leaves the previous one.
+A checkpoint is enough to rebuild the stylizer. Adam's moments, which only a resumed run needs, are in
+``NAME.optimizer.safetensors`` next to it. Both files are written under another name and renamed, so an
+interrupted save keeps the previous version.
+
+Example:
+    stylizer, info = load_checkpoint(Path("runs/mine.safetensors"))
+    print(info.step, info.dims.variant)
 """
 
 from __future__ import annotations
@@ -19,25 +23,31 @@ from torch import Tensor
 
 from mvstylizer.errors import MVStylizerError
 from training.options import StylizerDims
-from training.stylizer import Stylizer
+from training.stylizer import StylizerNetwork
 
 FORMAT = "mvstylizer.checkpoint/1"
 
 
 class CheckpointError(MVStylizerError):
-    """A checkpoint is missing, damaged or of another kind."""
+    """A checkpoint is missing, damaged, or has another format or other weights."""
 
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """What a checkpoint says of itself."""
+    """The header of a checkpoint.
+
+    Attributes:
+        dims: Dimensions of the stylizer.
+        step: Training steps so far.
+        train: Options of the training run.
+    """
 
     dims: StylizerDims
     step: int
     train: dict[str, Any]
 
 
-def save_checkpoint(path: Path, stylizer: Stylizer, step: int, train: dict[str, Any]) -> None:
+def save_checkpoint(path: Path, stylizer: StylizerNetwork, step: int, train: dict[str, Any]) -> None:
     """Write the trainable weights (float32), dimensions, step and training options."""
     header = {
         "format": FORMAT,
@@ -48,39 +58,45 @@ def save_checkpoint(path: Path, stylizer: Stylizer, step: int, train: dict[str, 
     _save({k: v.detach().float().contiguous() for k, v in stylizer.state_dict().items()}, path, header)
 
 
-def load_checkpoint(path: Path) -> tuple[Stylizer, CheckpointInfo]:
+def load_checkpoint(path: Path) -> tuple[StylizerNetwork, CheckpointInfo]:
     """Rebuild a stylizer (evaluation mode) from a checkpoint.
 
     Raises:
-        CheckpointError: Missing, damaged, of another format, or with weights that do not fit.
+        CheckpointError: The file is missing, damaged or of another format, or its weights do not fit.
     """
     info = read_info(path)
-    stylizer = Stylizer(info.dims)
+    stylizer = StylizerNetwork(info.dims)
     restore(stylizer, path)
     return stylizer.eval(), info
 
 
 def read_info(path: Path) -> CheckpointInfo:
-    """Read what a checkpoint says of itself.
+    """Read the header of a checkpoint.
 
     Raises:
-        CheckpointError: Missing, damaged or of another format.
+        CheckpointError: The file is missing, damaged or of another format.
     """
     _, header = _load(path)
-    if header.get("format") != FORMAT:
+    found, (family, version) = header.get("format", ""), FORMAT.split("/")
+    if found != FORMAT and found.startswith(f"{family}/"):
         raise CheckpointError(
-            f"{path} is no stylizer checkpoint", "Name a file that `mvstylizer train` wrote"
+            f"{path} has checkpoint format {found.removeprefix(f'{family}/')}; this version reads {version}",
+            "Update mvstylizer, or use the version that wrote the checkpoint",
+        )
+    if found != FORMAT:
+        raise CheckpointError(
+            f"{path} is not a stylizer checkpoint", "Name a file written by `mvstylizer train`"
         )
     known = {f.name for f in fields(StylizerDims)}
     dims = {k: v for k, v in json.loads(header["dims"]).items() if k in known}
     return CheckpointInfo(StylizerDims(**dims), int(header["step"]), json.loads(header["train"]))
 
 
-def restore(stylizer: Stylizer, path: Path) -> int:
+def restore(stylizer: StylizerNetwork, path: Path) -> int:
     """Load a checkpoint's weights into a stylizer of the same dimensions and return its step.
 
     Raises:
-        CheckpointError: As `read_info`, or the weights do not fit.
+        CheckpointError: See `read_info`; or the weights do not fit.
     """
     info = read_info(path)
     tensors, _ = _load(path)
@@ -88,18 +104,19 @@ def restore(stylizer: Stylizer, path: Path) -> int:
         stylizer.load_state_dict(tensors)
     except RuntimeError as err:
         raise CheckpointError(
-            f"{path} does not fit this stylizer: {err}", "Train again, or use the version that wrote it"
+            f"{path} does not fit this stylizer: {err}",
+            "Train again, or use the version of mvstylizer that wrote it",
         ) from err
     return info.step
 
 
 def optimizer_path(checkpoint: Path) -> Path:
-    """Return where the optimizer's state of a checkpoint lies."""
+    """Return the path of a checkpoint's optimizer state."""
     return checkpoint.with_suffix(".optimizer.safetensors")
 
 
 def save_optimizer(checkpoint: Path, optimizer: torch.optim.Adam, step: int) -> None:
-    """Write Adam's moments beside the checkpoint."""
+    """Write Adam's moments next to the checkpoint."""
     state = optimizer.state_dict()["state"]
     tensors = {
         f"{index}.{key}": value.contiguous() for index, row in state.items() for key, value in row.items()
@@ -108,15 +125,15 @@ def save_optimizer(checkpoint: Path, optimizer: torch.optim.Adam, step: int) -> 
 
 
 def load_optimizer(checkpoint: Path, optimizer: torch.optim.Adam, step: int) -> None:
-    """Restore Adam's moments that belong to `step` of a checkpoint.
+    """Restore Adam's moments at `step` of a checkpoint.
 
     Raises:
-        CheckpointError: They are missing, or belong to another step.
+        CheckpointError: They are missing, or from another step.
     """
     tensors, header = _load(optimizer_path(checkpoint))
     if int(header["step"]) != step:
         raise CheckpointError(
-            f"{optimizer_path(checkpoint)} is of step {header['step']}, the checkpoint of step {step}",
+            f"{optimizer_path(checkpoint)} is from step {header['step']}, the checkpoint from step {step}",
             "Start again without --resume",
         )
     state: dict[int, dict[str, Tensor]] = {}
@@ -135,7 +152,7 @@ def _save(tensors: dict[str, Tensor], path: Path, header: dict[str, str]) -> Non
 
 def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if not path.is_file():
-        raise CheckpointError(f"{path} does not exist", "Name a checkpoint that `mvstylizer train` wrote")
+        raise CheckpointError(f"{path} does not exist", "Name a checkpoint written by `mvstylizer train`")
     try:
         with safe_open(path, framework="pt") as stored:
             return {k: stored.get_tensor(k) for k in stored.keys()}, stored.metadata() or {}  # noqa: SIM118

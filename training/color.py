@@ -1,9 +1,9 @@
-"""Closed-form colour transport between two images' RGB statistics (Monge–Kantorovich linear, MKL).
+"""Closed-form color transport between two images' RGB statistics (Monge–Kantorovich linear, MKL).
 
-The map t(x) = T (x - mu_c) + mu_s with T = S (S C S)^(-1/2) S and S = (style covariance)^(1/2) carries a
-Gaussian with covariance C onto the style's, with the least movement of colours (Pitié & Kokaram 2007).
-Square roots are taken by Newton–Schulz iteration on 3×3 matrices, so that the same steps run inside an
-exported graph, where an SVD or a Cholesky factor is not to be had.
+The map t(x) = T (x - mu_c) + mu_s with T = S (S C S)^(-1/2) S and S = (style covariance)^(1/2) transforms a
+Gaussian with covariance C into that of the style with the least movement of colors (Pitié & Kokaram 2007).
+Square roots are computed by Newton–Schulz iteration on 3×3 matrices, because an exported graph can run it,
+unlike an SVD or a Cholesky decomposition.
 
 Images are N×3×H×W float32 RGB in [0, 1]; maps are N×3×4, `[T | shift]`, in the same unit range.
 """
@@ -13,18 +13,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# Added to each covariance: 2.5 grey levels of noise, so that a flat image has a bounded gain.
+# Added to each covariance: 2.5 gray levels of noise, which bound the gain of a flat image.
 NOISE_VARIANCE = (2.5 / 255) ** 2
-# Each iteration multiplies a small eigenvalue by about 2.25; 24 reach 1e-6 of the trace and settle.
+# Each iteration multiplies a small eigenvalue by about 2.25; 24 of them converge down to 1e-6 of the trace.
 ITERATIONS = 24
 
 
-def colour_moments(image: Tensor) -> tuple[Tensor, Tensor]:
+def color_moments(image: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean (N×3) and covariance (N×3×3) of an image's RGB values."""
     flat = image.flatten(2)
     mean = flat.mean(dim=2)
-    centred = flat - mean.unsqueeze(2)
-    rows = [(centred[:, i : i + 1] * centred).mean(dim=2) for i in range(3)]
+    centered = flat - mean.unsqueeze(2)
+    rows = [(centered[:, i : i + 1] * centered).mean(dim=2) for i in range(3)]
     return mean, torch.stack(rows, dim=1)
 
 
@@ -49,7 +49,7 @@ def transport(mean_c: Tensor, cov_c: Tensor, mean_s: Tensor, root_s: Tensor) -> 
         mean_c: Content mean, N×3.
         cov_c: Content covariance, N×3×3.
         mean_s: Style mean, N×3.
-        root_s: Square root of the style's (regularised) covariance, N×3×3.
+        root_s: Square root of the style's (regularized) covariance, N×3×3.
     """
     noise = NOISE_VARIANCE * torch.eye(3, dtype=cov_c.dtype, device=cov_c.device)
     middle = root_s @ (cov_c + noise) @ root_s
@@ -59,15 +59,15 @@ def transport(mean_c: Tensor, cov_c: Tensor, mean_s: Tensor, root_s: Tensor) -> 
     return torch.cat([gain, shift.unsqueeze(2)], dim=2)
 
 
-def style_colour(style: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what a style image contributes to `transport`: its mean (N×3) and root (N×3×3)."""
-    mean, cov = colour_moments(style)
+def style_color(style: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean (N×3) and the covariance root (N×3×3) of a style image, for `transport`."""
+    mean, cov = color_moments(style)
     noise = NOISE_VARIANCE * torch.eye(3, dtype=cov.dtype, device=cov.device)
     return mean, square_roots(cov + noise)[0]
 
 
-def apply_colour(colour_map: Tensor, image: Tensor) -> Tensor:
+def apply_color(color_map: Tensor, image: Tensor) -> Tensor:
     """Apply one N×3×4 map to every pixel of an image (not clamped)."""
     flat = image.flatten(2)
-    rows = [(colour_map[:, i, :3].unsqueeze(2) * flat).sum(dim=1) + colour_map[:, i, 3:] for i in range(3)]
+    rows = [(color_map[:, i, :3].unsqueeze(2) * flat).sum(dim=1) + color_map[:, i, 3:] for i in range(3)]
     return torch.stack(rows, dim=1).view_as(image)

@@ -1,8 +1,8 @@
-"""Random colour looks: what a colourist or another hour of the day would do to a photo, drawn at random.
+"""Random color looks: changes to a photo like those of a colorist or another time of day.
 
-Two looks of one photo make an exactly solvable pair (content = look 1, style = look 2, target = look 2 of the
-content), which is Neural Preset's self-supervision with the answer at hand. The looks must vary hard, or the
-stylizer learns the bias of the look generator.
+Two looks of one photo form a pair with a known result (content = look 1, style = look 2, target = look 2 of
+the content), as in the self-supervision of Neural Preset. The looks must vary strongly, or the stylizer
+learns the bias of the generator.
 
 Images are N×3×H×W float32 RGB in [0, 1]; every image of a batch gets its own look.
 """
@@ -17,7 +17,7 @@ LUT_SIDE = 4  # nodes of the random 3D LUT along each axis: few, so that it is s
 
 
 class Look:
-    """One random look per image of a batch, applicable to several crops of it.
+    """One random look per image of a batch, which can be applied to several crops.
 
     Args:
         batch: Images in the batch.
@@ -49,7 +49,7 @@ class Look:
         luma = x.mean(dim=1, keepdim=True)
         graded = luma + self.saturation * (x - luma) + self.shadows * (1 - luma) ** 2 + self.lights * luma**2
         x = torch.where(self.use[:, 3], graded * (1 - self.fade) + self.fade / 2, x).clamp(0, 1)
-        # grid_sample reads the LUT at the pixel's own colour: x is blue, y green, z red.
+        # grid_sample reads the LUT at the pixel's color: x is blue, y green, z red.
         where = (2 * x.flip(1) - 1).permute(0, 2, 3, 1).unsqueeze(1)
         offset = F.grid_sample(self.lut, where, align_corners=True, padding_mode="border").squeeze(2)
         return torch.where(self.use[:, 4], x + offset, x).clamp(0, 1)

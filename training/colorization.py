@@ -1,18 +1,19 @@
-"""Colorization (paper section 3.3, Eq. 2): content features take on the style's statistics.
+"""Colorization (paper section 3.3, Eq. 2): transfer the style's statistics to the content features.
 
 Eq. 2 as printed, z_k = sum_m (y_m - x_k) over the H·W style positions m, equals H·W·(mean(F_s) - x_k): a
 first-order statistic, scaled by the number of positions. The modes:
 
 ``literal``   Eq. 2 as printed.
-``mean``      Eq. 2 divided by H·W: the same at every resolution, hence trainable.
+``mean``      Eq. 2 divided by H·W: the same at every resolution, and so trainable.
 ``residual``  x + strength·(mu_s - mu_c): the identity when style and content agree.
-``moment``    mu_s + (sigma_s / sigma_c)·(x - mu_c): adds the second order per channel (AdaIN, Huang &
+``moment``    mu_s + (sigma_s / sigma_c)·(x - mu_c): adds second-order statistics per channel (AdaIN, Huang &
               Belongie 2017). The default.
-``attention`` x + sum_m a_km (y_m - x_k) with a = softmax over m of the features' likeness: each place takes
-              from the style what is like it. Eq. 2 over H·W is its limit for an endless temperature.
+``attention`` x + sum_m a_km (y_m - x_k), where a is the softmax over m of the features' similarity: each
+              position takes from similar positions of the style. For infinite temperature this is Eq. 2
+              divided by H·W.
 
-All take content features N×C×H×W and the style's per-channel mean and standard deviation, N×C each: the
-style is needed only through its statistics (and, for `attention`, 8×8 tokens), computed once per style.
+All modes take content features N×C×H×W and the per-channel mean and standard deviation of the style, N×C
+each. These statistics (and 8×8 tokens for `attention`) are computed once per style.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ TOKENS_SIDE = 8
 TOKENS = TOKENS_SIDE**2  # of a style image, for `attention`
 TEMPERATURE = 0.1  # of cosine similarities
 
-EPS = 1e-3  # of unit-RMS features: keeps a channel that is silent in the content from exploding
+EPS = 1e-3  # relative to unit-RMS features; bounds the gain of a channel that is constant in the content
 
 
 def channel_moments(features: Tensor) -> tuple[Tensor, Tensor]:
@@ -45,7 +46,7 @@ def colorize(
 ) -> Tensor:
     """Colorize N×C×H×W `features` with style moments (N×C each) and return the same shape and dtype.
 
-    All these modes are one gain and one shift a channel, so that colorizing is a single pass.
+    Each of these modes is one gain and one shift per channel, so a single pass is enough.
     """
     gain, shift = _gain_and_shift(features, mean_s, std_s, mode, strength)
     dtype = features.dtype
@@ -69,20 +70,20 @@ def _gain_and_shift(
 
 
 def style_tokens(features: Tensor) -> Tensor:
-    """Return an image's features pooled to 8×8 places, N×64×C."""
+    """Return an image's features pooled to 8×8 positions, N×64×C."""
     return F.adaptive_avg_pool2d(features.float(), TOKENS_SIDE).flatten(2).transpose(1, 2)
 
 
 def attend(features: Tensor, tokens: Tensor, temperature: float = TEMPERATURE) -> Tensor:
-    """Return sum_m a_km (y_m - x_k), Eq. 2 over H·W with attention a in place of equal weights.
+    """Return sum_m a_km (y_m - x_k): Eq. 2 divided by H·W, with attention a instead of equal weights.
 
     Args:
         features: x, N×C×H×W.
         tokens: y, N×M×C.
-        temperature: Of the softmax; endless = equal weights.
+        temperature: Of the softmax; an infinite one means equal weights.
     """
     x = features.float().flatten(2)
-    # Likeness of what is special in each: features less their mean over the image.
+    # Similarity of deviations: features minus their mean over the image.
     query = F.normalize(x - x.mean(dim=2, keepdim=True), dim=1)
     key = F.normalize(tokens - tokens.mean(dim=1, keepdim=True), dim=2)
     weights = torch.softmax(key @ query / temperature, dim=1)

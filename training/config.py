@@ -1,4 +1,4 @@
-"""What a training run is told: one step's weights and sizes, and the run around it."""
+"""Options of a training step and of a training run."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from training.options import StylizerDims
 
 @dataclass(frozen=True, kw_only=True)
 class StepConfig:
-    """What one step needs to know. The defaults are the paper's where it gives a figure.
+    """Options of one step. The defaults are the paper's values where it states them.
 
     Attributes:
-        batch: Samples a step, a third of them look pairs, the rest unrelated (at least 2).
+        batch: Samples per step, at least 2: a third look pairs, the rest unrelated pairs.
         crop: Side of a crop in pixels, a multiple of 8.
-        learning_rate: Adam's; `train` lets it fall to a tenth over the run.
-        style_weight: Eq. 5's lambda.
-        content_weight: Weight of Eq. 5's content part: 1 in the paper; less where structure_weight guards it.
+        learning_rate: Initial learning rate of Adam; `train` lowers it to a tenth over the run.
+        style_weight: lambda of Eq. 5.
+        content_weight: Weight of the content part of Eq. 5: 1 in the paper, less if structure_weight is set.
         structure_weight: Weight of `structure_loss`.
-        look_weight: Weight of the look pairs' L1.
+        look_weight: Weight of the L1 loss of look pairs.
         roughness_weight: Weight of `map_roughness`.
-        range_weight: Weight of what the finish clips.
-        teacher_weight: Weight of the L1 to a teacher's picture, where there is one.
-        grade_only: Train the grading alone, without the local correction: cheap, and most of the picture.
-        seed: Seed of everything random.
-        mixed: Convolutions in bfloat16.
+        range_weight: Weight of values that the finish clips.
+        teacher_weight: Weight of the L1 distance to the teacher's picture, if there is a teacher.
+        grade_only: Train only the grading, without the local correction: fast, and most of the effect.
+        seed: Random seed.
+        mixed: Run convolutions in bfloat16.
     """
 
     batch: int = 2
@@ -46,17 +46,17 @@ class StepConfig:
 
 @dataclass(frozen=True)
 class TrainConfig(StepConfig):
-    """A run.
+    """Options of a run.
 
     Attributes:
-        photos: Folder of photos, content and style alike.
+        photos: Folder of photos, used as content and as style.
         out: Checkpoint to write.
-        steps: Length of the run.
+        steps: Number of steps.
         save_every: Steps between checkpoints.
         dims: The stylizer's dimensions.
-        teacher: Checkpoint of the stylizer to learn from; None = from the losses alone.
-        start: Checkpoint whose weights the run starts from.
-        tensorboard: Folder of TensorBoard events; None writes none.
+        teacher: Checkpoint of a stylizer to learn from; None trains with the losses alone.
+        start: Checkpoint with the initial weights.
+        tensorboard: Folder for TensorBoard events; None writes none.
     """
 
     photos: Path
@@ -69,7 +69,7 @@ class TrainConfig(StepConfig):
     tensorboard: Path | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the options as plain JSON types, without paths: they say nothing about the result."""
+        """Return the options as plain JSON types, without paths."""
         row = asdict(self)
         for name in ("photos", "out", "dims", "teacher", "start", "tensorboard"):
             del row[name]

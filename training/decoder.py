@@ -1,10 +1,10 @@
-"""The mirrored decoder: VGG's layers from relu3_1 back to RGB, nearest-neighbour upsampling for its pools.
+"""The mirrored decoder: VGG's layers from relu3_1 back to RGB, with nearest upsampling instead of pools.
 
-It predicts a *correction* to the globally recoloured content. Its last convolution starts at zero, so an
-untrained stylizer gives exactly the closed-form colour transport, and whatever it adds was learned.
+It predicts a *correction* to the globally recolored content. Its last convolution starts at zero, so an
+untrained stylizer computes exactly the closed-form color transport, and any correction is learned.
 
-At each level it sees the colorized features and, beside them, what colorization changed (z - x): the sharp,
-shallow levels tell it where things are, the deep one what they are.
+The deepest level feeds the decoder with its colorized and original features, the shallow levels with the
+change that colorization made (z - x): shallow features locate objects, deep ones identify them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ VGG_CHANNELS = (64, 128, 256)
 
 
 class Decoder(nn.Module):
-    """Features of the three `LEVELS` in, an RGB correction N×3×H×W out (unit range, unbounded).
+    """Maps features of the three `LEVELS` to an RGB correction N×3×H×W (unit range, unbounded).
 
     Args:
         channels: Channels of the three levels, shallow to deep.

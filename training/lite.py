@@ -1,7 +1,8 @@
-"""The lite encoder: three levels of a small convolutional network in place of VGG's, for CPUs and phones.
+"""The lite encoder: a small convolutional network instead of VGG, for CPUs and phones.
 
-It has VGG's form at the levels that the decoder mirrors (1, 1/2 and 1/4 of the image) and a hundredth of its
-work: about 7,300 multiply-adds a pixel. It trains along with the rest, taught by the larger variant.
+Its three levels have the resolutions of VGG's (1, 1/2 and 1/4 of the image), which the decoder mirrors, for a
+hundredth of the work: about 7,300 multiply-adds per pixel. It is trained with the rest of the stylizer, with
+the larger variant as teacher.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ LITE_CHANNELS = (16, 32, 64)
 
 
 class LiteEncoder(nn.Module):
-    """Features of the levels 1_1, 2_1 and 3_1, as `VggEncoder` gives them, from a network that trains.
+    """A trainable replacement for `VggEncoder` with the levels 1_1, 2_1 and 3_1.
 
     Args:
         mixed: Run the convolutions in bfloat16.

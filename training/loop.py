@@ -1,7 +1,10 @@
-"""The training loop: photos to checkpoint, on one page.
+"""The training loop: from photos to a checkpoint.
 
-The learning rate falls from the paper's 1e-4 (section 4.2) along a cosine. A run resumes at its last
-checkpoint with the loss curve of an unbroken one.
+The learning rate falls from the paper's 1e-4 (section 4.2) along a cosine. A resumed run continues at its
+last checkpoint with the same losses as an uninterrupted one.
+
+Example:
+    train(TrainConfig(photos=Path("photos"), out=Path("runs/mine.safetensors"), steps=20_000))
 """
 
 from __future__ import annotations
@@ -19,28 +22,28 @@ from training.loss_log import LossLog
 from training.photos import PhotoFolder
 from training.run_card import write_card
 from training.step import Sources, make_optimizer, train_step
-from training.stylizer import Stylizer
+from training.stylizer import StylizerNetwork
 from training.vgg import VggEncoder
 
 Progress = Callable[[int, dict[str, float]], None]
 
 
 def train(config: TrainConfig, *, resume: bool = False, progress: Progress | None = None) -> PhotoFolder:
-    """Train a stylizer; losses and a card go beside its checkpoint.
+    """Train a stylizer; write checkpoint, losses and a card.
 
     Under `torchrun` every process trains (see `training.processes`) and the first one writes.
 
     Args:
-        config: The run.
-        resume: Go on from the last checkpoint at `config.out`; the loss curve is that of an unbroken run.
+        config: Options of the run.
+        resume: Continue from the checkpoint at `config.out`.
         progress: Called after each step with the step number and its losses.
 
     Returns:
-        The photos, which know by then what of them was unreadable.
+        The photos, with a list of those that were unreadable.
 
     Raises:
-        PhotoFolderError: Nothing to train on.
-        CheckpointError: Nothing to resume from.
+        PhotoFolderError: There are too few readable photos.
+        CheckpointError: There is no checkpoint to resume or start from, or it does not fit.
     """
     with processes.joined() as device:
         return _train(config, device, resume, progress)
@@ -49,13 +52,13 @@ def train(config: TrainConfig, *, resume: bool = False, progress: Progress | Non
 def _train(config: TrainConfig, device: str, resume: bool, progress: Progress | None) -> PhotoFolder:
     photos = PhotoFolder(config.photos, config.crop)
     torch.manual_seed(config.seed)
-    start, stylizer = 0, Stylizer(config.dims, mixed=config.mixed)
+    start, stylizer = 0, StylizerNetwork(config.dims, mixed=config.mixed)
     if resume:
         start = restore(stylizer, config.out)
     elif config.start is not None:
         restore(stylizer, config.start)
     stylizer.train().to(device)
-    judge = VggEncoder(mixed=config.mixed).to(device)
+    loss_encoder = VggEncoder(mixed=config.mixed).to(device)
     teacher = _teacher(config, device)
     optimizer = make_optimizer(stylizer, config)
     sources = Sources(photos, photos)
@@ -66,7 +69,7 @@ def _train(config: TrainConfig, device: str, resume: bool, progress: Progress | 
         for step in range(start + 1, config.steps + 1):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(config, step)
-            losses = train_step(stylizer, judge, optimizer, sources, config, step, device, teacher)
+            losses = train_step(stylizer, loss_encoder, optimizer, sources, config, step, device, teacher)
             if log is None:
                 continue
             log.write(step, losses)
@@ -81,12 +84,12 @@ def _train(config: TrainConfig, device: str, resume: bool, progress: Progress | 
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
-    """Return the learning rate of a step: cosine from `learning_rate` to a tenth of it."""
+    """Return the learning rate of a step: a cosine from `learning_rate` to a tenth of it."""
     cosine = (1 + math.cos(math.pi * step / config.steps)) / 2
     return config.learning_rate * (0.1 + 0.9 * cosine)
 
 
-def _teacher(config: TrainConfig, device: str) -> Stylizer | None:
+def _teacher(config: TrainConfig, device: str) -> StylizerNetwork | None:
     if config.teacher is None:
         return None
     teacher, _ = load_checkpoint(config.teacher)

@@ -1,8 +1,9 @@
-"""Eq. 5: L = D(R_r(I_c), I_cs) + lambda·D(R_r(I_s), I_cs), and the terms that keep the result a photograph.
+"""Eq. 5: L = D(R_r(I_c), I_cs) + lambda·D(R_r(I_s), I_cs), and terms that keep the result photographic.
 
-D is the perceptual distance of Johnson et al. (2016): for the content image the feature loss, for the style
-image the Gram loss (the paper writes one D for both; a feature loss against an unrelated style image would
-ask for its objects). Both are relative, |a - b| / |b|, so that a layer's size does not weigh it.
+D is the perceptual distance of Johnson et al. (2016): the feature loss for the content image and the Gram
+loss for the style image. (The paper writes one D for both, but a feature loss against an unrelated style
+image would reproduce its objects.) Both are relative, |a - b| / |b|, so that a layer's weight does not depend
+on its size.
 
 All images are N×3×H×W float32 RGB in [0, 1]; every loss is a mean over the batch.
 """
@@ -30,11 +31,11 @@ class Perceptual(NamedTuple):
 
 
 def perceptual(encoder: VggEncoder, content: Tensor, style: Tensor, output: Tensor) -> Perceptual:
-    """Return Eq. 5's content and style losses of `output`.
+    """Return the content and style losses of Eq. 5 for `output`.
 
-    The style image may have any size: Gram matrices are means over positions. The content image has the
-    output's. Give it in the style's global colours: a feature loss against the original would charge for
-    the very change of light that was asked for.
+    The style image may have any size, since Gram matrices are means over positions. The content image must
+    have the size of the output and should have the style's global colors: a feature loss against the
+    original would penalize the intended change of light.
     """
     wanted = (*STYLE_LAYERS, CONTENT_LAYER)
     out = encoder(output, wanted)
@@ -58,7 +59,7 @@ def gram_distance(output: Tensor, style: Tensor) -> Tensor:
 
 
 def structure_loss(output: Tensor, content: Tensor) -> Tensor:
-    """Return 1 - SSIM of luma's Sobel magnitude, each divided by its mean: free of contrast and colour."""
+    """Return 1 - SSIM of the Sobel magnitude of luma, divided by its mean to ignore contrast and color."""
     a, b = _edges(output), _edges(content)
     ma, mb = _gauss(a), _gauss(b)
     va, vb = _gauss(a * a) - ma * ma, _gauss(b * b) - mb * mb
@@ -69,7 +70,7 @@ def structure_loss(output: Tensor, content: Tensor) -> Tensor:
 
 
 def map_roughness(affine_map: Tensor) -> Tensor:
-    """Return the mean squared difference between neighbouring cells of an N×12×gh×gw map (as HDRNet)."""
+    """Return the mean squared difference between adjacent cells of an N×12×gh×gw map (as in HDRNet)."""
     down = affine_map[:, :, 1:] - affine_map[:, :, :-1]
     right = affine_map[:, :, :, 1:] - affine_map[:, :, :, :-1]
     return down.square().mean() + right.square().mean()
@@ -92,7 +93,7 @@ def _edges(image: Tensor) -> Tensor:
 
 
 def _gauss(x: Tensor) -> Tensor:
-    """11×11 Gaussian of sigma 1.5, valid region (Wang et al. 2004), as two passes."""
+    """Apply an 11×11 Gaussian of sigma 1.5, valid region (Wang et al. 2004), in two passes."""
     t = torch.arange(11, dtype=x.dtype, device=x.device) - 5
     w = torch.exp(-(t**2) / (2 * 1.5**2))
     w = w / w.sum()

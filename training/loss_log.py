@@ -1,4 +1,4 @@
-"""The losses of a run: a JSON line a step beside the checkpoint, and TensorBoard events where wanted."""
+"""The losses of a run: one JSON line per step next to the checkpoint, and optional TensorBoard events."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Self
 
 
 class LossLog:
-    """Writes ``NAME.log.jsonl`` beside a checkpoint.
+    """Writes ``NAME.log.jsonl`` next to a checkpoint.
 
     Args:
-        checkpoint: The checkpoint; its folder is made.
-        start: Step that the run goes on from: what an interrupted run wrote later is dropped.
-        tensorboard: Folder of TensorBoard events; None writes none.
+        checkpoint: The checkpoint; its folder is created.
+        start: Step that the run continues from; later lines of an interrupted run are dropped.
+        tensorboard: Folder for TensorBoard events; None writes none.
     """
 
     def __init__(self, checkpoint: Path, start: int, tensorboard: Path | None = None) -> None:
@@ -23,10 +23,10 @@ class LossLog:
         path.parent.mkdir(parents=True, exist_ok=True)
         kept = path.read_text().splitlines(keepends=True)[:start] if start and path.is_file() else []
         path.write_text("".join(kept))
-        self._lines = path.open("a", buffering=1)  # a line at a time: whoever watches sees each step
+        self._lines = path.open("a", buffering=1)  # line by line, so that each step shows at once
         self._events = None
         if tensorboard is not None:
-            from torch.utils.tensorboard import SummaryWriter  # loads tensorflow where it is installed
+            from torch.utils.tensorboard import SummaryWriter  # imports tensorflow if it is installed
 
             self._events = SummaryWriter(str(tensorboard), purge_step=start + 1)
 
@@ -49,5 +49,5 @@ class LossLog:
 
 
 def log_path(checkpoint: Path) -> Path:
-    """Return where the losses of a checkpoint's run lie."""
+    """Return the path of a checkpoint's loss log."""
     return checkpoint.with_suffix(".log.jsonl")

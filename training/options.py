@@ -1,4 +1,4 @@
-"""What a stylizer is built from: its dimensions travel inside its checkpoint."""
+"""The dimensions of a stylizer, which its checkpoint contains."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ class StylizerDims:
     """Dimensions and choices of a stylizer.
 
     Attributes:
-        variant: ``mvstylizer`` (VGG encoder, frozen) or ``lite`` (a small encoder that trains along).
-        colorization: Mode of Eq. 2, see `training.colorization`.
-        finish: ``affine`` (guided: a grid of affine maps applied to the full frame) or ``plain`` (Eq. 3: the
-            decoder's picture itself, upscaled).
-        grading_rounds: Times that the global grade is predicted, looked at and corrected; 0 leaves the
-            closed-form colour transport alone.
+        variant: ``mvstylizer`` (frozen VGG encoder) or ``lite`` (small trained encoder).
+        colorization: Mode of Eq. 2; see `training.colorization`.
+        finish: ``affine`` (guided: a grid of affine maps, applied to the full frame) or ``plain`` (Eq. 3:
+            the decoder's picture, upscaled).
+        grading_rounds: Rounds of the global grade; 0 uses the closed-form color transport alone.
         smoothing_maps: N_s of Eq. 3, the feature maps of W_s.
         network_pixels: Pixel budget of the network's input; larger frames are reduced to it.
         style_pixels: Pixel budget of the style image: a quarter of the network's, the size at which the
             grading compares content and style.
-        map_cell: Pixels of the network's input that one cell of the affine map covers, each way.
-        ridge: Regularisation of the local fit, in unit-range variance: the larger, the closer a cell stays to
-            the global grade.
+        map_cell: Side of an affine map's cell, in pixels of the network's input.
+        ridge: Regularization of the local fit, a variance in the unit range; larger values keep a cell closer
+            to the global grade.
     """
 
     variant: Variant = "mvstylizer"

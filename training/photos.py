@@ -1,7 +1,6 @@
-"""A folder of photos as training data: plain, nested, or MS-COCO's layout (train2017/*.jpg).
+"""A folder of photos as training data, with or without subfolders (such as MS-COCO's train2017/*.jpg).
 
-Crops are drawn by (seed, step), not by a running generator: step k gives the same batch whether the run was
-interrupted before it or not.
+Crops are drawn by (seed, step), not by a running generator: an interrupted run draws the same batches.
 """
 
 from __future__ import annotations
@@ -17,36 +16,36 @@ from torch import Tensor
 from mvstylizer.errors import MVStylizerError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
-SMALLEST = 64  # pixels of the short side; anything smaller is an icon, not a photo
+MIN_SIDE = 64  # pixels of the short side; smaller images are icons, not photos
 
 
 class PhotoFolderError(MVStylizerError):
-    """The photo folder is missing, or holds too little to train on."""
+    """The photo folder is missing, or contains too few readable photos."""
 
 
 class PhotoFolder:
     """Square crops of random photos.
 
     Args:
-        folder: Where photos lie, at any depth.
+        folder: Folder of photos, at any depth.
         crop: Side of a crop in pixels.
-        least: Photos it must hold: two make a pair; a folder of styles alone may hold one.
+        min_photos: Photos that the folder must contain: two for pairs, one for a folder of styles.
 
     Raises:
-        PhotoFolderError: No folder, or fewer photos in it.
+        PhotoFolderError: The folder is missing or has fewer photos.
     """
 
-    def __init__(self, folder: Path, crop: int, *, least: int = 2) -> None:
+    def __init__(self, folder: Path, crop: int, *, min_photos: int = 2) -> None:
         if not folder.is_dir():
-            raise PhotoFolderError(f"{folder} is no folder", "Name a folder of photos with --photos")
+            raise PhotoFolderError(f"{folder} is not a folder", "Name a folder of photos with --photos")
         self.paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
-        if len(self.paths) < least:
+        if len(self.paths) < min_photos:
             raise PhotoFolderError(
-                f"{folder} holds {len(self.paths)} photos ({', '.join(sorted(SUFFIXES))})",
-                f"Give it at least {least}, better some hundred",
+                f"{folder} has only {len(self.paths)} photos ({', '.join(sorted(SUFFIXES))})",
+                f"Add photos: at least {min_photos}, better a few hundred",
             )
         self.crop = crop
-        self.broken: set[Path] = set()  # what could not be read, or is too small; skipped
+        self.broken: set[Path] = set()  # unreadable or too small; skipped
 
     def batch(self, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Return two random crops of each of `count` random photos, count×3×crop×crop RGB in [0, 1] each."""
@@ -58,16 +57,16 @@ class PhotoFolder:
         for _ in range(100):
             path = self.paths[rng.integers(len(self.paths))]
             photo = cv2.imread(str(path), cv2.IMREAD_COLOR)
-            if photo is not None and min(photo.shape[:2]) >= SMALLEST:
+            if photo is not None and min(photo.shape[:2]) >= MIN_SIDE:
                 rgb = photo[..., ::-1].astype(np.uint8, copy=False)
                 return self._crop(rgb, rng), self._crop(rgb, rng)
             self.broken.add(path)
-        raise PhotoFolderError("A hundred photos in a row could not be read", "Check the files in --photos")
+        raise PhotoFolderError("100 photos in a row could not be read", "Check the files in --photos")
 
     def _crop(self, photo: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
         height, width = photo.shape[:2]
         short = min(height, width)
-        # Between a detail and the whole photo: the network meets skies and leaves at many sizes.
+        # From a detail to the whole photo, so that skies and leaves appear at many sizes.
         side = int(rng.integers(min(short, self.crop), short + 1))
         top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
         cut = photo[top : top + side, left : left + side]

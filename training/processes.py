@@ -1,9 +1,9 @@
-"""Several processes at one run, one a GPU: torch.distributed under `torchrun`, nothing without it.
+"""Data-parallel training with torch.distributed, one process per GPU, when started by `torchrun`.
 
-    torchrun --nproc-per-node 4 -m mvstylizer train ...
+    torchrun --nproc-per-node 4 -m mvstylizer_cli train ...
 
-Each process draws batches of its own; gradients are averaged, so that all keep the same weights. The first
-process writes. One process alone takes none of these paths.
+Each process draws its own batches. Gradients are averaged, so that all processes keep the same weights. The
+first process writes the files.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import nn
 
 @contextmanager
 def joined() -> Iterator[str]:
-    """Join the other processes that `torchrun` has started, and give this one's device (cuda:K or cpu)."""
+    """Join the other processes that `torchrun` has started and yield the device, cuda:K or cpu."""
     cuda = torch.cuda.is_available()
     if "RANK" not in os.environ:
         yield "cuda" if cuda else "cpu"
@@ -32,27 +32,27 @@ def joined() -> Iterator[str]:
 
 
 def draw_key() -> tuple[int, ...]:
-    """Return what tells this process's batches from the others'; nothing for the first."""
+    """Return the part of the random seed that differs between processes; empty for the first."""
     return (dist.get_rank(),) if is_shared() and dist.get_rank() else ()
 
 
 def is_first() -> bool:
-    """Tell whether this process writes checkpoints and logs."""
+    """Return whether this process writes checkpoints and logs."""
     return not is_shared() or dist.get_rank() == 0
 
 
 def is_shared() -> bool:
-    """Tell whether other processes train along."""
+    """Return whether several processes train together."""
     return dist.is_available() and dist.is_initialized()
 
 
 def average_gradients(module: nn.Module) -> None:
-    """Average the gradients over all processes; one alone has nothing to do."""
+    """Average the gradients over all processes; does nothing in a single process."""
     if not is_shared():
         return
     for parameter in module.parameters():
         if parameter.requires_grad:
-            if parameter.grad is None:  # every process must take part in every exchange
+            if parameter.grad is None:  # all processes must reduce the same tensors
                 parameter.grad = torch.zeros_like(parameter)
             dist.all_reduce(parameter.grad)
             parameter.grad /= dist.get_world_size()

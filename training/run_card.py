@@ -1,4 +1,4 @@
-"""The card of a run, ``NAME.card.md`` beside its checkpoint: what was trained, on what, how it went."""
+"""The card of a run, ``NAME.card.md`` next to its checkpoint: options, data and losses."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 from training.config import TrainConfig
 from training.loss_log import log_path
 from training.photos import PhotoFolder
-from training.stylizer import Stylizer
+from training.stylizer import StylizerNetwork
 
-TAIL = 100  # steps whose mean stands for the end of the run
+TAIL = 100  # steps averaged at the start and at the end of the run
 
 
-def write_card(config: TrainConfig, stylizer: Stylizer, photos: PhotoFolder) -> Path:
+def write_card(config: TrainConfig, stylizer: StylizerNetwork, photos: PhotoFolder) -> Path:
     """Write the card from the run's options and its loss log, and return its path."""
     path = config.out.with_suffix(".card.md")
     path.write_text(card(config, stylizer, photos))
     return path
 
 
-def card(config: TrainConfig, stylizer: Stylizer, photos: PhotoFolder) -> str:
+def card(config: TrainConfig, stylizer: StylizerNetwork, photos: PhotoFolder) -> str:
     """Return the card's Markdown."""
     rows = [json.loads(line) for line in log_path(config.out).read_text().splitlines()]
     names = [name for name in rows[-1] if name not in ("step", "time")]
@@ -31,18 +31,18 @@ def card(config: TrainConfig, stylizer: Stylizer, photos: PhotoFolder) -> str:
     trainable = sum(p.numel() for p in stylizer.parameters())
     options = ", ".join(f"{name} {value}" for name, value in config.as_dict().items())
     dims = ", ".join(f"{name} {value}" for name, value in config.dims.as_dict().items())
-    broken = f", {len(photos.broken)} of them unreadable and skipped" if photos.broken else ""
+    broken = f", of which {len(photos.broken)} were unreadable and skipped" if photos.broken else ""
     return "\n".join(
         [
             f"# {config.out.stem}\n",
-            f"- Parameters that train: {trainable:,}",
+            f"- Trainable parameters: {trainable:,}",
             f"- Photos: {len(photos.paths):,}{broken}",
             f"- Dimensions: {dims}",
             f"- Options: {options}",
-            f"- Taught by: {config.teacher.name if config.teacher else 'the losses alone'}",
-            f"- Started from: {config.start.name if config.start else 'the closed-form transport'}",
+            f"- Teacher: {config.teacher.name if config.teacher else 'none'}",
+            f"- Initial weights: {config.start.name if config.start else 'the closed-form transport'}",
             f"- Seconds: {rows[-1]['time'] - rows[0]['time']:.0f}\n",
-            "Mean losses, first and last hundred steps:\n",
+            "Mean losses of the first and the last hundred steps:\n",
             *tables,
             "",
         ]

@@ -1,13 +1,14 @@
-"""Meta-smoothing (paper section 3.3, Eq. 3 and 4): upscale by any r > 0 and smooth, in one learned step.
+"""Meta-smoothing (paper section 3.3, Eq. 3 and 4): upscale by any r > 0 and smooth in one learned step.
 
-Eq. 3: I^r = P(I, W_u^r) * W_s, P a deconvolution with kernel W_u^r, W_s a convolution to N_s maps; a 1×1
-convolution brings them back to RGB. Eq. 4: W_u^r = Q(r) * W_u^1, Q(r) "a matrix filled with r". Two readings:
+Eq. 3: I^r = P(I, W_u^r) * W_s, where P is a deconvolution with kernel W_u^r and W_s a convolution to N_s
+maps; a 1×1 convolution maps these to RGB. Eq. 4: W_u^r = Q(r) * W_u^1, where Q(r) is "a matrix filled with
+r". It can be read in two ways:
 
-``literal``  elementwise, r·W: a transposed convolution of stride r with gain 1/r (r times the taps, over r²
-             phases) and 43–60 % checkerboard. Whole r only. For reproduction.
-``box``      * is a convolution, as in Eq. 3: W convolved with an r×r box, normalised to gain 1. A stride-r
-             transposed convolution with it equals nearest upsampling followed by the 5×5 convolution exactly;
-             any other r > 0 is a resize followed by the same convolution. The default.
+``literal``  Elementwise, r·W: a transposed convolution of stride r with gain 1/r (r times the taps, over r²
+             phases) and 43–60 % checkerboard. For integer r only. For reproduction of the paper.
+``box``      As a convolution, like in Eq. 3: W convolved with an r×r box, normalized to gain 1. A transposed
+             convolution of stride r with it equals nearest-neighbor upsampling followed by the 5×5
+             convolution. For other r > 0, a resize followed by the same convolution. The default.
 
 Images are N×3×H×W in the unit range; outputs are round(r·H) × round(r·W).
 """
@@ -36,16 +37,16 @@ def scaled_size(height: int, width: int, r: float) -> tuple[int, int]:
 
 
 def upscale(image: Tensor, kernel: Tensor, r: float, mode: UpscalingMode = "box") -> Tensor:
-    """P(image, W_u^r): upscale by r with the meta kernel W_u^1.
+    """Return P(image, W_u^r): the image upscaled by r with the meta kernel W_u^1.
 
     Args:
         image: N×C×H×W.
         kernel: W_u^1, C_out×C×5×5.
         r: Upscaling factor.
-        mode: Reading of Eq. 4.
+        mode: Interpretation of Eq. 4.
 
     Raises:
-        ValueError: r is not positive, or not whole in ``literal`` mode.
+        ValueError: r is not positive, or not an integer in ``literal`` mode.
     """
     size = scaled_size(image.shape[2], image.shape[3], r)
     if mode == "literal":
@@ -57,7 +58,7 @@ def upscale(image: Tensor, kernel: Tensor, r: float, mode: UpscalingMode = "box"
 
 
 class MetaSmoothing(nn.Module):
-    """Eq. 3 with learned W_u^1 and W_s; starts as the identity at r = 1.
+    """Eq. 3 with learned W_u^1 and W_s; initialized as the identity at r = 1.
 
     Args:
         maps: N_s, feature maps of W_s, at least 3.
@@ -80,9 +81,9 @@ class MetaSmoothing(nn.Module):
 
 def _literal(image: Tensor, kernel: Tensor, r: float) -> Tensor:
     if not float(r).is_integer():
-        raise ValueError(f"literal Eq. 4 needs a whole upscaling factor, not {r}: use mode='box'")
+        raise ValueError(f"literal Eq. 4 needs an integer upscaling factor, not {r}: use mode='box'")
     stride = int(r)
-    # Flipped, so that r = 1 is the convolution with W_u^1 that Eq. 4 asks for.
+    # Flipped, so that r = 1 is the convolution with W_u^1 of Eq. 4.
     weight = (stride * kernel).flip((2, 3)).transpose(0, 1)
     return F.conv_transpose2d(image, weight, stride=stride, padding=KERNEL // 2, output_padding=stride - 1)
 

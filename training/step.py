@@ -1,10 +1,10 @@
-"""One training step: draw a batch, judge the pictures, correct the weights.
+"""One training step: draw a batch, compute the losses, update the weights.
 
-A batch holds three kinds of samples. *Look pairs*: two random looks of one photo, whose answer is known,
-under L1; the first of them is a photo in its own style, whose answer is itself. *Unrelated pairs*: any photo
-as content, any other as style, under Eq. 5 with lambda = 1 plus the structure term. With a *teacher*, its
-picture of every sample is the answer (distillation: how `lite` learns). Adam with beta = (0.5, 0.999), paper
-section 4.2.
+A batch consists of *look pairs*, two random looks of one photo with a known result, under L1 (the first pair
+is a photo in its own style, whose result is the photo itself), and *unrelated pairs*, any photo as content
+and any other as style, under Eq. 5 and the structure loss. With a *teacher*, the target of every sample is
+the teacher's picture instead: this distillation trains `lite`. Adam has beta = (0.5, 0.999) (paper section
+4.2).
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ from training.config import StepConfig
 from training.grading import apply_grade
 from training.loss import map_roughness, perceptual, structure_loss
 from training.photos import PhotoFolder
-from training.stylizer import GRADING_SHRINK, Stylizer, resize
+from training.stylizer import GRADING_SHRINK, StylizerNetwork, resize
 from training.vgg import VggEncoder
 
 
 class Sources(NamedTuple):
-    """Where a batch's photos come from: one folder twice, or an edge's frames and the styles asked of it."""
+    """The photos of a batch: the same folder twice, or the frames and the styles that an edge received."""
 
     contents: PhotoFolder
     styles: PhotoFolder
 
 
-def make_optimizer(stylizer: Stylizer, config: StepConfig) -> torch.optim.Adam:
-    """Return Adam over everything that trains: the encoder's weights are buffers."""
+def make_optimizer(stylizer: StylizerNetwork, config: StepConfig) -> torch.optim.Adam:
+    """Return Adam over all trainable parameters; the frozen encoder's weights are buffers."""
     return torch.optim.Adam(stylizer.parameters(), lr=config.learning_rate, betas=(0.5, 0.999))
 
 
 def train_step(
-    stylizer: Stylizer,
-    judge: VggEncoder,
+    stylizer: StylizerNetwork,
+    loss_encoder: VggEncoder,
     optimizer: torch.optim.Adam,
     sources: Sources,
     config: StepConfig,
     step: int,
     device: str,
-    teacher: Stylizer | None = None,
+    teacher: StylizerNetwork | None = None,
 ) -> dict[str, float]:
     """Draw a batch by (seed, step, process), take one optimizer step and return the losses."""
     content, style, target = (x.to(device) for x in draw(sources, config, step))
     code = _code(stylizer, style)
     if config.grade_only:
-        stylized, grade = stylizer.recolour(content, code)
+        stylized, grade = stylizer.recolor(content, code)
     else:
         stylized, grade = stylizer.decode(content, code)
     affine_map = stylizer.finish(content, stylized, grade)
@@ -69,7 +69,7 @@ def train_step(
         losses["teacher"] = F.l1_loss(output, _picture(teacher, content, style))
     else:
         graded = apply_grade(grade, content).clamp(0, 1).detach()
-        eq5 = perceptual(judge, graded[pairs:], style[pairs:], output[pairs:])
+        eq5 = perceptual(loss_encoder, graded[pairs:], style[pairs:], output[pairs:])
         losses |= {"content": eq5.content, "style": eq5.style}
     total = torch.stack([getattr(config, f"{name}_weight") * value for name, value in losses.items()]).sum()
     optimizer.zero_grad(set_to_none=True)
@@ -87,20 +87,20 @@ def draw(sources: Sources, config: StepConfig, step: int) -> tuple[Tensor, Tenso
     pairs = max(1, config.batch // 3)
     here, there = sources.contents.batch(pairs, rng)
     before, after = Look(pairs, generator)(here), Look(pairs, generator)
-    seen, answer = after(there), after(here)
-    if pairs > 1 or step % 4 == 0:  # a photo in its own style is its own answer
-        seen[0], answer[0] = before[0], before[0]
+    seen, target = after(there), after(here)
+    if pairs > 1 or step % 4 == 0:  # a photo in its own style must not change
+        seen[0], target[0] = before[0], before[0]
     content, _ = sources.contents.batch(config.batch - pairs, rng)
     style, _ = sources.styles.batch(config.batch - pairs, rng)
-    return torch.cat([before, content]), torch.cat([seen, style]), answer
+    return torch.cat([before, content]), torch.cat([seen, style]), target
 
 
-def _code(stylizer: Stylizer, style: Tensor) -> Tensor:
-    """Encode styles at the size at which the grading sees contents, as a deployed stylizer does."""
+def _code(stylizer: StylizerNetwork, style: Tensor) -> Tensor:
+    """Encode styles at the size at which the grading sees contents, like an exported stylizer."""
     height, width = style.shape[2:]
     return stylizer.encode_style(resize(style, (height // GRADING_SHRINK, width // GRADING_SHRINK)))
 
 
 @torch.no_grad()
-def _picture(stylizer: Stylizer, content: Tensor, style: Tensor) -> Tensor:
+def _picture(stylizer: StylizerNetwork, content: Tensor, style: Tensor) -> Tensor:
     return apply_map(stylizer.affine_map(content, _code(stylizer, style)), content)

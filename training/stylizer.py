@@ -4,11 +4,12 @@
     style code ────────────────────────┴───────┘                         + → smooth → finish
                                                         graded content ──┘
 
-The grade is the global part (`training.color`, `training.grading`), the decoder's correction the local one.
+The grade (`training.color`, `training.grading`) is the global part of the result, the decoder's correction
+the local part.
 
-The style enters only as a *style code*, N×K float32, computed once per style by `encode_style`: its RGB
+The style is represented by a *style code*, N×K float32, which `encode_style` computes once per style: RGB
 mean (3), covariance root (9) and tones (27), then mean and standard deviation of each decoder level, shallow
-to deep; with `attention` also 8×8 tokens of the deepest level.
+to deep, and with `attention` 8×8 tokens of the deepest level.
 
 Images are N×3×H×W float32 RGB in [0, 1].
 """
@@ -22,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.affine import apply_map, fit_map
-from training.color import colour_moments, style_colour, transport
+from training.color import color_moments, style_color, transport
 from training.colorization import TOKENS, Colorization, channel_moments, style_tokens
 from training.decoder import LEVELS, VGG_CHANNELS, Decoder
 from training.grading import KNOTS, Grade, Grading, Moments, apply_grade, curve_slope, tones
@@ -31,17 +32,17 @@ from training.options import StylizerDims
 from training.smoothing import MetaSmoothing, scaled_size
 from training.vgg import VggEncoder, mixed_precision
 
-COLOUR_CODE = 12  # mean and covariance root
+COLOR_CODE = 12  # mean and covariance root
 TONE_CODE = 3 * KNOTS
-GRADING_SHRINK = 2  # the grading looks at the content at half the network's size
+GRADING_SHRINK = 2  # the grading works at half the network's size
 
 
-class Stylizer(nn.Module):
-    """The four modules under one roof. The VGG encoder is frozen; everything else trains.
+class StylizerNetwork(nn.Module):
+    """The complete network. The VGG encoder is frozen; everything else is trained.
 
     Args:
-        dims: Dimensions and choices; they travel in the checkpoint.
-        mixed: Run the convolutions in bfloat16 (training on a GPU or a CPU with AVX-512 BF16).
+        dims: Dimensions; None uses the defaults.
+        mixed: Run the convolutions in bfloat16, on a GPU or a CPU with AVX-512 BF16.
     """
 
     def __init__(self, dims: StylizerDims | None = None, *, mixed: bool = False) -> None:
@@ -57,18 +58,18 @@ class Stylizer(nn.Module):
         self.set_mixed(mixed)
 
     def set_mixed(self, mixed: bool) -> None:
-        """Run the convolutions in bfloat16 from now on, or no longer."""
+        """Switch the convolutions to bfloat16, or back to float32."""
         self.mixed = self.encoder.mixed = mixed
 
     @property
     def style_code_size(self) -> int:
         """Length K of a style code."""
         tokens = TOKENS * self.channels[-1] if self.dims.colorization == "attention" else 0
-        return COLOUR_CODE + TONE_CODE + 2 * sum(self.channels) + tokens
+        return COLOR_CODE + TONE_CODE + 2 * sum(self.channels) + tokens
 
     def encode_style(self, style: Tensor) -> Tensor:
         """Return the style code, N×K, of a style image; reduce it to `dims.style_pixels` first."""
-        mean, root = style_colour(style)
+        mean, root = style_color(style)
         features = self.encoder(style, LEVELS)
         moments = [m for level in LEVELS for m in channel_moments(features[level])]
         parts = [mean, root.flatten(1), tones(style), *moments]
@@ -77,16 +78,16 @@ class Stylizer(nn.Module):
         return torch.cat(parts, dim=1)
 
     def grade(self, content: Tensor, style_code: Tensor) -> Grade:
-        """Return the global grade that takes a content image (N×3×h×w) towards a style."""
-        root = style_code[:, 3:COLOUR_CODE].view(-1, 3, 3)
-        start = transport(*colour_moments(content), style_code[:, :3], root)
+        """Return the global grade of a content image (N×3×h×w) for a style."""
+        root = style_code[:, 3:COLOR_CODE].view(-1, 3, 3)
+        start = transport(*color_moments(content), style_code[:, :3], root)
         small = F.avg_pool2d(content, GRADING_SHRINK)
-        style_tones = style_code[:, COLOUR_CODE : COLOUR_CODE + TONE_CODE]
+        style_tones = style_code[:, COLOR_CODE : COLOR_CODE + TONE_CODE]
         grade: Grade = self.grading(small, start, style_tones, self._moments(style_code), self._look)
         return grade
 
-    def recolour(self, content: Tensor, style_code: Tensor) -> tuple[Tensor, Grade]:
-        """Return content under its global grade (N×3×h×w, unbounded), and the grade."""
+    def recolor(self, content: Tensor, style_code: Tensor) -> tuple[Tensor, Grade]:
+        """Return the content with its global grade applied (N×3×h×w, unbounded), and the grade."""
         grade = self.grade(content, style_code)
         return apply_grade(grade, content), grade
 
@@ -98,9 +99,9 @@ class Stylizer(nn.Module):
             style_code: N×K.
 
         Returns:
-            I_cs, the stylization before meta-smoothing (N×3×h×w, unbounded), and the grade.
+            I_cs, the stylized image before meta-smoothing (N×3×h×w, unbounded), and the grade.
         """
-        graded, grade = self.recolour(content, style_code)
+        graded, grade = self.recolor(content, style_code)
         features = self.encoder(graded.clamp(0, 1), LEVELS)
         tokens = self._tokens(style_code)
         colorized = {
@@ -117,11 +118,11 @@ class Stylizer(nn.Module):
         return self.finish(content, stylized, grade)
 
     def finish(self, content: Tensor, stylized: Tensor, grade: Grade) -> Tensor:
-        """Smooth a stylization of `decode` and return its affine map N×12×h/cell×w/cell."""
+        """Smooth the result of `decode` and return its affine map N×12×h/cell×w/cell."""
         matrix, shift = grade.affine[:, :, :3], grade.affine[:, :, 3]
 
-        def gain(colours: Tensor) -> Tensor:
-            graded = torch.einsum("nij,njhw->nihw", matrix, colours) + shift[:, :, None, None]
+        def gain(colors: Tensor) -> Tensor:
+            graded = torch.einsum("nij,njhw->nihw", matrix, colors) + shift[:, :, None, None]
             return curve_slope(grade.slopes, graded).unsqueeze(2) * matrix[:, :, :, None, None]
 
         smooth = self.smoothing(stylized)
@@ -130,20 +131,30 @@ class Stylizer(nn.Module):
     def forward(self, frame: Tensor, style_code: Tensor, r: float = 1.0) -> Tensor:
         """Stylize a frame of any size; the result is round(r·H) × round(r·W).
 
-        The network sees the frame reduced to its pixel budget. With the ``affine`` finish the map it gives is
-        applied to the frame itself (resized by r); with ``plain``, Eq. 3 upscales the small stylization.
+        The network's input is the frame reduced to the pixel budget. With the ``affine`` finish its map is
+        applied to the frame resized by r; with ``plain``, Eq. 3 upscales the small stylized image.
 
         Raises:
             ValueError: r is not a positive number.
         """
         height, width = frame.shape[2:]
-        out_size = scaled_size(height, width, r)
         small = resize(frame, network_size(height, width, self.dims))
         if self.dims.finish == "affine":
-            return apply_map(self.affine_map(small, style_code), resize(frame, out_size))
+            return self.render(frame, self.affine_map(small, style_code), r)
+        out_size = scaled_size(height, width, r)
         stylized, _ = self.decode(small, style_code)
         upscaled = self.smoothing(stylized, r=out_size[0] / small.shape[2])
         return resize(upscaled, out_size).clamp(0, 1)
+
+    @staticmethod
+    def render(frame: Tensor, affine_map: Tensor, r: float = 1.0) -> Tensor:
+        """Apply an affine map to a frame resized by r; the result is N×3×round(r·H)×round(r·W).
+
+        Raises:
+            ValueError: r is not a positive number.
+        """
+        height, width = frame.shape[2:]
+        return apply_map(affine_map, resize(frame, scaled_size(height, width, r)))
 
     def _look(self, image: Tensor) -> Moments:
         features = self.encoder(image, LEVELS)
@@ -151,7 +162,7 @@ class Stylizer(nn.Module):
 
     def _moments(self, style_code: Tensor) -> Moments:
         sizes = [size for channels in self.channels for size in (channels, channels)]
-        start = COLOUR_CODE + TONE_CODE
+        start = COLOR_CODE + TONE_CODE
         parts = torch.split(style_code[:, start : start + sum(sizes)], sizes, dim=1)
         return list(zip(parts[0::2], parts[1::2], strict=True))
 
@@ -164,7 +175,7 @@ class Stylizer(nn.Module):
 def network_size(height: int, width: int, dims: StylizerDims) -> tuple[int, int]:
     """Return the network's input size for a frame: within the pixel budget, multiples of the map cell.
 
-    An area, not a side, bounds it, so that the cost is the same for any aspect ratio.
+    The limit is an area, so that the cost does not depend on the aspect ratio.
     """
     scale = min(1.0, math.sqrt(dims.network_pixels / (height * width)))
     cell = dims.map_cell
@@ -172,13 +183,13 @@ def network_size(height: int, width: int, dims: StylizerDims) -> tuple[int, int]
 
 
 def style_size(height: int, width: int, dims: StylizerDims) -> tuple[int, int]:
-    """Return the size at which a style image is encoded: within `dims.style_pixels`, at least 16 each way."""
+    """Return the size at which a style image is encoded: within `dims.style_pixels`, sides of at least 16."""
     scale = min(1.0, math.sqrt(dims.style_pixels / (height * width)))
     return max(16, round(height * scale)), max(16, round(width * scale))
 
 
 def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize N×3×H×W bilinearly (half-pixel centres), with anti-aliasing where it shrinks."""
+    """Resize N×3×H×W bilinearly (half-pixel centers), with anti-aliasing where it shrinks."""
     if tuple(image.shape[2:]) == tuple(size):
         return image
     return F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True)

@@ -1,9 +1,9 @@
 """The frozen VGG16 encoder (Simonyan & Zisserman 2014), from conv1_1 to relu4_1.
 
-Conventions: images are N×3×H×W float32 RGB in [0, 1]; VGG's own scale (0..255 minus the ImageNet mean) is
-applied inside. Features are divided by one fixed number a layer (`FEATURE_SCALE`), so that each layer has
-about unit RMS on photos and a decoder meets numbers of one size; the divisors are folded into the weights,
-since ReLU and pooling commute with them. The convolutions are padded with zeros.
+Images are N×3×H×W float32 RGB in [0, 1]; the encoder applies VGG's own scale (0..255 minus the ImageNet
+mean). Features are divided by one constant per layer (`FEATURE_SCALE`), so that each layer has about unit RMS
+on photos. The divisors are folded into the weights, since ReLU and pooling commute with them. The
+convolutions are padded with zeros.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 WEIGHTS = Path(__file__).parent / "weights" / "vgg16_relu4_1.fp16.safetensors"
-MEAN_RGB = (123.68, 116.779, 103.939)  # ImageNet mean, grey levels
+MEAN_RGB = (123.68, 116.779, 103.939)  # ImageNet mean, gray levels
 
-# Convolutions in order; a pool stands before each of POOL_BEFORE.
+# Convolutions in order; a pool precedes each of POOL_BEFORE.
 CHANNELS = {
     "1_1": (3, 64),
     "1_2": (64, 64),
@@ -51,9 +51,9 @@ class VggEncoder(nn.Module):
 
     Args:
         last: Name of the last layer, ``1_1`` … ``4_1``.
-        mixed: Run the convolutions in bfloat16 (training on a GPU, or on a CPU with AVX-512 BF16).
+        mixed: Run the convolutions in bfloat16, on a GPU or a CPU with AVX-512 BF16.
 
-    The weights are buffers outside the state dict: a checkpoint does not carry what never changes.
+    The weights are buffers outside the state dict, so checkpoints do not contain them.
     """
 
     def __init__(self, last: str = "4_1", *, mixed: bool = False) -> None:

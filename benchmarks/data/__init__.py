@@ -1,1 +1,1 @@
-"""Footage, photos, and the figures of the paper and of peers."""
+"""Footage and photos, the paper's figures, and other methods (peers)."""

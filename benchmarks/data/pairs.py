@@ -1,4 +1,4 @@
-"""Content and style photos to judge a stylizer by: a folder of pairs, or free ones from packages."""
+"""Content and style photos for evaluation: a folder of pairs, or free photos from packages."""
 
 from __future__ import annotations
 
@@ -18,24 +18,31 @@ from training.color_augmentation import Look
 
 Picture = NDArray[np.uint8]
 
-# Free to be shown (NOTICE): scikit-image's are public domain or CC0, dusk is CC BY 4.0.
+# Free to publish (NOTICE): scikit-image's photos are public domain or CC0, dusk is CC BY 4.0.
 FREE_PAIRS: Final = (
-    ("coffee", "dusk"), ("astronaut", "dusk"), ("chelsea", "dusk"), ("dusk", "rocket"), ("rocket", "coffee"),
+    ("coffee", "dusk"),
+    ("astronaut", "dusk"),
+    ("chelsea", "dusk"),
+    ("dusk", "rocket"),
+    ("rocket", "coffee"),
     ("dusk", "chelsea"),
-)  # fmt: skip
+)
 FREE_PHOTOS: Final = {
-    "astronaut": "astronaut.png", "chelsea": "chelsea.png", "coffee": "coffee.png", "rocket": "rocket.jpg",
-}  # fmt: skip
+    "astronaut": "astronaut.png",
+    "chelsea": "chelsea.png",
+    "coffee": "coffee.png",
+    "rocket": "rocket.jpg",
+}
 LOOK_SIDE: Final = 512
 
 
 class PairsError(MVStylizerError):
-    """A folder holds no pairs, or no photos."""
+    """A folder contains no pairs or no photos."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A content and a style, uint8 RGB (H, W, 3), each of its own size."""
+    """A content and a style, uint8 RGB (H, W, 3), possibly of different sizes."""
 
     name: str
     content: Picture
@@ -44,12 +51,12 @@ class Pair:
 
 @dataclass(frozen=True)
 class LookPair:
-    """A pair whose answer is known: one photo under two looks.
+    """A pair with a known result: one photo with two color grades.
 
     Attributes:
-        content: The photo under the first look, uint8 RGB (H, W, 3).
-        style: Another part of it under the second look.
-        target: The photo under the second look, of the content's size.
+        content: The photo with the first grade, uint8 RGB (H, W, 3).
+        style: Another part of the photo with the second grade.
+        target: The photo with the second grade, same size as the content.
     """
 
     content: Picture
@@ -58,21 +65,21 @@ class LookPair:
 
 
 def pair_names(folder: Path) -> list[str]:
-    """Return the names NN for which a folder holds ``NN_content`` and ``NN_style`` photos, in order.
+    """Return the sorted names NN for which a folder contains ``NN_content`` and ``NN_style`` photos.
 
     Raises:
-        PairsError: There are none.
+        PairsError: There are no pairs.
     """
     stems = {path.stem for path in folder.glob("*_*")} if folder.is_dir() else set()
     contents = (stem.removesuffix("_content") for stem in stems if stem.endswith("_content"))
     names = sorted(name for name in contents if f"{name}_style" in stems)
     if not names:
-        raise PairsError(f"{folder} holds no pairs", "It needs photos named NN_content.jpg and NN_style.jpg")
+        raise PairsError(f"{folder} contains no pairs", "Name photos NN_content.jpg and NN_style.jpg")
     return names
 
 
 def read_pair(folder: Path, name: str) -> Pair:
-    """Read one pair of a folder.
+    """Read a pair from a folder.
 
     Raises:
         PhotoError: A photo cannot be read.
@@ -82,7 +89,7 @@ def read_pair(folder: Path, name: str) -> Pair:
 
 
 def free_pairs() -> list[Pair]:
-    """Return the pairs that need no folder.
+    """Return the pairs of free photos.
 
     Raises:
         FootageError: scikit-image is not installed.
@@ -93,14 +100,14 @@ def free_pairs() -> list[Pair]:
 
 
 def look_pairs(photos: Path | None, count: int) -> list[LookPair]:
-    """Make pairs with known answers from photos, the same ones in every call.
+    """Make pairs with known results from photos; deterministic.
 
     Args:
-        photos: Folder of photos at any depth; the free photos if None.
-        count: How many pairs.
+        photos: Folder of photos, searched recursively; None uses the free photos.
+        count: Number of pairs.
 
     Raises:
-        PairsError: The folder holds no photo.
+        PairsError: The folder contains no photos.
     """
     sources = _photos(photos, count)
     generator = torch.Generator().manual_seed(0)
@@ -109,8 +116,8 @@ def look_pairs(photos: Path | None, count: int) -> list[LookPair]:
         picture = at_long_side(sources[index % len(sources)], LOOK_SIDE)
         first, second = (Look(1, generator) for _ in range(2))
         height, width = picture.shape[:2]
-        other = picture[height // 4 :, width // 4 :]  # three quarters of each side: partly other things
-        made.append(LookPair(_looked(first, picture), _looked(second, other), _looked(second, picture)))
+        other = picture[height // 4 :, width // 4 :]  # a crop of three quarters of each side
+        made.append(LookPair(_graded(first, picture), _graded(second, other), _graded(second, picture)))
     return made
 
 
@@ -119,11 +126,11 @@ def _photos(folder: Path | None, count: int) -> list[Picture]:
         return [pair.content for pair in free_pairs()]
     paths = [path for path in sorted(folder.rglob("*")) if is_photo(path)]
     if not paths:
-        raise PairsError(f"{folder} holds no photos", "Name a folder of photos with --photos")
+        raise PairsError(f"{folder} contains no photos", "Pass a folder of photos with --photos")
     return [read_photo(path) for path in paths[:: max(1, len(paths) // count)][:count]]
 
 
-def _looked(look: Look, picture: Picture) -> Picture:
+def _graded(look: Look, picture: Picture) -> Picture:
     tensor = torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1)[None]
     seen = look(tensor)[0].permute(1, 2, 0).numpy()
     return np.asarray(np.rint(seen * 255), np.uint8)

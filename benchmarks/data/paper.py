@@ -1,14 +1,14 @@
-"""The paper's own figures (Li et al., MVStylizer, MobiHoc 2020), to stand beside ours."""
+"""The figures published in the paper (Li et al., MVStylizer, MobiHoc 2020)."""
 
 from __future__ import annotations
 
 from typing import Final
 
 RESOLUTIONS: Final = ("512x256", "768x384", "1024x512", "1920x1080")
-ENDS: Final = (RESOLUTIONS[0], RESOLUTIONS[-1])  # what a quick run makes do with
+ENDS: Final = (RESOLUTIONS[0], RESOLUTIONS[-1])  # the sizes of a quick run
 GPU: Final = "TITAN X Pascal"
 
-# Table 1: seconds to stylize one frame. Luan et al. at 1920x1080 is given as "> 1000".
+# Table 1: seconds to stylize one frame. The paper lists Luan et al. at 1920x1080 as "> 1000".
 STYLIZATION_SECONDS: Final[dict[str, dict[str, float | None]]] = {
     "Luan et al.": dict(zip(RESOLUTIONS, (186.52, 380.82, 650.45, None), strict=True)),
     "Li et al.": dict(zip(RESOLUTIONS, (2.95, 7.05, 13.16, 38.72), strict=True)),
@@ -30,13 +30,13 @@ LATENCY_SECONDS: Final = {
 # Figure 5: the clip's frames, and the key-frame intervals.
 CLIP_FRAMES: Final = 300
 INTERVALS: Final = (5, 10, 15, 20, 25, 30)
-# Figure 7: images an edge trains on until the loss of Eq. 5 is down to 0.0748, by participating edges.
+# Figure 7: images per edge until the loss of Eq. 5 reaches 0.0748, by number of edges.
 FEDERATED_IMAGES: Final = {1: 40_000, 2: 32_000, 4: 12_000}
 FEDERATED_LOSS: Final = 0.0748
 
 
 def speed_up(resolution: str, interval: int, frames: int = CLIP_FRAMES) -> float:
-    """Return Figure 5's speed-up: Eq. 6 with the paper's own times of Table 2."""
+    """Return the speed-up of Figure 5: Eq. 6 with the paper's times from Table 2."""
     stylize, interpolate = STYLIZATION_SECONDS["MVStylizer"][resolution], INTERPOLATION_SECONDS[resolution]
     return eq6(stylize, interpolate, interval, frames)
 
@@ -45,12 +45,12 @@ def eq6(stylize: float | None, interpolate: float, interval: int, frames: int = 
     """Return Eq. 6: all · t_d / (key · t_d + intermediate · t_i).
 
     Args:
-        stylize: t_d, seconds of stylizing one frame.
-        interpolate: t_i, seconds of interpolating one frame.
-        interval: All frames over key frames.
-        frames: Of the clip.
+        stylize: t_d, seconds to stylize a frame.
+        interpolate: t_i, seconds to interpolate a frame.
+        interval: Key-frame interval, in frames.
+        frames: Number of frames of the clip.
     """
     if stylize is None:
-        raise ValueError("no time to stylize a frame")
+        raise ValueError("the paper has no stylization time for this resolution")
     keys = -(-frames // interval)
     return frames * stylize / (keys * stylize + (frames - keys) * interpolate)

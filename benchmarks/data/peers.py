@@ -1,4 +1,4 @@
-"""Other methods, run in the same session: a command that takes a content and a style and writes a result."""
+"""Other methods (peers): commands that read a content and a style and write a result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FIELDS: Final = ("content", "style", "out")
 
 
 class PeerError(MVStylizerError):
-    """A peer's command is not understood, fails, or writes no result."""
+    """A peer's command is invalid, fails, or writes no result."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class PeerRun:
     """One run of a peer.
 
     Attributes:
-        process_seconds: From start to end of the process: what a user waits.
-        seconds: Of the stylization alone when the peer tells (a last line of output that is a JSON object
-            with ``seconds``), else None.
+        process_seconds: Wall time of the process.
+        seconds: Time of the stylization alone if the peer reports it (the last line of its output is a JSON
+            object with ``seconds``), else None.
     """
 
     process_seconds: float
@@ -36,11 +36,11 @@ class PeerRun:
 
 @dataclass(frozen=True)
 class Peer:
-    """Another method's command line.
+    """The command of another method.
 
     Attributes:
-        name: What the tables call it.
-        command: Words with ``{content}``, ``{style}`` and ``{out}``, which become paths of PNG files.
+        name: Name in the tables.
+        command: Command with ``{content}``, ``{style}`` and ``{out}``, which are replaced by PNG paths.
     """
 
     name: str
@@ -51,22 +51,22 @@ class Peer:
         """Read ``NAME=COMMAND``.
 
         Raises:
-            PeerError: There is no name, or one of the three fields is missing.
+            PeerError: The name or one of the three fields is missing.
         """
         name, _, command = text.partition("=")
         missing = [field for field in FIELDS if f"{{{field}}}" not in command]
         if not name or missing:
             raise PeerError(
-                f"{text!r} is no peer",
-                "Write NAME=COMMAND, the command with {content}, {style} and {out} in it",
+                f"{text!r} is not a valid peer",
+                "Use NAME=COMMAND, where the command contains {content}, {style} and {out}",
             )
         return cls(name.strip(), command)
 
     def run(self, content: Path, style: Path, out: Path, *, timeout: float = 600) -> PeerRun:
-        """Run it once.
+        """Run the command once.
 
         Raises:
-            PeerError: It cannot be started, fails, takes longer than `timeout` seconds, or writes nothing.
+            PeerError: The command cannot be started, fails, exceeds `timeout` seconds, or writes no result.
         """
         paths: Mapping[str, Path] = {"content": content, "style": style, "out": out}
         words = []
@@ -79,22 +79,22 @@ class Peer:
         try:
             done = subprocess.run(words, capture_output=True, text=True, timeout=timeout, check=False)
         except (OSError, subprocess.TimeoutExpired) as err:
-            raise PeerError(f"Peer {self.name}: {err}", "Try its command by hand") from err
+            raise PeerError(f"Peer {self.name}: {err}", "Run its command manually") from err
         seconds = time.perf_counter() - began
         if done.returncode or not out.is_file():
-            last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            last = (done.stderr.strip().splitlines() or ["no output"])[-1]
             raise PeerError(
-                f"Peer {self.name} ended with {done.returncode} and {'a' if out.is_file() else 'no'} result: "
-                f"{last}",
-                "Try its command by hand",
+                f"Peer {self.name} exited with status {done.returncode} and "
+                f"{'a' if out.is_file() else 'no'} result: {last}",
+                "Run its command manually",
             )
-        return PeerRun(seconds, _told(done.stdout))
+        return PeerRun(seconds, _reported_seconds(done.stdout))
 
 
-def _told(output: str) -> float | None:
+def _reported_seconds(output: str) -> float | None:
     try:
-        told = json.loads((output.strip().splitlines() or [""])[-1])
+        report = json.loads((output.strip().splitlines() or [""])[-1])
     except ValueError:
         return None
-    seconds = told.get("seconds") if isinstance(told, dict) else None
+    seconds = report.get("seconds") if isinstance(report, dict) else None
     return float(seconds) if isinstance(seconds, int | float) else None

@@ -1,1 +1,1 @@
-"""Load, faults and roll-outs for a running edge."""
+"""Load, faults and rollouts for a running edge."""

@@ -1,4 +1,4 @@
-"""What a serving edge says of itself: the version that phones get, and how often Triton was restarted."""
+"""Query a running edge: the version it serves, and the number of Triton restarts."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ POLL_S: Final = 0.02
 
 
 class StaleEdgeError(MVStylizerError):
-    """The edge does not serve what was published."""
+    """The edge does not serve the published version."""
 
 
 def free_address() -> str:
-    """Return an address of this machine where nothing listens."""
+    """Return a free local address as HOST:PORT."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{free.getsockname()[1]}"
 
 
-def until_served(version: int, health: str) -> None:
-    """Wait until phones get a version.
+def wait_until_served(version: int, health: str) -> None:
+    """Wait until the edge serves a version.
 
     Args:
-        version: Which.
-        health: The edge's HTTP address.
+        version: Expected version.
+        health: HTTP address of the edge.
 
     Raises:
-        StaleEdgeError: They do not get it within two minutes.
+        StaleEdgeError: The edge does not serve it within two minutes.
     """
     began = time.perf_counter()
     while _served(health) != version:
         if time.perf_counter() - began > SWAP_TIMEOUT_S:
             raise StaleEdgeError(
-                f"Version {version} is not served after {SWAP_TIMEOUT_S:g} s", "Look why by hand"
+                f"Version {version} is not served after {SWAP_TIMEOUT_S:g} s", "Check the log of the edge"
             )
         time.sleep(POLL_S)
 
 
-def restarts_of(health: str) -> float:
-    """Return how often the edge's supervisor has restarted Triton."""
+def restart_count(health: str) -> float:
+    """Return the number of Triton restarts by the edge's supervisor."""
     with urllib.request.urlopen(f"http://{health}/metrics", timeout=10) as reply:
         lines = reply.read().decode().splitlines()
     return sum(float(line.split()[-1]) for line in lines if line.startswith("mvstylizer_restarts_total"))

@@ -1,4 +1,4 @@
-"""Load on a server: closed loop (clients that ask again when answered) and open loop (they come anyway)."""
+"""Load generators: closed loop (each client waits for its reply) and open loop (random arrival times)."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from benchmarks.harness.timing import Work
 from mvstylizer.errors import MVStylizerError
 
 Connect = Callable[[int], AbstractContextManager[Work]]
-"""Opens the connection of client 0, 1, …; gives what makes one request."""
+"""Opens the connection of client 0, 1, …; yields a function that makes one request."""
 
 QUANTILES: Final = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 
 
 @dataclass
 class Load:
-    """What came of a load.
+    """The outcome of a load.
 
     Attributes:
-        latencies: Seconds of each answered request, in the order of their answers.
-        errors: How many failed, by error.
-        wall: Seconds from the first request to the last answer.
+        latencies: Seconds of each successful request, in order of completion.
+        errors: Number of failed requests by error.
+        wall: Seconds from the first request to the last reply.
     """
 
     latencies: list[float] = field(default_factory=list)
@@ -38,20 +38,20 @@ class Load:
 
     @property
     def throughput(self) -> float:
-        """Answered requests a second."""
+        """Successful requests per second."""
         return len(self.latencies) / self.wall
 
     def quantile(self, share: float) -> float | None:
-        """Return the latency that this share of the answers kept (nearest rank); None without answers."""
+        """Return a latency quantile (nearest rank), or None without replies."""
         if not self.latencies:
             return None
         return sorted(self.latencies)[max(0, math.ceil(share * len(self.latencies)) - 1)]
 
 
 def closed_loop(connect: Connect, clients: int, seconds: float) -> Load:
-    """Let clients ask, each its next request when the last one is answered, for so long.
+    """Run clients that each send the next request after the reply to the previous one.
 
-    Requests that are under way at the end are awaited and count.
+    Requests in progress at the end are awaited and counted.
     """
 
     def schedule(began: float) -> Iterator[float]:
@@ -62,17 +62,16 @@ def closed_loop(connect: Connect, clients: int, seconds: float) -> Load:
 
 
 def open_loop(connect: Connect, clients: int, rate: float, seconds: float, *, seed: int = 0) -> Load:
-    """Send requests at random times, a Poisson process, whether or not earlier ones are answered.
+    """Send requests at random times (a Poisson process), independent of earlier replies.
 
-    A request's latency counts from the time at which it was due, so that one which had to wait for a free
-    connection is not taken for a fast one.
+    Latency is measured from the time a request was due, so waiting for a free connection is included.
 
     Args:
         connect: Opens connections.
-        clients: Connections: the most requests under way at a time.
-        rate: Requests a second in the mean.
-        seconds: For how long requests come.
-        seed: Of their times.
+        clients: Number of connections, which limits the requests in progress.
+        rate: Mean number of requests per second.
+        seconds: Duration.
+        seed: Random seed.
     """
     draw = random.Random(seed)
     due = [0.0]
@@ -94,7 +93,7 @@ def open_loop(connect: Connect, clients: int, rate: float, seconds: float, *, se
 
 
 def _drive(connect: Connect, clients: int, schedule: Callable[[float], Iterator[float]]) -> Load:
-    """Run clients through a schedule, which gives each the time at which its next request is due."""
+    """Run clients; the schedule yields the time at which the next request of a client is due."""
     load = Load()
 
     def client(request: Work) -> None:

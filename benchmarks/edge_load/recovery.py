@@ -1,4 +1,4 @@
-"""Healing: how long phones wait when a part of the edge is killed, and that none of them loses a frame."""
+"""Recovery: how long a phone waits for its reply after a part of the edge was killed."""
 
 from __future__ import annotations
 
@@ -10,47 +10,47 @@ import psutil
 
 from benchmarks.data import footage
 from benchmarks.edge_load import routes
-from benchmarks.harness.registry import Say
+from benchmarks.harness.registry import Progress
 from benchmarks.harness.result import Spread
 from benchmarks.harness.timing import spread
 from edge_triton.client.client import EdgeClient
 from mvstylizer.errors import MVStylizerError
 
-VICTIMS: Final = {"stub": "triton_python", "server": "tritonserver"}  # → the start of the process's name
+VICTIMS: Final = {"stub": "triton_python", "server": "tritonserver"}  # prefix of the process name
 PATIENCE_S: Final = 60.0
 SIDE: Final = 64
 
 
-class HealingError(MVStylizerError):
-    """The edge does not look as it should: there is nothing to kill."""
+class RecoveryError(MVStylizerError):
+    """The edge does not run the process to kill."""
 
 
-def heal_seconds(bundle: Path, repeats: int, say: Say) -> dict[str, Spread]:
-    """Kill Triton's python stub, and Triton itself, while a phone asks; time its next answer.
+def recovery_seconds(bundle: Path, repeats: int, progress: Progress) -> dict[str, Spread]:
+    """Kill Triton's Python stub or Triton itself, and time the next reply to a phone.
 
     Args:
-        bundle: What is served, by ``mvstylizer serve``.
-        repeats: Kills of each.
-        say: Takes progress.
+        bundle: Model served by ``mvstylizer serve``.
+        repeats: Number of kills of each.
+        progress: Receives a line per kill.
 
     Returns:
-        Victim (``stub``, ``server``) → seconds from the kill until a phone that asked at once, and kept
-        asking for the same frame, has it stylized.
+        By victim (``stub``, ``server``): seconds from the kill until a frame is stylized that a phone
+        requested immediately and kept retrying.
 
     Raises:
-        HealingError: There is no such process.
-        EdgeUnavailableError: The phone's patience of a minute was not enough.
+        RecoveryError: The process to kill is not running.
+        EdgeUnavailableError: There is no reply within a minute.
     """
     times: dict[str, list[float]] = {victim: [] for victim in VICTIMS}
-    for turn in range(repeats):
+    for number in range(repeats):
         for victim in VICTIMS:
-            times[victim].append(_heal_once(bundle, victim))
-            say(f"healing: {victim} {turn + 1} of {repeats} in {times[victim][-1]:.1f} s")
+            times[victim].append(_recover_once(bundle, victim))
+            progress(f"recovery: {victim} {number + 1} of {repeats} in {times[victim][-1]:.1f} s")
     return {victim: spread(values) for victim, values in times.items()}
 
 
-def _heal_once(bundle: Path, victim: str) -> float:
-    """Kill one part of an edge of its own: one that was killed before would wait, and soon give up."""
+def _recover_once(bundle: Path, victim: str) -> float:
+    """Kill a part of a fresh edge: a supervisor backs off after repeated failures."""
     with (
         routes.serving(bundle, 1) as (address, (token,), pid),
         EdgeClient(address, timeout_s=PATIENCE_S, patience_s=PATIENCE_S, token=token) as phone,
@@ -65,7 +65,7 @@ def _heal_once(bundle: Path, victim: str) -> float:
 def _kill(edge: psutil.Process, name: str) -> None:
     victims = [each for each in edge.children(recursive=True) if each.name().startswith(name)]
     if not victims:
-        raise HealingError(f"The edge runs no {name}", "Look at its log by hand")
+        raise RecoveryError(f"The edge does not run {name}", "Check its log")
     for victim in victims:
         victim.kill()
     psutil.wait_procs(victims, timeout=10)

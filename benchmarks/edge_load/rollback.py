@@ -1,4 +1,4 @@
-"""Rollback: how soon a phone is answered by the version before, which is still loaded."""
+"""Rollback: time until phones get replies from the previous version, which is still loaded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tritonclient.grpc import InferInput
 from tritonclient.grpc.aio import InferenceServerClient
 
-from benchmarks.edge_load.version_folder import Shelf
+from benchmarks.edge_load.version_folder import VersionFolder
 from benchmarks.harness.result import Spread
 from benchmarks.harness.timing import spread
 from edge_triton.edge import Edge, EdgeOptions
@@ -23,49 +23,49 @@ SIDE: Final = 64
 
 
 def rollback_seconds(model: Bundle, repeats: int) -> Spread:
-    """Run an edge with two versions, change the pointer to and fro, and time each change.
+    """Run an edge with two versions, switch between them, and time each switch.
 
     Args:
-        model: What is served, under two version numbers.
-        repeats: Changes.
+        model: Model served under two version numbers.
+        repeats: Number of switches.
 
     Returns:
-        Seconds from the call until an answer of the other version is there, a frame of 64×64 included.
+        Seconds from the call until the other version has stylized a 64×64 frame.
 
     Raises:
-        MVStylizerError: The edge does not start, or does not take the second version.
+        MVStylizerError: The edge does not start, or does not accept the second version.
     """
-    return spread(asyncio.run(_changes(model, repeats)))
+    return spread(asyncio.run(_switches(model, repeats)))
 
 
-async def _changes(model: Bundle, repeats: int) -> list[float]:
+async def _switches(model: Bundle, repeats: int) -> list[float]:
     edge = Edge(model.path, EdgeOptions(port=0))
     try:
         await edge.start()
         with tempfile.TemporaryDirectory(prefix="mvstylizer-rollback-") as folder:
-            newer = Shelf(model, Path(folder)).publish()
+            newer = VersionFolder(model, Path(folder)).publish()
             await edge.releases.promote(newer)
             async with InferenceServerClient(edge.address) as phone:
                 request = _request(model)
-                await _answering(phone, request)  # warm
+                await _serving_version(phone, request)  # warm
                 return [
-                    await _change(edge, phone, request, (model, newer)[turn % 2].version)
-                    for turn in range(repeats)
+                    await _switch(edge, phone, request, (model, newer)[number % 2].version)
+                    for number in range(repeats)
                 ]
     finally:
         await edge.stop(0.0)
 
 
-async def _change(edge: Edge, phone: InferenceServerClient, request: list[InferInput], version: int) -> float:
+async def _switch(edge: Edge, phone: InferenceServerClient, request: list[InferInput], version: int) -> float:
     began = time.perf_counter()
     edge.releases.roll_back(version)
-    while await _answering(phone, request) != version:
+    while await _serving_version(phone, request) != version:
         continue
     return time.perf_counter() - began
 
 
-async def _answering(phone: InferenceServerClient, request: list[InferInput]) -> int:
-    """Stylize, and return the version that did."""
+async def _serving_version(phone: InferenceServerClient, request: list[InferInput]) -> int:
+    """Stylize a frame and return the version that replied."""
     result: Any = await phone.infer("stylizer", request)
     return int(result.get_response().model_version)
 

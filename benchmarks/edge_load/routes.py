@@ -1,4 +1,4 @@
-"""The ways from a frame to its stylization: in process, through Triton, through the gateway before it."""
+"""Routes to a stylized frame: in process, through Triton, and through the gateway."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from benchmarks.data.footage import Picture
 from benchmarks.harness.timing import Work
 from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
-from device_runtime.stylizers.shrink import shrunk
+from device_runtime.stylizers.resize import shrunk
 from edge_triton.client.client import EdgeClient, EdgeUnavailableError
 from mvstylizer.bundle import Bundle
 from mvstylizer.errors import MVStylizerError
@@ -34,13 +34,13 @@ class ServeError(MVStylizerError):
     """`mvstylizer serve` does not start."""
 
 
-class Asks:
-    """What is asked: one frame in one style, and what is sent where the map alone is wanted.
+class SampleRequest:
+    """The request to measure: one frame with one style.
 
     Args:
         bundle: The model.
         frame: uint8 RGB (H, W, 3).
-        code: Its style code.
+        code: Style code.
     """
 
     def __init__(self, bundle: Bundle, frame: Picture, code: NDArray[np.float32]) -> None:
@@ -48,18 +48,18 @@ class Asks:
         self.small = shrunk(frame, int(bundle.network["network_pixels"]))
 
     def sent(self, reply: Reply) -> Picture:
-        """Return the frame as a phone sends it for this reply."""
+        """Return the frame as a phone sends it: full size, or network size if only the map is needed."""
         return self.small if reply == "map" else self.frame
 
 
-def in_process(stylizer: OnnxStylizer, asks: Asks, reply: Reply) -> Work:
+def in_process(stylizer: OnnxStylizer, sample: SampleRequest, reply: Reply) -> Work:
     """Stylize in this process."""
-    frame = asks.sent(reply)
-    return lambda: stylizer.stylize(frame, asks.code, reply=reply)
+    frame = sample.sent(reply)
+    return lambda: stylizer.stylize(frame, sample.code, reply=reply)
 
 
-def in_process_as_served(bundle: Bundle, asks: Asks, threads: int) -> Work:
-    """Stylize in this process with the options of Triton's session: what Triton adds to it is transport."""
+def in_process_as_served(bundle: Bundle, sample: SampleRequest, threads: int) -> Work:
+    """Stylize in this process with the session options of Triton, so that the difference is transport."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
@@ -67,49 +67,49 @@ def in_process_as_served(bundle: Bundle, asks: Asks, threads: int) -> Work:
     session = onnxruntime.InferenceSession(
         str(bundle.file("stylizer")), options, providers=["CPUExecutionProvider"]
     )
-    feeds = {"frame": asks.frame[None], "style_code": asks.code[None], "r": np.ones(1, np.float32)}
+    feeds = {"frame": sample.frame[None], "style_code": sample.code[None], "r": np.ones(1, np.float32)}
     return lambda: session.run(["stylized"], feeds)
 
 
 @contextmanager
 def client(
     address: str,
-    asks: Asks,
+    sample: SampleRequest,
     reply: Reply,
     *,
     token: str = "",
     jpeg_quality: int | None = None,
     frugal: bool = False,
 ) -> Iterator[Work]:
-    """Stylize through an edge; a refusal is an error, not a reason to try again."""
-    frame = asks.sent(reply)
+    """Stylize through an edge; a refused request is an error and is not retried."""
+    frame = sample.sent(reply)
     with EdgeClient(
         address, timeout_s=TIMEOUT_S, patience_s=0, token=token, jpeg_quality=jpeg_quality, frugal=frugal
     ) as edge:
-        yield lambda: edge.stylize(frame, asks.code, reply=reply)
+        yield lambda: edge.stylize(frame, sample.code, reply=reply)
 
 
 @contextmanager
-def shared_memory(address: str, asks: Asks, prefix: str) -> Iterator[Work]:
-    """Stylize through Triton with frame and image in system shared memory, as tritonclient does it.
+def shared_memory(address: str, sample: SampleRequest, prefix: str) -> Iterator[Work]:
+    """Stylize through Triton with frame and image in system shared memory.
 
     Args:
-        address: Triton's.
-        asks: The frame; the image that comes back has its size.
-        prefix: Start of the regions' names, which the server's keeper cleans up after.
+        address: Address of Triton.
+        sample: The request; the returned image has the size of its frame.
+        prefix: Prefix of the region names, by which the server cleans them up.
     """
     import tritonclient.grpc as triton
     from tritonclient.utils import InferenceServerException
     from tritonclient.utils import shared_memory as regions
 
-    frame, name = asks.frame, f"{prefix}bench_{secrets.token_hex(4)}"
+    frame, name = sample.frame, f"{prefix}bench_{secrets.token_hex(4)}"
     inputs = [
         triton.InferInput("frame", [1, *frame.shape], "UINT8"),
-        triton.InferInput("style_code", [1, asks.code.size], "FP32"),
+        triton.InferInput("style_code", [1, sample.code.size], "FP32"),
         triton.InferInput("r", [1], "FP32"),
     ]
     inputs[0].set_shared_memory(name, frame.nbytes)
-    inputs[1].set_data_from_numpy(asks.code[None])
+    inputs[1].set_data_from_numpy(sample.code[None])
     inputs[2].set_data_from_numpy(np.ones(1, np.float32))
     output = triton.InferRequestedOutput("stylized")
     output.set_shared_memory(name, frame.nbytes, offset=frame.nbytes)
@@ -129,7 +129,7 @@ def shared_memory(address: str, asks: Asks, prefix: str) -> Iterator[Work]:
         server.register_system_shared_memory(name, f"/{name}", 2 * frame.nbytes)
         yield request
     finally:
-        # Triton answers before it lets go of a request's regions: it refuses, and forgets the region then.
+        # Triton may reply before it releases a region; unregistering then fails, but the region is dropped.
         with suppress(InferenceServerException):
             server.unregister_system_shared_memory(name)
         server.close()
@@ -138,13 +138,13 @@ def shared_memory(address: str, asks: Asks, prefix: str) -> Iterator[Work]:
 
 @contextmanager
 def serving(bundle: Path, tokens: int, *options: str) -> Iterator[tuple[str, list[str], int]]:
-    """Run ``mvstylizer serve`` with so many clients' tokens, and further options.
+    """Run ``mvstylizer serve`` with a number of client tokens and further options.
 
     Yields:
         The gateway's address, the tokens, and the process id.
 
     Raises:
-        ServeError: It ended before it was ready.
+        ServeError: The process exited before it was ready.
     """
     known = [secrets.token_hex(16) for _ in range(tokens)]
     with tempfile.TemporaryDirectory(prefix="mvstylizer-serving-") as folder:
@@ -162,7 +162,7 @@ def serving(bundle: Path, tokens: int, *options: str) -> Iterator[tuple[str, lis
 
 
 def _address(process: subprocess.Popen[str]) -> str:
-    """Wait for the line that says where it serves; read on after it, so that the pipe never fills."""
+    """Return the address that the process prints, then drain its output so that the pipe never fills."""
     assert process.stderr is not None
     last = ""
     for line in process.stderr:
@@ -171,4 +171,4 @@ def _address(process: subprocess.Popen[str]) -> str:
             threading.Thread(target=process.stderr.read, daemon=True).start()
             return found[1]
         last = line.strip() or last
-    raise ServeError(f"mvstylizer serve ended: {last}", "Start it by hand to see why")
+    raise ServeError(f"mvstylizer serve exited: {last}", "Run it manually to see why")

@@ -1,4 +1,4 @@
-"""The load of a soak: a client of each kind, asking without pause, one of them what is to be refused."""
+"""The load of a soak test: one client of each kind without pauses, including one with invalid requests."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ KINDS: Final[dict[str, dict[str, Any]]] = {
 
 
 class SoakError(MVStylizerError):
-    """The edge answers what it should refuse."""
+    """The edge accepted an invalid request."""
 
 
 @dataclass
 class Tally:
-    """What came of one kind of request."""
+    """The outcome of one kind of request."""
 
     latencies: list[float] = field(default_factory=list)
     failures: Counter[str] = field(default_factory=Counter)
@@ -41,11 +41,11 @@ class Tally:
 
 @contextmanager
 def load(address: str, tokens: list[str]) -> Iterator[dict[str, Tally]]:
-    """One client of each kind, asking without pause until the block ends."""
+    """Run one client of each kind without pauses until the block ends."""
     tallies = {kind: Tally() for kind in KINDS}
     over = threading.Event()
     threads = [
-        threading.Thread(target=_ask, args=(address, token, kind, tallies[kind], over.is_set))
+        threading.Thread(target=_run_client, args=(address, token, kind, tallies[kind], over.is_set))
         for kind, token in zip(KINDS, tokens, strict=True)
     ]
     for thread in threads:
@@ -58,8 +58,8 @@ def load(address: str, tokens: list[str]) -> Iterator[dict[str, Tally]]:
             thread.join()
 
 
-def _ask(address: str, token: str, kind: str, tally: Tally, is_over: Callable[[], bool]) -> None:
-    """Ask again and again: one style photo in ten requests, frames otherwise. No request is repeated."""
+def _run_client(address: str, token: str, kind: str, tally: Tally, is_over: Callable[[], bool]) -> None:
+    """Send requests, every tenth with a style photo and the others with frames; failures are not retried."""
     frame, style = footage.photo(*footage.size(RESOLUTION)), footage.style()
     reply: Reply = "map" if kind == "map" else "image"
     with EdgeClient(address, timeout_s=60, patience_s=0, token=token, **KINDS[kind]) as client:
@@ -69,7 +69,7 @@ def _ask(address: str, token: str, kind: str, tally: Tally, is_over: Callable[[]
             began = time.perf_counter()
             try:
                 if kind == "bad":
-                    _be_refused(client, frame, code)
+                    _send_invalid(client, frame, code)
                 elif asked % 10 == 0:
                     client.encode_style(style)
                 else:
@@ -80,11 +80,11 @@ def _ask(address: str, token: str, kind: str, tally: Tally, is_over: Callable[[]
                 tally.latencies.append(time.perf_counter() - began)
 
 
-def _be_refused(client: EdgeClient, frame: footage.Picture, code: NDArray[np.float32]) -> None:
-    """Send a style code that is no number, then rest: refusing costs next to nothing."""
+def _send_invalid(client: EdgeClient, frame: footage.Picture, code: NDArray[np.float32]) -> None:
+    """Send an invalid style code (NaN), then pause, because refusing it is nearly free."""
     try:
         client.stylize(frame, np.full_like(code, np.nan))
     except EdgeRefusedError:
         time.sleep(0.2)
     else:
-        raise SoakError("A bad request was answered")
+        raise SoakError("The edge accepted an invalid request")

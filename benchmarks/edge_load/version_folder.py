@@ -1,4 +1,4 @@
-"""A watched folder in which one model appears under ever higher versions, for benches that swap models."""
+"""A watched folder in which one model is published under increasing versions."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from mvstylizer.bundle import Bundle, load_bundle, write_manifest
 
 
-class Shelf:
-    """Publishes versions; the two newest stay, as an edge may go back to the one before.
+class VersionFolder:
+    """Publishes versions of a model; the two newest are kept, so that an edge can roll back.
 
     Args:
         model: The bundle.
-        folder: Where it appears.
+        folder: The watched folder.
     """
 
     def __init__(self, model: Bundle, folder: Path) -> None:
@@ -23,7 +23,7 @@ class Shelf:
         self._model = model
 
     def publish(self) -> Bundle:
-        """Write the next version beside, and rename it into place."""
+        """Publish the next version atomically."""
         self.version += 1
         part = self.folder / f".{self.version}.part"
         shutil.copytree(self._model.path, part)

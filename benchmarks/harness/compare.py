@@ -1,4 +1,4 @@
-"""Two results of one bench, figure by figure: the same within the noise, better, or worse."""
+"""Compare two results of a benchmark: each figure is unchanged within the noise, better or worse."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from benchmarks.harness.registry import Table
-from benchmarks.harness.result import ResultError, case_name, middle
+from benchmarks.harness.result import ResultError, case_name, median_of
 from benchmarks.harness.tables import number
 
-Verdict = Literal["same", "better", "worse", "changed", "gone", "new"]
+ChangeVerdict = Literal["same", "better", "worse", "changed", "gone", "new"]
 
 
 @dataclass(frozen=True)
-class Change:
-    """One figure of one case in both results.
+class FigureChange:
+    """A figure of a case in two results.
 
     Attributes:
-        case: In words.
-        figure: Its name.
-        before: Median in the first result; None when it is not there.
-        after: Median in the second.
-        ratio: after / before; None when one is missing or before is 0.
-        verdict: ``same`` within the figure's noise, or when the spreads of both overlap; else ``better`` or
-            ``worse``, ``changed`` where neither direction is better; ``gone`` and ``new`` are in one only.
+        case: Name of the case.
+        figure: Name of the figure.
+        before: Median in the first result; None if missing.
+        after: Median in the second result; None if missing.
+        ratio: after / before; None if one is missing or before is 0.
+        verdict: ``same`` within the figure's noise or if the spreads overlap; else ``better``, ``worse``, or
+            ``changed`` if neither direction is better; ``gone`` and ``new`` exist in one result only.
     """
 
     case: str
@@ -32,18 +32,19 @@ class Change:
     before: float | None
     after: float | None
     ratio: float | None
-    verdict: Verdict
+    verdict: ChangeVerdict
 
 
-def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
-    """Compare two kept results.
+def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[FigureChange]:
+    """Compare two stored results.
 
     Raises:
-        ResultError: They are of different benches.
+        ResultError: The results are of different benchmarks.
     """
     if before["bench"] != after["bench"]:
         raise ResultError(
-            f"These are results of {before['bench']} and {after['bench']}", "Name two results of one bench"
+            f"Cannot compare {before['bench']} with {after['bench']}",
+            "Pass two results of the same benchmark",
         )
     first, second = _by_case(before), _by_case(after)
     meanings = {**before["figures"], **after["figures"]}
@@ -57,10 +58,10 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]
 
 
 def machine_moved(before: Mapping[str, Any], after: Mapping[str, Any]) -> float:
-    """Return by which part of its best speed the machine slowed down, within and between two results.
+    """Return the machine's largest relative slowdown, within and between two results.
 
-    0 on a quiet machine; 0.4 where a fixed matrix product went at 60 % of its best while others used the
-    cores. Noise is that of a quiet machine, so this tells whether to run again; it changes no verdict.
+    0 on an idle machine; 0.4 if a fixed matrix product ran at 60 % of its best speed. Noise limits assume an
+    idle machine, so a large value means that the benchmark should be run again; verdicts do not depend on it.
     """
     speeds: list[float] = [
         speed
@@ -71,13 +72,13 @@ def machine_moved(before: Mapping[str, Any], after: Mapping[str, Any]) -> float:
     return 1 - min(speeds) / max(speeds)
 
 
-def as_table(changes: list[Change], moved: float, *, everything: bool = False) -> Table:
-    """Lay changes out, those within the noise only when `everything` is asked for.
+def as_table(changes: list[FigureChange], moved: float, *, everything: bool = False) -> Table:
+    """Return changes as a table.
 
     Args:
         changes: From `compare`.
-        moved: From `machine_moved`; said below.
-        everything: Those within the noise too.
+        moved: From `machine_moved`; shown in the caption.
+        everything: Include figures that are unchanged within the noise.
     """
     shown = [change for change in changes if everything or change.verdict != "same"]
     same = sum(change.verdict == "same" for change in changes)
@@ -86,13 +87,13 @@ def as_table(changes: list[Change], moved: float, *, everything: bool = False) -
         for c in shown
     ]
     header = ["case", "figure", "before", "after", "ratio", "verdict"]
-    caption = f"{same} of {len(changes)} figures are the same within the noise."
-    return Table("Comparison", header, rows, f"{caption} The machine's own speed moved by {moved:.0%}.")
+    caption = f"{same} of {len(changes)} figures are unchanged within the noise."
+    return Table("Comparison", header, rows, f"{caption} The machine's speed varied by {moved:.0%}.")
 
 
-def as_dict(changes: list[Change], moved: float) -> dict[str, Any]:
-    """Return changes as plain values, counted by verdict, and by how much the machine's speed moved."""
-    counts = {verdict: sum(c.verdict == verdict for c in changes) for verdict in Verdict.__args__}  # type: ignore[attr-defined]
+def as_dict(changes: list[FigureChange], moved: float) -> dict[str, Any]:
+    """Return changes as plain values, with counts by verdict and the machine's slowdown."""
+    counts = {verdict: sum(c.verdict == verdict for c in changes) for verdict in ChangeVerdict.__args__}  # type: ignore[attr-defined]
     return {"counts": counts, "machine_moved": moved, "changes": [asdict(change) for change in changes]}
 
 
@@ -100,17 +101,17 @@ def _by_case(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {case_name(row["case"]): row["figures"] for row in document["results"]}
 
 
-def _change(case: str, figure: str, before: Any, after: Any, meaning: Mapping[str, Any]) -> Change:
+def _change(case: str, figure: str, before: Any, after: Any, meaning: Mapping[str, Any]) -> FigureChange:
     if before is None or after is None:
-        alone: Verdict = "same" if before is after else "gone" if after is None else "new"
-        return Change(case, figure, _plain(before), _plain(after), None, alone)
-    old, new = middle(before), middle(after)
+        alone: ChangeVerdict = "same" if before is after else "gone" if after is None else "new"
+        return FigureChange(case, figure, _plain(before), _plain(after), None, alone)
+    old, new = median_of(before), median_of(after)
     ratio = new / old if old else None
-    return Change(case, figure, old, new, ratio, _verdict(before, after, meaning))
+    return FigureChange(case, figure, old, new, ratio, _verdict(before, after, meaning))
 
 
-def _verdict(before: Any, after: Any, meaning: Mapping[str, Any]) -> Verdict:
-    old, new = middle(before), middle(after)
+def _verdict(before: Any, after: Any, meaning: Mapping[str, Any]) -> ChangeVerdict:
+    old, new = median_of(before), median_of(after)
     if abs(new - old) <= meaning["noise"] * max(abs(old), abs(new)) or _overlap(before, after):
         return "same"
     if meaning["better"] == "neither":
@@ -119,9 +120,9 @@ def _verdict(before: Any, after: Any, meaning: Mapping[str, Any]) -> Verdict:
 
 
 def _overlap(before: Any, after: Any) -> bool:
-    """Tell whether spreads overlap; a figure without one lies within the other's or not."""
-    (low, high), (least, most) = map(_ends, (before, after))
-    return low <= most and least <= high
+    """Return whether two spreads overlap; a single value is an interval of length 0."""
+    (low, high), (other_low, other_high) = map(_ends, (before, after))
+    return low <= other_high and other_low <= high
 
 
 def _ends(value: Any) -> tuple[float, float]:
@@ -129,4 +130,4 @@ def _ends(value: Any) -> tuple[float, float]:
 
 
 def _plain(value: Any) -> float | None:
-    return None if value is None else middle(value)
+    return None if value is None else median_of(value)

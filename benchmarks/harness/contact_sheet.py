@@ -1,4 +1,4 @@
-"""A contact sheet: content, style and every method's result side by side, a row a pair."""
+"""A contact sheet: content, style and the result of every method, one row per pair."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from device_runtime.media.photo import write_photo
 
 Picture = NDArray[np.uint8]
 
-TILE: Final = 256  # pixels, both sides of a picture's place
+TILE: Final = 256  # pixels, width and maximum height of a tile
 HEADER: Final = 28
 GAP: Final = 4
 
 
 def write_sheet(path: Path, titles: Sequence[str], rows: Sequence[Sequence[Picture | None]]) -> None:
-    """Draw a sheet; a picture that is None leaves its place empty.
+    """Write a contact sheet; None leaves a tile empty.
 
     Raises:
         PhotoError: The file cannot be written.
@@ -36,7 +36,7 @@ def write_sheet(path: Path, titles: Sequence[str], rows: Sequence[Sequence[Pictu
 
 
 def _strip(pictures: Sequence[Picture | None]) -> Picture:
-    """Put pictures side by side, each in the middle of its place; the strip is as high as the highest."""
+    """Place pictures side by side, centered in their tiles; the strip is as high as the highest one."""
     tiles = [None if picture is None else at_long_side(picture, TILE) for picture in pictures]
     height = max(tile.shape[0] for tile in tiles if tile is not None)
     strip = np.full((height + GAP, len(tiles) * (TILE + GAP), 3), 255, np.uint8)

@@ -1,4 +1,4 @@
-"""Curves of a result as a picture that reads on a light and on a dark page."""
+"""Plot the curves of a result as SVG that is readable on light and dark pages."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+GRAY = "#7f7f7f"  # readable on light and dark pages
+
 Points = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Plot:
-    """Curves over one axis.
+    """A line plot.
 
     Attributes:
-        title: Above the curves.
-        x_label: With the unit.
-        y_label: With the unit.
-        curves: Name → points; those of one colour group share a colour.
-        dashed: Names of the curves that are somebody else's, such as the paper's.
-        colours: Name → number of the colour; curves of one number share it.
+        title: Title of the plot.
+        x_label: Label of the x axis, with its unit.
+        y_label: Label of the y axis, with its unit.
+        curves: Points by name.
+        dashed: Names of dashed curves, such as the paper's.
+        colors: Color number by name; curves with the same number share a color.
     """
 
     title: str
@@ -27,26 +29,33 @@ class Plot:
     y_label: str
     curves: Mapping[str, Points]
     dashed: frozenset[str] = frozenset()
-    colours: Mapping[str, int] = field(default_factory=dict)
+    colors: Mapping[str, int] = field(default_factory=dict)
 
 
 def svg(plot: Plot) -> str:
-    """Draw a plot as an SVG document: transparent, text as text, in a grey that both pages carry."""
+    """Return a plot as an SVG document: transparent, with text as text, in gray."""
     import matplotlib
     from matplotlib.figure import Figure
 
-    grey = "#7f7f7f"
-    with matplotlib.rc_context({
-        "svg.fonttype": "none", "svg.hashsalt": plot.title, "text.color": grey, "axes.labelcolor": grey,
-        "axes.edgecolor": grey, "xtick.color": grey, "ytick.color": grey, "font.size": 9,
-    }):  # fmt: skip
+    with matplotlib.rc_context(
+        {
+            "svg.fonttype": "none",
+            "svg.hashsalt": plot.title,
+            "text.color": GRAY,
+            "axes.labelcolor": GRAY,
+            "axes.edgecolor": GRAY,
+            "xtick.color": GRAY,
+            "ytick.color": GRAY,
+            "font.size": 9,
+        }
+    ):
         figure = Figure(figsize=(7, 4), layout="constrained")
         axes = figure.add_subplot()
         for number, (name, points) in enumerate(plot.curves.items()):
             x, y = zip(*points, strict=True)
-            style = "--" if name in plot.dashed else "-"
-            colour = f"C{plot.colours.get(name, number)}"
-            axes.plot(x, y, style, marker="o", markersize=3, label=name, color=colour)
+            line = "--" if name in plot.dashed else "-"
+            color = f"C{plot.colors.get(name, number)}"
+            axes.plot(x, y, line, marker="o", markersize=3, label=name, color=color)
         axes.set(title=plot.title, xlabel=plot.x_label, ylabel=plot.y_label)
         axes.grid(alpha=0.3)
         axes.legend(handlelength=3.5, fontsize=7, ncols=2, framealpha=0)

@@ -1,7 +1,7 @@
-"""The figures of README and docs, written from the kept results: nobody copies a number by hand.
+"""Fill the result tables of README and docs from stored results, so that no number is copied by hand.
 
-A block stands between ``<!-- bench:NAME/K -->`` and ``<!-- /bench -->``: table K (from 0) of that bench's
-result; without ``/K``, all its tables.
+A block is delimited by ``<!-- bench:NAME/K -->`` and ``<!-- /bench -->`` and contains table K (from 0) of the
+result; without ``/K``, it contains all tables.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ BLOCK: Final = re.compile(r"(<!-- bench:([a-z0-9_]+)(?:/(\d+))? -->\n).*?(<!-- /
 
 
 class ReadmeError(MVStylizerError):
-    """The file cannot be read or written, or asks for a table that is not there."""
+    """The file cannot be read or written, or a block refers to a missing table."""
 
 
 def rewritten(text: str, results: Path) -> str:
-    """Return a Markdown text with every block filled from ``results/NAME.json``.
+    """Return Markdown with every block filled from ``results/NAME.json``.
 
     Args:
-        text: With blocks.
-        results: Folder of the results; a bench without one is said to be not measured yet.
+        text: Markdown with blocks.
+        results: Folder of the results; a missing result is shown as not measured yet.
 
     Raises:
-        UnknownBenchError: A block names no bench.
+        UnknownBenchError: A block names an unknown benchmark.
         ResultError: A result cannot be read.
-        ReadmeError: A block asks for a table that the bench does not have.
+        ReadmeError: A block refers to a missing table.
     """
 
     def block(found: re.Match[str]) -> str:
@@ -44,11 +44,11 @@ def rewritten(text: str, results: Path) -> str:
 
 
 def provenance(document: Mapping[str, Any]) -> str:
-    """Return on what, when and at which commit a result was measured, in one line."""
+    """Return the machine, date and commit of a result in one line."""
     about = document["metadata"]
-    commit = (about["commit"] or "no commit")[:9] + (" with changes" if about["changed"] else "")
-    effort = ", quick settings" if about["quick"] else ""
-    return f"{about['machine']['cpu']}, {about['threads']} threads, {about['date'][:10]}, {commit}{effort}"
+    commit = (about["commit"] or "no commit")[:9] + (" with local changes" if about["changed"] else "")
+    settings = ", quick settings" if about["quick"] else ""
+    return f"{about['machine']['cpu']}, {about['threads']} threads, {about['date'][:10]}, {commit}{settings}"
 
 
 def _body(name: str, place: str | None, results: Path) -> str:
@@ -60,7 +60,10 @@ def _body(name: str, place: str | None, results: Path) -> str:
     tables = module.tables(document)
     if place is not None:
         if int(place) >= len(tables):
-            raise ReadmeError(f"{name} has {len(tables)} tables, not one numbered {place}", "Mend the marker")
+            raise ReadmeError(
+                f"{name} has {len(tables)} tables, so there is no table {place}",
+                "Fix the number in the block",
+            )
         tables = [tables[int(place)]]
     parts = [f"**{table.title}**\n\n{markdown(table)}" for table in tables]
     return "\n\n".join(parts) + (" " if tables[-1].caption else "\n\n") + f"*{provenance(document)}*"

@@ -1,11 +1,11 @@
-"""The benches by name. Their modules are imported only when they run: names and one line each cost nothing.
+"""The benchmarks by name. Their modules are imported only when they run.
 
-A bench is a module with two functions::
+A benchmark is a module with two functions::
 
-    def run(effort: Effort, say: Say, **options) -> Result      # measures
-    def tables(document: Mapping[str, Any]) -> list[Table]      # lays a kept result out for reading
+    def run(budget: Budget, progress: Progress, **options) -> Result
+    def tables(document: Mapping[str, Any]) -> list[Table]
 
-and, where curves say more, a third::
+and optionally a third::
 
     def plots(document: Mapping[str, Any]) -> list[Plot]
 """
@@ -20,32 +20,32 @@ from typing import Any, Final, NamedTuple, Protocol, cast
 from benchmarks.harness.result import Result
 from mvstylizer.errors import MVStylizerError, need_extra
 
-Say = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 class UnknownBenchError(MVStylizerError):
-    """There is no bench of this name."""
+    """There is no benchmark with this name."""
 
 
 @dataclass(frozen=True)
-class Effort:
-    """How much time a bench may take.
+class Budget:
+    """How much time a benchmark may take.
 
     Attributes:
-        quick: Reduced settings: all benches together within five minutes on two cores.
-        threads: Cores this process is held to; a bench tells every library to use as many.
+        quick: Use reduced settings: all benchmarks together take five minutes on two cores.
+        threads: Number of cores this process is pinned to, and of threads every library should use.
     """
 
     quick: bool = False
     threads: int = 2
 
     def pick(self, full: Any, quick: Any) -> Any:
-        """Return the setting for this effort."""
+        """Return the setting for this budget."""
         return quick if self.quick else full
 
 
 class Table(NamedTuple):
-    """A table for reading: text cells, under a title, over a line of explanation."""
+    """A table of text cells with a title and a caption."""
 
     title: str
     header: list[str]
@@ -54,26 +54,26 @@ class Table(NamedTuple):
 
 
 class BenchModule(Protocol):
-    """What a bench's module offers."""
+    """The functions of a benchmark module."""
 
-    def run(self, effort: Effort, say: Say, **options: Any) -> Result:
-        """Measure; `say` takes a line of progress."""
+    def run(self, budget: Budget, progress: Progress, **options: Any) -> Result:
+        """Measure; `progress` receives lines of text."""
         ...
 
     def tables(self, document: Mapping[str, Any]) -> list[Table]:
-        """Lay a kept result out; must not need what only `run` needs."""
+        """Return a stored result as tables; must not require the packages that only `run` needs."""
         ...
 
 
 @dataclass(frozen=True)
 class Bench:
-    """A bench that can be asked for by name.
+    """An entry of the registry.
 
     Attributes:
-        name: As on the command line, and of its result file.
+        name: Name of the command, the module and the result file.
         about: What it measures, in one line.
-        packages: What it needs beside the default install; all in the extra ``bench``.
-        in_all: `bench all` runs it.
+        packages: Required packages beyond the default install, all in the extra ``bench``.
+        in_all: Whether `bench all` runs it.
     """
 
     name: str
@@ -82,47 +82,49 @@ class Bench:
     in_all: bool = True
 
     def load(self) -> BenchModule:
-        """Import its module."""
+        """Import the module."""
         return cast(BenchModule, importlib.import_module(f"benchmarks.{self.name}"))
 
-    def run(self, effort: Effort, say: Say, **options: Any) -> Result:
+    def run(self, budget: Budget, progress: Progress, **options: Any) -> Result:
         """Measure.
 
         Raises:
-            MissingExtraError: A package it needs is not installed.
-            MVStylizerError: Whatever the measured parts raise.
+            MissingExtraError: A required package is not installed.
+            MVStylizerError: Raised by the measured code.
         """
         need_extra("bench", *self.packages)
-        return self.load().run(effort, say, **options)
+        return self.load().run(budget, progress, **options)
 
 
-# In the order in which `bench all` runs them and readers meet them.
+# In the order of `bench all` and of the report.
 BENCHES: Final = (
-    Bench("table1", "time of one key frame, by resolution and model", ("skimage",)),
-    Bench("table2", "time of one intermediate frame, by resolution and way"),
-    Bench("figure5", "speed-up over frame by frame, by key-frame interval", ("skimage",)),
-    Bench("table4", "intermediate frames against stylizing every frame", ("torch", "pytorch_msssim")),
-    Bench("quality", "photorealism and style of the picture, beside other methods", ("torch",)),
-    Bench("memory", "peak memory by length of the video, by model and resolution"),
-    Bench("table3", "Inception score and FID, or FID over VGG16", ("torch", "torchmetrics", "skimage")),
+    Bench("table1", "time to stylize a key frame, by resolution and model", ("skimage",)),
+    Bench("table2", "time to interpolate a frame, by resolution and method"),
+    Bench("figure5", "speed-up over stylizing every frame, by key-frame interval", ("skimage",)),
+    Bench("table4", "quality and temporal stability of interpolated frames", ("torch", "pytorch_msssim")),
+    Bench("quality", "photorealism and style, compared with other methods", ("torch",)),
+    Bench("memory", "peak memory by video length, model and resolution"),
+    Bench(
+        "table3", "Inception score and FID, or FID with VGG16 features", ("torch", "torchmetrics", "skimage")
+    ),
     Bench("table5", "latency of a key frame over an emulated network", ("skimage",)),
-    Bench("kernels", "TFLite kernels beside OpenCV and PyTorch", ("torch", "skimage")),
-    Bench("serving", "Triton and the gateway beside the model in process, and load", ("psutil", "skimage")),
+    Bench("kernels", "TFLite kernels compared with OpenCV and PyTorch", ("torch", "skimage")),
+    Bench("serving", "overhead of Triton and the gateway; behavior under load", ("psutil", "skimage")),
     Bench("soak", "half an hour of mixed load and model swaps", ("psutil", "skimage"), in_all=False),
-    Bench("rollout", "averaging ten edges; the way of a merged model to phones", ("torch", "skimage")),
-    Bench("figure7", "loss by images trained, with 1, 2 and 4 federated edges", ("torch",)),
+    Bench("rollout", "averaging ten edges; rolling out the merged model", ("torch", "skimage")),
+    Bench("figure7", "loss by number of training images, with 1, 2 and 4 edges", ("torch",)),
 )
 
 
 def bench(name: str) -> Bench:
-    """Return a bench by its name.
+    """Return a benchmark by name.
 
     Raises:
-        UnknownBenchError: There is none.
+        UnknownBenchError: There is no benchmark with this name.
     """
     for each in BENCHES:
         if each.name == name:
             return each
     raise UnknownBenchError(
-        f"There is no bench {name!r}", f"Name one of {', '.join(b.name for b in BENCHES)}"
+        f"Unknown benchmark {name!r}", f"Choose one of {', '.join(b.name for b in BENCHES)}"
     )

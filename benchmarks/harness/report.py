@@ -1,4 +1,4 @@
-"""The report: every kept result on one HTML page that needs no other file."""
+"""The report: all stored results on one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from benchmarks.harness.registry import BENCHES, Bench, Table
 from benchmarks.harness.result import ResultError, read
 
 PAGE: Final = Path(__file__).with_name("report_page.html")
-SHEETS: Final = {"quality": "contact_sheet.png"}  # bench → picture beside its result
+SHEETS: Final = {"quality": "contact_sheet.png"}  # picture next to the result, by benchmark
 KINDS: Final = {".png": "image/png", ".jpg": "image/jpeg", ".mp4": "video/mp4"}
 
 
 @dataclass(frozen=True)
 class Film:
-    """Two clips of one length to be shown over each other, and a line of credit."""
+    """Two clips of equal length for the before/after slider, and their credit line."""
 
     before: Path
     after: Path
@@ -33,15 +33,15 @@ def page(results: Path, film: Film | None = None) -> str:
     """Return the report as HTML.
 
     Args:
-        results: Folder of the results; benches without one are left out.
-        film: Shown on top with a slider between before and after.
+        results: Folder of the results; missing results are omitted.
+        film: Clips shown at the top with a before/after slider.
 
     Raises:
-        ResultError: There is no result at all, or one cannot be read.
+        ResultError: There are no results, or one cannot be read.
     """
     documents = {b: read(path) for b in BENCHES if (path := results / f"{b.name}.json").is_file()}
     if not documents:
-        raise ResultError(f"{results} holds no results", "Run first: mvstylizer bench all --quick")
+        raise ResultError(f"{results} contains no results", "Run: mvstylizer bench all --quick")
     return Template(PAGE.read_text()).substitute(
         about=_about(list(documents.values())),
         contents="\n".join(f'<a href="#{bench.name}">{escape(bench.name)}</a>' for bench in documents),
@@ -54,11 +54,11 @@ def _about(documents: Sequence[Mapping[str, Any]]) -> str:
     newest = max(documents, key=lambda document: str(document["metadata"]["date"]))["metadata"]
     machine = newest["machine"]
     lines = [
-        "Of the newest result; each section names its own machine, date and commit.",
+        "The most recent result was measured on this machine; each section names its own machine and commit.",
         f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']:g} GiB, {machine['system']}, "
-        f"GPU: {machine['gpu'] or 'none'}; held to {newest['threads']} threads.",
+        f"GPU: {machine['gpu'] or 'none'}; pinned to {newest['threads']} threads.",
         f"{newest['date'][:16].replace('T', ' ')} UTC, commit {newest['commit'] or 'unknown'}"
-        f"{' with changes' if newest['changed'] else ''}.",
+        f"{' with local changes' if newest['changed'] else ''}.",
         ", ".join(f"{name} {version}" for name, version in newest["versions"].items()) + ".",
     ]
     return "<br>".join(map(escape, lines))
@@ -102,7 +102,7 @@ def _meanings(document: Mapping[str, Any]) -> str:
     ]
     settings = "; ".join(f"{name}: {value}" for name, value in document["settings"].items())
     return (
-        "<details><summary>What the figures mean, and how they were taken</summary>"
+        "<details><summary>Definitions and settings</summary>"
         f'<div class="scroll"><table>{"".join(lines)}</table></div><p>{escape(settings)}</p>'
         "</details>"
     )
@@ -122,7 +122,7 @@ def _film(film: Film) -> str:
     )
     return (
         f'<figure><div class="compare">{before}{after}'
-        '<input type="range" min="0" max="100" value="50" aria-label="Where before meets after"></div>'
+        '<input type="range" min="0" max="100" value="50" aria-label="Before/after position"></div>'
         f"<button>Play</button><figcaption>{escape(film.credit)}</figcaption></figure>"
     )
 
@@ -132,4 +132,4 @@ def _data(path: Path) -> str:
 
 
 def _inline(document: str) -> str:
-    return document[document.index("<svg") :]  # an XML declaration has no place within HTML
+    return document[document.index("<svg") :]  # without the XML declaration

@@ -1,7 +1,7 @@
-"""A bench's result: rows of figures that say what they mean, and the JSON file that keeps them.
+"""A benchmark's result: rows of self-describing figures, stored as JSON.
 
-A row is one case (model, resolution, interval, …) and what was measured of it. Every figure's unit, direction
-and noise are stated once beside the rows, so that a file can be read, compared and drawn without this code.
+A row is one case (model, resolution, interval, …) with its measured figures. The unit, direction and noise of
+each figure are stored in the same file, so it can be read, compared and plotted without this code.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ Better = Literal["lower", "higher", "neither"]
 
 
 class ResultError(MVStylizerError):
-    """A result file is missing, unreadable, or no result of a bench."""
+    """A result file is missing, unreadable or invalid."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """What a figure means.
+    """Definition of a figure.
 
     Attributes:
         unit: ``s``, ``dB``, ``ratio``, ….
-        about: One line: what it is and how it is counted.
-        better: Which direction is the better one; ``neither`` for facts and for the paper's own figures.
-        noise: Relative difference within which two runs on one quiet machine agree.
+        about: What it is and how it is measured, in one line.
+        better: The better direction; ``neither`` for facts and for the paper's figures.
+        noise: Relative difference within which two runs on an idle machine agree.
     """
 
     unit: str
@@ -46,7 +46,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Spread:
-    """A figure that was measured several times."""
+    """Median, minimum and maximum of a figure that was measured several times."""
 
     median: float
     min: float
@@ -54,11 +54,11 @@ class Spread:
     runs: int
 
     def scaled(self, factor: float) -> Spread:
-        """Return it in another unit."""
-        return self.through(lambda value: value * factor)
+        """Return the spread multiplied by a factor."""
+        return self.mapped(lambda value: value * factor)
 
-    def through(self, function: Callable[[float], float]) -> Spread:
-        """Return what a function that never falls makes of it."""
+    def mapped(self, function: Callable[[float], float]) -> Spread:
+        """Return the spread mapped by a non-decreasing function."""
         return Spread(function(self.median), function(self.min), function(self.max), self.runs)
 
 
@@ -68,7 +68,7 @@ Value: TypeAlias = float | Spread | None
 
 @dataclass(frozen=True)
 class Row:
-    """One case and its figures; None is a figure that could not be had, such as a peer's that failed."""
+    """A case and its figures; None is a figure that could not be measured, such as that of a failed peer."""
 
     case: Case
     figures: dict[str, Value]
@@ -76,17 +76,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Result:
-    """What a bench found.
+    """The result of a benchmark.
 
     Attributes:
-        bench: Its name, such as ``table1``.
-        figures: Every figure that occurs in the rows.
-        rows: One for each case; no two cases are equal.
-        settings: What it was run with: sizes, counts, file names without folders.
-        notes: Lines that belong beside the figures ("the network is emulated").
+        bench: Name of the benchmark, such as ``table1``.
+        figures: Definitions of all figures in the rows.
+        rows: One row per case.
+        settings: Sizes, counts, file names without folders.
+        notes: Remarks on the figures, such as "the network is emulated".
 
     Raises:
-        ValueError: Two rows of one case, a figure that is not described, or one that is not finite.
+        ValueError: Two rows have the same case, or a figure is undefined or not finite.
     """
 
     bench: str
@@ -98,19 +98,19 @@ class Result:
     def __post_init__(self) -> None:
         cases = [case_name(row.case) for row in self.rows]
         if len(set(cases)) < len(cases):
-            raise ValueError(f"{self.bench}: two rows of one case among {cases}")
+            raise ValueError(f"{self.bench}: duplicate case in {cases}")
         for row in self.rows:
             for name, value in row.figures.items():
                 if name not in self.figures:
-                    raise ValueError(f"{self.bench}: figure {name!r} is not described")
-                if value is not None and not math.isfinite(middle(value)):
+                    raise ValueError(f"{self.bench}: undefined figure {name!r}")
+                if value is not None and not math.isfinite(median_of(value)):
                     raise ValueError(f"{self.bench}: {name} of {case_name(row.case)} is {value}")
 
     def document(self, metadata: dict[str, Any]) -> dict[str, Any]:
-        """Return the result as the plain object that is printed and kept.
+        """Return the result as a JSON object.
 
         Args:
-            metadata: Machine, versions, commit and date; see `benchmarks.machine.metadata`.
+            metadata: Machine, versions, commit and date, see `benchmarks.machine.Watch.metadata`.
         """
         used = {name for row in self.rows for name in row.figures}
         return {
@@ -125,22 +125,22 @@ class Result:
 
 
 def case_name(case: Mapping[str, Any]) -> str:
-    """Return a case in words: its values, in order."""
+    """Return the values of a case, separated by spaces."""
     return " ".join(str(value) for value in case.values())
 
 
-def middle(value: float | Spread | Mapping[str, float]) -> float:
-    """Return the median of a figure, whether it was measured once or often, kept or just made."""
+def median_of(value: float | Spread | Mapping[str, float]) -> float:
+    """Return the median of a figure: a single value, a `Spread`, or a stored spread."""
     if isinstance(value, Spread):
         return value.median
     return value["median"] if isinstance(value, Mapping) else value
 
 
 def write(document: dict[str, Any], path: Path) -> None:
-    """Write a result, checked against the schema, whole or not at all.
+    """Validate a result and write it atomically.
 
     Raises:
-        ResultError: It does not fit the schema, or cannot be written.
+        ResultError: The result does not match the schema, or cannot be written.
     """
     check(document, path.name)
     try:
@@ -148,36 +148,43 @@ def write(document: dict[str, Any], path: Path) -> None:
         with pending_file(path) as part:
             part.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     except OSError as err:
-        raise ResultError(f"Cannot write {path}: {err.strerror}", "Name another file with --out") from err
+        raise ResultError(f"Cannot write {path}: {err.strerror}", "Choose another file with --out") from err
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read a result.
+    """Read a stored result.
 
     Raises:
-        ResultError: The file is missing, no JSON, or does not fit the schema.
+        ResultError: The file is missing, not JSON, or does not match the schema.
     """
     try:
         document = json.loads(path.read_text())
     except OSError as err:
-        raise ResultError(f"Cannot read {path}: {err.strerror}", "Run the bench that writes it") from err
+        raise ResultError(f"Cannot read {path}: {err.strerror}", "Run the benchmark that writes it") from err
     except ValueError as err:
-        raise ResultError(f"{path} is no JSON: {err}", "Run the bench again") from err
+        raise ResultError(f"{path} is not JSON: {err}", "Run the benchmark again") from err
     check(document, path.name)
     return dict(document)
 
 
 def check(document: object, name: str) -> None:
-    """Hold a document against ``result.schema.json``.
+    """Validate a document against ``result.schema.json``.
 
     Raises:
-        ResultError: It does not fit; the message says where.
+        ResultError: The document does not match; the message contains the JSON path.
     """
     from jsonschema import Draft202012Validator
 
+    version = document.get("schema") if isinstance(document, dict) else None
+    if version != SCHEMA:
+        raise ResultError(
+            f"{name} has the schema {version}, expected {SCHEMA}", "Run the benchmark again with this version"
+        )
     error = next(Draft202012Validator(schema()).iter_errors(document), None)
     if error is not None:
-        raise ResultError(f"{name} is no bench result: {error.json_path}: {error.message}")
+        raise ResultError(
+            f"{name} is not a benchmark result: {error.json_path}: {error.message}", "Run the benchmark again"
+        )
 
 
 @cache
@@ -187,7 +194,7 @@ def schema() -> dict[str, Any]:
 
 
 def find(document: Mapping[str, Any], **case: str | int | float) -> dict[str, Any] | None:
-    """Return the figures of the first row of a kept result whose case has these values, or None."""
+    """Return the figures of the first row of a stored result that matches a case, or None."""
     rows: Iterable[Mapping[str, Any]] = document["results"]
     for row in rows:
         if all(row["case"].get(key) == value for key, value in case.items()):

@@ -1,4 +1,4 @@
-"""Every bench in turn, each in a process of its own: none inherits the memory or the faults of another."""
+"""Run every benchmark in its own process, so that none inherits memory or failures from another."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from benchmarks.harness.registry import Bench, Say
+from benchmarks.harness.registry import Bench, Progress
 
-ENDING_SECONDS: Final = 30.0  # a bench that is told to end may have servers to stop
+TERMINATE_TIMEOUT_S: Final = 30.0  # a benchmark may have servers to stop
 
 
 class Outcome(NamedTuple):
-    """How a bench went: its name, where its result is, its exit code, and the seconds it took."""
+    """Outcome of a benchmark: name, result file, exit code and duration in seconds."""
 
     bench: str
     out: str
@@ -24,20 +24,20 @@ class Outcome(NamedTuple):
 
 
 def run_every(
-    benches: Sequence[Bench], folder: Path, *, quick: bool, threads: int, say: Say
+    benches: Sequence[Bench], folder: Path, *, quick: bool, threads: int, progress: Progress
 ) -> list[Outcome]:
-    """Run benches one after the other; one that fails does not keep the next from running.
+    """Run benchmarks in turn; a failure does not stop the others.
 
     Args:
-        benches: Which.
-        folder: Where each writes ``NAME.json``.
-        quick: Reduced settings.
-        threads: Cores to hold each to.
-        say: Takes a line before each.
+        benches: Benchmarks to run.
+        folder: Output folder for ``NAME.json``.
+        quick: Use reduced settings.
+        threads: Number of cores for each benchmark.
+        progress: Receives a line before each benchmark.
     """
     outcomes = []
     for number, bench in enumerate(benches, 1):
-        say(f"[{number}/{len(benches)}] {bench.name}: {bench.about}")
+        progress(f"[{number}/{len(benches)}] {bench.name}: {bench.about}")
         out = folder / f"{bench.name}.json"
         command = [sys.executable, "-m", "mvstylizer_cli", "bench", bench.name, "--out", str(out)]
         command += ["--threads", str(threads), *(["--quick"] if quick else [])]
@@ -48,14 +48,14 @@ def run_every(
 
 
 def _run(command: Sequence[str]) -> int:
-    """Run a command with its output on our stderr; whatever ends us ends it first, in order."""
+    """Run a command with its output on our stderr; terminate it if we are interrupted."""
     process = subprocess.Popen(command, stdout=sys.stderr)
     try:
         return process.wait()
     except BaseException:
         process.terminate()
         try:
-            process.wait(ENDING_SECONDS)
+            process.wait(TERMINATE_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

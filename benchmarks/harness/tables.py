@@ -1,4 +1,4 @@
-"""Tables as text: Markdown for files, aligned columns for a terminal; and figures in few digits."""
+"""Format tables as Markdown or aligned text, and figures with few significant digits."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.harness.registry import Table
-from benchmarks.harness.result import middle
+from benchmarks.harness.result import median_of
 
 MISSING = "–"
 
 
 def number(value: float | Mapping[str, Any] | None, *, digits: int = 3, unit: str = "") -> str:
-    """Return a figure in so many significant digits, without exponents; "–" for None.
+    """Format a figure with a number of significant digits, without exponent; None is "–".
 
-    A figure that was measured several times is shown by its median.
+    A figure that was measured several times is shown as its median.
     """
     if value is None:
         return MISSING
-    plain = middle(value)
+    plain = median_of(value)
     if plain == 0 or not 1e-6 < abs(plain) < 1e9:
         text = f"{plain:.{digits}g}"
     else:
@@ -30,7 +30,7 @@ def number(value: float | Mapping[str, Any] | None, *, digits: int = 3, unit: st
 
 
 def span(value: float | Mapping[str, Any] | None, *, digits: int = 3) -> str:
-    """Return a figure with its minimum and maximum: ``1.02 (0.98–1.10)``."""
+    """Format a figure with its minimum and maximum: ``1.02 (0.98–1.10)``."""
     if not isinstance(value, Mapping) or value["runs"] == 1:
         return number(value, digits=digits)
     low, high = (number(value[end], digits=digits) for end in ("min", "max"))

@@ -1,7 +1,7 @@
-"""Time cases beside each other: warmed up, interleaved, as medians with minimum and maximum.
+"""Time cases in interleaved rounds after a warm-up; report median, minimum and maximum.
 
-Cases are run in rounds, each once a round, every other round backwards: what slows the machine for a while
-then slows all of them, and ratios, taken within each round, hold where absolute times do not.
+Each round runs every case once; every other round runs in reverse order. A temporary slowdown of the machine
+then affects all cases, and ratios, which are taken within a round, stay valid where absolute times do not.
 """
 
 from __future__ import annotations
@@ -14,17 +14,15 @@ from typing import Final
 
 from benchmarks.harness.result import Spread
 
-MIN_SAMPLE_SECONDS: Final = (
-    2e-3  # shorter calls are repeated within a sample: the clock's own cost shows below
-)
+MIN_SAMPLE_S: Final = 2e-3  # shorter calls are repeated within a sample, to hide the cost of the clock
 Work = Callable[[], object]
 
 
-class Times(Mapping[str, Spread]):
-    """The seconds of one call of each case, by name.
+class Timings(Mapping[str, Spread]):
+    """Seconds per call of each case, by name.
 
     Args:
-        samples: Name → one sample a round, the same number for each.
+        samples: One sample per round, by name; the same number for each case.
     """
 
     def __init__(self, samples: Mapping[str, Sequence[float]]) -> None:
@@ -40,25 +38,25 @@ class Times(Mapping[str, Spread]):
         return len(self._samples)
 
     def samples(self, name: str) -> Sequence[float]:
-        """Return one case's seconds, round by round."""
+        """Return the samples of a case, in seconds, one per round."""
         return self._samples[name]
 
     def ratio(self, name: str, other: str) -> Spread:
-        """Return one case's seconds over another's, each round's by itself."""
+        """Return the ratio of two cases, computed within each round."""
         pairs = zip(self._samples[name], self._samples[other], strict=True)
-        return spread(seconds / beside for seconds, beside in pairs)
+        return spread(seconds / reference for seconds, reference in pairs)
 
 
-def measure(cases: Mapping[str, Work], *, repeats: int, warmup: int = 1) -> Times:
+def measure(cases: Mapping[str, Work], *, repeats: int, warmup: int = 1) -> Timings:
     """Time cases.
 
     Args:
-        cases: Name → what to time. A case that needs preparation does it before, or in its warm-up calls.
-        repeats: Rounds, at least 1; each gives one sample of each case.
+        cases: Functions to time, by name; preparation belongs before or into the warm-up calls.
+        repeats: Number of rounds, at least 1.
         warmup: Calls of each case before the first round.
 
     Returns:
-        Name → seconds of one call, and their ratios.
+        Seconds per call of each case.
     """
     for work in cases.values():
         for _ in range(warmup):
@@ -68,7 +66,7 @@ def measure(cases: Mapping[str, Work], *, repeats: int, warmup: int = 1) -> Time
     order = list(cases)
     enabled = gc.isenabled()
     gc.collect()
-    gc.disable()  # a collection would fall on whichever case happens to run
+    gc.disable()  # a collection would slow down an arbitrary case
     try:
         for _ in range(repeats):
             for name in order:
@@ -77,28 +75,28 @@ def measure(cases: Mapping[str, Work], *, repeats: int, warmup: int = 1) -> Time
     finally:
         if enabled:
             gc.enable()
-    return Times(samples)
+    return Timings(samples)
 
 
-def measure_beside(
+def measure_in_blocks(
     slow: Work, cases: Mapping[str, Work], *, blocks: int, repeats: int, name: str
-) -> tuple[Times, Times]:
-    """Time cases in blocks, each behind one call of a slow case: near it, but not in its wake.
+) -> tuple[Timings, Timings]:
+    """Time fast cases in blocks, each after one call of a slow case.
 
-    A network's threads spin for a while after it, and it leaves cold caches, so that in one round with it
-    each of these cases would be slower than by itself; timed long after it, their ratio to it would hold only
-    as long as the machine keeps its speed.
+    After a network has run, its threads spin for a while and caches are cold, so fast cases in the same round
+    would be slower than on their own. If they were timed much later, their ratio to the slow case would be
+    wrong whenever the machine's speed changes. Hence a few rounds follow each call of the slow case.
 
     Args:
         slow: The slow case.
-        cases: Name → what to time.
-        blocks: Calls of the slow case.
-        repeats: Rounds of the others in a block.
-        name: Of the slow case.
+        cases: Fast cases, by name.
+        blocks: Number of calls of the slow case.
+        repeats: Rounds of the fast cases per block.
+        name: Name of the slow case.
 
     Returns:
-        The times of `cases`, a sample a round; and those of all, `name` too, a sample a block, where those of
-        `cases` are a block's medians.
+        Timings of `cases` with a sample per round; and timings of all cases including `name` with a sample
+        per block, which for `cases` is the block's median.
     """
     slow()
     rounds: dict[str, list[float]] = {case: [] for case in cases}
@@ -109,18 +107,18 @@ def measure_beside(
         for case in cases:
             rounds[case] += times.samples(case)
             whole[case].append(times[case].median)
-    return Times(rounds), Times(whole)
+    return Timings(rounds), Timings(whole)
 
 
 def spread(samples: Iterable[float]) -> Spread:
-    """Return median, minimum and maximum of samples, at least one."""
+    """Return median, minimum and maximum of at least one sample."""
     values = list(samples)
     return Spread(statistics.median(values), min(values), max(values), len(values))
 
 
 def _calls(work: Work) -> int:
     seconds = _sample(work, 1)
-    return max(1, round(MIN_SAMPLE_SECONDS / max(seconds, 1e-9)))
+    return max(1, round(MIN_SAMPLE_S / max(seconds, 1e-9)))
 
 
 def _sample(work: Work, calls: int) -> float:

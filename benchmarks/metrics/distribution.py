@@ -1,8 +1,7 @@
-"""How far one set of pictures is from another: FID, KID and Inception score, by torchmetrics.
+"""Distances between sets of pictures: FID, KID and Inception score, computed by torchmetrics.
 
-Features come from a network: the standard Inception (a TorchScript file that the user gives, the one of
-StyleGAN2-ADA and clean-fid) or, offline, our own VGG16 encoder. They are computed once; the metrics then take
-features in the place of pictures.
+Features come from the standard Inception network (a TorchScript file passed by the user, as in StyleGAN2-ADA
+and clean-fid) or from our VGG16 encoder. They are computed once and then passed to the metrics.
 """
 
 from __future__ import annotations
@@ -15,27 +14,29 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.inception import InceptionScore
 from torchmetrics.image.kid import KernelInceptionDistance
 
-from benchmarks.data.footage import Picture
 from mvstylizer.errors import MVStylizerError
 from training.vgg import VggEncoder
 
+Picture = NDArray[np.uint8]
+
 VGG_LAYER: Final = "4_1"
-FEATURES, LOGITS = 2048, 1008  # of Inception's pool3 and its unbiased logits
+FEATURES, LOGITS = 2048, 1008  # sizes of Inception's pool3 and of its unbiased logits
 _BATCH: Final = 8
-_SPLITS: Final = 10  # of the Inception score, as everywhere
+_SPLITS: Final = 10  # of the Inception score, as is standard
 
 
 class InceptionWeightsError(MVStylizerError):
-    """The Inception weights are not given, or are no TorchScript of Inception."""
+    """The Inception weights are missing, or are not a TorchScript of Inception."""
 
 
 class Features(Protocol):
-    """What turns pictures into features."""
+    """Computes features of pictures."""
 
     def __call__(self, pictures: Sequence[Picture]) -> Tensor:
         """Return float32 N×D features of uint8 RGB pictures of one size."""
@@ -43,7 +44,7 @@ class Features(Protocol):
 
 
 class VggFeatures:
-    """VGG16's relu4_1, mean over positions: 512 features. Not Inception, and not comparable with it."""
+    """VGG16's relu4_1 averaged over positions: 512 features, not comparable with Inception's."""
 
     def __init__(self) -> None:
         self._encoder = VggEncoder(VGG_LAYER)
@@ -59,34 +60,36 @@ class VggFeatures:
 
 
 class Inception:
-    """The standard Inception of FID and of the Inception score.
+    """The standard Inception network for FID and Inception score.
 
     Args:
         weights: ``inception-2015-12-05.pt``: TorchScript, uint8 N×3×H×W in, any size.
 
     Raises:
-        InceptionWeightsError: No such file, or another network.
+        InceptionWeightsError: The file is missing or contains another network.
     """
 
     def __init__(self, weights: Path) -> None:
-        hint = "Fetch inception-2015-12-05.pt of StyleGAN2-ADA and name it with --inception-weights"
+        hint = "Download inception-2015-12-05.pt of StyleGAN2-ADA and pass it with --inception-weights"
         if not weights.is_file():
-            raise InceptionWeightsError(f"{weights} is no file", hint)
+            raise InceptionWeightsError(f"{weights} does not exist", hint)
         try:
             self._network: Any = torch.jit.load(str(weights)).eval()  # type: ignore[no-untyped-call]
             shape = tuple(self([np.zeros((64, 64, 3), np.uint8)]).shape)
         except (RuntimeError, ValueError) as err:
-            raise InceptionWeightsError(f"{weights} is no TorchScript of Inception", hint) from err
+            raise InceptionWeightsError(f"{weights} is not a TorchScript of Inception", hint) from err
         if shape != (1, FEATURES):
-            raise InceptionWeightsError(f"{weights} gives features of shape {shape}, not 2048 each", hint)
+            raise InceptionWeightsError(
+                f"{weights} returns features of shape {shape}, expected (1, {FEATURES})", hint
+            )
 
     def __call__(self, pictures: Sequence[Picture]) -> Tensor:
         """Return the pool3 features, N×2048."""
         return self._run(pictures, return_features=True)
 
     def logits(self, pictures: Sequence[Picture]) -> Tensor:
-        """Return the logits without bias, N×1008, as the Inception score takes them."""
-        # The script ends in a softmax; the score's own softmax undoes the logarithm.
+        """Return the logits without bias, N×1008, as used by the Inception score."""
+        # The script ends in a softmax; the softmax of the score undoes the logarithm.
         return self._run(pictures, no_output_bias=True).clamp(min=1e-12).log()
 
     def _run(self, pictures: Sequence[Picture], **options: bool) -> Tensor:
@@ -96,7 +99,7 @@ class Inception:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A metric, and the range of it over resampled pictures (5 to 95 %)."""
+    """A metric with its range over resampled pictures (5 to 95 %)."""
 
     value: float
     low: float
@@ -109,8 +112,8 @@ def fid(made: Tensor, real: Tensor, *, resamples: int, seed: int = 0) -> Estimat
     Args:
         made: N×D.
         real: M×D.
-        resamples: Of the bootstrap, which draws both sets anew.
-        seed: Of the draws.
+        resamples: Number of bootstrap resamples of both sets.
+        seed: Random seed.
     """
     generator = torch.Generator().manual_seed(seed)
 
@@ -123,10 +126,12 @@ def fid(made: Tensor, real: Tensor, *, resamples: int, seed: int = 0) -> Estimat
 
 
 def kid(made: Tensor, real: Tensor, *, seed: int = 0) -> Estimate:
-    """Return the kernel distance, unbiased however few pictures there are; its range is ± 2 deviations."""
+    """Return the kernel distance, unbiased for any number of pictures; its range is ± 2 deviations."""
     torch.manual_seed(seed)  # torchmetrics draws its subsets from the global generator
     size = min(100, len(made) // 2, len(real) // 2)
-    metric = _quiet(KernelInceptionDistance, feature=_Given(made.shape[1]), subsets=50, subset_size=size)
+    metric = _quiet(
+        KernelInceptionDistance, feature=_Precomputed(made.shape[1]), subsets=50, subset_size=size
+    )
     mean, deviation = map(float, _filled(metric, made, real).compute())
     return Estimate(mean, mean - 2 * deviation, mean + 2 * deviation)
 
@@ -134,14 +139,16 @@ def kid(made: Tensor, real: Tensor, *, seed: int = 0) -> Estimate:
 def inception_score(logits: Tensor, *, seed: int = 0) -> Estimate:
     """Return the Inception score; its range is ± 2 deviations over its splits."""
     torch.manual_seed(seed)
-    metric = _quiet(InceptionScore, feature=_Given(logits.shape[1]), splits=min(_SPLITS, len(logits) // 2))
+    metric = _quiet(
+        InceptionScore, feature=_Precomputed(logits.shape[1]), splits=min(_SPLITS, len(logits) // 2)
+    )
     metric.update(logits)
     mean, deviation = map(float, metric.compute())
     return Estimate(mean, mean - 2 * deviation, mean + 2 * deviation)
 
 
-class _Given(nn.Module):
-    """Stands where torchmetrics wants a network: the features are there already."""
+class _Precomputed(nn.Module):
+    """Replaces torchmetrics' network by precomputed features."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -152,7 +159,7 @@ class _Given(nn.Module):
 
 
 def _fid(made: Tensor, real: Tensor) -> float:
-    return float(_filled(FrechetInceptionDistance(feature=_Given(made.shape[1])), made, real).compute())
+    return float(_filled(FrechetInceptionDistance(feature=_Precomputed(made.shape[1])), made, real).compute())
 
 
 def _filled(metric: Any, made: Tensor, real: Tensor) -> Any:
@@ -163,7 +170,7 @@ def _filled(metric: Any, made: Tensor, real: Tensor) -> Any:
 
 def _quiet(metric: Any, **options: Any) -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that it keeps the features, which are here anyway
+        warnings.simplefilter("ignore", UserWarning)  # that it stores all features
         return metric(**options)
 
 

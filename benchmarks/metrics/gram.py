@@ -1,4 +1,4 @@
-"""Relative Gram distance: how far a result's VGG16 textures are from the style's."""
+"""Relative Gram distance: difference between the VGG16 textures of a result and of its style."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from training.vgg import MEAN_RGB, WEIGHTS
 
 LAYERS: Final = ("1_1", "1_2", "2_1", "2_2", "3_1", "3_2", "3_3", "4_1", "4_2", "4_3")
 POOL_BEFORE: Final = ("2_1", "3_1", "4_1")
-JUDGED: Final = ("1_2", "2_2", "3_3", "4_3")
+COMPARED: Final = ("1_2", "2_2", "3_3", "4_3")
 
 
 class VggWeightsError(MVStylizerError):
-    """A file of VGG16 weights lacks what is asked of it."""
+    """A file of VGG16 weights cannot be read or lacks layers."""
 
 
 class GramDistance:
@@ -29,30 +29,28 @@ class GramDistance:
 
     Args:
         weights: VGG16's convolutions as safetensors (``conv1_1.weight`` OIHW, ``conv1_1.bias``, …). The file
-            that ships with the kit ends at conv4_1: then relu4_3 is left out, and `layers` says so.
+            bundled with the kit ends at conv4_1: relu4_3 is then omitted from `layers`.
 
     Raises:
-        VggWeightsError: The file cannot be read, or holds not even relu3_3.
+        VggWeightsError: The file cannot be read, or ends before relu3_3.
     """
 
     def __init__(self, weights: Path | None = None) -> None:
         path = weights or WEIGHTS
         try:
             stored = load_file(path)
-        except Exception as err:  # safetensors' own error has no other base
-            raise VggWeightsError(
-                f"{path} cannot be read: {err}", "Name a safetensors file of VGG16"
-            ) from err
+        except Exception as err:  # safetensors' error has no narrower base class
+            raise VggWeightsError(f"Cannot read {path}: {err}", "Pass a safetensors file of VGG16") from err
         self._weights = {name: tensor.float() for name, tensor in stored.items()}
         held = [name for name in LAYERS if f"conv{name}.weight" in self._weights]
-        self.layers = tuple(name for name in JUDGED if set(LAYERS[: LAYERS.index(name) + 1]) <= set(held))
+        self.layers = tuple(name for name in COMPARED if set(LAYERS[: LAYERS.index(name) + 1]) <= set(held))
         if len(self.layers) < 3:
             raise VggWeightsError(
-                f"{path} holds {', '.join(held) or 'no layer'}", "It needs conv1_1 to conv3_3"
+                f"{path} contains {', '.join(held) or 'no layers'}", "Pass a file with conv1_1 to conv3_3"
             )
 
     def grams(self, picture: NDArray[np.uint8]) -> list[Tensor]:
-        """Return the Gram matrix (C, C), divided by the number of places, of each judged layer.
+        """Return the Gram matrix (C, C) of each layer, divided by the number of positions.
 
         Args:
             picture: uint8 RGB (H, W, 3).

@@ -1,4 +1,4 @@
-"""Multiply-adds of an ONNX model, counted from the shapes that a run of it shows."""
+"""Count the multiply-adds of an ONNX model from the tensor shapes of a run."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ COUNTED: Final = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 
 
 def count_macs(model: Path, inputs: dict[str, NDArray[Any]], outputs: list[str]) -> int:
-    """Run a model once and count what its convolutions and matrix products multiply and add.
+    """Run a model once and return the multiply-adds of its convolutions and matrix products.
 
-    Elementwise work, resizing and pooling are left out, as is usual. The graph is not optimised for this, so
-    that every node still has its own name and shapes; nodes that `outputs` do not need are not run.
+    Elementwise operations, resizing and pooling are not counted, as usual. The graph is not optimized, so
+    that every node keeps its shapes; nodes that `outputs` do not depend on are not run.
 
     Args:
-        model: The file.
-        inputs: Name → value.
-        outputs: Names.
+        model: ONNX file.
+        inputs: Input values by name.
+        outputs: Names of the outputs.
     """
     with tempfile.TemporaryDirectory() as folder:
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.add_session_config_entry("session.disable_prepacking", "1")  # packed weights show no shape
+        options.add_session_config_entry("session.disable_prepacking", "1")  # packed weights have no shape
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
         options.log_severity_level = 3
@@ -39,7 +39,7 @@ def count_macs(model: Path, inputs: dict[str, NDArray[Any]], outputs: list[str])
 
 
 def _macs(node: dict[str, Any]) -> int:
-    if "output_type_shape" not in node:  # an event of the node other than its run
+    if "output_type_shape" not in node:  # not a run event
         return 0
     shapes: list[list[int]] = [next(iter(each.values())) for each in node["input_type_shape"]]
     out: list[int] = next(iter(node["output_type_shape"][0].values()))

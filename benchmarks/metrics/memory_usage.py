@@ -1,4 +1,4 @@
-"""The memory of a program and of all that it started."""
+"""Memory usage of a process tree."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import psutil
 
 
 def memory_mib(program: psutil.Process) -> float:
-    """Return the proportional set size of a program and its descendants, in MiB; what they share counts once.
+    """Return the proportional set size of a program and its descendants, in MiB; shared pages count once.
 
-    A descendant that ends while it is looked at (a stub of a version that is let go) has no memory any more.
+    A descendant that exits meanwhile (such as a stub of an unloaded version) counts as zero.
 
     Raises:
-        psutil.NoSuchProcess: The program itself has ended.
+        psutil.NoSuchProcess: The program itself has exited.
     """
     total = program.memory_full_info().pss
     for process in program.children(recursive=True):

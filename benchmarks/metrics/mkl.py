@@ -1,8 +1,9 @@
-"""MKL: the closed-form linear colour transport between two photos, the baseline that a stylizer has to beat.
+"""MKL: closed-form linear color transport between two photos, the baseline for stylizers.
 
 Monge–Kantorovich linear mapping of Pitié & Kokaram (2007): with RGB covariances C (content) and S (style),
-T = C^(-1/2) (C^(1/2) S C^(1/2))^(1/2) C^(-1/2) carries one Gaussian onto the other with the least movement.
-Eigenvalues decide the square roots here; the stylizer's own graph gets them by iteration (`training.color`).
+T = C^(-1/2) (C^(1/2) S C^(1/2))^(1/2) C^(-1/2) maps one Gaussian to the other with minimal displacement.
+Matrix roots are computed from eigenvalues here; the stylizer's graph computes them iteratively
+(`training.color`).
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-NOISE: float = 1e-5  # on both diagonals, unit range: a photo of one colour stays finite
+NOISE: float = 1e-5  # on both diagonals, in unit range: keeps a photo of a single color finite
 
 
 def transported(content: NDArray[np.uint8], style: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the content in the style's mean colour and colour covariance.
+    """Return the content with the style's mean color and color covariance.
 
     Args:
         content: uint8 RGB (H, W, 3).
@@ -24,7 +25,7 @@ def transported(content: NDArray[np.uint8], style: NDArray[np.uint8]) -> NDArray
         uint8 RGB (H, W, 3).
     """
     x, y = (picture.reshape(-1, 3) / 255.0 for picture in (content, style))
-    cov_x, cov_y = (np.cov(colours.T) + NOISE * np.eye(3) for colours in (x, y))
+    cov_x, cov_y = (np.cov(colors.T) + NOISE * np.eye(3) for colors in (x, y))
     root = _power(cov_x, 0.5)
     inverse = _power(cov_x, -0.5)
     gain = inverse @ _power(root @ cov_y @ root, 0.5) @ inverse

@@ -1,4 +1,4 @@
-"""How alike two pictures are, and how steady a sequence is. Pictures are uint8 RGB (H, W, 3) everywhere."""
+"""Picture similarity and temporal stability. Pictures are uint8 RGB (H, W, 3) everywhere."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from device_runtime.motion.flow import DisFlow, Motion, sample
 Picture = NDArray[np.uint8]
 Plane = NDArray[np.float64]
 
-LONG_SIDE: Final = 512  # pixels at which photos are compared
+LONG_SIDE: Final = 512  # pixels; photos are compared at this size
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2  # the constants of Wang et al. (2004)
 
 
 def at_long_side(picture: Picture, side: int = LONG_SIDE) -> Picture:
-    """Return a picture resized so that its longer side has `side` pixels."""
+    """Return a picture resized to a longer side of `side` pixels."""
     height, width = picture.shape[:2]
     scale = side / max(height, width)
     return resized(picture, round(width * scale), round(height * scale))
 
 
 def resized(picture: Picture, width: int, height: int) -> Picture:
-    """Return a picture at this size, averaged over areas."""
+    """Return a picture resized by area averaging."""
     return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
@@ -37,22 +37,22 @@ def luma(picture: Picture) -> NDArray[np.uint8]:
 
 
 def ssim(first: NDArray[np.generic], second: NDArray[np.generic]) -> float:
-    """Return the structural similarity (Wang et al. 2004) of two planes (H, W) of grey levels, 0..255.
+    """Return the structural similarity (Wang et al. 2004) of two planes (H, W) of gray levels, 0..255.
 
-    Gaussian window of 11 pixels, sigma 1.5, borders reflected, averaged over the whole plane.
+    Uses a Gaussian window of 11 pixels with sigma 1.5 and reflected borders; averaged over the whole plane.
     """
     x, y = first.astype(np.float64), second.astype(np.float64)
     mean_x, mean_y = _blurred(x), _blurred(y)
     var_x, var_y = _blurred(x * x) - mean_x**2, _blurred(y * y) - mean_y**2
     both = _blurred(x * y) - mean_x * mean_y
-    likeness = (2 * mean_x * mean_y + C1) * (2 * both + C2)
-    return float((likeness / ((mean_x**2 + mean_y**2 + C1) * (var_x + var_y + C2))).mean())
+    similarity = (2 * mean_x * mean_y + C1) * (2 * both + C2)
+    return float((similarity / ((mean_x**2 + mean_y**2 + C1) * (var_x + var_y + C2))).mean())
 
 
 def edge_ssim(first: Picture, second: Picture) -> float:
-    """Return the SSIM of the Sobel magnitudes of luma, each brought to a mean of 40.
+    """Return the SSIM of the Sobel magnitudes of luma, each normalized to a mean of 40.
 
-    The magnitudes are scale-free so: a change of contrast alone costs nothing, lost or new edges do.
+    The normalization makes it independent of contrast; only lost or new edges lower it.
     """
     return ssim(_edges(luma(first)), _edges(luma(second)))
 
@@ -66,10 +66,10 @@ def psnr(first: Picture, second: Picture) -> float:
 def sliced_wasserstein(
     first: Picture, second: Picture, *, directions: int = 64, quantiles: int = 512
 ) -> float:
-    """Return the sliced 2-Wasserstein distance of two pictures' colours in CIE Lab (L 0..100).
+    """Return the sliced 2-Wasserstein distance of two pictures' colors in CIE Lab (L 0..100).
 
-    The root mean square over random directions of the distance between the sorted projections; the pictures
-    may differ in size. The directions are the same in every call.
+    The root mean square, over fixed random directions, of the distance between the sorted projections. The
+    pictures may differ in size.
     """
     rng = np.random.default_rng(0)
     axes = rng.normal(size=(3, directions))
@@ -80,22 +80,22 @@ def sliced_wasserstein(
 
 
 def motions(filmed: Sequence[Picture]) -> list[Motion]:
-    """Return the motion of each picture but the first relative to the one before it; no cut lies between."""
+    """Return the motion of each picture but the first relative to the previous one; there must be no cut."""
     flow = DisFlow()
     small = [flow.prepare(picture) for picture in filmed]
     return [flow.follow(before)(after) for before, after in pairwise(small)]
 
 
 def warping_errors(moved: Sequence[Motion], shown: Sequence[Picture]) -> list[float]:
-    """Return how much each picture differs from the one before it, moved along: the temporal warping error.
+    """Return the temporal warping error: the difference of each picture to the previous one, warped.
 
     Args:
-        moved: Of the scene as filmed: its motion, and what is hidden in it, is what counts.
-        shown: What is judged; the scene as filmed itself gives the least that can be had.
+        moved: Motion and visibility of the source footage.
+        shown: Pictures to evaluate; the source footage itself gives a reference value.
 
     Returns:
-        For each picture but the first, the root mean square difference in grey levels over what is visible
-        in both.
+        For each picture but the first, the root mean square difference in gray levels over pixels that are
+        visible in both.
     """
     errors = []
     for motion, (before, after) in zip(moved, pairwise(shown), strict=True):
@@ -109,17 +109,19 @@ def warping_errors(moved: Sequence[Motion], shown: Sequence[Picture]) -> list[fl
 
 
 def flicker(filmed: Sequence[Picture], shown: Sequence[Picture]) -> list[float]:
-    """Return by how many grey levels the look's mean colour jumps from each picture to the next.
+    """Return the change of the mean color offset from each picture to the next, in gray levels.
 
-    The look's mean colour is that of the picture shown less that of the picture filmed, so that what moves
-    through the scene does not count.
+    The offset is the mean color of the shown picture minus that of the filmed one, so that motion in the
+    scene is not counted.
     """
-    look = [_mean_colour(b) - _mean_colour(a) for a, b in zip(filmed, shown, strict=True)]
+    look = [_mean_color(b) - _mean_color(a) for a, b in zip(filmed, shown, strict=True)]
     return [float(np.abs(after - before).mean()) for before, after in pairwise(look)]
 
 
-def _mean_colour(picture: Picture) -> NDArray[np.float64]:
-    return np.array(cv2.mean(picture)[:3])  # exact sums, and a hundred times as fast as NumPy's over two axes
+def _mean_color(picture: Picture) -> NDArray[np.float64]:
+    return np.array(
+        cv2.mean(picture)[:3]
+    )  # exact sums, and a hundred times faster than NumPy's over two axes
 
 
 def _blurred(plane: Plane) -> Plane:
@@ -127,8 +129,8 @@ def _blurred(plane: Plane) -> Plane:
 
 
 def _edges(plane: NDArray[np.uint8]) -> NDArray[np.float32]:
-    grey = plane.astype(np.float32)
-    across, down = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
+    gray = plane.astype(np.float32)
+    across, down = cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1)
     magnitude = np.hypot(across, down)
     return np.asarray(magnitude / (magnitude.mean() + 1e-6) * 40, np.float32)
 

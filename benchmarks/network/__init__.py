@@ -1,1 +1,1 @@
-"""An emulated network: a real TCP connection with the delay, rate and window of a far one."""
+"""An emulated network: a real TCP connection with the delay, rate and window of a slow link."""

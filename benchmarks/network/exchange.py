@@ -1,6 +1,7 @@
-"""One key frame over TCP: so many bytes up, so many back, and when the last byte was where.
+"""Send a key frame and its reply over TCP and time both.
 
-Both ends are in one process and read one clock: the time up is measured, not taken as half a round trip.
+Both ends run in one process and share one clock, so the upload time is measured directly instead of being
+estimated as half a round trip.
 """
 
 from __future__ import annotations
@@ -13,21 +14,21 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-_ORDER: Final = struct.Struct("<QQ")  # bytes up, bytes wanted back
-_ARRIVED: Final = struct.Struct("<d")  # the server's clock when the last byte was there
+_HEADER: Final = struct.Struct("<QQ")  # bytes sent, bytes expected back
+_ARRIVED: Final = struct.Struct("<d")  # the server's clock when the last byte arrived
 _CONGESTION: Final = b"cubic"
 _TIMEOUT_S: Final = 60.0
 
 
-class Times(NamedTuple):
-    """Seconds of one exchange: until the last byte is up, and until the last byte of the reply is back."""
+class ExchangeTimes(NamedTuple):
+    """Seconds until the last byte of the upload and of the reply arrived."""
 
     up: float
     there_and_back: float
 
 
 class Exchange:
-    """A client of a `Server`, on a new connection or on one that is kept.
+    """A client of `Server`, over a new or a persistent connection.
 
     Args:
         connect: Opens a connection.
@@ -35,31 +36,31 @@ class Exchange:
 
     def __init__(self, connect: Callable[[], socket.socket]) -> None:
         self._connect = connect
-        self._kept: socket.socket | None = None
+        self._connection: socket.socket | None = None
 
-    def cold(self, up: int, down: int) -> Times:
-        """Exchange over a new connection; opening it counts."""
+    def cold(self, up: int, down: int) -> ExchangeTimes:
+        """Exchange over a new connection; the time includes opening it."""
         began = time.perf_counter()
         with self._connect() as connection:
             return _exchange(connection, up, down, began)
 
-    def warm(self, up: int, down: int) -> Times:
-        """Exchange over the kept connection; the first call opens it."""
-        if self._kept is None:
-            self._kept = self._connect()
-        return _exchange(self._kept, up, down, time.perf_counter())
+    def warm(self, up: int, down: int) -> ExchangeTimes:
+        """Exchange over the persistent connection; the first call opens it."""
+        if self._connection is None:
+            self._connection = self._connect()
+        return _exchange(self._connection, up, down, time.perf_counter())
 
     def close(self) -> None:
-        """Close the kept connection."""
-        if self._kept is not None:
-            self._kept.close()
+        """Close the persistent connection."""
+        if self._connection is not None:
+            self._connection.close()
 
 
 class Server:
-    """Takes what comes and sends back what is asked for, until it is closed.
+    """Receives uploads and sends replies of the requested size until it is closed.
 
     Args:
-        listener: A listening socket; each connection gets a thread of its own.
+        listener: A listening socket; each connection is served by its own thread.
     """
 
     def __init__(self, listener: socket.socket) -> None:
@@ -68,8 +69,8 @@ class Server:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        """Take no more connections, and end those that are there."""
-        # Closing alone would leave threads waiting in `accept` and `recv`.
+        """Stop accepting connections and close the open ones."""
+        # Closing alone would leave threads blocked in `accept` and `recv`.
         for each in (self._listener, *self._connections):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
@@ -86,7 +87,7 @@ class Server:
 
 
 def listen(address: str, window: int | None) -> socket.socket:
-    """Return a listening socket on a free port; `window` is what its connections let be under way."""
+    """Return a listening socket on a free port; `window` limits the bytes in flight of its connections."""
     listener = _socket(window)
     listener.bind((address, 0))
     listener.listen()
@@ -94,7 +95,7 @@ def listen(address: str, window: int | None) -> socket.socket:
 
 
 def connect(address: tuple[str, int], window: int | None) -> socket.socket:
-    """Return a connection."""
+    """Return a connection to `address`."""
     connection = _socket(window)
     connection.settimeout(_TIMEOUT_S)
     connection.connect(address)
@@ -105,23 +106,23 @@ def _socket(window: int | None) -> socket.socket:
     made = socket.socket()
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, _CONGESTION)
-    if window is not None:  # must be set before the connection is made; Linux takes as much again for itself
+    if window is not None:  # must be set before connecting; Linux doubles it for its own bookkeeping
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
     return made
 
 
-def _exchange(connection: socket.socket, up: int, down: int, began: float) -> Times:
-    connection.sendall(_ORDER.pack(up, down) + bytes(up))
+def _exchange(connection: socket.socket, up: int, down: int, began: float) -> ExchangeTimes:
+    connection.sendall(_HEADER.pack(up, down) + bytes(up))
     (arrived,) = _ARRIVED.unpack(_read(connection, _ARRIVED.size))
     _read(connection, down)
-    return Times(arrived - began, time.perf_counter() - began)
+    return ExchangeTimes(arrived - began, time.perf_counter() - began)
 
 
 def _serve(connection: socket.socket) -> None:
     with connection:
         try:
             while True:
-                up, down = _ORDER.unpack(_read(connection, _ORDER.size))
+                up, down = _HEADER.unpack(_read(connection, _HEADER.size))
                 _read(connection, up)
                 connection.sendall(_ARRIVED.pack(time.perf_counter()) + bytes(down))
         except (EOFError, OSError):

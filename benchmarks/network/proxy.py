@@ -1,8 +1,8 @@
-"""A TCP proxy on loopback that behaves like a far path; no root needed.
+"""A TCP proxy on loopback that emulates a slow link without root.
 
-Each direction keeps what a sender of TCP keeps: how many bytes are under way (until their acknowledgement, a
-round trip after they left), and how many may be: it begins with ten segments, grows by what is acknowledged
-(slow start) and ends at the window. Nothing is lost, so nothing else shows here that loss would.
+Each direction models a TCP sender: the bytes in flight (acknowledged one round trip after they were sent) and
+the congestion window, which starts at ten segments, grows by the acknowledged bytes (slow start) and stops at
+the link's window. No packets are lost, so congestion avoidance and retransmission are not modeled.
 """
 
 from __future__ import annotations
@@ -11,102 +11,111 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 from benchmarks.network.exchange import Exchange, Server, connect, listen
-
-if TYPE_CHECKING:
-    from benchmarks.network.path import Path
+from benchmarks.network.link import Link
 
 LOOPBACK: Final = "127.0.0.1"
 SEGMENT: Final = 1448
-FIRST_WINDOW: Final = 10 * SEGMENT  # RFC 6928
-LARGEST_WINDOW: Final = 6 << 20  # Linux's, where the path sets none
+INITIAL_WINDOW: Final = 10 * SEGMENT  # RFC 6928
+MAX_WINDOW: Final = 6 << 20  # Linux's maximum, for links that set no window
 
 
 @contextmanager
-def over(path: Path) -> Iterator[Exchange]:
-    """Give an exchange through the proxy."""
+def over(link: Link) -> Iterator[Exchange]:
+    """Yield an exchange through the proxy."""
     listener = listen(LOOPBACK, None)
     server = Server(listener)
+    try:
+        with _proxy(link, int(listener.getsockname()[1])) as port:
+            exchange = Exchange(lambda: connect((LOOPBACK, port), None))
+            try:
+                yield exchange
+            finally:
+                exchange.close()
+    finally:
+        server.close()
+
+
+@contextmanager
+def _proxy(link: Link, server_port: int) -> Iterator[int]:
+    """Run the proxy in a thread with its own event loop and yield its port."""
     loop, ready = asyncio.new_event_loop(), threading.Event()
     ports: list[int] = []
 
     async def open_proxy() -> None:
         proxy = await asyncio.start_server(
-            lambda reader, writer: _carry(reader, writer, path, int(listener.getsockname()[1])),
-            LOOPBACK,
-            0,
-            limit=SEGMENT,
+            lambda reader, writer: _forward(reader, writer, link, server_port), LOOPBACK, 0, limit=SEGMENT
         )
         ports.append(int(proxy.sockets[0].getsockname()[1]))
         ready.set()
 
-    def run() -> None:
-        loop.create_task(open_proxy())
-        loop.run_forever()
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        loop.run_until_complete(asyncio.sleep(0))
-        loop.close()
-
-    thread = threading.Thread(target=run, daemon=True)
+    thread = threading.Thread(target=_run_loop, args=(loop, open_proxy()), daemon=True)
     thread.start()
     ready.wait()
-    exchange = Exchange(lambda: connect((LOOPBACK, ports[0]), None))
     try:
-        yield exchange
+        yield ports[0]
     finally:
-        exchange.close()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
-        server.close()
 
 
-async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: Path, port: int) -> None:
-    """Carry one connection: the handshake takes a round trip, then each direction has its own sender."""
-    await asyncio.sleep(path.round_trip_s)
+def _run_loop(loop: asyncio.AbstractEventLoop, first: Coroutine[Any, Any, None]) -> None:
+    """Run an event loop until it is stopped, then cancel its remaining tasks."""
+    opening = loop.create_task(first)
+    loop.run_forever()
+    opening.result()
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+
+
+async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: Link, port: int) -> None:
+    """Forward one connection: the handshake takes a round trip, then each direction has its own sender."""
+    await asyncio.sleep(link.round_trip_s)
     far_reader, far_writer = await asyncio.open_connection(LOOPBACK, port, limit=SEGMENT)
-    await asyncio.gather(_Sender(path).run(reader, far_writer), _Sender(path).run(far_reader, writer))
+    await asyncio.gather(_Sender(link).run(reader, far_writer), _Sender(link).run(far_reader, writer))
 
 
 class _Sender:
-    """One direction."""
+    """One direction of a connection."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._most = path.window or LARGEST_WINDOW
-        self._window = min(FIRST_WINDOW, self._most)
-        self._unacknowledged: deque[tuple[float, int]] = deque()  # when each piece's comes back, its size
-        self._under_way = 0
-        self._free = 0.0  # when the line is free again
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._max_window = link.window or MAX_WINDOW
+        self._window = min(INITIAL_WINDOW, self._max_window)
+        self._unacknowledged: deque[tuple[float, int]] = deque()  # when each acknowledgement arrives, bytes
+        self._in_flight = 0
+        self._free_at = 0.0  # when the line is free again
 
     async def run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry until the sending side closes."""
+        """Forward until the sending side closes."""
         loop = asyncio.get_running_loop()
         try:
             while data := await reader.read(SEGMENT):
-                await self._room(len(data))
-                self._free = max(time.monotonic(), self._free) + 8 * len(data) / self._path.rate
-                arrival = self._free + self._path.round_trip_s / 2
-                self._unacknowledged.append((arrival + self._path.round_trip_s / 2, len(data)))
-                self._under_way += len(data)
+                await self._wait_for_window(len(data))
+                self._free_at = max(time.monotonic(), self._free_at) + 8 * len(data) / self._link.rate
+                arrival = self._free_at + self._link.round_trip_s / 2
+                self._unacknowledged.append((arrival + self._link.round_trip_s / 2, len(data)))
+                self._in_flight += len(data)
                 loop.call_later(arrival - time.monotonic(), writer.write, data)
-            await asyncio.sleep(self._free + self._path.round_trip_s / 2 - time.monotonic())
+            await asyncio.sleep(self._free_at + self._link.round_trip_s / 2 - time.monotonic())
         except ConnectionError:
             pass
         finally:
             writer.close()
 
-    async def _room(self, size: int) -> None:
-        """Wait until so many more bytes may be under way."""
+    async def _wait_for_window(self, size: int) -> None:
+        """Wait until the window has room for `size` more bytes."""
         while True:
             while self._unacknowledged and self._unacknowledged[0][0] <= time.monotonic():
                 acknowledged = self._unacknowledged.popleft()[1]
-                self._under_way -= acknowledged
-                self._window = min(self._window + acknowledged, self._most)
-            if self._under_way + size <= self._window:
+                self._in_flight -= acknowledged
+                self._window = min(self._window + acknowledged, self._max_window)
+            if self._in_flight + size <= self._window:
                 return
             await asyncio.sleep(max(0.0, self._unacknowledged[0][0] - time.monotonic()))

@@ -1,7 +1,7 @@
-"""Two network namespaces with a TUN device each, and a process that carries packets between them late.
+"""Two network namespaces with a TUN device each, and a process that forwards packets between them with delay.
 
-Both ends are the kernel's own TCP: slow start, windows and all. It takes root, but no netem, which many
-kernels are built without. The namespaces have no names: they go away with the sockets in them.
+Both ends use the kernel's own TCP, including slow start and windows. Requires root, but not netem, which many
+kernels are built without. The namespaces are unnamed: they disappear with the sockets in them.
 """
 
 from __future__ import annotations
@@ -17,14 +17,12 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
-from pathlib import Path as FilePath
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
 from benchmarks.network.exchange import Exchange, Server, connect, listen
+from benchmarks.network.link import Link
 from mvstylizer.errors import MVStylizerError
-
-if TYPE_CHECKING:
-    from benchmarks.network.path import Path
 
 T = TypeVar("T")
 
@@ -35,38 +33,38 @@ _PHONE, _SERVER = "10.78.0.1", "10.78.0.2"
 
 
 class TunError(MVStylizerError):
-    """The kernel refuses a namespace or a device."""
+    """The kernel refuses a network namespace or a device."""
 
 
-def why_not() -> str:
-    """Return what this machine lacks, empty if nothing."""
+def missing_requirement() -> str:
+    """Return what is missing on this machine, or an empty string."""
     if os.geteuid() != 0:
-        return "it takes root"
+        return "root privileges"
     if not os.access(_DEVICE, os.R_OK | os.W_OK):
-        return f"there is no {_DEVICE}"
-    return "" if shutil.which("ip") else "there is no ip command"
+        return f"access to {_DEVICE}"
+    return "" if shutil.which("ip") else "the ip command"
 
 
 @contextmanager
-def over(path: Path) -> Iterator[Exchange]:
-    """Give an exchange between two namespaces.
+def over(link: Link) -> Iterator[Exchange]:
+    """Yield an exchange between two namespaces.
 
     Raises:
-        TunError: The kernel refuses.
+        TunError: The kernel refuses a namespace or a device.
     """
     with ExitStack() as stack:
         phone, server = (stack.enter_context(_Namespace(address)) for address in (_PHONE, _SERVER))
-        stack.enter_context(_link(path, phone.device, server.device))
-        listener = server.do(lambda: listen(_SERVER, path.window))
+        stack.enter_context(_forwarder(link, phone.device, server.device))
+        listener = server.do(lambda: listen(_SERVER, link.window))
         stack.callback(Server(listener).close)
         address = (_SERVER, int(listener.getsockname()[1]))
-        exchange = Exchange(lambda: phone.do(lambda: connect(address, path.window)))
+        exchange = Exchange(lambda: phone.do(lambda: connect(address, link.window)))
         stack.callback(exchange.close)
         yield exchange
 
 
 class _Namespace:
-    """A network namespace with one TUN device, and a thread that lives in it."""
+    """A network namespace with one TUN device, and a thread that runs in it."""
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -76,7 +74,7 @@ class _Namespace:
         self.device = -1
 
     def __enter__(self) -> _Namespace:
-        threading.Thread(target=self._live, daemon=True).start()
+        threading.Thread(target=self._run, daemon=True).start()
         self.device = self.do(self._set_up)
         return self
 
@@ -87,14 +85,14 @@ class _Namespace:
             self._wake.notify()
 
     def do(self, job: Callable[[], T]) -> T:
-        """Run a job inside; sockets that it makes stay inside."""
+        """Run a job in the namespace and return its result; sockets it opens belong to the namespace."""
         future: Future[T] = Future()
         with self._wake:
             self._jobs.append((job, future))
             self._wake.notify()
         return future.result()
 
-    def _live(self) -> None:
+    def _run(self) -> None:
         while True:
             with self._wake:
                 self._wake.wait_for(lambda: self._jobs or self._closed)
@@ -107,27 +105,31 @@ class _Namespace:
                 future.set_exception(err)
 
     def _set_up(self) -> int:
-        """Leave for a new namespace, and make and configure its device there."""
+        """Enter a new namespace; create and configure its device there."""
         if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNET):
-            raise TunError(f"No network namespace: {os.strerror(ctypes.get_errno())}")
+            raise TunError(
+                f"Cannot create a network namespace: {os.strerror(ctypes.get_errno())}", "Use --network proxy"
+            )
         device = os.open(_DEVICE, os.O_RDWR | os.O_NONBLOCK)
         try:
             fcntl.ioctl(device, _TUNSETIFF, struct.pack("16sH", b"emu0", _IFF_TUN | _IFF_NO_PI))
-            for order in (
-                f"addr add {self._address}/24 dev emu0", f"link set emu0 mtu {_MTU} up", "link set lo up"
-            ):  # fmt: skip
-                subprocess.run(["ip", *order.split()], check=True, capture_output=True)
+            for command in (
+                f"addr add {self._address}/24 dev emu0",
+                f"link set emu0 mtu {_MTU} up",
+                "link set lo up",
+            ):
+                subprocess.run(["ip", *command.split()], check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError) as err:
             os.close(device)
-            raise TunError(f"No TUN device: {err}") from err
+            raise TunError(f"Cannot create a TUN device: {err}", "Use --network proxy") from err
         return device
 
 
 @contextmanager
-def _link(path: Path, *devices: int) -> Iterator[None]:
-    """Carry packets between two devices in a process of its own, which ends with its standard input."""
-    worker = FilePath(__file__).with_name("tun_link.py")
-    delay, rate = str(path.round_trip_s / 2), str(path.rate)
+def _forwarder(link: Link, *devices: int) -> Iterator[None]:
+    """Forward packets between two devices in a separate process, which exits when its stdin closes."""
+    worker = Path(__file__).with_name("tun_link.py")
+    delay, rate = str(link.round_trip_s / 2), str(link.rate)
     process = subprocess.Popen(
         [sys.executable, "-I", "-S", str(worker), *map(str, devices), delay, rate],
         stdin=subprocess.PIPE,

@@ -1,1 +1,1 @@
-"""Benchmarks of the phone's TFLite kernels, run on a phone through the adb binary."""
+"""Benchmark of the TFLite kernels on a phone, over adb."""

@@ -1,4 +1,4 @@
-"""The adb binary, driven as a program: every call names the phone's serial, every failure has a name."""
+"""Run the adb binary: every call selects the phone by serial, every failure has its own error class."""
 
 from __future__ import annotations
 
@@ -9,60 +9,33 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mvstylizer.errors import MVStylizerError
+from device_runtime.bench.adb_errors import (
+    AdbError,
+    AdbMissingError,
+    AdbTimeoutError,
+    NoPhoneError,
+    PhoneGoneError,
+    PhoneStorageFullError,
+    SeveralPhonesError,
+    unready,
+)
 
-CALL_SECONDS = 30.0
-COPY_SECONDS = 300.0
-# Printed after each command on the phone. An output that lacks it was cut off: adb clients report exit code
-# 0 or 1 when a phone disappears under a running command, which a benchmark must not take for a result.
+CALL_TIMEOUT_S = 30.0
+COPY_TIMEOUT_S = 300.0
+# Printed after each command on the phone. Output without it is incomplete: adb reports exit code 0 or 1 when
+# a phone disconnects during a command, which must not be mistaken for a result.
 _END = "mvstylizer-command-ended"
 
 
-class AdbError(MVStylizerError):
-    """adb, or the connection to the phone, fails."""
-
-
-class AdbMissingError(AdbError):
-    """There is no adb binary."""
-
-
-class NoPhoneError(AdbError):
-    """adb sees no phone, or not the one that was named."""
-
-
-class SeveralPhonesError(AdbError):
-    """adb sees several phones and none was named."""
-
-
-class UnauthorizedError(AdbError):
-    """The phone has not accepted this computer's key."""
-
-
-class OfflineError(AdbError):
-    """The phone is listed and does not answer."""
-
-
-class PhoneGoneError(AdbError):
-    """The phone disappeared under a command."""
-
-
-class NoSpaceError(AdbError):
-    """The phone's storage is full."""
-
-
-class AdbTimeoutError(AdbError):
-    """The phone is there and a command did not end in time."""
-
-
 class ListedPhone(NamedTuple):
-    """A line of ``adb devices``: serial, and state (``device`` is ready)."""
+    """A line of ``adb devices``: serial and state (``device`` means ready)."""
 
     serial: str
     state: str
 
 
 class ShellResult(NamedTuple):
-    """What a command on the phone left: exit code (shell protocol 2), stdout and stderr."""
+    """Result of a command on the phone: exit code (shell protocol 2), stdout and stderr."""
 
     exit_code: int
     stdout: str
@@ -80,29 +53,29 @@ def find_adb(named: Path | str | None = None) -> str:
     if found is None:
         raise AdbMissingError(
             f"No adb program at {wanted!r}" if wanted != "adb" else "adb is not installed",
-            "Install Android's platform-tools, or name the program with --adb or $ADB",
+            "Install Android's platform-tools, or set the path with --adb or $ADB",
         )
     return found
 
 
 class Adb:
-    """The adb client. It starts adb's server when there is none; adb's own environment variables count.
+    """The adb client. It starts adb's server if necessary and honors adb's environment variables.
 
     Args:
-        program: What `find_adb` returned.
+        program: Path of the binary, from `find_adb`.
     """
 
     def __init__(self, program: str) -> None:
         self._program = program
 
     def phones(self) -> list[ListedPhone]:
-        """Return the phones that adb sees, in whatever state.
+        """Return the phones that adb lists, in any state.
 
         Raises:
             AdbError: adb itself fails.
         """
         try:
-            done = self.call(["devices"], CALL_SECONDS)
+            done = self.call(["devices"], CALL_TIMEOUT_S)
         except subprocess.TimeoutExpired as err:
             raise AdbError("adb does not answer", "Run: adb kill-server") from err
         if done.returncode:
@@ -111,66 +84,70 @@ class Adb:
         return [ListedPhone(*line.split("\t", 1)) for line in lines if "\t" in line]
 
     def state(self, serial: str) -> str:
-        """Return the state that adb lists for a serial, ``absent`` if it lists none."""
+        """Return the state of a phone as listed by adb, ``absent`` if it is not listed."""
         return {phone.serial: phone.state for phone in self.phones()}.get(serial, "absent")
 
     def phone(self, serial: str | None = None) -> Phone:
-        """Return the phone of this serial, or the only one.
+        """Return the phone with this serial, or the only one.
 
         Raises:
             NoPhoneError: None is connected, or none with this serial.
             SeveralPhonesError: Several are connected and `serial` is None.
-            UnauthorizedError: The phone waits for its user's consent.
+            UnauthorizedError: The user has not accepted the debugging prompt.
             OfflineError: The phone does not answer.
             AdbError: Another state (recovery, no permissions), or an Android without shell protocol 2.
         """
         listed = self.phones()
         if serial is None:
             if not listed:
-                raise NoPhoneError("No phone is connected", "Connect one with USB debugging switched on")
+                raise NoPhoneError("No phone is connected", "Connect one with USB debugging enabled")
             if len(listed) > 1:
                 raise SeveralPhonesError(
                     f"Several phones are connected: {', '.join(phone.serial for phone in listed)}",
-                    "Name one with --serial",
+                    "Select one with --serial",
                 )
             serial = listed[0].serial
         state = dict(listed).get(serial, "absent")
         if state != "device":
-            raise _unready(serial, state)
+            raise unready(serial, state)
         phone = Phone(self, serial)
         phone.check_shell()
         return phone
 
     def call(self, arguments: Sequence[str], seconds: float) -> subprocess.CompletedProcess[str]:
-        """Run the client, its output as text.
+        """Run the client and return its output as text.
 
         Raises:
             subprocess.TimeoutExpired: It ran longer than `seconds` and was killed.
         """
         return subprocess.run(
             [self._program, *arguments],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=seconds,
-        )  # fmt: skip
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+        )
 
 
 class Phone:
-    """One phone; made by `Adb.phone`."""
+    """One phone; created by `Adb.phone`."""
 
     def __init__(self, adb: Adb, serial: str) -> None:
         self._adb = adb
         self.serial = serial
 
-    def shell(self, command: str, seconds: float = CALL_SECONDS) -> ShellResult:
+    def shell(self, command: str, seconds: float = CALL_TIMEOUT_S) -> ShellResult:
         """Run a command line in the phone's shell and wait for it.
 
         Args:
             command: For ``sh``; must not call ``exit`` itself.
-            seconds: After which it is given up.
+            seconds: Timeout.
 
         Raises:
-            PhoneGoneError: The phone disappeared before the end.
-            AdbTimeoutError: It did not end in time.
-            AdbError: The connection was cut, the phone is there again.
+            PhoneGoneError: The phone disconnected before the end.
+            AdbTimeoutError: It did not finish in time.
+            AdbError: The connection was interrupted, but the phone is back.
         """
         done = self._call(["shell", f"{command}\ncode=$?\necho {_END}\nexit $code"], seconds, "a command")
         stdout = done.stdout.replace("\r\n", "\n")
@@ -182,11 +159,11 @@ class Phone:
         """Copy a file to the phone.
 
         Raises:
-            NoSpaceError: The phone's storage is full.
-            PhoneGoneError: The phone disappeared.
-            AdbError: The copy failed otherwise; the message is adb's.
+            PhoneStorageFullError: The phone's storage is full.
+            PhoneGoneError: The phone disconnected.
+            AdbError: The copy failed for another reason, given in adb's words.
         """
-        done = self._call(["push", str(local), remote], COPY_SECONDS, "a copy")
+        done = self._call(["push", str(local), remote], COPY_TIMEOUT_S, "a copy")
         if done.returncode:
             raise self._failure(f"copying {local.name} to it", done.stderr + done.stdout)
 
@@ -194,22 +171,24 @@ class Phone:
         """Copy a file from the phone.
 
         Raises:
-            PhoneGoneError: The phone disappeared.
-            AdbError: The copy failed otherwise; the message is adb's.
+            PhoneGoneError: The phone disconnected.
+            AdbError: The copy failed for another reason, given in adb's words.
         """
-        done = self._call(["pull", remote, str(local)], COPY_SECONDS, "a copy")
+        done = self._call(["pull", remote, str(local)], COPY_TIMEOUT_S, "a copy")
         if done.returncode:
             raise self._failure(f"copying {remote} from it", done.stderr + done.stdout)
 
     def check_shell(self) -> None:
-        """Refuse a phone whose shell gives no exit codes.
+        """Check that the phone's shell reports exit codes.
 
         Raises:
             AdbError: It is older than Android 7.
         """
-        done = self._call(["features"], CALL_SECONDS, "a question")
+        done = self._call(["features"], CALL_TIMEOUT_S, "a query")
         if "shell_v2" not in done.stdout.split():
-            raise AdbError(f"Phone {self.serial} gives no exit codes", "Use a phone with Android 7 or later")
+            raise AdbError(
+                f"Phone {self.serial} does not report exit codes", "Use a phone with Android 7 or later"
+            )
 
     def _call(self, arguments: Sequence[str], seconds: float, what: str) -> subprocess.CompletedProcess[str]:
         try:
@@ -219,35 +198,24 @@ class Phone:
                 raise self._gone() from err
             raise AdbTimeoutError(
                 f"Phone {self.serial} did not finish {what} within {seconds:g} s",
-                "Wake it up, or restart it",
+                "Unlock or restart it",
             ) from err
 
-    def _failure(self, doing: str, said: str) -> AdbError:
-        if "No space left on device" in said:
-            return NoSpaceError(
+    def _failure(self, doing: str, output: str) -> AdbError:
+        if "No space left on device" in output:
+            return PhoneStorageFullError(
                 f"No space left on phone {self.serial} while {doing}", "Free some storage on it"
             )
         state = self._adb.state(self.serial)
         if state == "unauthorized":
-            return _unready(self.serial, state)
+            return unready(self.serial, state)
         if state != "device":
             return self._gone()
-        return AdbError(f"Phone {self.serial} failed at {doing}: {_last_line(said) or 'connection cut'}")
+        cause = _last_line(output) or "connection interrupted"
+        return AdbError(f"Phone {self.serial} failed while {doing}: {cause}")
 
     def _gone(self) -> PhoneGoneError:
-        return PhoneGoneError(f"Phone {self.serial} disappeared", "Check the cable and start again")
-
-
-def _unready(serial: str, state: str) -> AdbError:
-    if state == "absent":
-        return NoPhoneError(f"No phone {serial} is connected", "List them with: adb devices")
-    if state in ("unauthorized", "authorizing"):
-        return UnauthorizedError(
-            f"Phone {serial} has not authorized this computer", "Unlock it and accept the debugging prompt"
-        )
-    if state in ("offline", "connecting"):
-        return OfflineError(f"Phone {serial} is {state}", "Unplug it and plug it in again")
-    return AdbError(f"Phone {serial} is not ready: {state}", "Start Android and switch USB debugging on")
+        return PhoneGoneError(f"Phone {self.serial} disconnected", "Check the cable and try again")
 
 
 def _last_line(text: str) -> str:

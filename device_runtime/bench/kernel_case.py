@@ -1,4 +1,4 @@
-"""What a kernel is measured on: what its caller feeds it, with the result of this machine's LiteRT."""
+"""Benchmark inputs: what a kernel's caller feeds it, with the outputs of this machine's LiteRT."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class KernelCase(NamedTuple):
     """One invocation of a kernel.
 
     Attributes:
-        inputs: Tensors by name, in the interpreter's order; shapes are those of one strip or tile.
+        inputs: Tensors by name, in the interpreter's order, for one strip or tile.
         outputs: This machine's results by name, in the interpreter's order.
-        calls_per_frame: Invocations that a frame of this size takes.
+        calls_per_frame: Invocations per frame of this size.
     """
 
     inputs: dict[str, Array]
@@ -30,17 +30,17 @@ class KernelCase(NamedTuple):
 
 
 def make_case(bundle: Bundle, kernel: str, width: int, height: int) -> KernelCase:
-    """Run a kernel's caller over a frame on this machine and keep its last invocation.
+    """Run a kernel's caller over a frame on this machine and return its last invocation.
 
     Args:
-        bundle: Holds the kernel.
+        bundle: Provides the kernel.
         kernel: ``warp``, ``transfer`` or ``key_frame``.
-        width: Of the frame in pixels; `key_frame` has one size and takes no notice.
-        height: Of the frame in pixels.
+        width: Width of the frame in pixels; ignored by `key_frame`, which has a fixed size.
+        height: Height of the frame in pixels; likewise.
 
     Raises:
-        BundleError: The bundle lacks the kernel, or the file is another.
-        KernelError: The runtime refuses the file.
+        BundleError: The bundle lacks the kernel, or its file differs from the manifest.
+        KernelError: The runtime rejects the file.
     """
     if kernel == "warp":
         return _warp(bundle, width, height)
@@ -51,7 +51,7 @@ def make_case(bundle: Bundle, kernel: str, width: int, height: int) -> KernelCas
 
 def _warp(bundle: Bundle, width: int, height: int) -> KernelCase:
     rows, columns = np.indices((height, width))
-    # Signed, with fractions, and across the borders: what a random input in 0..1 would never reach.
+    # Signed, fractional and across the borders, unlike a random input in 0..1.
     flow = np.stack([12 * np.sin(rows / 31 + columns / 57), 12 * np.cos(columns / 43)], axis=-1)
     flow[:, :8, 0], flow[:, -8:, 0], flow[-4:, ::2, 1] = -20.25, 20.75, 9.5
     with Warp(bundle.file("warp"), threads=1) as warp:
@@ -79,7 +79,7 @@ def _key_frame(bundle: Bundle) -> KernelCase:
 
 
 def _picture(height: int, width: int) -> NDArray[np.uint8]:
-    """Slopes, edges and grain, the same in every run."""
+    """Return a deterministic test picture with gradients, edges and grain."""
     rows, columns = np.indices((height, width))
     bars = 60 * ((rows // 24 + columns // 40) % 2)
     grain = np.random.default_rng(0).integers(0, 40, (height, width, 3))
@@ -89,7 +89,7 @@ def _picture(height: int, width: int) -> NDArray[np.uint8]:
 
 
 def _map_grid(bundle: Bundle, width: int, height: int) -> tuple[int, int]:
-    """Rows and columns of the stylizer's affine map for such a frame."""
+    """Return rows and columns of the stylizer's affine map for a frame of this size."""
     pixels, cell = bundle.network.get("network_pixels", 147_456), bundle.network.get("map_cell", 8)
     scale = min(1.0, (pixels / (width * height)) ** 0.5)
     return max(2, round(height * scale / cell)), max(2, round(width * scale / cell))

@@ -1,4 +1,4 @@
-"""The phone's output against this machine's, on the same input bytes."""
+"""Compare the phone's output with this machine's, for the same input bytes."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import numpy as np
 
 from device_runtime.bench.kernel_case import Array
 
-# Grey levels, and units of the score. The GPU's and NPU's arithmetic is float16.
-_GREY = {"cpu": 1.0, "xnnpack": 1.0, "gpu": 2.0, "npu": 2.0}
+# Tolerances in gray levels and in units of the score. GPU and NPU compute in float16.
+_GRAY = {"cpu": 1.0, "xnnpack": 1.0, "gpu": 2.0, "npu": 2.0}
 _REAL = {"cpu": 1e-4, "xnnpack": 1e-4, "gpu": 1e-2, "npu": 1e-2}
 
 
 class Parity(NamedTuple):
-    """How far the phone's output is from this machine's.
+    """Difference between the phone's output and this machine's.
 
     Attributes:
-        passed: Within tolerance everywhere; decisions (int32) equal.
+        passed: Whether all values are within tolerance and decisions (int32) are equal.
         largest: Largest absolute difference over all outputs; None if the size is wrong or a value is NaN.
-        differing: Share of values that differ at all.
-        tolerance: By output.
+        differing: Fraction of values that differ at all.
+        tolerance: Tolerance by output.
     """
 
     passed: bool
@@ -31,19 +31,19 @@ class Parity(NamedTuple):
 
 
 def compare(expected: Mapping[str, Array], content: bytes, delegate: str) -> Parity:
-    """Compare an output file, all tensors one after the other, with this machine's tensors.
+    """Compare an output file, which contains all tensors in sequence, with this machine's tensors.
 
     Args:
         expected: By name, in the interpreter's order.
         content: The file that ``benchmark_model`` wrote.
-        delegate: Decides the tolerance.
+        delegate: Selects the tolerance.
     """
     tolerance = {name: _tolerance(array, delegate) for name, array in expected.items()}
     if len(content) != sum(array.nbytes for array in expected.values()):
         return Parity(False, None, 1.0, tolerance)
     largest, differing, total, passed, start = 0.0, 0, 0, True, 0
     for name, array in expected.items():
-        with np.errstate(invalid="ignore"):  # a phone may send any bits; they count as differing
+        with np.errstate(invalid="ignore"):  # a phone may send any bit pattern; NaN counts as different
             found = np.frombuffer(content, array.dtype, array.size, start).astype(np.float64)
             difference = np.abs(found - array.ravel().astype(np.float64))
         start += array.nbytes
@@ -55,5 +55,5 @@ def compare(expected: Mapping[str, Array], content: bytes, delegate: str) -> Par
 
 def _tolerance(array: Array, delegate: str) -> float:
     if array.dtype == np.uint8:
-        return _GREY[delegate]
+        return _GRAY[delegate]
     return _REAL[delegate] if array.dtype == np.float32 else 0.0

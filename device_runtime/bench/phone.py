@@ -1,4 +1,4 @@
-"""What a phone is (model, SoC, cores) and how it is at a moment (clocks, battery, heat)."""
+"""A phone's hardware (model, SoC, cores) and its current state (clocks, battery, temperature)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from device_runtime.bench.adb import Phone
 
 _CPUS = "/sys/devices/system/cpu/cpu[0-9]*/cpufreq"
-# grep -H writes "path:value" for each file that the shell may read, and -s is silent about the others.
+# grep -H prints "path:value" for each readable file; -s suppresses errors for the others.
 _IDENTITY = f"""getprop
 grep -m 1 Features /proc/cpuinfo
 grep MemTotal /proc/meminfo
@@ -30,7 +30,7 @@ _ZONE_FILE = re.compile(r"thermal_zone(\d+)/(type|temp):(.+)$", re.M)
 
 @dataclass(frozen=True)
 class Core:
-    """A CPU core: number, highest clock in kHz, governor."""
+    """A CPU core: number, maximum clock in kHz, governor."""
 
     number: int
     max_khz: int
@@ -39,19 +39,20 @@ class Core:
 
 @dataclass(frozen=True)
 class PhoneRecord:
-    """What does not change while a benchmark runs.
+    """Properties that do not change during a benchmark.
 
     Attributes:
-        serial_hash: First 12 hexadecimal digits of the serial's SHA-256: tells phones apart, names none.
+        serial_hash: First 12 hexadecimal digits of the serial's SHA-256: distinguishes phones without
+            identifying them.
         model: Manufacturer and model.
-        soc: As the phone names it; its board where it does not (before Android 12).
-        abi: Of its native programs, for example ``arm64-v8a``.
+        soc: The SoC; before Android 12, the board.
+        abi: ABI of native programs, for example ``arm64-v8a``.
         android: Version, for example ``11``.
         sdk: API level.
-        fingerprint: Of the system build.
-        memory_kb: Of RAM; 0 if unknown.
-        cpu_features: As the kernel lists them, for example ``asimdhp``.
-        cores: Empty where the phone hides its clocks.
+        fingerprint: Fingerprint of the system build.
+        memory_kb: RAM in kB; 0 if unknown.
+        cpu_features: As listed by the kernel, for example ``asimdhp``.
+        cores: CPU cores; empty if the phone hides their clocks.
     """
 
     serial_hash: str
@@ -66,9 +67,9 @@ class PhoneRecord:
     cores: tuple[Core, ...]
 
     def big_cores(self, threads: int) -> tuple[int, ...]:
-        """Return the cores for so many threads: the fastest cluster, slower ones only if it is too small.
+        """Return the cores for a number of threads: the fastest cluster, and slower ones if it is too small.
 
-        Without them the scheduler moves a benchmark between clusters and figures differ by a factor of two.
+        Without pinning, the scheduler moves a benchmark between clusters and figures vary by a factor of two.
         """
         chosen: list[int] = []
         for clock in sorted({core.max_khz for core in self.cores}, reverse=True):
@@ -79,15 +80,15 @@ class PhoneRecord:
 
 @dataclass(frozen=True)
 class PhoneState:
-    """How a phone is at a moment; None and empty where it does not tell.
+    """Current state of a phone; None or empty where the phone does not report it.
 
     Attributes:
         battery_percent: Charge.
-        battery_c: Temperature of the battery, °C.
+        battery_c: Battery temperature, °C.
         powered: Whether it is being charged.
-        thermal_status: Android's: 0 none, 1 light, 2 moderate, 3 severe and worse.
-        clocks_khz: Present clock by core.
-        ceilings_khz: Clock that thermal management allows at present, by core.
+        thermal_status: Android's status: 0 none, 1 light, 2 moderate, 3 severe, and above.
+        clocks_khz: Current clock by core.
+        ceilings_khz: Clock currently allowed by thermal management, by core.
         zones_c: Temperature by thermal zone, °C.
     """
 
@@ -101,7 +102,7 @@ class PhoneState:
 
 
 class Cooling(NamedTuple):
-    """What the cool-down gate did: seconds waited, whether the phone was cool at the end, and its state."""
+    """Result of the cool-down wait: seconds waited, whether the phone is cool, and its state."""
 
     waited_s: float
     cool: bool
@@ -114,16 +115,16 @@ def affinity_mask(cores: tuple[int, ...]) -> str:
 
 
 def read_record(phone: Phone) -> PhoneRecord:
-    """Ask the phone what it is.
+    """Read the phone's properties.
 
     Raises:
         AdbError: See `Phone.shell`.
     """
-    said = phone.shell(_IDENTITY).stdout
-    properties = dict(_PROPERTY.findall(said))
-    features = re.search(r"^Features\s*:\s*(.*)$", said, re.M)
-    memory = re.search(r"^MemTotal:\s*(\d+)", said, re.M)
-    cpus = _by_cpu(said)
+    output = phone.shell(_IDENTITY).stdout
+    properties = dict(_PROPERTY.findall(output))
+    features = re.search(r"^Features\s*:\s*(.*)$", output, re.M)
+    memory = re.search(r"^MemTotal:\s*(\d+)", output, re.M)
+    cpus = _by_cpu(output)
     names = (properties.get(f"ro.product.{name}", "") for name in ("manufacturer", "model"))
     return PhoneRecord(
         serial_hash=hashlib.sha256(phone.serial.encode()).hexdigest()[:12],
@@ -144,17 +145,17 @@ def read_record(phone: Phone) -> PhoneRecord:
 
 
 def read_state(phone: Phone) -> PhoneState:
-    """Ask the phone how it is.
+    """Read the phone's current state.
 
     Raises:
         AdbError: See `Phone.shell`.
     """
-    said = phone.shell(_STATE).stdout
-    status = re.search(r"Thermal Status:\s*(\d+)", said)
-    level = re.search(r"^\s*level:\s*(\d+)", said, re.M)
-    tenths = re.search(r"^\s*temperature:\s*(-?\d+)", said, re.M)
-    powered = re.findall(r"(?:AC|USB|Wireless|Dock) powered:\s*(true|false)", said)
-    cpus = _by_cpu(said)
+    output = phone.shell(_STATE).stdout
+    status = re.search(r"Thermal Status:\s*(\d+)", output)
+    level = re.search(r"^\s*level:\s*(\d+)", output, re.M)
+    tenths = re.search(r"^\s*temperature:\s*(-?\d+)", output, re.M)
+    powered = re.findall(r"(?:AC|USB|Wireless|Dock) powered:\s*(true|false)", output)
+    cpus = _by_cpu(output)
     return PhoneState(
         battery_percent=int(level[1]) if level else None,
         battery_c=int(tenths[1]) / 10 if tenths else None,
@@ -162,7 +163,7 @@ def read_state(phone: Phone) -> PhoneState:
         thermal_status=int(status[1]) if status else None,
         clocks_khz={c: int(f["scaling_cur_freq"]) for c, f in cpus.items() if "scaling_cur_freq" in f},
         ceilings_khz={c: int(f["scaling_max_freq"]) for c, f in cpus.items() if "scaling_max_freq" in f},
-        zones_c=_zones(said),
+        zones_c=_zones(output),
     )
 
 
@@ -174,16 +175,16 @@ def wait_until_cool(
     poll_s: float = 5.0,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Cooling:
-    """Wait until the battery is at most `below_c` and Android reports no thermal trouble.
+    """Wait until the battery is at most `below_c` and Android reports no thermal throttling.
 
-    What the phone does not tell does not hold it up.
+    Values that the phone does not report are ignored.
 
     Args:
         phone: The phone.
-        below_c: Highest temperature of the battery, °C.
-        seconds: After which it goes on hot (`Cooling.cool` is False).
-        poll_s: Between two looks.
-        sleep: Waits; `time.sleep`.
+        below_c: Maximum battery temperature, °C.
+        seconds: Maximum wait, after which `Cooling.cool` is False.
+        poll_s: Seconds between two readings.
+        sleep: Replaces `time.sleep`.
 
     Raises:
         AdbError: See `Phone.shell`.
@@ -198,21 +199,21 @@ def wait_until_cool(
         waited += poll_s
 
 
-def _by_cpu(said: str) -> dict[int, dict[str, str]]:
+def _by_cpu(output: str) -> dict[int, dict[str, str]]:
     cpus: dict[int, dict[str, str]] = {}
-    for number, name, value in _CPU_FILE.findall(said):
+    for number, name, value in _CPU_FILE.findall(output):
         cpus.setdefault(int(number), {})[name] = value.strip()
     return cpus
 
 
-def _zones(said: str) -> dict[str, float]:
+def _zones(output: str) -> dict[str, float]:
     zones: dict[str, dict[str, str]] = {}
-    for number, name, value in _ZONE_FILE.findall(said):
+    for number, name, value in _ZONE_FILE.findall(output):
         zones.setdefault(number, {})[name] = value.strip()
     temperatures = {}
     for zone in zones.values():
         if "type" in zone and re.fullmatch(r"-?\d+", zone.get("temp", "")):
             value = int(zone["temp"])
-            # Most kernels give thousandths; some zones whole degrees.
+            # Most kernels report thousandths of a degree, some zones whole degrees.
             temperatures[zone["type"]] = value / 1000 if abs(value) >= 1000 else float(value)
     return temperatures

@@ -1,4 +1,4 @@
-"""What is measured: kernel × resolution × delegate × threads."""
+"""Benchmark configurations: kernel × resolution × delegate × threads."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 KERNELS = ("warp", "transfer", "key_frame")
-RESOLUTIONS = ((512, 256), (768, 384), (1024, 512), (1920, 1080))
+WidthHeight = tuple[int, int]
+RESOLUTIONS: tuple[WidthHeight, ...] = ((512, 256), (768, 384), (1024, 512), (1920, 1080))
 THUMBNAIL = (160, 90)
-# They run beside the CPU; the interpreter's threads do nothing for them.
-_THREADLESS = ("gpu", "npu")
+_THREADLESS = ("gpu", "npu")  # not affected by the interpreter's CPU threads
 
 
 class Config(NamedTuple):
-    """One row of the benchmark.
+    """One configuration, which is one row of the results.
 
     Attributes:
         kernel: One of `KERNELS`.
-        width: Of the frame in pixels.
-        height: Of the frame in pixels.
+        width: Width of the frame in pixels.
+        height: Height of the frame in pixels.
         delegate: One of `benchmark_model.DELEGATES`.
-        threads: Of the interpreter.
+        threads: Threads of the interpreter.
     """
 
     kernel: str
@@ -37,11 +37,11 @@ class Config(NamedTuple):
 
 def plan(
     kernels: Sequence[str],
-    resolutions: Sequence[tuple[int, int]],
+    resolutions: Sequence[WidthHeight],
     delegates: Sequence[str],
     threads: Sequence[int],
 ) -> Iterator[Config]:
-    """Yield every combination once, in order. `key_frame` works on a thumbnail and has one resolution."""
+    """Yield every combination once, in order. `key_frame` works on a thumbnail, so it has one resolution."""
     for kernel in kernels:
         for width, height in [THUMBNAIL] if kernel == "key_frame" else resolutions:
             for delegate in delegates:

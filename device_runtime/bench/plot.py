@@ -1,4 +1,4 @@
-"""A benchmark's rows as a picture: milliseconds of one invocation by resolution, delegate and threads."""
+"""Plot benchmark rows: milliseconds per invocation by resolution, delegate and threads."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from device_runtime.bench.results import ResultsError, Row
 
 
 def save_plot(rows: Sequence[Row], path: Path) -> None:
-    """Draw a panel for each kernel: a bar up to the mean of each row, a mark at its p50 and p95.
+    """Draw a panel per kernel: a bar for the mean of each row, marks at its p50 and p95.
 
-    Bars of rows that are not valid are hatched and carry their verdict; rows without figures have no bar.
+    Bars of invalid rows are hatched and labeled with their verdict; rows without figures have no bar.
 
     Args:
-        rows: Of one phone.
-        path: The picture; its suffix decides the format (.png, .svg, .pdf).
+        rows: Rows of one phone.
+        path: The picture; its suffix selects the format (.png, .svg, .pdf).
 
     Raises:
         ResultsError: The file cannot be written, or its suffix is unknown.
@@ -35,7 +35,7 @@ def save_plot(rows: Sequence[Row], path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=150, format=path.suffix[1:])
     except (OSError, ValueError) as err:
-        raise ResultsError(f"Cannot draw {path}: {err}", "Name a .png, .svg or .pdf file") from err
+        raise ResultsError(f"Cannot draw {path}: {err}", "Use a .png, .svg or .pdf file") from err
 
 
 def _panel(axes: Axes, kernel: str, rows: Sequence[Row]) -> None:

@@ -1,13 +1,13 @@
-"""A benchmark's rows: as JSON lines with a schema, as a Markdown table, and against an earlier run.
+"""Benchmark results: JSON lines with a schema, a Markdown table, and a comparison with an earlier run.
 
 A row of schema `SCHEMA` has:
 
 - ``run_id``, ``time``, ``host``, ``phone`` (`phone.PhoneRecord`), ``tool`` and ``npu`` (with SHA-256), and
   ``bundle``;
-- ``config`` (kernel, resolution, delegate, threads, affinity mask, shapes of the inputs, invocations a frame
-  takes, effort) and ``kernel_sha256``;
-- ``latency_us`` (`latency_row`; null for a row that failed or is wrong), ``frame_ms`` (mean × invocations a
-  frame takes, on one interpreter, without the caller's work), ``memory_mb``, ``profile`` by operator;
+- ``config`` (kernel, resolution, delegate, threads, affinity mask, input shapes, invocations per frame,
+  repeats and runs) and ``kernel_sha256``;
+- ``latency_us`` (`latency_row`; null for a row that failed or is wrong), ``frame_ms`` (mean × invocations per
+  frame, on one interpreter, without the caller's work), ``memory_mb``, ``profile`` by operator;
 - ``delegation``, ``parity``, ``evidence`` (lines of the log), ``states`` (`phone.PhoneState` before the first
   and after each repeat), ``cooling``;
 - ``verdict`` (`verdict.VERDICTS`) and ``reasons``.
@@ -22,33 +22,33 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from device_runtime.bench.benchmark_model import Latency
+from device_runtime.bench.benchmark_log import Latency
 from device_runtime.bench.phone import PhoneState
 from mvstylizer.errors import MVStylizerError
 
 SCHEMA = "mvstylizer.bench.device/1"
-# A change of the median below this is within what one phone shows from day to day.
-NOTABLE = 0.05
+MIN_CHANGE = 0.05  # of the median; smaller changes occur on one phone from day to day
 
+_TIMES = ("init", "first", "mean", "p50", "p95")
 _COMPARED = {"config", "kernel_sha256", "latency_us", "phone", "verdict"}
 
 Row = dict[str, Any]
 
 
 class ResultsError(MVStylizerError):
-    """A file of results cannot be read."""
+    """Error raised when a file of results cannot be read or written."""
 
 
-class Change(NamedTuple):
-    """A configuration's median then and now, µs.
+class LatencyChange(NamedTuple):
+    """A configuration's median latency in two runs, in µs.
 
     Attributes:
-        config: As `config_key` gives it.
-        before: Of the earlier run.
-        now: Of this run.
+        config: The configuration, from `config_key`.
+        before: Median of the earlier run.
+        now: Median of this run.
         ratio: now / before.
-        meaning: ``slower``, ``faster``, ``same``, or ``not comparable`` (a row that is not valid, or whose
-            kernel or phone is another).
+        meaning: ``slower``, ``faster``, ``same``, or ``not comparable`` (a row is invalid, or the kernel or
+            phone differs).
     """
 
     config: str
@@ -59,15 +59,15 @@ class Change(NamedTuple):
 
 
 def latency_row(repeats: Sequence[Latency]) -> Row:
-    """Sum up the repeats, in µs.
+    """Combine the repeats, in µs.
 
     Args:
-        repeats: At least one.
+        repeats: Latency runs, at least one.
 
     Returns:
-        ``mean`` weighs the repeats by their runs; each percentile is the median of the repeats' own, and None
-        where the binary prints none (benchmark_model has p5, p50 and p95: p90 lies between the last two);
-        ``init`` and ``first`` are medians; ``repeats`` holds each repeat's figures.
+        ``mean`` weights the repeats by their runs; each percentile is the median over the repeats, or None if
+        the binary does not print it (benchmark_model prints p5, p50 and p95, not p90); ``init`` and ``first``
+        are medians; ``repeats`` has the figures of each repeat.
     """
     runs = sum(repeat.runs for repeat in repeats)
     return {
@@ -83,12 +83,12 @@ def latency_row(repeats: Sequence[Latency]) -> Row:
 
 
 def state_row(state: PhoneState) -> Row:
-    """Return a state as JSON: clocks by core as ``{"4": 2457600}``."""
+    """Return a state as JSON-serializable values, with clocks by core as ``{"4": 2457600}``."""
     return asdict(state)
 
 
 def append(path: Path, row: Row) -> None:
-    """Add a row to a JSON lines file, made if missing. A row is whole or not there.
+    """Append a row to a JSON lines file, created if missing.
 
     Raises:
         ResultsError: The file cannot be written.
@@ -102,10 +102,10 @@ def append(path: Path, row: Row) -> None:
 
 
 def read(path: Path) -> list[Row]:
-    """Read the rows of a file; of rows with one configuration the last counts.
+    """Read the rows of a file; a later row replaces an earlier one of the same configuration.
 
     Raises:
-        ResultsError: It is missing, no JSON lines, or has another schema.
+        ResultsError: It is missing, is not JSON lines, or has another schema.
     """
     try:
         lines = path.read_text().splitlines()
@@ -116,22 +116,22 @@ def read(path: Path) -> list[Row]:
         try:
             row = json.loads(line)
         except ValueError as err:
-            raise ResultsError(f"{path}, line {number} is no JSON") from err
+            raise ResultsError(f"{path}, line {number} is not JSON") from err
         if not isinstance(row, dict) or row.get("schema") != SCHEMA or not row.keys() >= _COMPARED:
-            raise ResultsError(f"{path}, line {number} is no row of schema {SCHEMA}")
+            raise ResultsError(f"{path}, line {number} is not a row of schema {SCHEMA}", "Measure again")
         rows[config_key(row)] = row
     return list(rows.values())
 
 
 def config_key(row: Mapping[str, Any]) -> str:
-    """Return what tells a row from the others of a run, for example ``warp 512x256 gpu 1``."""
+    """Return the key of a row within a run, for example ``warp 512x256 gpu 1``."""
     config = row["config"]
     width, height = config["resolution"]
     return f"{config['kernel']} {width}x{height} {config['delegate']} {config['threads']}"
 
 
-def compare(earlier: Sequence[Row], rows: Sequence[Row]) -> list[Change]:
-    """Set rows against an earlier run's of the same configuration; rows without latency are left out."""
+def compare(earlier: Sequence[Row], rows: Sequence[Row]) -> list[LatencyChange]:
+    """Compare rows with those of an earlier run of the same configuration, omitting rows without latency."""
     before = {config_key(row): row for row in earlier}
     return [
         _change(before[config_key(row)], row)
@@ -140,12 +140,10 @@ def compare(earlier: Sequence[Row], rows: Sequence[Row]) -> list[Change]:
     ]
 
 
-def markdown(rows: Sequence[Row], changes: Sequence[Change] = ()) -> str:
-    """Return the rows as a Markdown table, and the changes as a second one."""
-    head = [
-        "kernel", "resolution", "delegate", "threads", "init ms", "first ms", "mean ms", "p50 ms", "p95 ms",
-        "frame ms", "peak MB", "verdict",
-    ]  # fmt: skip
+def markdown(rows: Sequence[Row], changes: Sequence[LatencyChange] = ()) -> str:
+    """Return the rows as a Markdown table, followed by a table of the changes."""
+    times = [f"{name} ms" for name in (*_TIMES, "frame")]
+    head = ["kernel", "resolution", "delegate", "threads", *times, "peak MB", "verdict"]
     text = _table(head, [_cells(row) for row in rows])
     if changes:
         cells = [
@@ -161,7 +159,7 @@ def _percentile(repeats: Sequence[Latency], name: str) -> float | None:
     return median(values) if len(values) == len(repeats) else None
 
 
-def _change(before: Row, now: Row) -> Change:
+def _change(before: Row, now: Row) -> LatencyChange:
     then, here = (_typical(row) for row in (before, now))
     ratio = here / then
     same_thing = (
@@ -170,8 +168,8 @@ def _change(before: Row, now: Row) -> Change:
         and before["verdict"] == now["verdict"]
         and now["verdict"] in ("valid", "fallback")
     )
-    meaning = "slower" if ratio > 1 + NOTABLE else "faster" if ratio < 1 - NOTABLE else "same"
-    return Change(config_key(now), then, here, ratio, meaning if same_thing else "not comparable")
+    meaning = "slower" if ratio > 1 + MIN_CHANGE else "faster" if ratio < 1 - MIN_CHANGE else "same"
+    return LatencyChange(config_key(now), then, here, ratio, meaning if same_thing else "not comparable")
 
 
 def _typical(row: Row) -> float:
@@ -182,17 +180,18 @@ def _typical(row: Row) -> float:
 def _cells(row: Row) -> list[str]:
     latency, config = row["latency_us"] or {}, row["config"]
     width, height = config["resolution"]
-    figures = [_ms(latency.get(name)) for name in ("init", "first", "mean", "p50", "p95")]
-    peak = row["memory_mb"].get("peak")
-    return [
-        config["kernel"], f"{width}x{height}", config["delegate"], str(config["threads"]), *figures,
-        "" if row["frame_ms"] is None else f"{row['frame_ms']:.1f}", "" if peak is None else f"{peak:.1f}",
-        row["verdict"],
-    ]  # fmt: skip
+    times = [_ms(latency.get(name)) for name in _TIMES]
+    frame, peak = _tenths(row["frame_ms"]), _tenths(row["memory_mb"].get("peak"))
+    described = [config["kernel"], f"{width}x{height}", config["delegate"], str(config["threads"])]
+    return [*described, *times, frame, peak, row["verdict"]]
 
 
 def _ms(microseconds: float | None) -> str:
     return "" if microseconds is None else f"{microseconds / 1000:.3f}"
+
+
+def _tenths(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

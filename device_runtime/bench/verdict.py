@@ -1,4 +1,4 @@
-"""Whether a row's figures may be quoted."""
+"""Verdict on a row: whether its figures may be quoted."""
 
 from __future__ import annotations
 
@@ -6,26 +6,25 @@ from collections.abc import Sequence
 from statistics import fmean, pstdev
 from typing import NamedTuple
 
-from device_runtime.bench.benchmark_model import Delegation
+from device_runtime.bench.benchmark_log import Delegation
 from device_runtime.bench.parity import Parity
 from device_runtime.bench.phone import PhoneState
 
-# Spread of the repeats' medians (standard deviation over mean) above which a row is noise.
-NOISE = 0.10
-# Worst first: a row's verdict is the first that it has a reason for.
+MAX_SPREAD = 0.10  # of the repeats' medians: standard deviation over mean
+# Worst first: a row's verdict is the first one with a reason.
 VERDICTS = ("failed", "wrong", "throttled", "fallback", "noisy", "valid")
 
 
-class Verdict(NamedTuple):
-    """One of `VERDICTS`, and all reasons against the row (none: it is valid)."""
+class RowVerdict(NamedTuple):
+    """One of `VERDICTS`, and all reasons why the row is not valid."""
 
     name: str
     reasons: tuple[str, ...]
 
 
-def failed(reason: str) -> Verdict:
+def failed(reason: str) -> RowVerdict:
     """Return the verdict of a configuration that the phone could not run."""
-    return Verdict("failed", (reason,))
+    return RowVerdict("failed", (reason,))
 
 
 def judge(
@@ -35,16 +34,16 @@ def judge(
     states: Sequence[PhoneState],
     cores: Sequence[int],
     medians: Sequence[float],
-) -> Verdict:
+) -> RowVerdict:
     """Return a row's verdict.
 
     Args:
-        parity: Of the output.
-        delegation: Of the graph.
-        cool: Whether the cool-down gate was passed.
-        states: Of the phone before the first and after each repeat.
-        cores: Those the benchmark ran on.
-        medians: Of the repeats, µs.
+        parity: Parity of the output.
+        delegation: How much of the graph was delegated.
+        cool: Whether the phone cooled down in time.
+        states: The phone's states before the first and after each repeat.
+        cores: The cores that the benchmark ran on.
+        medians: Median latency of each repeat, µs.
     """
     reasons: list[tuple[str, str]] = []
     if not parity.passed:
@@ -62,16 +61,16 @@ def judge(
     if delegation.share in ("partial", "none"):
         reasons.append(("fallback", _delegation_text(delegation)))
     spread = pstdev(medians) / fmean(medians) if medians and fmean(medians) else 0.0
-    if spread > NOISE:
+    if spread > MAX_SPREAD:
         reasons.append(("noisy", f"medians of the repeats spread by {spread:.0%}"))
     name = next((verdict for verdict in VERDICTS if verdict in dict(reasons)), "valid")
-    return Verdict(name, tuple(text for _, text in reasons))
+    return RowVerdict(name, tuple(text for _, text in reasons))
 
 
 def _parity_text(parity: Parity) -> str:
     if parity.largest is None:
-        return "output is of another size than the host's, or not finite"
-    return f"output differs from the host's by up to {parity.largest:g}, {parity.differing:.1%} of it at all"
+        return "output differs in size from the host's, or is not finite"
+    return f"{parity.differing:.1%} of the output differs from the host's, by up to {parity.largest:g}"
 
 
 def _delegation_text(delegation: Delegation) -> str:

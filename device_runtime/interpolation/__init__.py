@@ -1,1 +1,1 @@
-"""Intermediate frames from key frames and motion."""
+"""Intermediate frames, interpolated from key frames and motion."""

@@ -1,7 +1,7 @@
-"""Affine colour maps on a coarse grid: moved, blended and weakened without touching a single pixel.
+"""Affine color maps on a coarse grid: warp, resample and weaken them without touching pixels.
 
-A map is float32 (gh, gw, 3, 4), [A | b] per cell: stylized = A·rgb + b with rgb and b in the unit range. It
-is so small that all of this costs next to nothing beside one full-size picture.
+A map is float32 (gh, gw, 3, 4), [A | b] per cell: stylized = A·rgb + b, with rgb and b in the unit range. It
+is so small that these operations cost almost nothing compared with one full-size picture.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ AffineMap = NDArray[np.float32]
 
 
 def moved(affine_map: AffineMap, motion: Motion) -> AffineMap:
-    """Carry a key frame's map over to another frame.
+    """Warp a key frame's map onto another frame.
 
     Args:
-        affine_map: float32 (gh, gw, 3, 4), the key frame's.
-        motion: Of the other frame relative to the key frame.
+        affine_map: float32 (gh, gw, 3, 4), the key frame's map.
+        motion: Motion of the other frame relative to the key frame.
 
     Returns:
         float32 (gh, gw, 3, 4).
@@ -31,12 +31,15 @@ def moved(affine_map: AffineMap, motion: Motion) -> AffineMap:
 
 
 def on_grid(affine_map: AffineMap, rows: int, columns: int) -> AffineMap:
-    """Read a map on another grid over the same frame, bilinearly; models differ in their grids.
+    """Resample a map bilinearly on another grid over the same frame; models differ in their grids.
 
     Args:
         affine_map: float32 (gh, gw, 3, 4).
-        rows: Of the grid wanted.
-        columns: Of the grid wanted.
+        rows: Rows of the new grid.
+        columns: Columns of the new grid.
+
+    Returns:
+        float32 (rows, columns, 3, 4).
     """
     if affine_map.shape[:2] == (rows, columns):
         return affine_map
@@ -45,7 +48,7 @@ def on_grid(affine_map: AffineMap, rows: int, columns: int) -> AffineMap:
 
 
 def weakened(affine_map: AffineMap, strength: float) -> AffineMap:
-    """Blend a map with "leave it as it is": (1 - s)·identity + s·map.
+    """Blend a map with the identity: (1 - s)·identity + s·map.
 
     Args:
         affine_map: float32 (gh, gw, 3, 4).

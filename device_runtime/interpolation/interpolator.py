@@ -1,9 +1,9 @@
-"""Intermediate frames, made on the device from the stylized key frames on both sides.
+"""Interpolate intermediate frames on the device from the stylized key frames on both sides.
 
-Both kinds follow Algorithm 1 of the paper, mended and extended: its ``else q = q + 1`` branch moves on to the
-next key frame without making the frame in hand, which drops it; here every frame lies between two key frames
-(or behind the last of its scene) and is made. Where the paper uses the key frame before only, both sides are
-blended: each weighs by its distance in time and by whether the place can be seen in it.
+Both interpolators follow Algorithm 1 of the paper, corrected and extended. Its ``else q = q + 1`` branch
+advances to the next key frame without making the current frame, which drops it; here every frame between two
+key frames, or after the last one of its scene, is made. The paper uses the previous key frame only; here both
+sides are blended, weighted by distance in time and by visibility.
 """
 
 from __future__ import annotations
@@ -22,35 +22,37 @@ from mvstylizer.stylizer import StylizedFrame
 
 Picture = NDArray[np.uint8]
 
-HIDDEN_ON_BOTH_SIDES: Final = 1e-3  # keeps the weights above 0: then time alone decides
+MIN_VISIBILITY: Final = (
+    1e-3  # keeps weights positive where a place is hidden on both sides: time decides there
+)
 
 
 @dataclass(frozen=True)
 class KeyFrameResult:
-    """A key frame and the edge's reply to it.
+    """A key frame and its stylized version.
 
     Attributes:
         rgb: The key frame, uint8 RGB (H, W, 3).
-        reply: Its stylized image, of the same size, or its affine map, or both.
+        reply: Its stylized image of the same size, its affine map, or both.
     """
 
     rgb: Picture
     reply: StylizedFrame
 
     def with_map(self, affine_map: AffineMap) -> KeyFrameResult:
-        """Return the same key frame with another map, which alone is its style then."""
+        """Return the same key frame with another map and without an image."""
         return KeyFrameResult(self.rgb, StylizedFrame(None, affine_map))
 
 
 class Interpolator(Protocol):
-    """Makes the frames of one segment after the other: from a key frame up to the next."""
+    """Makes the frames of consecutive segments, each from one key frame to the next."""
 
     def begin(self, past: KeyFrameResult, following: KeyFrameResult | None) -> Picture:
-        """Take the key frames around a segment.
+        """Start a segment.
 
         Args:
-            past: The key frame that the segment starts with.
-            following: The next one, or None when a cut or the end of the video lies between.
+            past: The key frame at its start.
+            following: The next key frame, or None if a cut or the end of the video comes first.
 
         Returns:
             The finished picture of `past`, uint8 RGB (H, W, 3).
@@ -62,9 +64,9 @@ class Interpolator(Protocol):
 
         Args:
             frame: The frame as filmed, uint8 RGB (H, W, 3).
-            past: Its motion relative to the key frame before.
-            following: That relative to the next one; None when `begin` was given none.
-            position: Where it lies in time from one key frame (0) to the next (1).
+            past: Its motion relative to the previous key frame.
+            following: Its motion relative to the next key frame, if there is one.
+            position: Position in time between the previous (0) and the next key frame (1).
 
         Returns:
             uint8 RGB (H, W, 3).
@@ -73,12 +75,12 @@ class Interpolator(Protocol):
 
 
 class WarpInterpolator:
-    """Moves the pixels of the stylized key frames (the paper's Eq. 1).
+    """Warps the pixels of the stylized key frames (the paper's Eq. 1).
 
     Args:
-        warp_before: Kernel for the key frame before.
-        warp_after: Another instance, for the key frame behind.
-        transfer: Kernel that makes the image of a key frame whose reply is a map.
+        warp_before: Kernel for the previous key frame.
+        warp_after: Another instance, for the next key frame.
+        transfer: Kernel that makes the image of a key frame from its map.
         strength: 0 (the original) to 1 (the full style); blended with the frame's own pixels.
     """
 
@@ -128,13 +130,13 @@ class WarpInterpolator:
 
 
 class TransferInterpolator:
-    """Moves the affine colour maps of the key frames and applies them to the frame itself.
+    """Warps the affine color maps of the key frames and applies them to the frame itself.
 
-    Detail, edges and what comes into view are then the frame's own: nothing tears and nothing ghosts. Key
-    frames are made from their maps in the same way, so that they do not stand out from their neighbours.
+    Detail, edges and new objects come from the frame itself, so there is no tearing or ghosting. Key frames
+    are also made from their maps, so that they do not stand out from their neighbors.
 
     Args:
-        transfer: The kernel that applies a map.
+        transfer: Kernel that applies a map.
         strength: 0 (the original) to 1 (the full style); blended on the maps.
     """
 
@@ -149,14 +151,14 @@ class TransferInterpolator:
         self._past = weakened(_map_of(past), self._strength)
         self._following = None
         if following is not None:
-            behind = on_grid(_map_of(following), *self._past.shape[:2])
-            self._following = weakened(behind, self._strength)
+            next_map = on_grid(_map_of(following), *self._past.shape[:2])
+            self._following = weakened(next_map, self._strength)
         return self._transfer(past.rgb, self._past)
 
     def between(self, frame: Picture, past: Motion, following: Motion | None, position: float) -> Picture:
         """See `Interpolator.between`."""
         if self._past is None:
-            raise ValueError("between before begin")
+            raise ValueError("call begin before between")
         affine_map = moved(self._past, past)
         if self._following is not None and following is not None:
             rows, columns = affine_map.shape[:2]
@@ -175,14 +177,14 @@ def blended(original: Picture, styled: Picture, strength: float) -> Picture:
 
 def _map_of(key: KeyFrameResult) -> NDArray[np.float32]:
     if key.reply.affine_map is None:
-        raise ValueError("this interpolation needs affine maps: ask the stylizer for reply='map'")
+        raise ValueError("this interpolation needs affine maps: request reply='map' from the stylizer")
     return key.reply.affine_map
 
 
 def _share_of_past(
     past: NDArray[np.float32], following: NDArray[np.float32], position: float
 ) -> NDArray[np.float32]:
-    """Weigh both sides by time and visibility; the weights of a place add up to 1."""
-    before = (1 - position) * (past + HIDDEN_ON_BOTH_SIDES)
-    behind = position * (following + HIDDEN_ON_BOTH_SIDES)
-    return np.asarray(before / (before + behind), np.float32)
+    """Return the weight of the previous key frame by time and visibility; the next one has the remainder."""
+    before = (1 - position) * (past + MIN_VISIBILITY)
+    after = position * (following + MIN_VISIBILITY)
+    return np.asarray(before / (before + after), np.float32)

@@ -1,4 +1,4 @@
-"""A video cut into segments: a key frame, the frames up to the next one, and that next one."""
+"""Segments of a video: a key frame, the intermediate frames after it, and the next key frame."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mvstylizer.stylizer import StylizedFrame
 
 @dataclass(frozen=True)
 class PreparedFrame:
-    """A frame and what flow estimation needs of it."""
+    """A frame and the luma prepared for motion estimation."""
 
     frame: Frame
     luma: Luma
@@ -28,25 +28,25 @@ class PreparedFrame:
 
 @dataclass(frozen=True)
 class KeyFrame(PreparedFrame):
-    """A key frame and the stylizer's reply, which may still be on its way."""
+    """A key frame and the stylizer's reply, which may be pending."""
 
     reply: Future[StylizedFrame]
 
     @cached_property
     def stylized(self) -> KeyFrameResult:
-        """The key frame with its reply; waits for it, and raises what the request raised."""
+        """The key frame with its reply; waits for it and raises what the request raised."""
         return KeyFrameResult(self.frame.rgb, self.reply.result())
 
 
 @dataclass(frozen=True)
 class Segment:
-    """What lies between two key frames.
+    """A key frame and the frames up to the next one.
 
     Attributes:
-        key: The key frame that it starts with.
+        key: The key frame at its start.
         between: The intermediate frames, in presentation order.
-        following: The key frame that ends it, which belongs to the next segment; None when a cut or the end
-            of the video comes first, so that nothing is ever taken across a cut.
+        following: The next key frame, which starts the next segment; None if a cut or the end of the video
+            comes first, so that no style crosses a cut.
     """
 
     key: KeyFrame
@@ -54,7 +54,7 @@ class Segment:
     following: KeyFrame | None = None
 
     def position(self, frame: Frame) -> float:
-        """Where a frame lies in time from the key frame (0) to the following one (1); 0 without one."""
+        """Position of a frame in time between the key frame (0) and the following one (1); 0 without one."""
         if self.following is None:
             return 0.0
         start = self.key.frame.pts
@@ -62,7 +62,7 @@ class Segment:
 
     @property
     def seconds(self) -> float:
-        """From the key frame to the following one; 0 without one."""
+        """Time from the key frame to the following one; 0 without one."""
         if self.following is None:
             return 0.0
         first, last = self.key.frame, self.following.frame
@@ -79,22 +79,22 @@ def segments(
     two_sided: bool,
     first: int = 0,
 ) -> Iterator[Segment]:
-    """Divide a video into segments, and send off each key frame as soon as it is found.
+    """Divide a video into segments and submit each key frame as soon as it is found.
 
-    Only one segment's frames are held at a time, and the selector bounds how many those are.
+    Holds the frames of one segment at a time; the selector bounds their number.
 
     Args:
         frames: In presentation order.
-        selector: Decides which are key frames; the first one must be.
-        submit: Sends a key frame to the stylizer and returns the reply to come.
+        selector: Selects key frames; the first frame must be one.
+        submit: Sends a key frame to the stylizer and returns the pending reply.
         flow: Prepares frames.
-        watch: Takes the time as ``key_frames`` and ``flow``.
-        two_sided: False leaves `Segment.following` out, as the paper does.
-        first: The frame to begin with, a key frame. Those before it are only shown to the selector, so that
-            it decides as if nothing had been left out.
+        watch: Records the time as ``key_frames`` and ``flow``.
+        two_sided: False omits `Segment.following`, as in the paper.
+        first: Index of the first frame to yield, a key frame. Earlier frames only go through the selector, so
+            that its decisions do not change.
 
     Yields:
-        Every frame from `first` on in exactly one segment, in order.
+        Segments in order; every frame from `first` on is in exactly one.
     """
     segment: Segment | None = None
     for frame in frames:
@@ -116,17 +116,17 @@ def segments(
 
 
 def motions(frames: Sequence[PreparedFrame], key: KeyFrame, flow: FlowEstimator) -> Iterator[Motion]:
-    """Give the motion of frames relative to one key frame, the frame nearest to it first."""
-    motion, before = flow.follow(key.luma), key.frame
+    """Yield the motion of frames relative to one key frame, given the frame nearest to it first."""
+    motion, previous = flow.follow(key.luma), key.frame
     for each in frames:
-        yield motion(each.luma, _step(before, each.frame))
-        before = each.frame
+        yield motion(each.luma, _step(previous, each.frame))
+        previous = each.frame
 
 
-def _step(before: Frame, frame: Frame) -> NDArray[np.float32] | None:
-    """Return the codec's motion from `frame` back to `before`, its neighbour in time; None if not known."""
-    if frame.index == before.index + 1:
+def _step(neighbor: Frame, frame: Frame) -> NDArray[np.float32] | None:
+    """Return the codec's motion from `frame` to a frame next to it in time; None if unknown."""
+    if frame.index == neighbor.index + 1:
         return frame.codec_motion
-    if frame.index == before.index - 1 and before.codec_motion is not None:
-        return -before.codec_motion
+    if frame.index == neighbor.index - 1 and neighbor.codec_motion is not None:
+        return -neighbor.codec_motion
     return None

@@ -1,9 +1,9 @@
-"""Steady key frames: the affine maps of a shot's key frames, carried on by an exponential average.
+"""Temporal smoothing: an exponential average of the affine maps of a scene's key frames.
 
-Each key frame is stylized by itself, so its map follows whatever its statistics do: a flicker of the light,
-an object at the border, noise. Blending between key frames leaves a slow wobble of that. Here the map of one
-key frame is moved along with the motion onto the next one and averaged with the new one, which counts by the
-time that has gone by. A place that could not be seen before takes the new map alone, and a cut starts anew.
+Each key frame is stylized independently, so its map follows every change of its statistics: flickering light,
+an object at the border, noise. Blending between key frames turns that into a slow wobble. Here the map of one
+key frame is warped onto the next one and averaged with its map, weighted by the time between them. A place
+that was not visible before takes the new map alone, and a cut resets the average.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from device_runtime.interpolation.interpolator import KeyFrameResult
 from device_runtime.interpolation.segments import Segment
 from device_runtime.motion.flow import FlowEstimator, Motion
 
-STEP: Final = 6  # frames: far enough to save time, near enough for the search to follow
+STEP: Final = 6  # frames per search step: large enough to save time, small enough for the search to succeed
 
 
 class TemporalSmoothing:
-    """Gives the key frames of one segment after the other, steadied.
+    """Smooths the key frames of consecutive segments.
 
     Args:
-        seconds: Time constant: the past's share falls to 37 % within it. 0 = every map as it came.
-        flow: Finds the motion from key frame to key frame.
-        carried: The steadied map of the first key frame, where an earlier run has found it.
+        seconds: Time constant: the weight of the past falls to 37 % within it. 0 disables smoothing.
+        flow: Estimates the motion from key frame to key frame.
+        carried: Smoothed map of the first key frame, if an interrupted run computed it.
     """
 
     def __init__(self, seconds: float, flow: FlowEstimator, carried: AffineMap | None = None) -> None:
@@ -38,9 +38,9 @@ class TemporalSmoothing:
         self._last: KeyFrameResult | None = None
 
     def motion(self, segment: Segment) -> Motion | None:
-        """Return what the key frame behind needs of the one before; None where nothing is to be averaged.
+        """Return the motion of the next key frame relative to this one; None if nothing is averaged.
 
-        Waits for nothing, so it can be done while replies are still on their way.
+        Does not wait for replies.
         """
         if segment.following is None or self._seconds == 0:
             return None
@@ -50,7 +50,7 @@ class TemporalSmoothing:
         return motion(segment.following.luma)
 
     def key(self, segment: Segment) -> KeyFrameResult:
-        """Return the key frame that a segment starts with; waits for its reply."""
+        """Return the key frame at the start of a segment; waits for its reply."""
         if self._last is None or self._last.rgb is not segment.key.frame.rgb:
             self._last = segment.key.stylized
             if self._carried is not None and self._last.reply.affine_map is not None:
@@ -59,11 +59,11 @@ class TemporalSmoothing:
         return self._last
 
     def following(self, segment: Segment, motion: Motion | None) -> KeyFrameResult | None:
-        """Return the key frame that ends a segment, after `key`; waits for its reply.
+        """Return the next key frame, smoothed; waits for its reply. Call `key` first.
 
         Args:
             segment: The segment.
-            motion: What `motion` returned for it.
+            motion: Result of `motion` for it.
         """
         if segment.following is None:
             return None
@@ -77,13 +77,13 @@ class TemporalSmoothing:
 
 
 def averaged(before: AffineMap, now: AffineMap, motion: Motion, share: float) -> AffineMap:
-    """Average a key frame's map with that of the key frame before it.
+    """Average a key frame's map with that of the previous key frame.
 
     Args:
-        before: float32 (gh, gw, 3, 4), of the key frame before.
-        now: float32 (gh, gw, 3, 4), of this one; its grid may be another.
-        motion: Of this key frame relative to the one before.
-        share: Of the map before, 0 to 1, where the place could be seen.
+        before: float32 (gh, gw, 3, 4), map of the previous key frame.
+        now: float32 (gh', gw', 3, 4), map of this key frame.
+        motion: Motion of this key frame relative to the previous one.
+        share: Weight of the previous map, 0 to 1, where the place was visible.
 
     Returns:
         float32, on the grid of `now`.

@@ -1,4 +1,4 @@
-"""One TFLite file in one or several interpreters, each on its own thread."""
+"""TFLite interpreters: one, or a pool with a thread each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Shape = tuple[int, ...]
 
 
 class KernelError(MVStylizerError):
-    """A kernel file cannot be run, or a frame, flow or map is not what the kernel takes."""
+    """Error raised when a kernel file cannot be run, or a frame, flow or map has the wrong type or shape."""
 
 
 class KernelInterpreter:
@@ -30,10 +30,10 @@ class KernelInterpreter:
 
     Args:
         path: The TFLite file.
-        threads: Cores for one run. One suits strips of a few thousand pixels, where more lose.
+        threads: Cores per run. One is fastest for strips of a few thousand pixels.
 
     Raises:
-        KernelError: The file is missing or no TFLite model.
+        KernelError: The file is missing or not a TFLite model.
     """
 
     def __init__(self, path: Path | str, *, threads: int = 1) -> None:
@@ -42,17 +42,19 @@ class KernelInterpreter:
         try:
             self._interpreter: Any = Interpreter(model_path=str(path), num_threads=threads)
         except (RuntimeError, ValueError) as err:
-            raise KernelError(f"Kernel {path} is no TFLite model: {err}", "Export the bundle again") from err
+            raise KernelError(
+                f"Kernel {path} is not a TFLite model: {err}", "Export the bundle again"
+            ) from err
         self._path = path
         self._inputs = {d["name"]: int(d["index"]) for d in self._interpreter.get_input_details()}
         self._outputs = {d["name"]: int(d["index"]) for d in self._interpreter.get_output_details()}
         self._memory: dict[str, NDArray[Any]] = {}
 
     def resize(self, shapes: Mapping[str, Shape]) -> None:
-        """Give the named inputs these shapes and allocate; the content of all tensors is lost.
+        """Resize the named inputs and allocate; the contents of all tensors are lost.
 
         Raises:
-            KernelError: The file has no such input, or refuses the shape.
+            KernelError: The file has no such input, or rejects the shape.
         """
         self._memory = {}
         try:
@@ -60,10 +62,10 @@ class KernelInterpreter:
                 self._interpreter.resize_tensor_input(self._index(self._inputs, name), shape)
             self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as err:
-            raise KernelError(f"Kernel {self._path} refuses shapes {dict(shapes)}: {err}") from err
+            raise KernelError(f"Kernel {self._path} rejects shapes {dict(shapes)}: {err}") from err
 
     def put(self, name: str, value: NDArray[Any]) -> None:
-        """Copy `value` into an input. It stays there over invocations, until the next `resize`."""
+        """Copy `value` into an input. It is kept across invocations, until the next `resize`."""
         self._interpreter.set_tensor(self._index(self._inputs, name), value)
 
     def get(self, name: str) -> NDArray[Any]:
@@ -71,11 +73,11 @@ class KernelInterpreter:
         return self._interpreter.get_tensor(self._any(name))  # type: ignore[no-any-return]
 
     def tensor(self, name: str) -> NDArray[Any]:
-        """Return the memory of an input or output itself, to write or read between invocations.
+        """Return a view of an input's or output's memory, to write or read between invocations.
 
-        It is the same array until the next `resize`, and must not be used beyond it. The runtime's own arrays
-        must be dropped before every invocation; to fetch three or four again for each strip would cost as
-        much as copying the strip. Only for graphs whose shapes are known once allocated; `get` is for any.
+        It is the same array until the next `resize` and must not be used after it. The runtime's own views
+        must be dropped before every invocation, and fetching three or four of them per strip would cost as
+        much as copying the strip. Only for graphs with static shapes once allocated; `get` works for any.
 
         Raises:
             KernelError: The file has no such input or output.
@@ -83,12 +85,12 @@ class KernelInterpreter:
         if name not in self._memory:
             borrowed = self._interpreter.tensor(self._any(name))()
             memory = (ctypes.c_ubyte * borrowed.nbytes).from_address(borrowed.ctypes.data)
-            memory.owner = self._interpreter  # it lives as long as the array does
+            memory.owner = self._interpreter  # keeps it alive as long as the array
             self._memory[name] = np.frombuffer(memory, borrowed.dtype).reshape(borrowed.shape)
         return self._memory[name]
 
     def invoke(self) -> None:
-        """Run the kernel on what the inputs hold. Other Python threads run meanwhile.
+        """Run the kernel on the current inputs, with the GIL released.
 
         Raises:
             KernelError: The runtime reports a failure.
@@ -105,17 +107,17 @@ class KernelInterpreter:
         if name not in tensors:
             raise KernelError(
                 f"Kernel {self._path} has no tensor {name} (it has {', '.join(sorted(tensors))})",
-                "Use kernels and program of one release",
+                "Use a bundle and a program of the same release",
             )
         return tensors[name]
 
 
 class KernelPool:
-    """Interpreters of one file that share the strips of a frame between them.
+    """Interpreters of one file that process the strips of a frame in parallel.
 
     Args:
         path: The TFLite file.
-        threads: Interpreters and threads; None takes one per core, at most 4.
+        threads: Number of interpreters and threads; defaults to one per core, at most 4.
 
     Raises:
         KernelError: The file cannot be loaded, or `threads` is below 1.
@@ -124,17 +126,17 @@ class KernelPool:
     def __init__(self, path: Path | str, threads: int | None = None) -> None:
         count = min(4, os.cpu_count() or 1) if threads is None else threads
         if count < 1:
-            raise KernelError(f"threads is {count}, which is below 1")
+            raise KernelError(f"threads is {count}; it must be at least 1")
         self.interpreters: Sequence[KernelInterpreter] = [KernelInterpreter(path) for _ in range(count)]
         self._threads = ThreadPoolExecutor(count - 1, "kernel") if count > 1 else None
 
     def run(self, jobs: Iterable[Job], do: Callable[[KernelInterpreter, Job], None]) -> None:
-        """Call ``do(interpreter, job)`` for every job; each interpreter takes the next one when it is free.
+        """Call ``do(interpreter, job)`` for every job; each idle interpreter takes the next one.
 
         Raises:
-            Exception: The first one that a job raised.
+            Exception: The first error raised by a job.
         """
-        queue = deque(jobs)  # its popleft is safe between threads
+        queue = deque(jobs)  # popleft is thread-safe
 
         def work(interpreter: KernelInterpreter) -> None:
             while True:
@@ -171,27 +173,27 @@ class KernelPool:
 
 
 def check_image(image: NDArray[np.uint8], name: str) -> None:
-    """Refuse anything but a non-empty uint8 array (H, W, 3).
+    """Check that an image is a non-empty uint8 array (H, W, 3).
 
     Raises:
-        KernelError: It is something else; the message names `name`, dtype and shape.
+        KernelError: It is not; the message contains `name`, dtype and shape.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise KernelError(f"{name} is {image.dtype} {image.shape}, not uint8 (height, width, 3)")
 
 
 def check_finite(values: NDArray[np.float32], name: str) -> None:
-    """Refuse NaN and infinity: an index made from them would lie outside the frame.
+    """Check that all values are finite: an index computed from NaN or infinity would be out of bounds.
 
     Raises:
-        KernelError: There is one; the message says how many.
+        KernelError: Some are not; the message contains their number.
     """
     bad = values.size - int(np.count_nonzero(np.isfinite(values)))
     if bad:
-        raise KernelError(f"{name} holds {bad} values that are not finite, of {values.size}")
+        raise KernelError(f"{name} has {bad} values of {values.size} that are not finite")
 
 
-def balanced(length: int, most: int) -> int:
-    """Return the length of equal parts of at most `most` that cover `length` with the least overlap."""
-    parts = -(-length // max(1, min(length, most)))
+def balanced(length: int, limit: int) -> int:
+    """Return the size of equal parts, at most `limit` long, that cover `length` with the least overlap."""
+    parts = -(-length // max(1, min(length, limit)))
     return -(-length // parts)

@@ -1,4 +1,4 @@
-"""``key_frame.tflite``: whether the content has changed enough since the last key frame."""
+"""``key_frame.tflite``: scores how much the content has changed since the last key frame."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ LUMA_SHAPE = (90, 160)
 EQUAL_WEIGHTS = (1 / 3, 1 / 3, 1 / 3)
 
 
-class KeyFrameDecision(NamedTuple):
-    """What the kernel says of a frame.
+class KeyFrameScoreResult(NamedTuple):
+    """The kernel's result for one frame.
 
     Attributes:
-        is_key: The score has reached the threshold, or the gap its maximum.
+        is_key: Whether the score has reached the threshold, or the gap its maximum.
         score: weights · features.
         features: Mean difference, histogram distance and edge change, each 0..1.
     """
@@ -44,7 +44,7 @@ class KeyFrameScore:
 
     @property
     def last(self) -> KernelInterpreter:
-        """The interpreter, which still holds inputs and outputs of the last call."""
+        """The interpreter, with the inputs and outputs of the last call."""
         return self._interpreter
 
     def __call__(
@@ -56,19 +56,19 @@ class KeyFrameScore:
         gap: int,
         max_gap: int,
         weights: tuple[float, float, float] = EQUAL_WEIGHTS,
-    ) -> KeyFrameDecision:
+    ) -> KeyFrameScoreResult:
         """Decide whether the current frame should become a key frame.
 
         Args:
             cur_luma: uint8 (90, 160), the current frame.
             key_luma: uint8 (90, 160), the last key frame.
-            threshold: Score from which a frame is one.
+            threshold: Score from which a frame is a key frame.
             gap: Frames since the last key frame.
-            max_gap: Gap at which a frame is one whatever its score.
-            weights: Of mean difference, histogram distance and edge change.
+            max_gap: Gap from which a frame is a key frame whatever its score.
+            weights: Weights of mean difference, histogram distance and edge change.
 
         Raises:
-            KernelError: Another dtype or shape.
+            KernelError: A luma has the wrong dtype or shape.
         """
         for name, luma in (("cur", cur_luma), ("key", key_luma)):
             if luma.dtype != np.uint8 or luma.shape != LUMA_SHAPE:
@@ -80,7 +80,7 @@ class KeyFrameScore:
         self._interpreter.put("max_gap", np.array([max_gap], np.int32))
         self._interpreter.invoke()
         difference, histogram, edges = (float(v) for v in self._interpreter.get("features"))
-        return KeyFrameDecision(
+        return KeyFrameScoreResult(
             bool(self._interpreter.get("is_key")[0]),
             float(self._interpreter.get("score")[0]),
             (difference, histogram, edges),

@@ -1,4 +1,4 @@
-"""``transfer.tflite`` over whole frames: an intermediate frame styled by an affine map on a coarse grid."""
+"""``transfer.tflite`` over whole frames: applies an affine map on a coarse grid to a frame."""
 
 from __future__ import annotations
 
@@ -19,15 +19,19 @@ from device_runtime.kernels.interpreter import (
     check_image,
 )
 
-# Planes of a tile of this many pixels stay within a core's L2 cache; narrow tiles touch few grid cells.
+# The planes of a tile of this size fit a core's L2 cache; narrow tiles read few grid cells.
 TILE_PIXELS = 16_384
 TILE_WIDTH = 128
 
 
 class _Part(NamedTuple):
-    """Part of one axis of the frame: its pixels, the grid cells they read, and the weights of these.
+    """Part of one axis of the frame.
 
-    The weights lie as the kernel takes them: (1, 1, pixels, cells) of rows, (1, 1, cells, pixels) of columns.
+    Attributes:
+        pixels: Its pixels.
+        cells: The grid cells that they read.
+        weights: Weights of these cells, in the kernel's layout: (1, 1, pixels, cells) for rows,
+            (1, 1, cells, pixels) for columns.
     """
 
     pixels: slice
@@ -36,11 +40,11 @@ class _Part(NamedTuple):
 
 
 class Transfer:
-    """Applies affine maps to frames. One call at a time; frame and grid may change size between calls.
+    """Applies affine maps to frames. Not thread-safe; frame and grid may change size between calls.
 
     Args:
         path: ``transfer.tflite``.
-        threads: Interpreters and threads; None takes one per core, at most 4.
+        threads: Number of interpreters and threads; defaults to one per core, at most 4.
 
     Raises:
         KernelError: The file cannot be loaded.
@@ -53,17 +57,17 @@ class Transfer:
         self._columns: list[_Part] = []
 
     def __call__(self, frame: NDArray[np.uint8], affine_map: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Return A·rgb + b at every pixel, the map read bilinearly (half-pixel centres, edges clamped).
+        """Return A·rgb + b at every pixel: bilinear sampling of the map, half-pixel centers, clamped edges.
 
         Args:
             frame: uint8 RGB (H, W, 3).
             affine_map: float32 (gh, gw, 3, 4), [A | b] per cell for RGB in the unit range; covers the frame.
 
         Returns:
-            uint8 RGB (H, W, 3), rounded to the nearest and saturated.
+            uint8 RGB (H, W, 3), rounded to nearest and saturated.
 
         Raises:
-            KernelError: Another dtype or shape, or values that are not finite.
+            KernelError: An argument has the wrong dtype or shape, or the map has values that are not finite.
         """
         check_image(frame, "Frame")
         if affine_map.dtype != np.float32 or affine_map.shape[2:] != (3, 4) or 0 in affine_map.shape:
@@ -79,7 +83,7 @@ class Transfer:
 
     @property
     def last(self) -> KernelInterpreter:
-        """The first interpreter, which still holds inputs and outputs of the last tile that it did."""
+        """The first interpreter, with the inputs and outputs of its last tile."""
         return self._pool.interpreters[0]
 
     def close(self) -> None:
@@ -102,7 +106,7 @@ class Transfer:
         height, width, grid_rows, grid_columns = sizes
         tile_width = balanced(width, TILE_WIDTH)
         tile_height = balanced(height, TILE_PIXELS // tile_width)
-        self._sizes = ()  # stays so if a kernel refuses the shapes
+        self._sizes = ()  # stays empty if a kernel rejects the shapes
         self._rows = _parts(height, grid_rows, tile_height)
         self._columns = [
             part._replace(weights=np.ascontiguousarray(part.weights.swapaxes(2, 3)))
@@ -124,7 +128,7 @@ def _parts(length: int, cells: int, size: int) -> list[_Part]:
     place = (np.arange(length) + 0.5) * cells / length - 0.5
     whole = np.floor(place).astype(np.int64)
     low, high = np.clip(whole, 0, cells - 1), np.clip(whole + 1, 0, cells - 1)
-    # The last part starts early enough to be whole; what it shares with its neighbour comes out equal.
+    # The last part starts early enough to have full size; where it overlaps its neighbor, both results agree.
     starts = [min(start, length - size) for start in range(0, length, size)]
     span = max(int(high[start + size - 1] - low[start]) + 1 for start in starts)
     parts = []

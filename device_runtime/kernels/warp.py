@@ -1,4 +1,4 @@
-"""``warp.tflite`` over whole frames: an intermediate frame from a key frame and a backward flow."""
+"""``warp.tflite`` over whole frames: warps a key frame by a backward flow."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from device_runtime.kernels.interpreter import (
     check_image,
 )
 
-# Strips of this many pixels: smaller ones pay for their calls, larger ones leave a core's L2 cache.
+# Pixels per strip: smaller strips have more call overhead, larger ones exceed a core's L2 cache.
 STRIP_PIXELS = 24_576
 CACHE_LINE = 64  # bytes
-PAGE_PIXELS = 1024  # a page of 4 KiB holds so many of a float32 plane
+PAGE_PIXELS = 1024  # float32 values in a page of 4 KiB
 
 
 class Warp:
-    """Warps one key frame by many flows. One call at a time; the frames may change size between keys.
+    """Warps one key frame by many flows. Not thread-safe; key frames may differ in size.
 
     Args:
         path: ``warp.tflite``.
-        threads: Interpreters and threads; None takes one per core, at most 4. Each holds its own copy of
-            the key frame's atlas, 12 bytes a pixel.
+        threads: Number of interpreters and threads; defaults to one per core, at most 4. Each holds a copy of
+            the key frame's atlas, 12 bytes per pixel.
 
     Raises:
         KernelError: The file cannot be loaded.
@@ -44,13 +44,13 @@ class Warp:
         self._up = self._down = np.empty((1, 0, 1, 1), np.float32)
 
     def set_key(self, key: NDArray[np.uint8]) -> None:
-        """Take the stylized key frame that the following flows refer to.
+        """Set the stylized key frame for the following flows.
 
         Args:
             key: uint8 RGB (H, W, 3); copied.
 
         Raises:
-            KernelError: Another dtype or shape.
+            KernelError: It has the wrong dtype or shape.
         """
         check_image(key, "Key frame")
         if key.shape[:2] != self._size:
@@ -62,16 +62,17 @@ class Warp:
             other.put("atlas", atlas)
 
     def __call__(self, flow: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Return ``out[y, x] = key[y + dy, x + dx]``, bilinear, edges clamped.
+        """Return ``out[y, x] = key[y + dy, x + dx]``, bilinear, with clamped edges.
 
         Args:
-            flow: Backward flow float32 (H, W, 2), (dx, dy) in pixels, of the key frame's size.
+            flow: Backward flow, float32 (H, W, 2), (dx, dy) in pixels, of the key frame's size.
 
         Returns:
-            uint8 RGB (H, W, 3), rounded to the nearest.
+            uint8 RGB (H, W, 3), rounded to nearest.
 
         Raises:
-            KernelError: No key frame yet, another dtype or size, or values that are not finite.
+            KernelError: No key frame is set, or the flow has the wrong dtype or size, or values that are not
+                finite.
         """
         height, width = self._size
         if not height:
@@ -80,14 +81,14 @@ class Warp:
             raise KernelError(f"Flow is {flow.dtype} {flow.shape}, not float32 {(height, width, 2)}")
         flow = np.ascontiguousarray(flow)
         out = np.empty((height, width, 3), np.uint8)
-        # The last strip starts early enough to be whole; rows it shares with its neighbour come out equal.
+        # The last strip starts early enough to have full size; where strips overlap, both results agree.
         tops = [min(top, height - self._rows) for top in range(0, height, self._rows)]
         self._pool.run(tops, lambda interpreter, top: self._warp_strip(interpreter, top, flow, out))
         return out
 
     @property
     def last(self) -> KernelInterpreter:
-        """The first interpreter, which still holds inputs and outputs of the last strip that it did."""
+        """The first interpreter, with the inputs and outputs of its last strip."""
         return self._pool.interpreters[0]
 
     def close(self) -> None:
@@ -106,13 +107,10 @@ class Warp:
 
     def _resize(self, height: int, width: int) -> None:
         rows = strip_rows(height, width)
-        strip = (1, rows, width, 1)
-        shapes = {
-            "atlas": (height * width, 12), "flow_x": strip, "flow_y": strip,
-            "left": (1, 1, width, 1), "right": (1, 1, width, 1),
-            "up": (1, rows, 1, 1), "down": (1, rows, 1, 1), "index": (rows * width,),
-        }  # fmt: skip
-        self._size = (0, 0)  # stays so if a kernel refuses the shapes
+        strip, row, column = (1, rows, width, 1), (1, 1, width, 1), (1, rows, 1, 1)
+        shapes: dict[str, tuple[int, ...]] = {"atlas": (height * width, 12), "index": (rows * width,)}
+        shapes |= {"flow_x": strip, "flow_y": strip, "left": row, "right": row, "up": column, "down": column}
+        self._size = (0, 0)  # stays (0, 0) if a kernel rejects the shapes
         columns = np.arange(width, dtype=np.float32).reshape(1, 1, width, 1)
         self._up, self._down = row_bounds(height, width)
         self._index = np.arange(rows * width, dtype=np.int32)
@@ -127,11 +125,11 @@ class Warp:
         self, interpreter: KernelInterpreter, top: int, flow: NDArray[np.float32], out: NDArray[np.uint8]
     ) -> None:
         width, rows = self._size[1], self._rows
-        if not np.isfinite(flow[top : top + rows]).all():  # a strip at a time, while it is in the cache
+        if not np.isfinite(flow[top : top + rows]).all():  # per strip, while it is in the cache
             check_finite(flow, "Flow")
         tensor = interpreter.tensor
-        # Read one byte of each cache line of the rows that a short flow points at. The loads overlap, whereas
-        # the kernel's gather would wait for each: a sixth of the whole time at 1080p.
+        # Prefetch one byte of each cache line of the rows that a short flow points at. These loads overlap,
+        # whereas the kernel's gather waits for each of them: it saves a sixth of the total time at 1080p.
         tensor("atlas")[top * width : (top + rows) * width].reshape(-1)[::CACHE_LINE].max()
         cv2.split(flow[top : top + rows], (tensor("flow_x")[0, ..., 0], tensor("flow_y")[0, ..., 0]))
         tensor("up")[...] = self._up[:, top : top + rows]
@@ -143,39 +141,39 @@ class Warp:
 
 
 def strip_rows(height: int, width: int) -> int:
-    """Return how many rows a strip of a frame takes: as many as fit the cache, fewer where that is faster.
+    """Return the number of rows per strip: as many as fit the cache, or fewer where that is faster.
 
-    Strips that do not share out the frame's rows evenly do some of them twice. And where a strip's planes are
-    whole pages long, the same pixel of all of them falls into few sets of the cache: as measured, that costs
-    a twentieth of the time, and as much again at multiples of four pages.
+    Strips that do not divide the frame's rows evenly process some rows twice. If a strip's planes are whole
+    pages long, the same pixel of all planes maps to few cache sets: by measurement, that costs 5 % of the
+    time, and another 5 % at multiples of four pages.
     """
-    most = max(1, min(height, STRIP_PIXELS // width))
+    limit = max(1, min(height, STRIP_PIXELS // width))
 
     def cost(rows: int) -> float:
         pixels = rows * width
         crowded = (pixels % PAGE_PIXELS == 0) + (pixels % (4 * PAGE_PIXELS) == 0)
         return -(-height // rows) * rows * (1 + crowded / 20)
 
-    return min(range(most, most * 3 // 4, -1), key=cost)
+    return min(range(limit, limit * 3 // 4, -1), key=cost)
 
 
 def row_bounds(height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return how far up and down the flow may point at each row, in pixels: to the frame's edge.
+    """Return how far up and down the flow may point from each row, in pixels: to the frame's edge.
 
-    In frames of 2^24 pixels and more it may point less far, so that float32 still holds the step in pixels
-    that the kernel makes of it; at 7680x4320 these are 2183 rows.
+    In frames of 2^24 pixels or more the range is limited, so that float32 represents the kernel's pixel
+    offset exactly; at 7680x4320 the limit is 2183 rows.
 
     Returns:
-        float32 (1, H, 1, 1) twice, whole: -y, and H-1-y.
+        Two arrays float32 (1, H, 1, 1) of whole numbers: -y and H-1-y, within the limit.
     """
     rows = np.arange(height, dtype=np.float32).reshape(1, height, 1, 1)
-    most = np.float32(2**24 // width - 1)
-    return np.maximum(-rows, -most), np.minimum(height - 1 - rows, most)
+    limit = np.float32(2**24 // width - 1)
+    return np.maximum(-rows, -limit), np.minimum(height - 1 - rows, limit)
 
 
 def _fill_atlas(key: NDArray[np.uint8], atlas: NDArray[np.uint8]) -> None:
     height, width = key.shape[:2]
     padded = cv2.copyMakeBorder(key, 0, 1, 0, 1, cv2.BORDER_REPLICATE)
     corners = [padded[y : y + height, x : x + width] for y in (0, 1) for x in (0, 1)]
-    # Channel i of the four corners, taken as one list of 12, is channel i of the atlas.
+    # Channel i of the four corners, concatenated to 12 channels, is channel i of the atlas.
     cv2.mixChannels(corners, [atlas], [i for channel in range(12) for i in (channel, channel)])

@@ -1,1 +1,1 @@
-"""Which frames become key frames."""
+"""Key-frame policies and scene cuts."""

@@ -1,7 +1,7 @@
-"""Which frames are key frames: stylized whole by the edge, while those between are made on the device.
+"""Key-frame selection: which frames the edge stylizes; the device interpolates the others.
 
-A policy nominates; on top of every policy a scene cut always starts a key frame, and no interval grows beyond
-a maximum, which bounds how many frames wait in memory.
+A policy nominates key frames. In addition, every scene cut starts with a key frame, and intervals have a
+maximum length, which bounds the number of frames held in memory.
 """
 
 from __future__ import annotations
@@ -20,27 +20,28 @@ from device_runtime.media.reader import Frame
 from device_runtime.motion.similarity import MotionCompensatedSSIM
 
 MAX_INTERVAL: Final = 30
-MIN_CODEC_INTERVAL: Final = 5  # some cameras and editors code every frame on its own
-# On real footage this gives a key frame about every 11 frames in a busy street and every 26 in a calm scene.
+MIN_CODEC_INTERVAL: Final = 5  # some cameras and editors intra-code every frame
+# On real footage this selects a key frame about every 11 frames in a busy street and every 26 in a calm
+# scene.
 CONTENT_THRESHOLD: Final = 0.25
 INTEGER: Final = re.compile(r"[0-9]+")
 FRACTION: Final = re.compile(r"[0-9]*\.?[0-9]+")
 
 
 class KeyFramePolicyError(ValueError):
-    """The words for a policy are not understood (wrong usage, not a broken file)."""
+    """Error raised for an unknown key-frame policy or a number outside its range."""
 
 
 class KeyFramePolicy(Protocol):
     """Nominates key frames."""
 
     def wants(self, frame: Frame, luma: NDArray[np.uint8], key_luma: NDArray[np.uint8], gap: int) -> bool:
-        """Tell whether a frame should be a key frame.
+        """Return whether a frame should be a key frame.
 
         Args:
             frame: The frame.
             luma: Its thumbnail, uint8 (90, 160).
-            key_luma: That of the last key frame.
+            key_luma: Thumbnail of the last key frame.
             gap: Frames since the last key frame, from 1.
         """
         ...
@@ -48,9 +49,9 @@ class KeyFramePolicy(Protocol):
 
 @dataclass(frozen=True)
 class CodecPolicy:
-    """The frames that the codec coded on their own: I frames of an H.264 stream (the paper's choice).
+    """Intra-coded frames, such as I frames of an H.264 stream (the paper's choice).
 
-    Those less than `min_interval` frames after the last key frame are passed over.
+    Skips those less than `min_interval` frames after the last key frame.
     """
 
     min_interval: int = MIN_CODEC_INTERVAL
@@ -73,7 +74,7 @@ class EveryPolicy:
 
 @dataclass(frozen=True)
 class ContentPolicy:
-    """Frames whose content differs enough from the last key frame, by the TFLite key-frame kernel."""
+    """Frames whose content differs enough from the last key frame, as scored by the key-frame kernel."""
 
     score: KeyFrameScore
     threshold: float = CONTENT_THRESHOLD
@@ -87,17 +88,17 @@ class ContentPolicy:
 
 @dataclass
 class AdaptivePolicy:
-    """Frames that can no longer be made well enough from the last key frame.
+    """Frames that can no longer be interpolated well from the last key frame.
 
-    The `MotionCompensatedSSIM` of the last key frame, moved onto the frame, predicts it. An object that comes
-    into view lowers it by the share of the frame that it covers, before the next regular key frame is due.
+    Predicted by the `MotionCompensatedSSIM` of the frame and the last key frame. A new object lowers it by
+    the share of the frame that it covers, before the next regular key frame is due.
 
     Attributes:
-        quality: Likeness below which a frame is a key frame, above 0 and below 1.
+        quality: SSIM below which a frame becomes a key frame, between 0 and 1.
     """
 
     quality: float
-    _likeness: MotionCompensatedSSIM = field(default_factory=MotionCompensatedSSIM, repr=False, compare=False)
+    _ssim: MotionCompensatedSSIM = field(default_factory=MotionCompensatedSSIM, repr=False, compare=False)
     _key_luma: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
     _flow: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
 
@@ -105,46 +106,62 @@ class AdaptivePolicy:
         """See `KeyFramePolicy.wants`."""
         if key_luma is not self._key_luma:
             self._key_luma, self._flow = key_luma, None
-        likeness, self._flow = self._likeness(luma, key_luma, self._flow)
-        return likeness < self.quality
+        ssim, self._flow = self._ssim(luma, key_luma, self._flow)
+        return ssim < self.quality
 
 
 def parse_policy(
-    words: str, load_score: Callable[[], KeyFrameScore], *, max_interval: int = MAX_INTERVAL
+    text: str, load_score: Callable[[], KeyFrameScore], *, max_interval: int = MAX_INTERVAL
 ) -> KeyFramePolicy:
-    """Read ``codec``, ``content``, ``every:N`` or ``adaptive:Q``.
+    """Parse ``codec``, ``content``, ``every:N`` or ``adaptive:Q``.
 
     Args:
-        words: What the user wrote.
+        text: The policy as the user wrote it.
         load_score: Loads the key-frame kernel; called for ``content`` only.
-        max_interval: The largest N.
+        max_interval: Maximum N.
 
     Raises:
-        KeyFramePolicyError: Anything else, N outside 1..max_interval, or Q not between 0 and 1.
+        KeyFramePolicyError: Any other text, N outside 1..max_interval, or Q not between 0 and 1.
         KernelError: The kernel cannot be loaded.
     """
-    if words == "codec":
+    if text == "codec":
         return CodecPolicy()
-    if words == "content":
+    if text == "content":
         return ContentPolicy(load_score(), max_interval=max_interval)
-    kind, _, number = words.partition(":")
+    return _numbered_policy(text, max_interval)
+
+
+def check_policy(text: str, *, max_interval: int = MAX_INTERVAL) -> None:
+    """Check a policy without loading a kernel.
+
+    Raises:
+        KeyFramePolicyError: As raised by `parse_policy`.
+    """
+    if text not in ("codec", "content"):
+        _numbered_policy(text, max_interval)
+
+
+def _numbered_policy(text: str, max_interval: int) -> EveryPolicy | AdaptivePolicy:
+    kind, _, number = text.partition(":")
     if kind == "every" and INTEGER.fullmatch(number):
         if not 1 <= int(number) <= max_interval:
-            raise KeyFramePolicyError(f"every:{number}: N must be from 1 to {max_interval}")
+            raise KeyFramePolicyError(f"{text}: N must be between 1 and {max_interval}")
         return EveryPolicy(int(number))
     if kind == "adaptive" and FRACTION.fullmatch(number):
         if not 0 < float(number) < 1:
-            raise KeyFramePolicyError(f"adaptive:{number}: Q must be between 0 and 1")
+            raise KeyFramePolicyError(f"{text}: Q must be between 0 and 1")
         return AdaptivePolicy(float(number))
-    raise KeyFramePolicyError(f"{words!r} is no key-frame policy: use codec, content, every:N or adaptive:Q")
+    raise KeyFramePolicyError(
+        f"{text!r} is not a key-frame policy: use codec, content, every:N or adaptive:Q"
+    )
 
 
 class KeyFrameDecision(NamedTuple):
-    """What becomes of a frame.
+    """Decision about one frame.
 
     Attributes:
         is_key: It is a key frame.
-        is_cut: It begins a new scene (then it is a key frame); the first frame of a video does.
+        is_cut: It is the first frame of a scene, and therefore a key frame.
     """
 
     is_key: bool
@@ -152,11 +169,11 @@ class KeyFrameDecision(NamedTuple):
 
 
 class KeyFrameSelector:
-    """Decides frame by frame, in presentation order.
+    """Selects key frames, given frames in presentation order.
 
     Args:
-        policy: Who nominates.
-        max_interval: At most so many frames from one key frame to the next.
+        policy: Nominates key frames.
+        max_interval: Maximum number of frames from one key frame to the next.
     """
 
     def __init__(self, policy: KeyFramePolicy, *, max_interval: int = MAX_INTERVAL) -> None:

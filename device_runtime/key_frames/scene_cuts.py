@@ -1,4 +1,4 @@
-"""Scene cuts: nothing of one scene may be carried into the next, so every cut starts a key frame."""
+"""Scene-cut detection. No style may carry over from one scene to the next, so every cut needs a key frame."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from device_runtime.kernels.key_frame import LUMA_SHAPE
 from device_runtime.motion.similarity import MotionCompensatedSSIM
 
-# On real footage a cut stays below 0.28 and everything else (pans of 90 pixels a frame at 640, camera shake,
-# flashes, dissolves, objects that pass close by) above 0.48.
-SIMILAR: Final = 0.35
+# On real footage cuts stay below 0.28 and everything else (pans of 90 pixels per frame at 640, camera shake,
+# flashes, dissolves, objects passing close by) stays above 0.48.
+MIN_SSIM: Final = 0.35
 
 
 def luma_thumbnail(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Shrink a frame to the 90×160 luma that cuts and key frames are judged by.
+    """Shrink a frame to the 90×160 luma thumbnail used to detect cuts and select key frames.
 
     Args:
-        rgb: uint8 RGB (H, W, 3), any shape; the sides are stretched to fit.
+        rgb: uint8 RGB (H, W, 3), any size; the aspect ratio is not kept.
 
     Returns:
         uint8 (90, 160), BT.601 luma 0..255.
@@ -31,29 +31,26 @@ def luma_thumbnail(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 class SceneCuts:
-    """Tells frame by frame whether a new scene begins.
+    """Detects scene cuts, given frames in presentation order.
 
-    A frame begins one when even after following the motion it does not resemble the frame before: when their
-    `MotionCompensatedSSIM` is low. Plain differences cannot tell a cut
-    from a fast pan; a flow can explain the pan, and nothing explains the cut.
+    A frame starts a scene if it does not resemble the previous frame even after motion compensation, that is,
+    if their `MotionCompensatedSSIM` is low. Plain differences cannot distinguish a cut from a fast pan; flow
+    explains the pan but not the cut.
 
     Args:
-        similar: Likeness below which there is a cut.
+        min_ssim: SSIM below which there is a cut.
     """
 
-    def __init__(self, similar: float = SIMILAR) -> None:
-        self._similar = similar
-        self._likeness = MotionCompensatedSSIM()
-        self._before: NDArray[np.uint8] | None = None
+    def __init__(self, min_ssim: float = MIN_SSIM) -> None:
+        self._min_ssim = min_ssim
+        self._ssim = MotionCompensatedSSIM()
+        self._previous: NDArray[np.uint8] | None = None
 
     def __call__(self, luma: NDArray[np.uint8]) -> bool:
-        """Judge the next frame.
+        """Return whether the next frame starts a scene; True for the first frame.
 
         Args:
-            luma: uint8 (90, 160), as `luma_thumbnail` makes it.
-
-        Returns:
-            Whether a scene begins here; True for the first frame.
+            luma: uint8 (90, 160), from `luma_thumbnail`.
         """
-        before, self._before = self._before, luma
-        return before is None or self._likeness(luma, before)[0] < self._similar
+        previous, self._previous = self._previous, luma
+        return previous is None or self._ssim(luma, previous)[0] < self._min_ssim

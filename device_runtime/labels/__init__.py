@@ -1,1 +1,1 @@
-"""Masks: sky to sky, ground to ground."""
+"""Label images: the sky takes the style of the sky, the ground that of the ground."""

@@ -1,7 +1,7 @@
-"""One picture from several affine maps, each in its regions, with borders that follow the photo's own edges.
+"""Blend several affine maps into one picture, with region borders that follow the photo's edges.
 
-A map is applied to the true photo, so it says what every pixel would become under its style, on both sides of
-a border: there the results are blended, and nothing is seen of the pictures that the maps were made from.
+Each map is applied to the photo itself, so it is defined on both sides of a border, where the results are
+blended. The pictures from which the maps were computed are not visible.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from numpy.typing import NDArray
 
 from device_runtime.interpolation.affine_map import AffineMap
 
-REACH: Final = 0.004  # of the diagonal: so far a border is feathered, and may be off the photo's edge
-EDGE: Final = 1e-3  # luma variance, unit range: a step of some 6 % of white or more counts as an edge
-STRIP: Final = 128  # rows made at once, so that memory does not grow with the picture times the labels
+REACH: Final = 0.004  # of the diagonal: width of the feathering, and how far a border may miss an edge
+EDGE: Final = 1e-3  # luma variance, unit range: a step of about 6 % of white or more counts as an edge
+STRIP: Final = 128  # rows per pass, so that memory does not grow with picture size × labels
 
 
 def blended_maps(
     photo: NDArray[np.uint8], regions: NDArray[np.uint8], maps: Sequence[AffineMap]
 ) -> NDArray[np.uint8]:
-    """Apply to each region its own map, feathered at the borders.
+    """Apply each region's map, feathered at the borders.
 
     Args:
         photo: uint8 RGB (H, W, 3).
-        regions: uint8 (H, W), which of `maps` each pixel takes.
+        regions: uint8 (H, W), index into `maps` for each pixel.
         maps: float32 (gh, gw, 3, 4) each, in the unit range; their grids may differ.
 
     Returns:
@@ -55,19 +55,19 @@ def blended_maps(
 def feathered(
     photo: NDArray[np.uint8], regions: NDArray[np.uint8], count: int, reach: int
 ) -> NDArray[np.float32]:
-    """Return the weights of regions: 1 inside, falling to 0 across a border, along edges of the photo.
+    """Return region weights: 1 inside, falling to 0 across a border, along edges of the photo.
 
-    The guided filter (He et al. 2010) of each region's mask with the photo's luma. It is linear in the mask,
-    so the weights of a pixel add up to 1 before they are clipped.
+    Guided filter (He et al. 2010) of each region's mask with the photo's luma as the guide. It is linear in
+    the mask, so the weights of a pixel sum to 1 before clipping.
 
     Args:
         photo: uint8 RGB (H, W, 3).
         regions: uint8 (H, W), below `count`.
         count: Number of regions.
-        reach: Radius of the filter in pixels; beyond twice that a border changes nothing.
+        reach: Radius of the filter in pixels; a border has no effect beyond twice that distance.
 
     Returns:
-        float32 (count, H, W), 0 to 1, adding up to 1.
+        float32 (count, H, W), 0 to 1, summing to 1.
     """
 
     def mean(values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -87,11 +87,11 @@ def feathered(
 
 
 def _applied(unit: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Apply a map that has the picture's rows already, (h, gw, 12), to a picture in the unit range."""
+    """Apply a map that is already resized to the picture's rows, (h, gw, 12), to a unit-range picture."""
     height, width = unit.shape[:2]
     dense = _resized(rows, width, height).reshape(height, width, 3, 4)
-    colours = np.einsum("hwij,hwj->hwi", dense[..., :3], unit) + dense[..., 3]
-    return np.asarray(np.clip(colours, 0, 1), np.float32)
+    colors = np.einsum("hwij,hwj->hwi", dense[..., :3], unit) + dense[..., 3]
+    return np.asarray(np.clip(colors, 0, 1), np.float32)
 
 
 def _resized(values: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:

@@ -1,9 +1,9 @@
-"""Styles carried from label to label: the sky takes on the style's sky, the ground its ground.
+"""Stylize a photo label by label: the sky after the style's sky, the ground after its ground.
 
-A *label image* gives each pixel of a photo a label: its value. Labels of content and style that have the same
-value belong together, and each pair is stylized by itself: both photos are filled from the label's pixels
-(`label_fill`), so that the stylizer sees the statistics of that label alone, and is asked for an affine map.
-The maps are applied to the photo and blended at the borders (`label_blend`).
+A *label image* assigns each pixel of a photo a label: the pixel's value. Content and style labels of the same
+value form a pair, and each pair is stylized separately: both photos are filled with the label's pixels (see
+`labels.fill`), so that the stylizer sees the statistics of that label alone and returns an affine map for it.
+The maps are applied to the photo and blended at the borders (see `labels.blend`).
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from numpy.typing import NDArray
 from device_runtime.interpolation.affine_map import AffineMap
 from device_runtime.labels.blend import blended_maps
 from device_runtime.labels.fill import filled
-from device_runtime.media.photo import read_pixels
+from device_runtime.media.photo import read_photo, read_pixels
 from device_runtime.report import LabelUse, Stopwatch
 from device_runtime.stylizers.request_queue import KeyRequests
-from device_runtime.stylizers.style_mix import StyleMix
+from device_runtime.stylizers.style_mix import StyleMix, StylePhotos, normalized
 from mvstylizer.errors import MVStylizerError
 from mvstylizer.stylizer import Stylizer
 
 MAX_LABELS: Final = 16
-MIN_SHARE: Final = 0.005  # of a photo: less is too little to call it a style
+MIN_SHARE: Final = 0.005  # of a photo: a smaller area does not define a style
 MIN_PIXELS: Final = 64
 
 Labels = NDArray[np.int32]
-"""(H, W), one value a pixel: 0xRRGGBB of the label image."""
+"""(H, W), one value per pixel: 0xRRGGBB of the label image."""
 
 
 class LabelImageError(MVStylizerError):
-    """A file that is no label image, or not that of its photo."""
+    """Error raised for a file that is not a label image or does not fit its photo."""
 
 
 class MaskFiles(NamedTuple):
@@ -45,14 +45,14 @@ class MaskFiles(NamedTuple):
     style: Path
 
 
-class LabelledPicture(NamedTuple):
+class LabeledPicture(NamedTuple):
     """A stylized photo.
 
     Attributes:
         picture: uint8 RGB (H, W, 3).
-        uses: What became of each label, by value; empty without masks.
-        sent: Bytes sent for it, without gRPC's framing.
-        received: Bytes that came back.
+        uses: How each label was stylized, sorted by value; empty without label images.
+        sent: Tensor bytes sent for it, without gRPC's framing.
+        received: Tensor bytes received.
     """
 
     picture: NDArray[np.uint8]
@@ -61,38 +61,64 @@ class LabelledPicture(NamedTuple):
     received: int
 
 
+def read_mask_files(
+    photo: NDArray[np.uint8], style_photo: StylePhotos, masks: MaskFiles
+) -> tuple[NDArray[np.uint8], Labels, Labels]:
+    """Read the style photo at full size and both label images.
+
+    Args:
+        photo: uint8 RGB (H, W, 3), the content photo.
+        style_photo: A single style photo.
+        masks: The label images.
+
+    Returns:
+        The style, uint8 RGB (H', W', 3), the labels of the content and those of the style.
+
+    Raises:
+        ValueError: There are several style photos.
+        PhotoError: A file cannot be read.
+        LabelImageError: As raised by `read_labels`.
+    """
+    paths = list(normalized(style_photo))
+    if len(paths) > 1:
+        raise ValueError("label images need a single style photo")
+    style = read_photo(paths[0])
+    return style, read_labels(masks.content, photo), read_labels(masks.style, style)
+
+
 def read_labels(path: Path, photo: NDArray[np.uint8]) -> Labels:
     """Read the label image of a photo.
 
     Args:
-        path: A PNG: eight-bit grey, palette or RGB, upright like the photo (EXIF orientation is applied).
-            Each grey level or colour is a label; a grey level and the same grey as RGB are the same.
-        photo: uint8 RGB (H, W, 3). A label image of the same aspect and another size is resized to its size
-            (nearest neighbour).
+        path: A PNG: eight-bit gray, palette or RGB, upright like the photo (EXIF orientation is applied).
+            Each gray level or color is a label; a gray level and the same gray in RGB are one label.
+        photo: uint8 RGB (H, W, 3). A label image of the same aspect ratio is resized to its size (nearest
+            neighbor).
 
     Returns:
         int32 (H, W).
 
     Raises:
-        PhotoError: The file is missing, unreadable or no picture.
-        LabelImageError: It has another aspect than the photo, more than eight bits, or more than 16 labels.
+        PhotoError: The file is missing or cannot be read as a picture.
+        LabelImageError: Its aspect ratio differs from the photo's, or it has more than eight bits or 16
+            labels.
     """
-    colours = read_pixels(path, cv2.IMREAD_ANYDEPTH)
-    if colours.dtype != np.uint8:
-        raise LabelImageError(f"{path} has more than eight bits a value", "Save it as an eight-bit PNG")
+    colors = read_pixels(path, cv2.IMREAD_ANYDEPTH)
+    if colors.dtype != np.uint8:
+        raise LabelImageError(f"{path} has more than eight bits per channel", "Save it as an eight-bit PNG")
     height, width = photo.shape[:2]
-    rows, columns = colours.shape[:2]
+    rows, columns = colors.shape[:2]
     if min(abs(columns - width * rows / height), abs(rows - height * columns / width)) > 1:
         raise LabelImageError(
-            f"{path} has {columns}×{rows} pixels, another aspect than its photo's {width}×{height}",
-            "Draw the label image on that photo, upright",
+            f"{path} is {columns}×{rows}, which is not the aspect ratio of its photo ({width}×{height})",
+            "Draw the label image on the upright photo",
         )
-    labels = colours.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
+    labels = colors.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
     found = len(np.unique(labels))
     if found > MAX_LABELS:
         raise LabelImageError(
-            f"{path} has {found} values, but a label image has few: {MAX_LABELS} at most",
-            "Save it as PNG without smoothing (JPEG adds values of its own)",
+            f"{path} has {found} values, but a label image may have at most {MAX_LABELS}",
+            "Save it as PNG without anti-aliasing (JPEG adds values)",
         )
     return np.asarray(cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.int32)
 
@@ -107,27 +133,27 @@ def stylize_labels(
     map_pixels: int,
     watch: Stopwatch,
     progress: Callable[[int, int | None], None] | None = None,
-) -> LabelledPicture:
-    """Stylize a photo label by label, with one request for each and one for all that take the whole style.
+) -> LabeledPicture:
+    """Stylize a photo label by label: one request per label, and one for all labels that use the whole style.
 
-    A label takes on the same label of the style where each of the two has 64 pixels and half a per cent of
-    its photo, and the whole style where not.
+    A label is stylized after the same label of the style if each of the two has at least 64 pixels and covers
+    half a percent of its photo; otherwise after the whole style.
 
     Args:
         photo: uint8 RGB (H, W, 3).
         style: uint8 RGB (H', W', 3).
         labels: int32 (H, W), the photo's; see `read_labels`.
         style_labels: int32 (H', W'), the style's.
-        stylizer: An edge, or this machine.
-        map_pixels: Pixels at which its network works; photos are sent at that size.
-        watch: Takes the time of the requests as ``edge``, of the rest as ``interpolate``.
-        progress: Called after each request with the number of those done and of all.
+        stylizer: Stylizes the filled photos.
+        map_pixels: Pixel budget of its network; photos are sent at that size.
+        watch: Records the time of the requests as ``edge``, of the rest as ``interpolate``.
+        progress: Called after each request with the number of requests done and the total.
 
     Returns:
-        The picture, of the photo's size, and what became of each label.
+        The picture, of the photo's size, and how each label was stylized.
 
     Raises:
-        MVStylizerError: The stylizer cannot be reached, or refuses a photo.
+        MVStylizerError: The stylizer cannot be reached, or rejects a photo.
     """
     uses, regions, values = _paired(labels, style_labels)
     maps: list[AffineMap] = []
@@ -138,20 +164,20 @@ def stylize_labels(
             mix = StyleMix.of(style if value is None else filled(style, style_labels == value))
         with KeyRequests(stylizer, mix, reply="map", map_pixels=map_pixels, watch=watch) as requests:
             _, affine_map, *traffic = requests.submit(content).result()
-        assert affine_map is not None, "KeyRequests has looked"
+        assert affine_map is not None, "checked by KeyRequests"
         maps.append(affine_map)
         sent, received = sent + traffic[0], received + traffic[1]
         if progress is not None:
             progress(len(maps), len(values))
     with watch.measure("interpolate"):
         picture = blended_maps(photo, regions, maps)
-    return LabelledPicture(picture, uses, sent, received)
+    return LabeledPicture(picture, uses, sent, received)
 
 
 def _paired(
     labels: Labels, style_labels: Labels
 ) -> tuple[list[LabelUse], NDArray[np.uint8], Sequence[int | None]]:
-    """Return what becomes of each label, regions (H, W), and each region's label; None = the whole style."""
+    """Return how each label is used, regions (H, W), and each region's label; None = the whole style."""
     own: list[int] = []
     uses = []
     style_sizes = _sizes(style_labels)

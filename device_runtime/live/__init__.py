@@ -1,1 +1,1 @@
-"""Stylizing a camera or a network stream."""
+"""Live stylization of a camera or a network stream."""

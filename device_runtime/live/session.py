@@ -1,4 +1,4 @@
-"""``mvstylizer stylize --live``: a camera or a stream, stylized while it runs."""
+"""Live runs (``mvstylizer stylize --live``): stylize a camera or a stream while it runs."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from device_runtime.kernels import Transfer
 from device_runtime.live.sink import LiveSink, open_sink
 from device_runtime.live.source import Captured, LiveSource
 from device_runtime.live.stylizer import LiveStyle
-from device_runtime.media.color import Colour, ColourConverter
-from device_runtime.media.reader import VideoError
-from device_runtime.options import STEADY_S, StylizeOptions
-from device_runtime.report import Stopwatch
+from device_runtime.media.color import Color, ColorConverter
+from device_runtime.media.video_info import VideoError
+from device_runtime.options import DEFAULT_OPTIONS, StylizeOptions
+from device_runtime.report import Stopwatch, versioned
 from device_runtime.stylizers.fallback import Fallback
 from device_runtime.stylizers.request_queue import KeyRequests
 from device_runtime.stylizers.style_mix import StyleMix, StylePhotos
 from mvstylizer.bundle import Bundle
 from mvstylizer.stylizer import Stylizer
 
-RECENT: Final = 300  # pictures whose latency is kept
+RECENT: Final = 300  # pictures included in the latency figures
 
 LiveProgress = Callable[[int, float], None]
 """Takes the number of pictures shown and the latency of the last one in seconds."""
@@ -34,22 +34,22 @@ LiveProgress = Callable[[int, float], None]
 
 @dataclass(frozen=True)
 class LiveReport:
-    """What a live run did.
+    """Result of a live run.
 
     Attributes:
-        frames: Pictures shown.
-        dropped: Pictures passed over, because newer ones had come.
-        key_frames: Those that were stylized whole.
-        fallback_key_frames: Those of them that the device stylized, because the edge did not answer.
-        latency_ms: From a picture's arrival until it was handed on: ``median`` and ``p95`` of the last 300.
-        fps: Pictures shown a second.
-        seconds: How long the run was.
-        bytes_up: Sent to the edge for key frames.
-        bytes_down: What came back.
-        out: Where it went.
+        frames: Number of pictures shown.
+        dropped: Number of pictures skipped because newer ones had arrived.
+        key_frames: Number of key frames, which went through the network.
+        fallback_key_frames: Number of those that the device stylized because the edge did not answer.
+        latency_ms: From a picture's arrival to its output: ``median`` and ``p95`` of the last 300 pictures.
+        fps: Pictures shown per second.
+        seconds: Duration of the run.
+        bytes_sent: Tensor bytes sent to the edge.
+        bytes_received: Tensor bytes received from it.
+        out: The output.
         width: Pixels.
         height: Pixels.
-        warnings: One line for each thing the user should know, such as a source that fell silent.
+        warnings: One line for each thing the user should know, such as a source that stopped sending.
     """
 
     frames: int
@@ -59,21 +59,21 @@ class LiveReport:
     latency_ms: dict[str, float]
     fps: float
     seconds: float
-    bytes_up: int
-    bytes_down: int
+    bytes_sent: int
+    bytes_received: int
     out: str
     width: int
     height: int
     warnings: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields as plain values, fit for JSON."""
-        return asdict(self)
+        """Return the fields and ``schema_version`` as JSON-serializable values."""
+        return versioned(asdict(self))
 
     def summary(self) -> str:
-        """Return the report in a few lines for people."""
+        """Return the report as a few lines of text."""
         return (
-            f"{self.out}\n{self.frames} frames at {self.fps:.1f} a second, {self.dropped} passed over, "
+            f"{self.out}\n{self.frames} frames at {self.fps:.1f} per second, {self.dropped} dropped, "
             f"{self.key_frames} key\n"
             f"latency {self.latency_ms['median']:.0f} ms, 95 % within {self.latency_ms['p95']:.0f} ms"
         )
@@ -84,37 +84,36 @@ def stylize_live(
     style_photo: StylePhotos,
     out: str,
     *,
+    options: StylizeOptions = DEFAULT_OPTIONS,
     stylizer: Stylizer,
     bundle: Bundle,
-    strength: float = 1.0,
-    steady_s: float = STEADY_S,
+    progress: LiveProgress | None = None,
     fallback: Fallback | None = None,
     seconds: float | None = None,
-    progress: LiveProgress | None = None,
 ) -> LiveReport:
-    """Stylize pictures as they come, until the source ends or Ctrl-C.
+    """Stylize pictures as they arrive, until the source ends or Ctrl-C.
 
-    Always the newest picture is taken: whatever came meanwhile is passed over, so that latency does not grow
-    where the machine is too slow for the source.
+    Always takes the newest picture and drops those that arrived in the meantime, so that latency does not
+    grow if the machine is too slow for the source.
 
     Args:
         source: See `LiveSource`.
-        style_photo: The photo whose colours it shall take on, or several and their weights.
+        style_photo: The style photo, or several with weights.
         out: See `open_sink`.
-        stylizer: An edge, or this machine.
-        bundle: Holds the TFLite kernels.
-        strength: 0 (the original) to 1 (the full style).
-        steady_s: See `TemporalSmoothing`.
-        fallback: Loads a stylizer for key frames that `stylizer` does not answer.
-        seconds: End after so many; None = do not.
+        options: Only `strength` and `temporal_smoothing_s` apply.
+        stylizer: Stylizes key frames.
+        bundle: Provides the TFLite kernels.
         progress: Called after each picture.
+        fallback: Loads a stylizer for key frames that `stylizer` does not answer.
+        seconds: Maximum duration; None = unlimited.
 
     Raises:
-        ValueError: `strength` or `steady_s` is out of range, or a StyleWeightError.
-        VideoError: The source gives no pictures, or they cannot be written.
+        ValueError: The options do not suit a live run (see `StylizeOptions.check_live`), or a
+            StyleWeightError.
+        VideoError: The source sends no pictures, or they cannot be written.
         MVStylizerError: The stylizer or the kernel fails.
     """
-    StylizeOptions(strength=strength, steady_s=steady_s)
+    options.check_live()
     style, watch = StyleMix.read(style_photo), Stopwatch()
     pixels = int(bundle.network.get("network_pixels", NETWORK_PIXELS))
     with (
@@ -124,13 +123,19 @@ def stylize_live(
         ) as requests,
         LiveSource(source) as live,
     ):
-        run = _Run(live, LiveStyle(requests, transfer, strength=strength, steady_s=steady_s), source, out)
-        run.go(seconds, progress)
+        live_style = LiveStyle(
+            requests,
+            transfer,
+            strength=options.strength,
+            temporal_smoothing_s=options.temporal_smoothing_s,
+        )
+        run = _Run(live, live_style, source, out)
+        run.run(seconds, progress)
         return run.report(requests)
 
 
 class _Run:
-    """One run: from pictures as they come to pictures as they are shown."""
+    """One live run, from source to sink."""
 
     def __init__(self, live: LiveSource, style: LiveStyle, source: str, out: str) -> None:
         self._live, self._style, self._source, self._out = live, style, source, out
@@ -140,26 +145,26 @@ class _Run:
         self._frames = 0
         self._size = 0, 0
 
-    def go(self, seconds: float | None, progress: LiveProgress | None) -> None:
-        """Go on until the source ends, the time is over, or Ctrl-C, which is how live runs are ended."""
+    def run(self, seconds: float | None, progress: LiveProgress | None) -> None:
+        """Run until the source ends, the time is up or Ctrl-C, the usual way to end a live run."""
         first = self._live.take()
         if first is None:
-            raise VideoError(f"{self._source} has no pictures", "Name another source")
-        colour = Colour.of(first.picture)
-        colours = ColourConverter(colour)
+            raise VideoError(f"{self._source} has no pictures", "Choose another source")
+        color = Color.of(first.picture)
+        colors = ColorConverter(color)
         self._size = first.picture.height, first.picture.width
         self._began = first.arrived
-        with open_sink(self._out, self._size, colour) as sink, suppress(KeyboardInterrupt):
+        with open_sink(self._out, self._size, color) as sink, suppress(KeyboardInterrupt):
             captured: Captured | None = first
             while captured is not None and (seconds is None or captured.arrived - self._began < seconds):
-                rgb = colours.to_rgb(captured.picture, *self._size[::-1])
+                rgb = colors.to_rgb(captured.picture, *self._size[::-1])
                 self._show(rgb, captured.arrived, sink)
                 if progress is not None:
                     progress(self._frames, self._latencies[-1])
                 captured = self._next()
 
     def report(self, requests: KeyRequests) -> LiveReport:
-        """Return what was done."""
+        """Return the report."""
         lasted = max(self._ended - self._began, 1e-3)
         median, p95 = np.percentile(self._latencies or [0.0], (50, 95)) * 1000
         return LiveReport(
@@ -170,8 +175,8 @@ class _Run:
             latency_ms={"median": round(float(median), 1), "p95": round(float(p95), 1)},
             fps=round(self._frames / lasted, 2),
             seconds=round(lasted, 3),
-            bytes_up=requests.bytes_up,
-            bytes_down=requests.bytes_down,
+            bytes_sent=requests.bytes_sent,
+            bytes_received=requests.bytes_received,
             out=self._out,
             width=self._size[1],
             height=self._size[0],
@@ -179,7 +184,7 @@ class _Run:
         )
 
     def _next(self) -> Captured | None:
-        """Take the next picture; a source that fails once it has begun ends the run as its end does."""
+        """Take the next picture; a source that fails after it has started ends the run normally."""
         try:
             return self._live.take()
         except VideoError as error:

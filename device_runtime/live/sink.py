@@ -1,4 +1,4 @@
-"""Where live pictures go: a stream on the network, a file, or a window."""
+"""Live outputs: a network stream, a file, or a window."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from av.video.codeccontext import VideoCodecContext
 from numpy.typing import NDArray
 
 from device_runtime.media.atomic_file import check_output, pending_file
-from device_runtime.media.color import Colour, ColourConverter
-from device_runtime.media.reader import VideoError
+from device_runtime.media.color import Color, ColorConverter
+from device_runtime.media.video_info import VideoError
 
 WINDOW: Final = "window"
 TIME_BASE: Final = Fraction(1, 90_000)  # MPEG's
 RATE: Final = 30  # a hint for x264; the times are the clock's
-KEY_EVERY_S: Final = 1.0  # so long may a viewer who joins have to wait
+KEY_EVERY_S: Final = 1.0  # maximum wait for a viewer who joins
 STREAMS: Final = {"udp": "mpegts", "rtp": "rtp_mpegts", "srt": "mpegts", "tcp": "mpegts", "rtsp": "rtsp"}
 FILES: Final = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".ts": "mpegts"}
 
 
 class LiveSink(Protocol):
-    """Takes pictures one after the other; a context manager."""
+    """Shows pictures one after the other; a context manager."""
 
     def show(self, rgb: NDArray[np.uint8], seconds: float) -> None:
-        """Show a picture, uint8 RGB (H, W, 3), at a time since the first one."""
+        """Show a picture, uint8 RGB (H, W, 3), with its time in seconds since the first one."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -41,33 +41,33 @@ class LiveSink(Protocol):
     ) -> None: ...
 
 
-def open_sink(out: str, size: tuple[int, int], colour: Colour) -> LiveSink:
+def open_sink(out: str, size: tuple[int, int], color: Color) -> LiveSink:
     """Open a sink.
 
     Args:
         out: ``window``, a URL (``udp://``, ``rtp://``, ``srt://``, ``tcp://``, ``rtsp://``) or a file.
         size: Height and width of the pictures.
-        colour: The source's colours.
+        color: The source's color tags.
 
     Raises:
-        VideoError: It cannot be written to, or there is no display.
-        OutputError: A file whose folder is missing or read-only.
+        VideoError: It is not writable, or there is no display.
+        OutputError: The file's folder is missing or read-only.
     """
-    return _Window() if out == WINDOW else _Stream(out, size, colour)
+    return _Window() if out == WINDOW else _Stream(out, size, color)
 
 
 class _Stream:
-    """H.264 without look-ahead, in the format of the URL or of the file's suffix."""
+    """H.264 without look-ahead, in the format of the URL or the file's suffix."""
 
-    def __init__(self, out: str, size: tuple[int, int], colour: Colour) -> None:
+    def __init__(self, out: str, size: tuple[int, int], color: Color) -> None:
         scheme, is_url, _ = out.partition("://")
         name = STREAMS.get(scheme) if is_url else FILES.get(Path(out).suffix.lower())
         if name is None:
             known = ", ".join([*(f"{each}://" for each in STREAMS), *FILES, WINDOW])
-            raise VideoError(f"{out} is nowhere live video can go", f"Use {known}")
+            raise VideoError(f"{out} is not a supported live output", f"Use {known}")
         self._out = out
         self._size = size[0] // 2 * 2, size[1] // 2 * 2  # 4:2:0 halves both
-        self._colours = ColourConverter(colour)
+        self._colors = ColorConverter(color)
         self._next_key_s = 0.0
         self._last = -1
         with ExitStack() as opened:
@@ -76,7 +76,7 @@ class _Stream:
                 self._container: OutputContainer = av.open(target, "w", format=name)
                 opened.callback(self._container.close)
                 self._stream = self._container.add_stream("libx264", rate=RATE)
-                _configure(self._stream.codec_context, self._size, colour)
+                _configure(self._stream.codec_context, self._size, color)
                 self._container.start_encoding()
             except (av.FFmpegError, OSError) as error:
                 raise self._unwritable(error) from error
@@ -97,7 +97,7 @@ class _Stream:
     def show(self, rgb: NDArray[np.uint8], seconds: float) -> None:
         """See `LiveSink.show`."""
         height, width = self._size
-        frame = self._colours.from_rgb(rgb[:height, :width], "yuv420p")
+        frame = self._colors.from_rgb(rgb[:height, :width], "yuv420p")
         frame.pts = self._last = max(self._last + 1, round(seconds / TIME_BASE))
         frame.time_base = TIME_BASE
         if seconds >= self._next_key_s:
@@ -112,25 +112,23 @@ class _Stream:
             raise self._unwritable(error) from error
 
     def _unwritable(self, error: av.FFmpegError | OSError) -> VideoError:
-        return VideoError(
-            f"{self._out} cannot be written to ({error.strerror})", "Check the address or folder"
-        )
+        return VideoError(f"{self._out} is not writable ({error.strerror})", "Check the address or folder")
 
 
 class _Window:
-    """A window of Python's own toolkit."""
+    """A tkinter window."""
 
     def __init__(self) -> None:
         if not os.environ.get("DISPLAY"):
             raise VideoError(
-                "There is no display for a window", "Give a file or a URL such as udp://… instead"
+                "There is no display for a window", "Use a file or a URL such as udp://… instead"
             )
         try:
             import tkinter
 
             self._root: Any = tkinter.Tk()
-        except Exception as error:  # ImportError, or tkinter's own TclError
-            raise VideoError(f"No window can be opened ({error})", "Give a file or a URL instead") from error
+        except Exception as error:  # ImportError or TclError
+            raise VideoError(f"Cannot open a window ({error})", "Use a file or a URL instead") from error
         self._photo_of = tkinter.PhotoImage
         self._root.title("MVStylizer")
         self._label: Any = tkinter.Label(self._root)
@@ -147,23 +145,23 @@ class _Window:
         self._root.destroy()
 
     def show(self, rgb: NDArray[np.uint8], seconds: float) -> None:
-        """See `LiveSink.show`; a closed window is a Ctrl-C."""
+        """See `LiveSink.show`; closing the window acts like Ctrl-C."""
         if not self._is_open:
             raise KeyboardInterrupt
         height, width = rgb.shape[:2]
         photo = self._photo_of(data=b"P6 %d %d 255 " % (width, height) + rgb.tobytes(), format="ppm")
         self._label.configure(image=photo)
-        self._label.image = photo  # tkinter shows it only as long as somebody holds it
+        self._label.image = photo  # tkinter does not keep a reference itself
         self._root.update()
 
     def _close(self) -> None:
         self._is_open = False
 
 
-def _configure(codec: VideoCodecContext, size: tuple[int, int], colour: Colour) -> None:
+def _configure(codec: VideoCodecContext, size: tuple[int, int], color: Color) -> None:
     codec.height, codec.width = size
     codec.pix_fmt = "yuv420p"
     codec.time_base = TIME_BASE
     codec.options = {"preset": "veryfast", "tune": "zerolatency", "crf": "20"}
-    codec.colorspace, codec.color_range = colour.matrix, colour.range
-    codec.color_primaries, codec.color_trc = colour.primaries, colour.transfer
+    codec.colorspace, codec.color_range = color.matrix, color.range
+    codec.color_primaries, codec.color_trc = color.primaries, color.transfer

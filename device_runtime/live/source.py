@@ -1,4 +1,4 @@
-"""Live pictures: a camera, a network stream or a file at its own pace; only the newest one counts."""
+"""Live sources: a camera, a network stream, or a file played at its own pace."""
 
 from __future__ import annotations
 
@@ -12,36 +12,37 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from device_runtime.media.reader import VideoError
+from device_runtime.media.video_info import VideoError
 
 CAMERAS: Final = "/dev/video"
-OPEN_S, SILENCE_S = 15.0, 10.0  # how long a source may take to begin, and to send nothing
-# Begin with the first pictures instead of after five seconds of looking, and hold nothing back.
+OPEN_TIMEOUT_S: Final = 15.0
+SILENCE_TIMEOUT_S: Final = 10.0
+# Start with the first pictures instead of after five seconds of probing, and do not buffer.
 NETWORK: Final = {"fflags": "nobuffer", "flags": "low_delay", "analyzeduration": "1000000"}
 
 
 class Captured(NamedTuple):
-    """A picture and when it was there, by `time.monotonic`."""
+    """A picture and the time of its arrival, by `time.monotonic`."""
 
     picture: av.VideoFrame
     arrived: float
 
 
 class LiveSource:
-    """Decodes in a thread of its own and keeps the newest picture, so that nobody works on old ones.
+    """Decodes in a background thread and keeps only the newest picture.
 
     Use as a context manager.
 
     Args:
         name: ``/dev/video0`` (v4l2), a URL that FFmpeg reads (``rtsp://``, ``udp://``, ``srt://``, …), or a
-            file, whose pictures come when their time has come.
+            file, played in real time.
 
     Attributes:
-        captured: Pictures decoded so far.
-        taken: Those of them that `take` gave out; the others were passed over.
+        captured: Number of pictures decoded so far.
+        taken: Number of those returned by `take`; the others were dropped.
 
     Raises:
-        VideoError: There is no such source, or nothing comes from it.
+        VideoError: There is no such source, or it sends no video.
     """
 
     def __init__(self, name: str) -> None:
@@ -51,7 +52,7 @@ class LiveSource:
         self._container = _open(name)
         if not self._container.streams.video:
             self._container.close()
-            raise VideoError(f"{name} has no video stream that can be decoded", "Name another source")
+            raise VideoError(f"{name} has no video stream that can be decoded", "Choose another source")
         self._newest: Captured | None = None
         self._changed = threading.Condition()
         self._has_ended = self._is_closed = False
@@ -68,13 +69,13 @@ class LiveSource:
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
-        self._thread.join(timeout=1)  # one that waits for a silent network ends by itself, later
+        self._thread.join(timeout=1)  # a thread that waits for a silent network ends later by itself
 
     def take(self) -> Captured | None:
-        """Wait for a picture newer than the last one taken, and return it; None when the source has ended.
+        """Wait for a picture newer than the last one taken and return it; None when the source has ended.
 
         Raises:
-            VideoError: The source fails or has fallen silent.
+            VideoError: The source failed or stopped sending.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._newest is not None or self._has_ended)
@@ -83,7 +84,7 @@ class LiveSource:
             self.taken += 1
         elif self._error is not None:
             raise VideoError(
-                f"{self._name} sends no more pictures ({self._error.strerror})", "Look after the source"
+                f"{self._name} stopped sending pictures ({self._error.strerror})", "Check the source"
             ) from self._error
         return newest
 
@@ -106,7 +107,7 @@ class LiveSource:
             try:
                 pictures = packet.decode()
             except av.InvalidDataError:
-                continue  # a stream that was joined midway, or lost a packet
+                continue  # a stream joined midway, or a lost packet
             for picture in pictures:
                 first = picture.time if first is None else first
                 if self._is_paced and not self._sleep(began + (picture.time or 0) - (first or 0)):
@@ -115,7 +116,7 @@ class LiveSource:
                     return
 
     def _sleep(self, until: float) -> bool:
-        """Wait for a point of time; returns False when the source is closed first."""
+        """Wait until a time; return False if the source is closed first."""
         with self._changed:
             self._changed.wait_for(lambda: self._is_closed, timeout=max(0.0, until - time.monotonic()))
             return not self._is_closed
@@ -131,15 +132,15 @@ class LiveSource:
 def _open(name: str) -> InputContainer:
     is_camera, is_url = name.startswith(CAMERAS), "://" in name
     if not is_url and not Path(name).exists():
-        raise VideoError(f"There is no source {name}", "Give /dev/video0, a URL such as udp://…, or a file")
+        raise VideoError(f"There is no source {name}", "Use /dev/video0, a URL such as udp://…, or a file")
     try:
         return av.open(
             name,
             format="v4l2" if is_camera else None,
             options=NETWORK if is_url else {},
-            timeout=(OPEN_S, SILENCE_S) if is_url else None,
+            timeout=(OPEN_TIMEOUT_S, SILENCE_TIMEOUT_S) if is_url else None,
         )
     except (av.FFmpegError, OSError) as error:
         raise VideoError(
-            f"{name} gives no video ({error.strerror})", "Check that the source is there and sends"
+            f"{name} sends no video ({error.strerror})", "Check that the source exists and is sending"
         ) from error

@@ -1,15 +1,14 @@
-"""The style of live pictures: whatever map has come back from the edge last, moved along with the scene.
+"""Stylize live pictures with the last map received from the edge, warped along with the scene.
 
-A live picture cannot wait for a reply. So a key frame is sent as soon as the one before has been answered,
-and while it is on its way its motion is followed too. When its map comes, it is moved onto the picture of
-that moment: late by a reply, but in place. Until the first reply pictures pass as they are; behind a cut the
-old scene's mean map serves until the new one's comes.
+Live pictures cannot wait for a reply. So a key frame is sent as soon as the previous one has been answered,
+and its motion is tracked while the request is pending. When its map arrives, it is warped onto the current
+picture: one reply late, but in the right place. Until the first reply, pictures are passed through unchanged.
+After a cut, the mean map of the old scene is used until the first map of the new one arrives.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Final
@@ -20,18 +19,23 @@ from numpy.typing import NDArray
 from device_runtime.interpolation.affine_map import AffineMap, moved, on_grid, weakened
 from device_runtime.kernels import Transfer
 from device_runtime.key_frames.scene_cuts import SceneCuts, luma_thumbnail
-from device_runtime.motion.flow import Luma, Motion, map_flow
+from device_runtime.motion.flow import Follow, Luma, Motion, map_flow
 from device_runtime.stylizers.request_queue import KeyReplyError, KeyRequests
 from mvstylizer.stylizer import StylizedFrame
 
-INTERVAL: Final = 8  # pictures from one key frame to the next, at least
-
-Follow = Callable[[Luma], Motion]
+MIN_INTERVAL: Final = 8  # pictures from one key frame to the next
 
 
 @dataclass
 class _Key:
-    """A key frame: when it was, how the scene moves away from it, and what came before it on its own grid."""
+    """A key frame.
+
+    Attributes:
+        seconds: When it was captured.
+        follow: Tracks the motion away from it.
+        before: The previous key frame's map, warped onto it.
+        trust: The motion of that warp, for its visibility.
+    """
 
     seconds: float
     follow: Follow
@@ -40,38 +44,47 @@ class _Key:
 
 
 class LiveStyle:
-    """Stylizes one picture after the other; used by one thread.
+    """Stylizes successive pictures; for use by one thread.
 
     Args:
-        requests: Takes key frames; asked for maps.
-        transfer: The kernel that applies a map.
+        requests: Takes key frames and returns maps.
+        transfer: Kernel that applies a map.
         strength: 0 (the original) to 1 (the full style).
-        steady_s: Seconds over which maps are averaged from key frame to key frame; see `TemporalSmoothing`.
+        temporal_smoothing_s: Time constant for averaging the maps of key frames, in seconds; see
+            `TemporalSmoothing`.
 
     Attributes:
-        key_frames: Key frames answered so far.
+        key_frames: Number of key frames answered so far.
     """
 
     def __init__(
-        self, requests: KeyRequests, transfer: Transfer, *, strength: float = 1.0, steady_s: float = 1.0
+        self,
+        requests: KeyRequests,
+        transfer: Transfer,
+        *,
+        strength: float = 1.0,
+        temporal_smoothing_s: float = 1.0,
     ) -> None:
         self.key_frames = 0
         self._requests = requests
         self._transfer = transfer
-        self._strength, self._steady_s = strength, steady_s
-        self._flow = map_flow(refined=True)  # it says where to trust the past, too
+        self._strength, self._steady_s = strength, temporal_smoothing_s
+        self._flow = map_flow(refined=True)  # refined, because its visibility is used too
         self._begins_scene = SceneCuts()
         self._map: AffineMap | None = None
-        self._key: _Key | None = None  # whose map that is
-        self._asked: tuple[_Key, Future[StylizedFrame]] | None = None
+        self._key: _Key | None = None  # the key frame of that map
+        self._pending: tuple[_Key, Future[StylizedFrame]] | None = None
         self._gap = 0
 
     def __call__(self, rgb: NDArray[np.uint8], seconds: float) -> NDArray[np.uint8]:
-        """Return a picture in the style as far as it is known, uint8 RGB (H, W, 3).
+        """Stylize a picture with the map known so far; return it unchanged before the first reply.
 
         Args:
             rgb: uint8 RGB (H, W, 3).
-            seconds: When it was, on any clock.
+            seconds: When it was captured, on any clock.
+
+        Returns:
+            uint8 RGB (H, W, 3).
 
         Raises:
             MVStylizerError: The stylizer or the kernel fails.
@@ -82,39 +95,39 @@ class LiveStyle:
         affine_map, trust = self._carried(luma)
         affine_map = self._received(luma, affine_map)
         self._gap += 1
-        if self._asked is None and (self._key is None or self._gap >= INTERVAL):
+        if self._pending is None and (self._key is None or self._gap >= MIN_INTERVAL):
             key = _Key(seconds, self._flow.follow(luma), affine_map if self._key else None, trust)
-            self._asked, self._gap = (key, self._requests.submit(rgb)), 0
+            self._pending, self._gap = (key, self._requests.submit(rgb)), 0
         return rgb if affine_map is None else self._transfer(rgb, weakened(affine_map, self._strength))
 
     def _leave_scene(self) -> None:
         if self._map is not None:
             self._map = np.broadcast_to(self._map.mean((0, 1), keepdims=True), self._map.shape).copy()
-        self._key = self._asked = None
+        self._key = self._pending = None
 
     def _carried(self, luma: Luma) -> tuple[AffineMap | None, Motion | None]:
-        """Return the map in use, moved onto a picture, and how."""
+        """Return the current map, warped onto a picture, and the motion used."""
         if self._map is None or self._key is None:
             return self._map, None
         motion = self._key.follow(luma)
         return moved(self._map, motion), motion
 
     def _received(self, luma: Luma, carried: AffineMap | None) -> AffineMap | None:
-        """Take a reply that has come, and return its map on this picture; `carried` while none has."""
-        if self._asked is None:
+        """Return the map of a reply that has arrived, warped onto this picture; otherwise `carried`."""
+        if self._pending is None:
             return carried
-        key, reply = self._asked
-        motion = key.follow(luma)  # also while waiting: long motion is found step by step
+        key, reply = self._pending
+        motion = key.follow(luma)  # on every picture, because large motion is found step by step
         if not reply.done():
             return carried
         found = reply.result().affine_map
         if found is None:
-            raise KeyReplyError("The stylizer sent no map", "Check that the edge serves a bundle of this kit")
-        self._map, self._key, self._asked = self._steadied(found, key), key, None
+            raise KeyReplyError("The stylizer sent no map", "Check that the edge serves an MVStylizer bundle")
+        self._map, self._key, self._pending = self._smoothed(found, key), key, None
         self.key_frames += 1
         return moved(self._map, motion)
 
-    def _steadied(self, found: AffineMap, key: _Key) -> AffineMap:
+    def _smoothed(self, found: AffineMap, key: _Key) -> AffineMap:
         if key.before is None or key.trust is None or self._key is None or self._steady_s == 0:
             return found
         share = math.exp(-(key.seconds - self._key.seconds) / self._steady_s)

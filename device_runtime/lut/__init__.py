@@ -1,1 +1,1 @@
-"""Colour look-up tables of a shot."""
+"""Color lookup tables (LUTs)."""

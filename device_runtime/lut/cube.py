@@ -1,8 +1,8 @@
-"""The global part of a style as a 3D LUT: what becomes of each colour, wherever it stands in the picture.
+"""Fit a 3D LUT to the global part of a style: the mapping of each color, independent of its position.
 
-A style on a shot is a grid of affine colour maps a frame. A LUT knows no places, so each of its nodes takes
-the mean of what the shot's places make of about that colour. Far from every colour of the shot there is the
-one affine map that fits all of them best, so that the LUT stays smooth and usable on the shot's neighbours.
+The style of a shot is a grid of affine color maps per frame. A LUT has no positions, so each of its nodes
+takes the mean of what the shot's maps do to similar colors. Far from every color of the shot, it follows the
+single affine map that fits all of them best, so that the LUT stays smooth and usable on neighboring shots.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from device_runtime.interpolation.affine_map import AffineMap
 from device_runtime.media.atomic_file import OutputError, check_output, pending_file
 
 SIZE: Final = 33
-REACH: Final = 0.04  # of the unit range: how far a colour of the shot speaks for its neighbours
-PRIOR: Final = 0.5  # places; fewer than these near a node, and it follows the affine map
-RIDGE: Final = 1e-3  # a variance in the unit range: a shot of one colour says nothing about the others
+REACH: Final = 0.04  # of the unit range: standard deviation of a color's influence
+PRIOR: Final = 0.5  # map cells; nodes with less data nearby follow the affine map
+RIDGE: Final = 1e-3  # variance in the unit range; regularizes shots of a single color
 
 Lut = NDArray[np.float32]
 """float32 (n, n, n, 3), RGB in the unit range at [blue, green, red]."""
@@ -32,8 +32,8 @@ def fit_lut(keys: Sequence[tuple[NDArray[np.uint8], AffineMap]], size: int = SIZ
     """Fit a LUT to key frames and their affine maps.
 
     Args:
-        keys: uint8 RGB (H, W, 3) each, and its map, float32 (gh, gw, 3, 4). At least one.
-        size: Nodes each way, at least 2.
+        keys: Key frames, uint8 RGB (H, W, 3), and their maps, float32 (gh, gw, 3, 4). At least one.
+        size: Nodes per axis, at least 2.
 
     Returns:
         float32 (size, size, size, 3), 0..1.
@@ -41,25 +41,25 @@ def fit_lut(keys: Sequence[tuple[NDArray[np.uint8], AffineMap]], size: int = SIZ
     places = [_places(*key) for key in keys]
     before, after = (np.concatenate(part) for part in zip(*places, strict=True))
     usual = np.asarray(np.mean([affine_map.mean((0, 1)) for _, affine_map in keys], 0, np.float64))
-    colour_map = _affine(before, after, usual)
+    color_map = _affine(before, after, usual)
     axis = np.linspace(0, 1, size)
     nodes = np.stack(np.meshgrid(axis, axis, axis, indexing="ij")[::-1], -1)
-    residual = after - _applied(colour_map, before)
+    residual = after - _applied(color_map, before)
     weighed = _splat(before, np.column_stack([residual, np.ones(len(before))]), size)
     local = weighed[..., :3] / (weighed[..., 3:] + PRIOR)
-    return np.clip(_applied(colour_map, nodes) + local, 0, 1).astype(np.float32)
+    return np.clip(_applied(color_map, nodes) + local, 0, 1).astype(np.float32)
 
 
 def write_cube(target: Path, lut: Lut, title: str) -> None:
-    """Write a LUT as a .cube file (Adobe's format 1.0), as ffmpeg's ``lut3d`` and grading tools read it.
+    """Write a LUT as a .cube file (Adobe's format 1.0) for ffmpeg's ``lut3d`` and grading tools.
 
     Args:
-        target: Where it goes; replaced only when the new file is whole.
+        target: The file; replaced only by a complete one.
         lut: float32 (n, n, n, 3).
         title: One line.
 
     Raises:
-        OutputError: The suffix is another one, or the file cannot be written.
+        OutputError: The suffix is not .cube, or the file cannot be written.
     """
     resolved = check_cube_output(target)
     title = " ".join(title.replace('"', "'").split())
@@ -74,18 +74,18 @@ def write_cube(target: Path, lut: Lut, title: str) -> None:
 
 
 def check_cube_output(target: Path, *inputs: Path) -> Path:
-    """Say early whether a LUT can be written there; see `check_output`.
+    """Check early whether a LUT can be written; see `check_output`.
 
     Raises:
-        OutputError: The suffix is not .cube, or as `check_output`.
+        OutputError: The suffix is not .cube, or as raised by `check_output`.
     """
     if target.suffix.lower() != ".cube":
-        raise OutputError(f"{target.name} has no suffix of a LUT", "Use .cube")
+        raise OutputError(f"{target.name} does not have the suffix .cube", "Use .cube")
     return check_output(target, *inputs)
 
 
 def _places(rgb: NDArray[np.uint8], affine_map: AffineMap) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the mean colour of each cell of a map and what it becomes, float64 (cells, 3) each."""
+    """Return the mean color of each map cell before and after the map, float64 (cells, 3) each."""
     rows, columns = affine_map.shape[:2]
     small = cv2.resize(rgb, (columns, rows), interpolation=cv2.INTER_AREA)
     before = small.reshape(-1, 3) / 255
@@ -97,21 +97,21 @@ def _places(rgb: NDArray[np.uint8], affine_map: AffineMap) -> tuple[NDArray[np.f
 def _affine(
     before: NDArray[np.float64], after: NDArray[np.float64], usual: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Fit one map, float64 (3, 4), by least squares, its gains held towards those of the usual map."""
+    """Fit one map, float64 (3, 4), by least squares, with its gains regularized towards the mean map's."""
     mean_before, mean_after = before.mean(0), after.mean(0)
-    centred = before - mean_before
-    rest = after - mean_after - centred @ usual[:, :3].T
-    covariance = centred.T @ centred / len(before) + RIDGE * np.eye(3)
-    gains = usual[:, :3] + np.linalg.solve(covariance, centred.T @ rest / len(before)).T
+    centerd = before - mean_before
+    rest = after - mean_after - centerd @ usual[:, :3].T
+    covariance = centerd.T @ centerd / len(before) + RIDGE * np.eye(3)
+    gains = usual[:, :3] + np.linalg.solve(covariance, centerd.T @ rest / len(before)).T
     return np.column_stack([gains, mean_after - gains @ mean_before])
 
 
-def _applied(colour_map: NDArray[np.float64], rgb: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(rgb @ colour_map[:, :3].T + colour_map[:, 3], np.float64)
+def _applied(color_map: NDArray[np.float64], rgb: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(rgb @ color_map[:, :3].T + color_map[:, 3], np.float64)
 
 
 def _splat(rgb: NDArray[np.float64], values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    """Spread values over a cube of colours: to the eight nodes around each colour, then as a Gaussian."""
+    """Splat values into a color cube: to the eight nodes around each color, then blurred by a Gaussian."""
     place = np.clip(rgb[:, ::-1], 0, 1) * (size - 1)
     low = np.minimum(place.astype(int), size - 2)
     part = place - low

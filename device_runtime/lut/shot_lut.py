@@ -1,4 +1,4 @@
-"""``mvstylizer lut``: a style on one shot of a video, or on a photo, as a .cube file."""
+"""Compute a .cube LUT (``mvstylizer lut``) for a style on one shot of a video, or on a photo."""
 
 from __future__ import annotations
 
@@ -10,30 +10,34 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from device_runtime.frames import NETWORK_PIXELS
 from device_runtime.interpolation.affine_map import weakened
 from device_runtime.lut.cube import SIZE, check_cube_output, fit_lut, write_cube
 from device_runtime.media.photo import is_photo, read_photo
-from device_runtime.media.reader import VideoError, VideoReader
-from device_runtime.options import StylizeOptions
+from device_runtime.media.reader import VideoReader
+from device_runtime.media.video_info import VideoError
+from device_runtime.options import DEFAULT_OPTIONS, StylizeOptions
+from device_runtime.report import versioned
 from device_runtime.stylizers.request_queue import KeyReplyError
-from device_runtime.stylizers.shrink import shrunk
-from device_runtime.stylizers.style_mix import StyleMix, StylePhotos, normalised
+from device_runtime.stylizers.resize import shrunk
+from device_runtime.stylizers.style_mix import StyleMix, StylePhotos, normalized
 from mvstylizer.bundle import Bundle
 from mvstylizer.stylizer import Stylizer
 
-MAX_KEYS: Final = 8  # more tell a LUT nothing new
-NETWORK_PIXELS: Final = 512 * 288  # where a bundle does not say
+MAX_KEYS: Final = 8  # more do not improve the LUT
+MIN_SIZE: Final = 2
+MAX_SIZE: Final = 129
 
 
 @dataclass(frozen=True)
 class LutReport:
-    """What a LUT was made from.
+    """Result of computing a LUT.
 
     Attributes:
         out: The file written.
-        size: Nodes each way.
-        key_frames: Key frames of the shot (their places in the video, from 0) that were stylized for it.
-        start: Seconds at which the shot begins; 0 for a photo.
+        size: Nodes per axis.
+        key_frames: Indices (from 0) of the shot's key frames that were stylized for it.
+        start: Start of the shot in seconds; 0 for a photo.
     """
 
     out: str
@@ -42,14 +46,14 @@ class LutReport:
     start: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields as plain values, fit for JSON."""
-        return asdict(self)
+        """Return the fields and ``schema_version`` as JSON-serializable values."""
+        return versioned(asdict(self))
 
 
 @dataclass(frozen=True)
-class _Key:
+class _ShotKey:
     rgb: NDArray[np.uint8]
-    place: int
+    index: int
     time: float
 
 
@@ -58,37 +62,38 @@ def shot_lut(
     style_photo: StylePhotos,
     out: Path,
     *,
+    options: StylizeOptions = DEFAULT_OPTIONS,
     stylizer: Stylizer,
     bundle: Bundle,
     at_s: float = 0.0,
-    strength: float = 1.0,
     size: int = SIZE,
 ) -> LutReport:
     """Write the global part of a style on a shot as a 3D LUT; see `fit_lut`.
 
     Args:
         source: A video or a photo.
-        style_photo: The photo whose colours it shall take on, or several and their weights.
+        style_photo: The style photo, or several with weights.
         out: The result, .cube.
-        stylizer: An edge, or this machine.
-        bundle: Says at which size the network works.
-        at_s: Seconds from the video's beginning: the shot at this time is taken.
-        strength: 0 (nothing changes) to 1 (the full style).
-        size: Nodes each way, 2 to 129.
+        options: `policy` and `max_interval` select the key frames; `strength` 0 is the identity.
+        stylizer: Stylizes the shot's key frames.
+        bundle: Declares the network's input size.
+        at_s: A time within the shot, in seconds from the start of the video.
+        size: Nodes per axis, 2 to 129.
 
     Raises:
-        ValueError: `strength` or `size` is out of range, or a StyleWeightError.
+        ValueError: `size` is out of range, or a StyleWeightError.
         VideoError: The video cannot be read, or ends before `at_s`.
         PhotoError: A photo cannot be read.
         OutputError: The result cannot be written.
         MVStylizerError: The stylizer fails.
     """
-    StylizeOptions(strength=strength)
-    if not 2 <= size <= 129:
-        raise ValueError(f"size {size} is not from 2 to 129")
-    check_cube_output(out, source, *normalised(style_photo))
+    if not MIN_SIZE <= size <= MAX_SIZE:
+        raise ValueError(f"size {size} is not between {MIN_SIZE} and {MAX_SIZE}")
+    check_cube_output(out, source, *normalized(style_photo))
     style = StyleMix.read(style_photo)
-    keys = [_Key(read_photo(source), 0, 0.0)] if is_photo(source) else _shot(source, bundle, at_s)
+    keys = (
+        [_ShotKey(read_photo(source), 0, 0.0)] if is_photo(source) else _shot(source, options, bundle, at_s)
+    )
     code = style.encoded_by(stylizer)
     pixels = int(bundle.network.get("network_pixels", NETWORK_PIXELS))
     pairs = []
@@ -96,26 +101,28 @@ def shot_lut(
         small = shrunk(key.rgb, pixels)
         affine_map = stylizer.stylize(small, code, reply="map").affine_map
         if affine_map is None:
-            raise KeyReplyError("The stylizer sent no map", "Check that the edge serves a bundle of this kit")
-        pairs.append((small, weakened(affine_map, strength)))
-    write_cube(out, fit_lut(pairs, size), " + ".join(path.stem for path in normalised(style_photo)))
-    return LutReport(str(out), size, [key.place for key in _spread(keys)], round(keys[0].time, 3))
+            raise KeyReplyError("The stylizer sent no map", "Check that the edge serves an MVStylizer bundle")
+        pairs.append((small, weakened(affine_map, options.strength)))
+    write_cube(out, fit_lut(pairs, size), " + ".join(path.stem for path in normalized(style_photo)))
+    return LutReport(str(out), size, [key.index for key in _spread(keys)], round(keys[0].time, 3))
 
 
-def _shot(source: Path, bundle: Bundle, at_s: float) -> list[_Key]:
+def _shot(source: Path, options: StylizeOptions, bundle: Bundle, at_s: float) -> list[_ShotKey]:
     """Return the key frames of the shot at a time."""
     with VideoReader(source) as reader:
-        for keys, end in _shots(reader, bundle):
+        for keys, end in _shots(reader, options, bundle):
             if at_s < end:
                 return keys
-    raise VideoError(f"{source.name} ends before {at_s:g} s", "Name a time within the video")
+    raise VideoError(f"{source.name} ends before {at_s:g} s", "Choose a time within the video")
 
 
-def _shots(reader: VideoReader, bundle: Bundle) -> Iterator[tuple[list[_Key], float]]:
-    """Give each shot's key frames, at most twice as many as are used, and the second at which it ends."""
-    selector = StylizeOptions().selector(bundle)
+def _shots(
+    reader: VideoReader, options: StylizeOptions, bundle: Bundle
+) -> Iterator[tuple[list[_ShotKey], float]]:
+    """Yield each shot's key frames, at most twice as many as are used, and its end in seconds."""
+    selector = options.selector(bundle)
     pixels = int(bundle.network.get("network_pixels", NETWORK_PIXELS))
-    keys: list[_Key] = []
+    keys: list[_ShotKey] = []
     first, end = None, 0.0
     for frame in reader:
         first = frame.pts if first is None else first
@@ -127,13 +134,13 @@ def _shots(reader: VideoReader, bundle: Bundle) -> Iterator[tuple[list[_Key], fl
             yield keys, begin
             keys = []
         if decision.is_key:
-            keys.append(_Key(shrunk(frame.rgb, pixels), frame.index, begin))
+            keys.append(_ShotKey(shrunk(frame.rgb, pixels), frame.index, begin))
             if len(keys) > 2 * MAX_KEYS:
                 del keys[1::2]
     yield keys, end
 
 
-def _spread(keys: list[_Key]) -> list[_Key]:
-    """Return some key frames evenly from all."""
-    places = np.linspace(0, len(keys) - 1, min(len(keys), MAX_KEYS)).round().astype(int)
-    return [keys[place] for place in places]
+def _spread(keys: list[_ShotKey]) -> list[_ShotKey]:
+    """Return at most `MAX_KEYS` key frames, evenly spaced."""
+    chosen = np.linspace(0, len(keys) - 1, min(len(keys), MAX_KEYS)).round().astype(int)
+    return [keys[number] for number in chosen]

@@ -1,1 +1,1 @@
-"""Decoding and encoding: containers, codecs, colour, orientation, photos."""
+"""Decoding and encoding: containers, codecs, color, orientation, photos."""

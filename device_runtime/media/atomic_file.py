@@ -1,4 +1,4 @@
-"""A result under its final name only when it is whole: written beside it first, then renamed."""
+"""Atomic output files: written under a temporary name in the same folder, then renamed."""
 
 from __future__ import annotations
 
@@ -12,53 +12,53 @@ from mvstylizer.errors import MVStylizerError
 
 
 class OutputError(MVStylizerError):
-    """The result cannot be written where it was asked for."""
+    """Error raised when the result cannot be written to the requested path."""
 
 
 def check_output(target: Path, *inputs: Path) -> Path:
-    """Say early, before any work is done, whether `target` can be written.
+    """Check early, before any work is done, whether `target` can be written.
 
     Args:
-        target: Where the result shall go. A file already there will be replaced.
-        inputs: Files that are read and therefore must not be replaced.
+        target: Path of the result. An existing file will be replaced.
+        inputs: Files that are read and must not be replaced.
 
     Returns:
-        The absolute path with symbolic links followed, so that replacing it replaces the file, not the link.
+        The absolute path with symbolic links resolved, so that replacing it replaces the file, not the link.
 
     Raises:
         OutputError: The folder is missing or read-only, or `target` is a folder, a device, one of `inputs` or
-            a name that the file system refuses.
+            a name that the file system rejects.
     """
     resolved = target.resolve()
     try:
         exists = resolved.exists()
     except OSError as error:
         raise OutputError(
-            f"{target.name} cannot be a file ({error.strerror})", "Choose another name"
+            f"{target.name} is not a valid file name ({error.strerror})", "Choose another name"
         ) from error
     if not resolved.parent.is_dir():
         raise OutputError(f"There is no folder {resolved.parent}", "Create it or choose another output")
     if exists and not resolved.is_file():
-        raise OutputError(f"{target} is not a file that can be replaced", "Name a file as the output")
+        raise OutputError(f"{target} exists and is not a regular file", "Choose another output")
     if any(source.exists() and source.resolve() == resolved for source in inputs):
         raise OutputError(f"The output {target} is also an input", "Choose another output")
     if not os.access(resolved.parent, os.W_OK | os.X_OK):
-        raise OutputError(f"The folder {resolved.parent} cannot be written to", "Choose another output")
+        raise OutputError(f"The folder {resolved.parent} is not writable", "Choose another output")
     return resolved
 
 
 @contextmanager
 def pending_file(target: Path) -> Iterator[Path]:
-    """Give a temporary name beside `target`, which becomes `target` when the block ends well.
+    """Provide a temporary path next to `target`, renamed to `target` when the block succeeds.
 
-    The name keeps the suffix (writers choose a format by it) and starts with a dot (galleries skip it). Any
-    exception, KeyboardInterrupt and SystemExit included, removes the file and leaves `target` as it was.
+    The name keeps the suffix (which selects the format) and starts with a dot (so that galleries skip it).
+    Any exception, including KeyboardInterrupt and SystemExit, removes the file and leaves `target` unchanged.
 
     Args:
-        target: The final path, as `check_output` returned it.
+        target: The final path, from `check_output`.
 
     Yields:
-        The path to write to; the same folder, so that the final rename is atomic.
+        The path to write to, in the same folder, so that the final rename is atomic.
     """
     pending = target.with_name(f".{secrets.token_hex(6)}.part{target.suffix}")
     try:

@@ -1,6 +1,6 @@
-"""Video colours to RGB and back through the same matrix and range, so that nothing shifts on the way.
+"""Convert video colors to RGB and back through the same matrix and range, without color shifts.
 
-The numbers are those of ITU-T H.273 (FFmpeg's ``AVColorSpace``, ``AVColorRange``, ...), as files carry them.
+The numeric codes are those of ITU-T H.273 (FFmpeg's ``AVColorSpace``, ``AVColorRange``, ...).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ BT601: Final = 6
 LIMITED_RANGE: Final = 1
 FULL_RANGE: Final = 2
 
-# H.273 matrix → the number swscale knows it by; constant-luminance BT.2020 is near enough to the other one.
+# H.273 matrix → swscale's number; constant-luminance BT.2020 (10) is close enough to BT.2020 (9).
 _SWSCALE_MATRIX: Final = {BT709: 1, 4: 4, 5: 5, BT601: 5, 7: 7, 9: 9, 10: 9}
 
-# Shares of red and blue in the luma, by H.273 matrix.
+# Weights of red and blue in the luma, by H.273 matrix.
 _RED_AND_BLUE: Final = {
     BT709: (0.2126, 0.0722),
     4: (0.30, 0.11),
@@ -35,8 +35,8 @@ _RED_AND_BLUE: Final = {
     10: (0.2627, 0.0593),
 }
 
-# swscale's fast paths darken by one to two levels on each way through; with these flags a round trip is
-# unbiased in limited range.
+# swscale's fast paths darken by one to two levels per conversion; with these flags a round trip in limited
+# range is unbiased.
 _EXACT: Final = (
     Interpolation.AREA
     | Interpolation.ACCURATE_RND
@@ -46,15 +46,15 @@ _EXACT: Final = (
 
 
 @dataclass(frozen=True)
-class Colour:
-    """The colour tags of a video and the conversion that they mean.
+class Color:
+    """Color tags of a video and the conversion that they imply.
 
     Attributes:
         matrix: H.273 matrix coefficients as tagged; 2 is "unspecified".
-        range: 1 limited (16..235), 2 full (0..255), 0 unspecified (means limited).
-        primaries: H.273 colour primaries, kept as they are.
-        transfer: H.273 transfer characteristics, kept as they are.
-        conversion: The matrix to compute with: `matrix`, or what players assume when it is unspecified.
+        range: 1 limited (16..235), 2 full (0..255), 0 unspecified (treated as limited).
+        primaries: H.273 color primaries, passed through.
+        transfer: H.273 transfer characteristics, passed through.
+        conversion: The matrix to compute with: `matrix`, or what players assume if it is unspecified.
     """
 
     matrix: int
@@ -64,11 +64,11 @@ class Colour:
     conversion: int
 
     @classmethod
-    def of(cls, frame: av.VideoFrame) -> Colour:
+    def of(cls, frame: av.VideoFrame) -> Color:
         """Read the tags of a decoded frame.
 
-        Without a matrix, players go by the size: BT.709 from 1280 pixels of width or more than 576 rows
-        (mpv's rule), else BT.601. An RGB source gets that matrix as its tag, because H.264 output is YUV.
+        Without a matrix tag, players choose by size: BT.709 from 1280 pixels in width or above 576 rows
+        (mpv's rule), otherwise BT.601. An RGB source is tagged with that matrix, because H.264 output is YUV.
         """
         is_hd = max(frame.width, frame.height) >= 1280 or min(frame.width, frame.height) > 576
         assumed = BT709 if is_hd else BT601
@@ -85,21 +85,21 @@ class Colour:
         )
 
 
-class ColourConverter:
-    """Converts frames of one video; keeps swscale's context between frames."""
+class ColorConverter:
+    """Converts the frames of one video; reuses swscale's context."""
 
-    def __init__(self, colour: Colour) -> None:
-        self._matrix = _SWSCALE_MATRIX[colour.conversion]
-        self._range = FULL_RANGE if colour.range == FULL_RANGE else LIMITED_RANGE
-        self._to_full_range = _full_range_matrix(*_RED_AND_BLUE[colour.conversion])
+    def __init__(self, color: Color) -> None:
+        self._matrix = _SWSCALE_MATRIX[color.conversion]
+        self._range = FULL_RANGE if color.range == FULL_RANGE else LIMITED_RANGE
+        self._to_full_range = _full_range_matrix(*_RED_AND_BLUE[color.conversion])
         self._reformatter = VideoReformatter()
 
     def to_rgb(self, frame: av.VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
-        """Decode the colours of one frame.
+        """Convert one frame to RGB.
 
         Args:
             frame: Any pixel format; more than eight bits are rounded to eight.
-            width: Width of the result; a stream that changes its size midway is brought back to it.
+            width: Width of the result; a stream that changes size midway is resized to it.
             height: Height of the result.
 
         Returns:
@@ -118,7 +118,7 @@ class ColourConverter:
         return np.ascontiguousarray(picture.to_ndarray(), np.uint8)
 
     def from_rgb(self, rgb: NDArray[np.uint8], pixel_format: str) -> av.VideoFrame:
-        """Encode the colours of one frame.
+        """Convert one frame from RGB.
 
         Args:
             rgb: uint8 RGB (H, W, 3).
@@ -138,7 +138,7 @@ class ColourConverter:
         )
 
     def _to_full(self, rgb: NDArray[np.uint8], pixel_format: str) -> av.VideoFrame:
-        """Convert to full range, where swscale rounds chroma down: half a level too low on average."""
+        """Convert to full range without swscale, which rounds chroma down there: half a level too low."""
         yuv = np.asarray(cv2.transform(rgb, self._to_full_range), np.uint8)
         y, u, v = np.moveaxis(yuv, -1, 0)
         if pixel_format == "yuv444p":
@@ -149,14 +149,14 @@ class ColourConverter:
 
 
 def _halved(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Average 2×2 pixels; OpenCV's own rounding of bytes would add an eighth of a level."""
+    """Average 2×2 pixels in float; OpenCV's rounding of bytes would add an eighth of a level."""
     height, width = plane.shape
     half = cv2.resize(plane.astype(np.float32), (width // 2, height // 2), interpolation=cv2.INTER_AREA)
     return np.rint(half).astype(np.uint8)
 
 
 def _full_range_matrix(red: float, blue: float) -> NDArray[np.float64]:
-    """Return the 3×4 matrix from RGB to Y, U, V, all in 0..255, by the shares of red and blue in the luma."""
+    """Return the 3×4 matrix from RGB to YUV, all in 0..255, given the luma weights of red and blue."""
     luma = np.array([red, 1 - red - blue, blue, 0])
     u = (np.array([0, 0, 1, 0]) - luma) / (2 - 2 * blue)
     v = (np.array([1, 0, 0, 0]) - luma) / (2 - 2 * red)

@@ -1,8 +1,8 @@
-"""The codec's own motion vectors: where the encoder found each block of a frame in an earlier one.
+"""The codec's motion vectors: where the encoder found each block of a frame in an earlier one.
 
-They come free with decoding, but record what was cheap to code, not what moved. So they are not a flow,
-only a starting point for a search; see `device_runtime.motion.flow.DisFlow`. FFmpeg exports them for H.264,
-MPEG-4 and MPEG-2 (``flags2=+export_mvs``), not for HEVC, VP9 or AV1.
+They are free with decoding but record what was cheap to encode, not what moved. So they only initialize a
+motion search; see `device_runtime.motion.flow.DisFlow`. FFmpeg exports them for H.264, MPEG-4 and MPEG-2
+(``flags2=+export_mvs``), not for HEVC, VP9 or AV1.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ from numpy.typing import NDArray
 from device_runtime.media.orientation import Orientation
 
 CELL: Final = 8  # pixels; H.264 codes most motion in blocks of 8 or 16
-MIN_MOTION: Final = 0.25  # pixels a frame; less tells nothing about distances
+MIN_MOTION: Final = 0.25  # pixels per frame; slower motion does not determine the distance
 
 
 class CodecMotion:
-    """Reads the vectors of one video's frames, given in presentation order.
+    """Reads the motion vectors of one video's frames, given in presentation order.
 
-    A vector points to the frame that the encoder chose, and FFmpeg only tells on which side that one lies. It
-    is at most as far as the last frame that is not B; how far, the frame before tells, whose motion goes on.
+    A vector refers to a frame of the encoder's choice, and FFmpeg only exports whether that frame is earlier
+    or later. It is at most as far away as the last frame that is not a B frame. The distance is estimated by
+    assuming that the motion of the previous frame continues.
 
     Args:
-        stream: Its decoder is told to hand out vectors; nothing may have been decoded yet.
+        stream: Its decoder is configured to export vectors; nothing may have been decoded yet.
     """
 
     def __init__(self, stream: VideoStream) -> None:
@@ -41,21 +42,21 @@ class CodecMotion:
     def __call__(
         self, picture: av.VideoFrame, index: int, orientation: Orientation
     ) -> NDArray[np.float32] | None:
-        """Return the motion from a frame to the one before it.
+        """Return the motion from a frame to the previous one.
 
         Args:
-            picture: As decoded.
-            index: Its place in presentation order; call with each frame once.
+            picture: The decoded frame.
+            index: Its index in presentation order; call once per frame.
             orientation: How stored pixels become upright.
 
         Returns:
-            Backward motion, float32 (ceil(H / 8), ceil(W / 8), 2), upright, in parts of the frame's width and
-            height; None for a frame coded without vectors into the past.
+            Backward motion, float32 (ceil(H / 8), ceil(W / 8), 2), upright, as fractions of the frame's width
+            and height; None for a frame without vectors to earlier frames.
         """
         farthest = index - self._reference
         if picture.pict_type != PictureType.B:
             self._reference = index
-        table = _into_the_past(picture) if farthest else None
+        table = _past_vectors(picture) if farthest else None
         self._step = None if table is None else _step(table, _grid(picture), self._step, farthest)
         if self._step is None:
             return None
@@ -63,8 +64,8 @@ class CodecMotion:
         return orientation.turn(np.asarray(step, np.float32))
 
 
-def _into_the_past(picture: av.VideoFrame) -> NDArray[np.void] | None:
-    """Return a frame's vectors to earlier frames, as FFmpeg's ``AVMotionVector``; None if it has none."""
+def _past_vectors(picture: av.VideoFrame) -> NDArray[np.void] | None:
+    """Return a frame's vectors to earlier frames, as FFmpeg's ``AVMotionVector``; None if there are none."""
     vectors = picture.side_data.get("MOTION_VECTORS")
     if not isinstance(vectors, MotionVectors):
         return None
@@ -78,25 +79,25 @@ def _grid(picture: av.VideoFrame) -> tuple[int, int]:
 
 
 def _step(
-    table: NDArray[np.void], grid: tuple[int, int], before: NDArray[np.float32] | None, farthest: int
+    table: NDArray[np.void], grid: tuple[int, int], previous: NDArray[np.float32] | None, farthest: int
 ) -> NDArray[np.float32]:
-    """Return the motion to the frame before, in pixels; where none is coded, that of before goes on."""
+    """Return the motion to the previous frame, in pixels; where none is coded, the last motion continues."""
     field, coded = _on_cells(table, grid)
-    if before is None or before.shape != field.shape:
-        before = np.broadcast_to(field[coded].mean(axis=0) / farthest, field.shape)
-    squares = np.sum(before**2, axis=-1)
-    tells = coded & (squares > MIN_MOTION**2)
+    if previous is None or previous.shape != field.shape:
+        previous = np.broadcast_to(field[coded].mean(axis=0) / farthest, field.shape)
+    squares = np.sum(previous**2, axis=-1)
+    usable = coded & (squares > MIN_MOTION**2)
     distance = farthest
-    if tells.any():  # how many times the step before; the median, as an encoder's vectors hold outliers
-        times = np.median(np.sum(field * before, axis=-1)[tells] / squares[tells])
+    if usable.any():  # multiples of the last step; the median, because encoders' vectors contain outliers
+        times = np.median(np.sum(field * previous, axis=-1)[usable] / squares[usable])
         distance = min(max(1, round(float(times))), farthest)
-    return np.where(coded[..., None], field / distance, before).astype(np.float32)
+    return np.where(coded[..., None], field / distance, previous).astype(np.float32)
 
 
 def _on_cells(
     table: NDArray[np.void], grid: tuple[int, int]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Lay vectors, in pixels, on cells, and tell which cells have one."""
+    """Return the vectors in pixels on a grid of cells, and which cells have one."""
     motion = np.stack([table["motion_x"], table["motion_y"]], -1) / table["motion_scale"][:, None]
     field, coded = np.zeros((*grid, 2), np.float32), np.zeros(grid, np.bool_)
     left = table["dst_x"] - table["w"] // 2

@@ -1,4 +1,4 @@
-"""Upright pictures from a video's display matrix: the eight turns and mirrors that cameras write."""
+"""Upright pictures from a video's display matrix: the eight rotations and reflections that cameras write."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Orientation(NamedTuple):
     """How stored pixels become an upright picture: transpose first, then mirror.
 
     Attributes:
-        transposed: Rows become columns, so width and height change places.
-        mirrored_x: Then left and right change places.
-        mirrored_y: Then top and bottom change places.
+        transposed: Swap rows and columns, and so width and height.
+        mirrored_x: Then swap left and right.
+        mirrored_y: Then swap top and bottom.
     """
 
     transposed: bool = False
@@ -24,10 +24,10 @@ class Orientation(NamedTuple):
 
     @classmethod
     def from_display_matrix(cls, matrix: bytes | memoryview) -> Orientation:
-        """Read the 3×3 matrix of ISO 14496-12 (``tkhd``), as FFmpeg hands it on.
+        """Read the 3×3 matrix of ISO 14496-12 (``tkhd``), as exported by FFmpeg.
 
         A stored point (x, y) is shown at (a·x + c·y, b·x + d·y); only the signs of a, b, c, d matter here. A
-        matrix that is no multiple of a quarter turn is taken as the nearest one.
+        rotation that is not a multiple of 90 degrees is rounded to the nearest one.
 
         Args:
             matrix: Nine int32 in native byte order, rows (a, b, u), (c, d, v), (x, y, w).
@@ -39,7 +39,7 @@ class Orientation(NamedTuple):
 
     @property
     def rotation(self) -> int:
-        """The clockwise turn in degrees that makes the picture upright: 0, 90, 180 or 270 (mirrors aside)."""
+        """Clockwise rotation to upright in degrees: 0, 90, 180 or 270, ignoring reflections."""
         if not self.transposed:
             return 180 if self.mirrored_y else 0
         return 90 if self.mirrored_x else 270
@@ -51,7 +51,7 @@ class Orientation(NamedTuple):
             picture: uint8 (H, W, C) as stored.
 
         Returns:
-            uint8, (W, H, C) when transposed, contiguous; `picture` itself when nothing is to be done.
+            uint8, (W, H, C) if transposed, contiguous; `picture` itself if it is already upright.
         """
         turned = cv2.transpose(picture) if self.transposed else picture
         if self.mirrored_x or self.mirrored_y:
@@ -59,13 +59,13 @@ class Orientation(NamedTuple):
         return np.asarray(turned, np.uint8)
 
     def turn(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Turn a field of vectors upright, places and directions.
+        """Turn a vector field upright, positions and directions.
 
         Args:
             vectors: float32 (h, w, 2), (x, y), on a grid over the picture as stored.
 
         Returns:
-            float32, (w, h, 2) when transposed.
+            float32, (w, h, 2) if transposed.
         """
         turned = vectors.transpose(1, 0, 2)[..., ::-1] if self.transposed else vectors
         signs = np.array([-1 if self.mirrored_x else 1, -1 if self.mirrored_y else 1], np.float32)

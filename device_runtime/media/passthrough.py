@@ -1,4 +1,4 @@
-"""Sound and subtitles of the source, carried over packet by packet beside the new picture."""
+"""Copy sound and subtitles of the source into the result, packet by packet."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from av.stream import Stream
 from av.subtitles.codeccontext import SubtitleCodecContext
 from av.subtitles.stream import SubtitleStream
 
-# FFmpeg would also write Vorbis and PCM into an MP4, which most players do not open.
+# FFmpeg would also write Vorbis and PCM into an MP4, which most players cannot play.
 MP4_SOUND: Final = {"aac", "ac3", "alac", "eac3", "flac", "mp3", "opus"}
 AAC_RATES: Final = {96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350}
 AAC_LAYOUTS: Final = {1: "mono", 6: "5.1", 8: "7.1"}
 TEXT: Final = {"ass", "mov_text", "subrip", "text", "webvtt"}
-NO_TEXT: Final = bytes(2)  # what MP4 shows between two lines
-DAMAGED: Final = "a part of the sound or subtitles is damaged and was left out"
+NO_TEXT: Final = bytes(2)  # MP4's empty packet between two subtitles
+DAMAGED: Final = "a damaged part of the sound or subtitles was omitted"
 
 
 class SideStreams:
-    """Copies every audio and subtitle stream of a file into an output container, as they are where it can.
+    """Copies every audio and subtitle stream of a file into an output container, unchanged where possible.
 
-    Sound that the container cannot hold is re-encoded to AAC, and subtitles that are text to its own kind of
-    text; subtitles that are pictures, which MP4 cannot hold, are left out. The source is opened a second
-    time, so that these streams are read at the pace of the picture and never queue up in memory.
+    Sound that the container does not support is re-encoded as AAC, and text subtitles as its own text format.
+    Bitmap subtitles are omitted from MP4, which does not support them. The source is opened a second time, so
+    that these streams are read at the pace of the picture and do not queue up in memory.
 
     Args:
-        source: The file to take them from.
+        source: The file to copy from.
         output: The container; its header must not have been written yet.
-        start: Seconds on the source's clock that count as 0 in the output.
+        start: Time on the source's clock that is 0 in the output, in seconds.
     """
 
     def __init__(self, source: Path, output: OutputContainer, start: Fraction) -> None:
@@ -59,14 +59,14 @@ class SideStreams:
         """Copy the packets that start before a time.
 
         Args:
-            seconds: On the output's clock.
+            seconds: Time on the output's clock.
         """
         while self._next is not None and _time(self._next) - self._start < seconds:
             self._copy(self._next)
             self._next = next(self._packets, None)
 
     def finish(self) -> None:
-        """Copy what is left and close the source."""
+        """Copy the rest and close the source."""
         while self._next is not None:
             self._copy(self._next)
             self._next = next(self._packets, None)
@@ -75,17 +75,17 @@ class SideStreams:
         self.close()
 
     def close(self) -> None:
-        """Close the source; the rest of its streams is left out."""
+        """Close the source without copying the rest."""
         self._input.close()
 
     def _add(self, stream: Any) -> None:
         track = _audio_track if isinstance(stream, AudioStream) else _subtitle_track
         try:
             self._tracks[stream.index] = track(stream, self._output)
-        except (_UnholdableError, av.FFmpegError):
+        except (_UnsupportedError, av.FFmpegError):
             kind = "sound" if isinstance(stream, AudioStream) else "subtitles"
             name = stream.codec_context.codec.canonical_name
-            self._warn(f"{kind} ({name}) that {self._output.format.name} cannot hold were left out")
+            self._warn(f"{kind} ({name}) omitted: {self._output.format.name} does not support this format")
 
     def _copy(self, packet: Packet[Any]) -> None:
         shift = round(self._start / packet.time_base)
@@ -99,7 +99,7 @@ class SideStreams:
         self._output.mux(converted)
 
     def _read(self) -> Iterator[Packet[Any]]:
-        """Give the packets of all tracks as they lie in the file; a file that breaks off just ends."""
+        """Yield the packets of all tracks in file order; a truncated file just ends."""
         if not self._streams:
             return
         try:
@@ -115,12 +115,12 @@ class SideStreams:
             self.warnings.append(warning)
 
 
-class _UnholdableError(Exception):
-    """The container has no place for a stream."""
+class _UnsupportedError(Exception):
+    """The container does not support a stream."""
 
 
 class _Track(Protocol):
-    """Turns packets of the source into packets of the result."""
+    """Converts packets of the source to packets of the result."""
 
     def convert(self, packet: Packet[Any]) -> list[Packet[Any]]: ...
 
@@ -128,7 +128,7 @@ class _Track(Protocol):
 
 
 class _CopiedTrack:
-    """Hands packets on as they are, but for the gaps between the lines of an MP4, which its muxer makes."""
+    """Passes packets through, except for the gaps between MP4 subtitles, which the muxer writes itself."""
 
     def __init__(self, source: Stream, output: OutputContainer) -> None:
         self._stream = output.add_stream_from_template(source)
@@ -145,7 +145,7 @@ class _CopiedTrack:
 
 
 class _EncodedSound:
-    """Decodes packets and encodes them as AAC, at the same rate and channels if AAC has them."""
+    """Re-encodes sound as AAC, at the same rate and channel layout if AAC supports them."""
 
     def __init__(self, source: AudioStream, output: OutputContainer) -> None:
         rate = source.rate if source.rate in AAC_RATES else 48000
@@ -161,11 +161,11 @@ class _EncodedSound:
 
 
 class _EncodedSubtitles:
-    """Decodes subtitles that are text and encodes them as another kind of text, italics included."""
+    """Re-encodes text subtitles in another text format, including italics."""
 
     def __init__(self, source: SubtitleStream, output: OutputContainer, codec: str) -> None:
         self._decoder = source.codec_context
-        self._decoder.open(strict=False)  # only then it knows the header, which describes the styles
+        self._decoder.open(strict=False)  # opening reads the header, which describes the styles
         self._stream = output.add_stream(codec)
         self._stream.metadata.update(source.metadata)
         self._encoder = cast("SubtitleCodecContext", self._stream.codec_context)
@@ -188,22 +188,22 @@ class _EncodedSubtitles:
 def _audio_track(source: AudioStream, output: OutputContainer) -> _Track:
     codec = source.codec_context.codec
     if output.format.name == "mp4":
-        holdable = codec.canonical_name in MP4_SOUND
+        supported = codec.canonical_name in MP4_SOUND
     else:
-        holdable = codec.name in output.supported_codecs
-    return (_CopiedTrack if holdable else _EncodedSound)(source, output)
+        supported = codec.name in output.supported_codecs
+    return (_CopiedTrack if supported else _EncodedSound)(source, output)
 
 
 def _subtitle_track(source: SubtitleStream, output: OutputContainer) -> _Track:
     codec = source.codec_context.codec
-    own = "subrip" if output.format.name == "matroska" else "mov_text"
-    if own == "subrip" and codec.name in output.supported_codecs:
+    native = "subrip" if output.format.name == "matroska" else "mov_text"
+    if native == "subrip" and codec.name in output.supported_codecs:
         return _CopiedTrack(source, output)
-    if codec.canonical_name == own:
+    if codec.canonical_name == native:
         return _CopiedTrack(source, output)
     if codec.canonical_name not in TEXT:
-        raise _UnholdableError
-    return _EncodedSubtitles(source, output, own)
+        raise _UnsupportedError
+    return _EncodedSubtitles(source, output, native)
 
 
 def _is_gap(packet: Packet[Any]) -> bool:

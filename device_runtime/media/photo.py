@@ -1,4 +1,4 @@
-"""Photos in and out: upright RGB from a file, and a result that appears whole or not at all."""
+"""Read photos as upright RGB, and write them atomically."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from device_runtime.media.atomic_file import check_output, pending_file
 from mvstylizer.errors import MVStylizerError
 
 FORMATS: Final = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
-MOVING: Final = (".gif", ".apng", ".avif")  # may hold many frames: these go the way of videos
+MOVING: Final = (".gif", ".apng", ".avif")  # may contain several frames: treated as videos
 JPEG_QUALITY: Final = 95
 
 
 class PhotoError(MVStylizerError):
-    """A file that cannot be read as a photo, or written as one."""
+    """Error raised when a file cannot be read or written as a photo."""
 
 
 def is_photo(path: Path) -> bool:
-    """Tell whether a file holds a still picture, by its first bytes; False when it is missing."""
+    """Return whether a file is a still picture, judging by its first bytes; False if it is missing."""
     return path.is_file() and path.suffix.lower() not in MOVING and cv2.haveImageReader(str(path))
 
 
@@ -36,23 +36,23 @@ def read_photo(path: Path) -> NDArray[np.uint8]:
         uint8 RGB (H, W, 3), 0..255; more than eight bits are scaled to eight.
 
     Raises:
-        PhotoError: The file is missing, unreadable or no picture.
+        PhotoError: The file is missing, unreadable or not a picture.
     """
     return np.asarray(read_pixels(path), np.uint8)
 
 
 def read_pixels(path: Path, depth: int = 0) -> NDArray[Any]:
-    """Read a picture as `read_photo` does.
+    """Read a picture like `read_photo`, optionally at its full bit depth.
 
     Args:
-        path: As there.
+        path: See `read_photo`.
         depth: ``cv2.IMREAD_ANYDEPTH`` keeps more than eight bits; 0 scales them to eight.
 
     Returns:
-        RGB (H, W, 3): uint8, or the type that the file has.
+        RGB (H, W, 3): uint8, or the file's own type.
 
     Raises:
-        PhotoError: As `read_photo`.
+        PhotoError: See `read_photo`.
     """
     try:
         content = np.fromfile(path, np.uint8)
@@ -63,19 +63,19 @@ def read_pixels(path: Path, depth: int = 0) -> NDArray[Any]:
     except cv2.error:
         picture = None
     if picture is None:
-        raise PhotoError(f"{path} is no picture that can be read", "Give a JPEG or PNG file")
+        raise PhotoError(f"{path} cannot be read as a picture", "Choose a JPEG or PNG file")
     return picture
 
 
 def check_photo_output(target: Path, *inputs: Path) -> Path:
-    """Say early whether a photo can be written there; see `check_output`.
+    """Check early whether a photo can be written; see `check_output`.
 
     Raises:
         PhotoError: The suffix is unknown.
         OutputError: The folder is missing or read-only, or the target is one of `inputs`.
     """
     if target.suffix.lower() not in FORMATS:
-        raise PhotoError(f"{target.name} has no suffix of a photo", f"Use {', '.join(FORMATS)}")
+        raise PhotoError(f"{target.name} does not have a photo suffix", f"Use {', '.join(FORMATS)}")
     return check_output(target, *inputs)
 
 
@@ -83,7 +83,7 @@ def write_photo(target: Path, photo: NDArray[np.uint8]) -> None:
     """Write a photo in the format of its suffix; JPEG at quality 95.
 
     Args:
-        target: Where it goes; replaced only when the new file is whole.
+        target: The file; replaced only by a complete one.
         photo: uint8 RGB (H, W, 3).
 
     Raises:

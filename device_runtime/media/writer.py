@@ -1,4 +1,4 @@
-"""Video out: H.264 that any player opens, with the source's times, colours, sound and subtitles."""
+"""Write a video: H.264 that any player opens, with the source's times, colors, sound and subtitles."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from numpy.typing import NDArray
 from device_runtime.media.atomic_file import check_output, pending_file
 from device_runtime.media.encoder import CODEC, PRESET, PictureEncoder
 from device_runtime.media.passthrough import SideStreams
-from device_runtime.media.reader import VideoError, VideoInfo
+from device_runtime.media.video_info import VideoError, VideoInfo
 
 CONTAINERS: Final = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 
 
 class VideoWriter:
-    """Encodes frames as H.264 and copies the source's sound and subtitles beside them.
+    """Encodes frames as H.264 and copies the source's sound and subtitles.
 
-    Use as a context manager. The file stands under a temporary name beside the target until the block ends
-    well; any exception (KeyboardInterrupt too) removes it and leaves the target as it was.
+    Use as a context manager. The file has a temporary name next to the target until the block succeeds; any
+    exception (including KeyboardInterrupt) removes it and leaves the target unchanged.
 
     Args:
-        target: Where the video goes: .mp4, .m4v, .mov or .mkv.
-        like: The source, whose size, rate, times, colour tags and sound are taken over.
+        target: The video file: .mp4, .m4v, .mov or .mkv.
+        like: The source, whose size, rate, times, color tags, sound and subtitles are copied.
         crf: x264's quality; see `PictureEncoder`.
         preset: x264's speed.
 
@@ -44,7 +44,7 @@ class VideoWriter:
 
     def __init__(self, target: Path, like: VideoInfo, *, crf: int = 18, preset: str = PRESET) -> None:
         if target.suffix.lower() not in CONTAINERS:
-            raise VideoError(f"{target.name} has no suffix of a video", f"Use {', '.join(CONTAINERS)}")
+            raise VideoError(f"{target.name} does not have a video suffix", f"Use {', '.join(CONTAINERS)}")
         self._target = check_output(target, like.path)
         self._like = like
         self._crf, self._preset = crf, preset
@@ -52,14 +52,14 @@ class VideoWriter:
         self._container: OutputContainer
         self._stream: VideoStream
         self._encoder: PictureEncoder
-        self._beside: SideStreams | None = None
+        self._side_streams: SideStreams | None = None
         self._held: Packet[VideoStream] | None = None
         self._span = _Span()
 
     @property
     def warnings(self) -> list[str]:
-        """What of the sound and subtitles could not be copied."""
-        return self._beside.warnings if self._beside else []
+        """Sound and subtitles that could not be copied."""
+        return self._side_streams.warnings if self._side_streams else []
 
     def __enter__(self) -> Self:
         with ExitStack() as opened, _writing(self._target):
@@ -72,8 +72,8 @@ class VideoWriter:
             )
             self._stream.metadata.update(self._like.picture_metadata)
             if self._like.has_audio or self._like.has_subtitles:
-                self._beside = SideStreams(self._like.path, self._container, self._like.start)
-                opened.callback(self._beside.close)
+                self._side_streams = SideStreams(self._like.path, self._container, self._like.start)
+                opened.callback(self._side_streams.close)
             self._container.start_encoding()
             self._cleanup = opened.pop_all()
         return self
@@ -87,8 +87,8 @@ class VideoWriter:
         with self._cleanup, _writing(self._target):
             self._mux(self._encoder.finish())
             self._mux_last()
-            if self._beside:
-                self._beside.finish()
+            if self._side_streams:
+                self._side_streams.finish()
             self._container.close()
 
     def write(self, rgb: NDArray[np.uint8], pts: int, duration: int = 0) -> None:
@@ -96,11 +96,11 @@ class VideoWriter:
 
         Args:
             rgb: uint8 RGB (H, W, 3) of the source's size.
-            pts: When it is shown, in units of the source's time base; rising.
-            duration: How long, in the same units; 0 = until the next frame (the last one: for 1 / rate).
+            pts: When it is shown, in units of the source's time base; increasing.
+            duration: How long, in the same units; 0 = until the next frame (the last one: 1 / rate).
 
         Raises:
-            VideoError: The disk is full or the file cannot be written for another reason.
+            VideoError: The file cannot be written, for example because the disk is full.
         """
         with _writing(self._target):
             self._mux(self._encoder.encode(rgb, pts, duration))
@@ -109,10 +109,10 @@ class VideoWriter:
         """Append a packet of a `PictureEncoder` with the same options, instead of writing frames.
 
         Args:
-            packet: With all times set; in decoding order.
+            packet: The packet, with all times set; in decoding order.
 
         Raises:
-            VideoError: As `write`.
+            VideoError: See `write`.
         """
         with _writing(self._target):
             self._mux([packet])
@@ -120,7 +120,7 @@ class VideoWriter:
     def _open(self, pending: Path) -> OutputContainer:
         name = CONTAINERS[self._target.suffix.lower()]
         options = {}
-        if name != "matroska":  # which counts in milliseconds, whatever it is told
+        if name != "matroska":  # which always counts in milliseconds
             options = {
                 "movflags": "+faststart",
                 "video_track_timescale": str(self._like.time_base.denominator),
@@ -137,8 +137,8 @@ class VideoWriter:
                 self._mux_one(ready)
 
     def _mux_one(self, packet: Packet[VideoStream]) -> None:
-        if self._beside:
-            self._beside.copy_until(Fraction(packet.dts or 0) * packet.time_base)
+        if self._side_streams:
+            self._side_streams.copy_until(Fraction(packet.dts or 0) * packet.time_base)
         packet.stream = self._stream
         self._container.mux(packet)
 
@@ -152,10 +152,10 @@ class VideoWriter:
 
 @dataclass
 class _Span:
-    """What the packets of a film cover, shown and decoded, in units of its time base.
+    """Time covered by the packets of a video, for display and decoding, in units of its time base.
 
-    An MP4 is as long as its decoding times say, and the packet decoded last need not be the one shown last:
-    it has to be given the time that is missing.
+    The length of an MP4 follows from its decoding times, and the packet decoded last may not be the one shown
+    last: its duration has to be extended by the missing time.
     """
 
     shown_from: int | None = None
@@ -170,13 +170,13 @@ class _Span:
         self.shown_until = max(self.shown_until, pts + (packet.duration or 0))
 
     def rest(self, last: Packet[VideoStream]) -> int:
-        """Return how long the packet decoded last must be for the film to end when its picture does."""
+        """Return the duration of the packet decoded last with which the file ends when its picture does."""
         return max(1, self.shown_until - (self.shown_from or 0) - (last.dts or 0) + self.decoded_from)
 
 
 @contextmanager
 def _writing(target: Path) -> Iterator[None]:
-    """Say in one line that the file cannot be written."""
+    """Turn errors of FFmpeg and the operating system into a VideoError."""
     try:
         yield
     except (av.FFmpegError, OSError) as error:
@@ -186,6 +186,6 @@ def _writing(target: Path) -> Iterator[None]:
 
 
 def _abandon(container: OutputContainer) -> None:
-    """Close a container whose file is given up (harmless after a proper close)."""
+    """Close a container whose file is discarded (harmless after a proper close)."""
     with suppress(av.FFmpegError, OSError):
         container.close()

@@ -1,10 +1,10 @@
-"""Motion between a frame and a key frame: backward flow, and where it can be trusted.
+"""Motion between a frame and a key frame: backward flow and visibility.
 
-How our flow relates to the paper's: its Eq. 1 makes the intermediate frame i_s from the stylized key frame
-k_p and the *forward* flow k_p → i_s, which says where each pixel of the key frame goes. Moving pixels forward
-leaves holes and collisions, so we state the same motion on the grid of i_s, as *backward* flow i_s → k_p,
-which says where each pixel comes from: ``out[y, x] = key[y + dy, x + dx]``. Where nothing is hidden, the two
-are inverse: forward(p + backward(p)) = -backward(p). Where that fails, a pixel has no counterpart.
+Relation to the paper: its Eq. 1 makes the intermediate frame i_s from the stylized key frame k_p and the
+*forward* flow k_p → i_s, which gives the destination of each pixel of the key frame. Forward warping leaves
+holes and collisions, so the same motion is expressed here on the grid of i_s as *backward* flow i_s → k_p,
+which gives the origin of each pixel: ``out[y, x] = key[y + dy, x + dx]``. Without occlusion, the two are
+inverse: forward(p + backward(p)) = -backward(p). Where that fails, a pixel has no counterpart.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ Luma = NDArray[np.uint8]
 
 SUM: Final = np.ones((1, 2))
 
-MIN_SHORT_SIDE: Final = 160  # pixels; below, little time is saved and much motion lost
-MIN_SIDE: Final = 32  # pixels; DIS needs some room
-VISIBILITY_SPACING: Final = 2  # pixels; visibility only weighs, and a quarter of the pixels tells as much
+MIN_SHORT_SIDE: Final = 160  # pixels; going below saves little time and loses much motion
+MIN_SIDE: Final = 32  # pixels; minimum for DIS
+VISIBILITY_SPACING: Final = (
+    2  # pixels; visibility is only a weight, for which a quarter of the pixels suffices
+)
 
 
 @dataclass(frozen=True)
@@ -32,19 +34,19 @@ class Motion:
 
     Attributes:
         flow: Backward flow, float32 (h, w, 2), (dx, dy) in pixels of this (h, w).
-        visible: float32, on any grid over the same frame: 1 where the place can be seen in the key frame too,
-            towards 0 where not.
+        visible: float32, on any grid over the same frame: 1 where the place is visible in the key frame too,
+            falling to 0 where it is not.
     """
 
     flow: NDArray[np.float32]
     visible: NDArray[np.float32]
 
     def flow_on(self, height: int, width: int) -> NDArray[np.float32]:
-        """Return the backward flow on another grid over the same frame, in that grid's own units.
+        """Return the backward flow on another grid over the same frame, in units of that grid.
 
         Args:
-            height: Rows; of the frame for pixels, of an affine map for its cells.
-            width: Columns.
+            height: Rows of the grid: those of the frame for pixels, those of an affine map for cells.
+            width: Columns of the grid.
 
         Returns:
             float32 (height, width, 2); a coarser grid gets the mean flow of each cell.
@@ -59,50 +61,50 @@ class Motion:
 
 
 class Follow(Protocol):
-    """Gives the motion of one frame after the other relative to a key frame."""
+    """Returns the motion of successive frames relative to a key frame."""
 
     def __call__(self, frame: Luma, step: NDArray[np.float32] | None = None) -> Motion:
         """Return the motion of a frame relative to the key frame.
 
         Args:
             frame: The frame, prepared.
-            step: What is known of its backward motion to the frame of the call before (at first: to the key
-                frame), float32 (rows, columns, 2) on any grid, in parts of the frame's width and height.
+            step: Backward motion to the frame of the previous call (initially the key frame), if known:
+                float32 (rows, columns, 2) on any grid, as fractions of the frame's width and height.
         """
         ...
 
 
 class FlowEstimator(Protocol):
-    """Finds motion between frames of one video; `stylize_video` takes any."""
+    """Estimates motion between frames of one video; `stylize_video` accepts any implementation."""
 
     def prepare(self, rgb: NDArray[np.uint8]) -> Luma:
-        """Return what `follow` needs of a frame (uint8 RGB (H, W, 3)): small, to be kept with it."""
+        """Return the small luma that `follow` needs of a frame, uint8 RGB (H, W, 3)."""
         ...
 
     def follow(self, key: Luma) -> Follow:
-        """Follow the motion away from a key frame.
+        """Track the motion away from a key frame.
 
         Args:
             key: The key frame, prepared.
 
         Returns:
             A function from a prepared frame to its motion relative to the key frame. Call it for the frame
-            nearest to the key frame first, then for the next: each search starts from the one before, so that
-            long motion is found step by step.
+            nearest to the key frame first, then for the next one: each search is initialized with the
+            previous result, so that large motion is found step by step.
         """
         ...
 
 
 class DisFlow:
-    """Dense inverse search (Kroeger et al. 2016), OpenCV's implementation, on luma.
+    """Dense inverse search (Kroeger et al. 2016) on luma, in OpenCV's implementation.
 
-    Each search starts from the flow of the frame before; where the step from that frame is known, from the
-    two together.
+    Each search is initialized with the flow of the previous frame, combined with the step from that frame if
+    it is known.
 
     Args:
-        scale: Of the frame's sides at which motion is estimated, above 0 and at most 1; frames are not shrunk
-            below a short side of 160 pixels for it.
-        max_short_side: Pixels; large frames are shrunk further, down to this short side.
+        scale: Scale of the frame's sides at which motion is estimated, above 0 and at most 1. The short side
+            stays at 160 pixels or more.
+        max_short_side: Maximum short side in pixels; larger frames are shrunk further.
         preset: OpenCV's preset.
     """
 
@@ -122,7 +124,7 @@ class DisFlow:
         return self._shrink(np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8))
 
     def follow(self, key: Luma) -> Follow:
-        """Follow the motion away from a key frame; see `FlowEstimator.follow`."""
+        """Track the motion away from a key frame; see `FlowEstimator.follow`."""
         flow = np.zeros((*key.shape, 2), np.float32)
         back = flow
 
@@ -145,7 +147,7 @@ class DisFlow:
             key_luma: uint8 (H, W), the key frame.
 
         Returns:
-            float32 (H, W, 2), (dx, dy) in pixels: ``frame[y, x]`` is seen at ``key[y + dy, x + dx]``.
+            float32 (H, W, 2), (dx, dy) in pixels: ``frame[y, x]`` corresponds to ``key[y + dy, x + dx]``.
         """
         frame, key = self._shrink(frame_luma), self._shrink(key_luma)
         flow = self._estimate(frame, key, np.zeros((*frame.shape, 2), np.float32))
@@ -158,7 +160,7 @@ class DisFlow:
         return np.asarray(_resize(luma, height, width), np.uint8)
 
     def _estimate(self, frame: Luma, key: Luma, start: NDArray[np.float32]) -> NDArray[np.float32]:
-        # DIS starts from the array that it is given, and writes into it.
+        # DIS reads the initial flow from this array and writes the result into it.
         return np.asarray(self._search.calc(frame, key, start.copy()), np.float32)
 
 
@@ -181,23 +183,23 @@ def map_flow(*, refined: bool = False) -> DisFlow:
 def visibility(
     flow: NDArray[np.float32], back: NDArray[np.float32], *, spacing: int = 1
 ) -> NDArray[np.float32]:
-    """Tell by the round trip which places of a frame can be seen in the other one.
+    """Return which places of a frame are visible in the other one, from the round-trip error.
 
-    The error of going there and back, e = |f + b(p + f)|², is compared with what Sundaram et al. (2010)
-    allow, t = 0.01 (|f|² + |b|²) + 0.5: visible = t / (t + e), so 0.5 where they draw the line. This soft
-    measure blends two key frames a little better than their yes or no.
+    The round-trip error e = |f + b(p + f)|² is compared with the threshold of Sundaram et al. (2010),
+    t = 0.01 (|f|² + |b|²) + 0.5: visible = t / (t + e), which is 0.5 at the threshold. This soft measure
+    blends two key frames slightly better than a binary one.
 
     Args:
         flow: float32 (h, w, 2), pixels.
         back: float32 (h, w, 2), pixels, the opposite flow.
-        spacing: Pixels between the places to look at.
+        spacing: Distance between sampled places in pixels.
 
     Returns:
         float32 (ceil(h / spacing), ceil(w / spacing)), 0..1.
     """
     there = np.ascontiguousarray(flow[::spacing, ::spacing])
     returned = sample(np.ascontiguousarray(back[::spacing, ::spacing]), there, unit=spacing)
-    # OpenCV's own arithmetic: these are passes over memory, and NumPy would make twice as many.
+    # OpenCV instead of NumPy arithmetic, which would make twice as many passes over memory.
     missed = cv2.add(there, returned)
     error = cv2.transform(cv2.multiply(missed, missed), SUM)
     lengths = cv2.add(cv2.multiply(there, there), cv2.multiply(returned, returned))
@@ -208,12 +210,12 @@ def visibility(
 def sample(
     picture: NDArray[np.float32], flow: NDArray[np.float32], *, unit: float = 1
 ) -> NDArray[np.float32]:
-    """Read a picture at the places a backward flow points to: bilinear, edges clamped.
+    """Sample a picture at the places a backward flow points to: bilinear, edges clamped.
 
     Args:
         picture: float32 (h, w, C).
         flow: float32 (h, w, 2), `unit` per pixel.
-        unit: What one pixel counts in the flow.
+        unit: Flow units per pixel of `picture`.
 
     Returns:
         float32 (h, w, C).
@@ -225,7 +227,7 @@ def sample(
 
 @lru_cache(maxsize=8)
 def _grid(height: int, width: int) -> NDArray[np.float32]:
-    """Return each pixel's own (x, y), float32 (h, w, 2)."""
+    """Return the (x, y) of each pixel, float32 (h, w, 2)."""
     rows, columns = np.indices((height, width), np.float32)
     grid: NDArray[np.float32] = np.stack([columns, rows], -1)
     grid.flags.writeable = False

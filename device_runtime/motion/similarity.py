@@ -1,4 +1,4 @@
-"""How much of a frame another frame explains, once the motion between them is followed."""
+"""Similarity of two frames after motion compensation."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ C2: Final = (0.03 * 255) ** 2
 
 
 class MotionCompensatedSSIM:
-    """Compares luma thumbnails: the SSIM (Wang et al. 2004) of one with the other moved onto it.
+    """SSIM (Wang et al. 2004) of a luma thumbnail and another one warped onto it.
 
-    What is hidden, has come into view, or moves in a way that no flow follows lowers it. On thumbnails of
-    90×160 it foretells how well a whole frame can be warped from a key frame (rank correlation with the SSIM
-    of the warped frame: 0.97 on real footage) much better than forward–backward consistency does (0.77).
+    Occlusions, new objects and motion that the flow cannot follow lower it. On 90×160 thumbnails it predicts
+    how well a full frame can be warped from a key frame (rank correlation with the SSIM of the warped frame
+    on real footage: 0.97), much better than forward–backward consistency (0.77).
     """
 
     def __init__(self) -> None:
@@ -36,13 +36,13 @@ class MotionCompensatedSSIM:
 
         Args:
             luma: uint8 (h, w).
-            other: uint8 (h, w), what it shall be made from.
-            start: float32 (h, w, 2), pixels: where to start searching for the motion, if something is known.
+            other: uint8 (h, w), the thumbnail to warp.
+            start: float32 (h, w, 2), pixels: initial value of the motion search, if known.
 
         Returns:
-            The likeness, up to 1, and the backward flow found, float32 (h, w, 2).
+            The SSIM, at most 1, and the backward flow, float32 (h, w, 2).
         """
-        # DIS starts from the array that it is given, and writes into it.
+        # DIS reads the initial flow from this array and writes the result into it.
         flow = np.zeros((*luma.shape, 2), np.float32) if start is None else start.copy()
         flow = np.asarray(self._search.calc(luma, other, flow), np.float32)
         return _ssim(sample(other.astype(np.float32), flow), luma.astype(np.float32)), flow

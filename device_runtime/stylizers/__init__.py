@@ -1,1 +1,1 @@
-"""Stylizers that run on the device, and requests to those that do not."""
+"""Stylizers that run on the device, and requests to remote ones."""

@@ -1,4 +1,4 @@
-"""Key frames in one style: from the edge, and from the device itself while the edge does not answer."""
+"""Fallback to a stylizer on the device while the edge is unavailable."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ PROBE_PAUSE_S: Final = 1.0
 Fallback = Callable[[], Stylizer]
 
 
-class Answer(NamedTuple):
-    """A stylized key frame, and whether the fall-back made it."""
+class GuardedReply(NamedTuple):
+    """A stylized key frame, and whether the fallback made it."""
 
     key: StylizedFrame
     fell_back: bool
 
 
 class GuardedStylizer:
-    """A stylizer bound to one style, with a circuit breaker and a stand-in.
+    """A stylizer bound to one style, with a circuit breaker and a fallback.
 
-    The edge's client has its own patience: when its error arrives, waiting was no use. From then on the
-    circuit is open: every frame goes to the stand-in at once, and a thread beside asks the edge again and
-    again for the style code, which is a small but real inference. With its first answer frames go to the edge
-    again, with the code that it has just given, as it may have come back with another model.
+    The edge client retries by itself: by the time it raises an error, its retries are exhausted. That opens
+    the circuit: every frame goes to the fallback at once, while a background thread keeps requesting the
+    style code from the edge, a small but real inference. Its first success closes the circuit, and frames go
+    to the edge again with the new code, because the edge may have restarted with another model.
 
-    An edge that does not answer at the very beginning is an error: a mistyped address must not go unnoticed.
+    An edge that does not answer at the start is an error: a mistyped address must not go unnoticed.
 
     Args:
-        edge: Asked first. Used by one thread at a time, the caller's or the probing one.
+        edge: Preferred stylizer. Used by one thread at a time, the caller's or the probing one.
         style: The style.
-        fallback: Loads the stand-in when it is first needed; None = an edge that is away is an error.
-        probe_pause_s: Seconds between two questions whether the edge is back.
+        fallback: Loads the fallback when first needed; None = an unavailable edge is an error.
+        probe_pause_s: Seconds between two probes of the edge.
 
     Raises:
-        MVStylizerError: The edge cannot be reached, or refuses the style.
+        MVStylizerError: The edge cannot be reached, or rejects the style.
     """
 
     def __init__(
@@ -58,46 +58,46 @@ class GuardedStylizer:
         self._fallback = fallback
         self._probe_pause_s = probe_pause_s
         self._edge_code: NDArray[np.float32] | None = style.encoded_by(edge)  # None = the circuit is open
-        self._stand_in: tuple[Stylizer, NDArray[np.float32]] | None = None
+        self._local: tuple[Stylizer, NDArray[np.float32]] | None = None
         self._closed = threading.Event()
 
-    def stylize(self, frame: NDArray[np.uint8], reply: Reply) -> Answer:
+    def stylize(self, frame: NDArray[np.uint8], reply: Reply) -> GuardedReply:
         """Stylize one frame at its own size; see `Stylizer.stylize`.
 
         Raises:
-            EdgeUnavailableError: The edge is away and there is no fall-back.
-            MVStylizerError: The edge refuses the frame, or the fall-back fails too.
+            EdgeUnavailableError: The edge is unavailable and there is no fallback.
+            MVStylizerError: The edge rejects the frame, or the fallback fails too.
         """
         code = self._edge_code
         if code is not None:
             try:
-                return Answer(self._edge.stylize(frame, code, r=1.0, reply=reply), False)
+                return GuardedReply(self._edge.stylize(frame, code, r=1.0, reply=reply), False)
             except EdgeUnavailableError:
                 if self._fallback is None:
                     raise
                 self._edge_code = None
-                # A daemon: a probe under way must not hold up the end of the program.
+                # A daemon: a probe in progress must not delay the end of the program.
                 threading.Thread(target=self._probe, name="edge-probe", daemon=True).start()
-        stand_in, code = self._standing_in()
-        return Answer(stand_in.stylize(frame, code, r=1.0, reply=reply), True)
+        local, code = self._loaded_fallback()
+        return GuardedReply(local.stylize(frame, code, r=1.0, reply=reply), True)
 
     def close(self) -> None:
-        """Stop asking for the edge and let go of the stand-in; the edge is the caller's."""
+        """Stop probing and close the fallback; the caller closes the edge."""
         self._closed.set()
-        if self._stand_in is not None:
-            self._stand_in[0].close()
+        if self._local is not None:
+            self._local[0].close()
 
-    def _standing_in(self) -> tuple[Stylizer, NDArray[np.float32]]:
-        if self._stand_in is None:
-            assert self._fallback is not None, "without a fall-back the circuit never opens"
+    def _loaded_fallback(self) -> tuple[Stylizer, NDArray[np.float32]]:
+        if self._local is None:
+            assert self._fallback is not None, "without a fallback the circuit never opens"
             stylizer = self._fallback()
-            self._stand_in = stylizer, self._style.encoded_by(stylizer)
-        return self._stand_in
+            self._local = stylizer, self._style.encoded_by(stylizer)
+        return self._local
 
     def _probe(self) -> None:
         while not self._closed.wait(self._probe_pause_s):
             try:
                 self._edge_code = self._style.encoded_by(self._edge)
-            except Exception:  # whatever ails it (its client may be closed by now), the stand-in goes on
+            except Exception:  # of any kind: the client may be closed by now
                 continue
             return

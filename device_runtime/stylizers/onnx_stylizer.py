@@ -1,4 +1,10 @@
-"""The stylizer in process: the bundle's ONNX files in ONNX Runtime, without a server."""
+"""Run the stylizer in process: the bundle's ONNX files in ONNX Runtime, without a server.
+
+Usage:
+    with OnnxStylizer(load_bundle(folder)) as stylizer:
+        code = stylizer.encode_style(style_photo)
+        image = stylizer.stylize(frame, code).image
+"""
 
 from __future__ import annotations
 
@@ -22,15 +28,15 @@ OUTPUTS: Final[dict[Reply, tuple[str, ...]]] = {
 
 
 class LocalStylizerError(MVStylizerError):
-    """The bundle's models cannot be loaded or run on this machine."""
+    """Error raised when the bundle's models cannot be loaded or run on this machine."""
 
 
 class OnnxStylizer:
     """Implements `mvstylizer.stylizer.Stylizer` on this machine.
 
     Args:
-        bundle: A loaded bundle; the hashes of its two ONNX files are checked.
-        threads: Cores for one request; 0 = all.
+        bundle: A loaded bundle; the hashes of its two ONNX files are verified.
+        threads: Cores per request; 0 = all.
         provider: ONNX Runtime's execution provider.
 
     Raises:
@@ -51,7 +57,7 @@ class OnnxStylizer:
         self.close()
 
     def close(self) -> None:
-        """Nothing to do: the memory goes with the object."""
+        """Do nothing: memory is released with the object."""
 
     def encode_style(self, style: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the style code of a style photo; see `Stylizer.encode_style`.
@@ -70,7 +76,7 @@ class OnnxStylizer:
         r: float = 1.0,
         reply: Reply = "image",
     ) -> StylizedFrame:
-        """Stylize one frame; see `Stylizer.stylize`. Asking for the map alone skips the full-size work.
+        """Stylize one frame; see `Stylizer.stylize`. Requesting the map alone skips the full-size work.
 
         Raises:
             LocalStylizerError: ONNX Runtime reports a failure.
@@ -92,11 +98,11 @@ def _session(path: Path, threads: int, provider: str) -> onnxruntime.InferenceSe
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    # Memory patterns are for inputs of one size; with others they only keep a second copy of everything.
+    # Memory patterns help inputs of a fixed size only; for other sizes they keep a second copy of everything.
     options.enable_mem_pattern = False
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=[provider])
-    except Exception as error:  # ONNX Runtime's exceptions share no other base
+    except Exception as error:  # ONNX Runtime's exceptions have no narrower base class
         raise LocalStylizerError(f"{path} cannot be loaded ({error})", "Export the bundle again") from error
 
 
@@ -105,7 +111,7 @@ def _run(
 ) -> list[NDArray[Any]]:
     try:
         return [np.asarray(value) for value in session.run(list(outputs), inputs)]
-    except Exception as error:  # as above
+    except Exception as error:  # see _session
         raise LocalStylizerError(
-            f"The model failed ({error})", "Use models and program of one release"
+            f"The model failed ({error})", "Use a bundle and a program of the same release"
         ) from error

@@ -1,4 +1,4 @@
-"""Key frames on their way to the stylizer, while the phone goes on with other work."""
+"""Asynchronous requests: key frames go to the stylizer in the background."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_runtime.report import Stopwatch
-from device_runtime.stylizers.fallback import Answer, Fallback, GuardedStylizer
-from device_runtime.stylizers.shrink import shrunk
+from device_runtime.stylizers.fallback import Fallback, GuardedReply, GuardedStylizer
+from device_runtime.stylizers.resize import shrunk
 from device_runtime.stylizers.style_mix import StyleMix
 from mvstylizer.errors import MVStylizerError
 from mvstylizer.stylizer import Reply, StylizedFrame, Stylizer
 
 
 class KeyReplyError(MVStylizerError):
-    """The stylizer's reply does not fit the key frame."""
+    """Error raised when the stylizer's reply does not fit the key frame."""
 
 
 class KeyRequests:
-    """Sends key frames to a stylizer, one after the other in the order they were submitted.
+    """Sends key frames to a stylizer, one at a time and in the order of submission.
 
-    Use as a context manager. Leaving it because of an error does not wait for a reply that nobody will use:
-    replies still to come are cancelled, which wakes whoever waits for them.
+    Use as a context manager. Leaving it because of an error does not wait for pending replies: they are
+    cancelled, which wakes every thread that waits for one.
 
     Attributes:
-        fell_back: Which key frames the fall-back stylized, numbered from 0 in the order they were submitted.
-        bytes_up: Of the key frames' requests so far, without gRPC's framing.
-        bytes_down: Of the replies to them.
+        fell_back: Numbers (from 0, in the order of submission) of the key frames that the fallback stylized.
+        bytes_sent: Tensor bytes sent so far, without gRPC's framing.
+        bytes_received: Tensor bytes received so far.
 
     Args:
-        stylizer: Where they go; used from one other thread only while this object is open.
+        stylizer: The stylizer; used from one background thread while this object is open.
         style: The style.
-        reply: ``image`` or ``map``. A map covers the whole frame whatever its size, so for a map a thumbnail
-            of `map_pixels` is sent: a few tens of kilobytes instead of a whole frame.
-        map_pixels: Pixels at which the stylizer's network works.
-        watch: Takes the time of the requests as ``edge``.
-        fallback: Loads what stylizes while `stylizer` does not answer; see `GuardedStylizer`.
+        reply: ``image`` or ``map``. A map covers the whole frame whatever its size, so for a map only a
+            thumbnail of `map_pixels` is sent: a few tens of kilobytes instead of a whole frame.
+        map_pixels: Pixel budget of the stylizer's network.
+        watch: Records the time of the requests as ``edge``.
+        fallback: Loads a stylizer for the time that `stylizer` is unavailable; see `GuardedStylizer`.
 
     Raises:
-        MVStylizerError: The stylizer cannot be reached, or refuses the style photo.
+        MVStylizerError: The stylizer cannot be reached, or rejects the style photo.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class KeyRequests:
         fallback: Fallback | None = None,
     ) -> None:
         self.fell_back: list[int] = []
-        self.bytes_up = self.bytes_down = 0
+        self.bytes_sent = self.bytes_received = 0
         self._reply = reply
         self._map_pixels = map_pixels
         self._watch = watch
@@ -77,7 +77,7 @@ class KeyRequests:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._thread.shutdown(wait=error is None, cancel_futures=error is not None)
-        for reply in self._replies:  # after the shutdown, so that none can be added any more
+        for reply in self._replies:  # after the shutdown, so that none can be added
             reply.cancel()
         self._stylizer.close()
 
@@ -88,9 +88,9 @@ class KeyRequests:
             key: uint8 RGB (H, W, 3).
 
         Returns:
-            The reply to come; its `result` raises what the stylizer raised, or KeyReplyError.
+            The pending reply; its `result` raises what the stylizer raised, or KeyReplyError.
         """
-        # Not the executor's own: a request that has begun could not be cancelled.
+        # Not the executor's own future: a running one cannot be cancelled.
         reply: Future[StylizedFrame] = Future()
         self._replies = [*(each for each in self._replies if not each.done()), reply]
         self._thread.submit(self._answer, reply, self._sent, key)
@@ -103,30 +103,30 @@ class KeyRequests:
 
     def _answer(self, reply: Future[StylizedFrame], number: int, key: NDArray[np.uint8]) -> None:
         try:
-            answer = self._request(key)
+            guarded = self._request(key)
         except BaseException as error:
             if not reply.cancelled():
                 reply.set_exception(error)
             return
-        if answer.fell_back:
+        if guarded.fell_back:
             self.fell_back.append(number)
-        self.bytes_up += answer.key.sent
-        self.bytes_down += answer.key.received
+        self.bytes_sent += guarded.key.sent
+        self.bytes_received += guarded.key.received
         if not reply.cancelled():
-            reply.set_result(answer.key)
+            reply.set_result(guarded.key)
 
-    def _request(self, key: NDArray[np.uint8]) -> Answer:
+    def _request(self, key: NDArray[np.uint8]) -> GuardedReply:
         sent = shrunk(key, self._map_pixels) if self._reply == "map" else key
         with self._watch.measure("edge"):
-            answer = self._stylizer.stylize(sent, self._reply)
-        got = answer.key
+            guarded = self._stylizer.stylize(sent, self._reply)
+        got = guarded.key
         fits = got.affine_map is not None if self._reply == "map" else _shape(got.image) == key.shape
         if not fits:
             raise KeyReplyError(
-                f"The stylizer's reply ({self._reply}) does not fit a key frame of {key.shape}",
-                "Check that the edge serves a bundle of this kit",
+                f"The stylizer's reply ({self._reply}) does not fit a key frame of shape {key.shape}",
+                "Check that the edge serves an MVStylizer bundle",
             )
-        return answer
+        return guarded
 
 
 def _shape(picture: NDArray[np.uint8] | None) -> tuple[int, ...]:

@@ -1,51 +1,52 @@
-"""Pictures reduced to what the network on the device takes, as the ONNX graphs reduce them themselves.
+"""Resize pictures for requests and for the network on the device.
 
-A TFLite graph that asked for its input's size would lose XNNPACK, so the reduction is here. The filter is a
-triangle as wide as two pixels of the result, which is what PyTorch and ONNX call bilinear with anti-aliasing;
-OpenCV has only the box (``INTER_AREA``), which lets more of the finest detail through.
+The ONNX graphs resize their input themselves. A TFLite graph that reads its input's size would lose XNNPACK,
+so for TFLite the resizing is here: a triangle filter, two output pixels wide, which PyTorch and ONNX call
+bilinear with anti-aliasing. OpenCV only has the box filter (``INTER_AREA``), which passes more fine detail.
 """
 
 from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Size = tuple[int, int]
-MIN_CELLS = 2  # of the shorter side of a frame
-MIN_STYLE = 16  # pixels of the shorter side of a style
+HeightWidth = tuple[int, int]
+MIN_CELLS = 2  # map cells along the shorter side of a frame
+MIN_STYLE = 16  # pixels along the shorter side of a style
 
 
-def network_size(height: int, width: int, *, pixels: int, cell: int) -> Size:
-    """Return height and width at which the network sees a frame: within the budget, in whole cells.
+def network_size(height: int, width: int, *, pixels: int, cell: int) -> HeightWidth:
+    """Return the height and width of a frame for the network: within the budget, in whole cells.
 
     Args:
-        height: Of the frame.
-        width: Of the frame.
-        pixels: The budget, `network_pixels` of the bundle.
-        cell: Pixels of a map's cell, each way, `map_cell` of the bundle.
+        height: Height of the frame.
+        width: Width of the frame.
+        pixels: Pixel budget, `network_pixels` of the bundle.
+        cell: Side of a map cell in pixels, `map_cell` of the bundle.
     """
     scale = min(1.0, math.sqrt(pixels / (height * width)))
     rows, columns = (max(MIN_CELLS, round(side * scale / cell)) for side in (height, width))
     return rows * cell, columns * cell
 
 
-def style_size(height: int, width: int, *, pixels: int) -> Size:
-    """Return height and width at which a style photo is encoded: within `style_pixels` of the bundle."""
+def style_size(height: int, width: int, *, pixels: int) -> HeightWidth:
+    """Return the height and width at which a style photo is encoded: within `style_pixels` of the bundle."""
     scale = min(1.0, math.sqrt(pixels / (height * width)))
     return max(MIN_STYLE, round(height * scale)), max(MIN_STYLE, round(width * scale))
 
 
-def resized(picture: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
-    """Resize bilinearly (half-pixel centres), with anti-aliasing where it shrinks.
+def resized(picture: NDArray[np.uint8], size: HeightWidth) -> NDArray[np.uint8]:
+    """Resize bilinearly (half-pixel centers), with anti-aliasing where it shrinks.
 
     Args:
         picture: uint8 RGB (H, W, 3).
-        size: Height and width wanted.
+        size: Height and width of the result.
 
     Returns:
-        uint8 RGB (height, width, 3), rounded to the nearest; the picture itself where it has that size.
+        uint8 RGB (height, width, 3), rounded to nearest; the picture itself if it already has that size.
     """
     height, width = size
     if picture.shape[:2] == size:
@@ -53,6 +54,24 @@ def resized(picture: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     columns = _along_first(picture, height).swapaxes(0, 1)
     resized = _along_first(columns, width).swapaxes(0, 1)
     return np.ascontiguousarray(np.rint(resized).clip(0, 255).astype(np.uint8))
+
+
+def shrunk(picture: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:
+    """Shrink a picture to about `pixels`, keeping its aspect ratio; smaller ones are returned unchanged.
+
+    Args:
+        picture: uint8 RGB (H, W, 3).
+        pixels: Target for H·W.
+
+    Returns:
+        uint8 RGB (H', W', 3).
+    """
+    height, width = picture.shape[:2]
+    scale = math.sqrt(pixels / (height * width))
+    if scale >= 1:
+        return picture
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _along_first(values: NDArray[np.generic], length: int) -> NDArray[np.float32]:
@@ -64,9 +83,9 @@ def _along_first(values: NDArray[np.generic], length: int) -> NDArray[np.float32
     reach = max(step, 1.0)
     out = np.empty((length, *values.shape[1:]), np.float32)
     for i in range(length):
-        centre = (i + 0.5) * step
-        first, last = max(0, int(centre - reach + 0.5)), min(before, int(centre + reach + 0.5))
-        weights = np.maximum(0, 1 - np.abs((np.arange(first, last) + 0.5 - centre) / reach))
+        center = (i + 0.5) * step
+        first, last = max(0, int(center - reach + 0.5)), min(before, int(center + reach + 0.5))
+        weights = np.maximum(0, 1 - np.abs((np.arange(first, last) + 0.5 - center) / reach))
         near = values[first:last].reshape(last - first, -1).astype(np.float32)
         out[i] = ((weights / weights.sum()).astype(np.float32) @ near).reshape(out.shape[1:])
     return out

@@ -1,7 +1,7 @@
-"""Style photos and their weights: one, or several mixed.
+"""Style photos and their weights: one, or a mix of several.
 
-A style code holds means, deviations and roots of covariances, which mix linearly: halfway between two styles
-is a style. So several photos cost one encoding each, and nothing per frame.
+A style code holds means, deviations and roots of covariances, which mix linearly: the average of two codes is
+a style. So a mix costs one encoding per photo and nothing per frame.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_runtime.media.photo import read_photo
-from device_runtime.stylizers.shrink import shrunk
+from device_runtime.stylizers.resize import shrunk
 from mvstylizer.stylizer import Stylizer
 
-STYLE_PIXELS: Final = 512 * 512  # the style encoder looks at less than that
+STYLE_PIXELS: Final = 512 * 512  # more than the style encoder uses
 
 StylePhotos = Path | Mapping[Path, float]
-"""One photo, or several with their weights, which count relative to each other."""
+"""One photo, or several with relative weights."""
 
 
 class StyleWeightError(ValueError):
-    """A weight is negative or no number, or all are 0 (wrong usage, not a broken file)."""
+    """Error raised for a negative or non-finite weight, or if all weights are 0."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class StyleMix:
 
     Attributes:
         photos: uint8 RGB (H, W, 3) each, no larger than an encoder needs.
-        weights: Of each photo; they add up to 1.
+        weights: One per photo; they sum to 1.
     """
 
     photos: tuple[NDArray[np.uint8], ...]
@@ -51,10 +51,10 @@ class StyleMix:
         """Read photos.
 
         Raises:
-            StyleWeightError: The weights are no weights.
+            StyleWeightError: The weights are invalid.
             PhotoError: A photo cannot be read.
         """
-        weights = normalised(photos)
+        weights = normalized(photos)
         read = tuple(shrunk(read_photo(path), STYLE_PIXELS) for path in weights)
         return cls(read, tuple(weights.values()))
 
@@ -62,25 +62,25 @@ class StyleMix:
         """Return the mixed style code, float32 (K,).
 
         Raises:
-            MVStylizerError: The stylizer cannot be reached, or refuses a photo.
+            MVStylizerError: The stylizer cannot be reached, or rejects a photo.
         """
         codes = [stylizer.encode_style(photo) for photo in self.photos]
         if len(codes) == 1:
-            return codes[0]  # to the bit what the stylizer gave: an edge knows its codes again
+            return codes[0]  # bit for bit: the edge recognizes its own codes
         return np.asarray(np.average(codes, 0, self.weights), np.float32)
 
 
-def normalised(photos: StylePhotos) -> dict[Path, float]:
-    """Return photos with weights that add up to 1; those that weigh nothing are left out.
+def normalized(photos: StylePhotos) -> dict[Path, float]:
+    """Return photos with weights that sum to 1, without those of weight 0.
 
     Raises:
-        StyleWeightError: A weight is negative or no number, or all are 0.
+        StyleWeightError: A weight is negative or not finite, or all are 0.
     """
     given = {photos: 1.0} if isinstance(photos, Path) else dict(photos)
     total = math.fsum(given.values())
     if not all(0 <= weight < math.inf for weight in given.values()) or not 0 < total < math.inf:
-        words = ", ".join(f"{weight:g}" for weight in given.values())
+        listed = ", ".join(f"{weight:g}" for weight in given.values())
         raise StyleWeightError(
-            f"style weights {words or 'are missing'}: each must be 0 or above, one above 0"
+            f"invalid style weights ({listed or 'none'}): each must be at least 0, and one above 0"
         )
     return {path: weight / total for path, weight in given.items() if weight}

@@ -1,7 +1,7 @@
-"""The stylizer on the device: the lite bundle's TFLite files in LiteRT, with nothing else than that.
+"""Run the stylizer on the device: the lite bundle's TFLite files in LiteRT, without other dependencies.
 
-What makes pictures while the edge is away. The network runs at its own size; its affine map is applied to the
-frame itself by the same kernel that makes the frames between.
+This is the fallback while the edge is unavailable. The network runs at its own size; its affine map is
+applied to the full-size frame by the same kernel that makes intermediate frames.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 
 from device_runtime.kernels.interpreter import KernelError, KernelInterpreter, check_image
 from device_runtime.kernels.transfer import Transfer
-from device_runtime.stylizers.resize import Size, network_size, resized, style_size
+from device_runtime.stylizers.resize import HeightWidth, network_size, resized, style_size
 from mvstylizer.bundle import LITE_ROLES, Bundle
 from mvstylizer.stylizer import Reply, StylizedFrame
 
 STYLE_ENCODER, STYLIZER_MAP = LITE_ROLES
-MAX_THREADS: Final = 4  # phones have that many fast cores at most
+MAX_THREADS: Final = 4  # phones have at most this many fast cores
 
 
 def has_tflite(bundle: Bundle) -> bool:
-    """Tell whether a bundle has the network as TFLite; those of the lite variant do."""
+    """Return whether a bundle contains the network as TFLite; lite bundles do."""
     return set(LITE_ROLES) <= {spec.role for spec in bundle.files}
 
 
@@ -33,8 +33,8 @@ class TFLiteStylizer:
     """Implements `mvstylizer.stylizer.Stylizer` on this device. One call at a time.
 
     Args:
-        bundle: A loaded bundle of the lite variant; the hashes of the files used are checked.
-        threads: Cores for one call; None takes all, at most 4.
+        bundle: A loaded lite bundle; the hashes of the files used are verified.
+        threads: Cores per call; defaults to all, at most 4.
 
     Raises:
         BundleError: A file is missing or differs from the manifest.
@@ -57,14 +57,14 @@ class TFLiteStylizer:
         self.close()
 
     def close(self) -> None:
-        """Stop the threads; the memory goes with the object."""
+        """Stop the threads; memory is released with the object."""
         self._transfer.close()
 
     def encode_style(self, style: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the style code of a style photo; see `Stylizer.encode_style`.
 
         Raises:
-            KernelError: It is no uint8 picture, or LiteRT reports a failure.
+            KernelError: It is not a uint8 picture, or LiteRT reports a failure.
         """
         check_image(style, "Style")
         size = style_size(*style.shape[:2], pixels=self._network["style_pixels"])
@@ -78,10 +78,10 @@ class TFLiteStylizer:
         r: float = 1.0,
         reply: Reply = "image",
     ) -> StylizedFrame:
-        """Stylize one frame; see `Stylizer.stylize`. Asking for the map alone skips the full-size work.
+        """Stylize one frame; see `Stylizer.stylize`. Requesting the map alone skips the full-size work.
 
         Raises:
-            KernelError: Frame or code are not what the model takes, r is not above 0, or LiteRT fails.
+            KernelError: The frame or code has the wrong type or shape, r is not above 0, or LiteRT fails.
         """
         check_image(frame, "Frame")
         affine_map = self._affine_map(frame, style_code)
@@ -104,7 +104,7 @@ class TFLiteStylizer:
 
 
 class _Model:
-    """One TFLite file that takes a picture of any size, and a style code where it wants one."""
+    """One TFLite file that takes a picture of any size and, optionally, a style code."""
 
     def __init__(self, path: Path, picture: str, threads: int) -> None:
         self._interpreter = KernelInterpreter(path, threads=threads)
@@ -116,7 +116,7 @@ class _Model:
     ) -> NDArray[np.float32]:
         """Return an output without its batch axis."""
         if picture.shape != self._size:
-            self._size = ()  # stays so if the model refuses the shape
+            self._size = ()  # stays empty if the model rejects the shape
             self._interpreter.resize({self._picture: (1, *picture.shape)})
             self._size = picture.shape
         self._interpreter.put(self._picture, picture[None])
@@ -126,8 +126,8 @@ class _Model:
         return np.asarray(self._interpreter.get(output)[0])
 
 
-def _scaled(size: tuple[int, ...], r: float) -> Size:
+def _scaled(size: tuple[int, ...], r: float) -> HeightWidth:
     if not 0 < r < float("inf"):
-        raise KernelError(f"Upscaling factor r is {r}, which is not above 0")
+        raise KernelError(f"Upscaling factor r is {r}; it must be above 0")
     height, width = (max(1, round(float(np.float32(r)) * side)) for side in size)
     return height, width

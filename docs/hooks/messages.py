@@ -1,6 +1,6 @@
-"""Every message that the user can mend, read from the code: for docs/troubleshooting.md, and for a test.
+"""Every error message that the user can fix, read from the code for docs/troubleshooting.md and for tests.
 
-Classes are followed by name, over all files: what derives from `MVStylizerError` is raised for the user.
+Error classes are found by name, across all files: everything derived from `MVStylizerError` is for the user.
 """
 
 from __future__ import annotations
@@ -11,14 +11,24 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-FOLDERS: Final = ("training", "export", "edge_triton", "device_runtime", "fl", "studio", "benchmarks")
+FOLDERS: Final = (
+    "mvstylizer",
+    "mvstylizer_cli",
+    "training",
+    "export",
+    "edge_triton",
+    "device_runtime",
+    "fl",
+    "studio",
+    "benchmarks",
+)
 BASE: Final = "MVStylizerError"
-MAKES_ITS_OWN: Final = {"MissingExtraError"}  # from the names that it is given
-PLACE: Final = "<!-- every message -->"
+BUILDS_ITS_MESSAGE: Final = {"MissingExtraError"}  # its arguments are names, not a message and a hint
+MARKER: Final = "<!-- every message -->"
 
 
 class Message(NamedTuple):
-    """A message and its hint, with … where a value goes in."""
+    """A message and its hint, with … in place of each value."""
 
     text: str
     hint: str
@@ -28,13 +38,11 @@ class Message(NamedTuple):
 
 def files() -> list[Path]:
     """Return the kit's own Python files."""
-    return sorted(
-        [*ROOT.glob("mvstylizer*.py"), *(p for name in FOLDERS for p in (ROOT / name).rglob("*.py"))]
-    )
+    return sorted(path for name in FOLDERS for path in (ROOT / name).rglob("*.py"))
 
 
 def error_classes(trees: Iterable[ast.Module]) -> set[str]:
-    """Return the names of all classes below `MVStylizerError`, itself included."""
+    """Return the names of `MVStylizerError` and all classes derived from it."""
     bases = {
         node.name: {base.id for base in node.bases if isinstance(base, ast.Name)}
         for tree in trees
@@ -48,15 +56,20 @@ def error_classes(trees: Iterable[ast.Module]) -> set[str]:
 
 
 def messages() -> list[Message]:
-    """Return every message in the code, by file."""
+    """Return every message in the code, sorted by file."""
     trees = {path: ast.parse(path.read_text()) for path in files()}
-    classes = error_classes(trees.values()) - MAKES_ITS_OWN
+    classes = error_classes(trees.values()) - BUILDS_ITS_MESSAGE
     return [message for path, tree in trees.items() for message in _messages_of(path, tree, classes)]
 
 
+def literals(tree: ast.Module) -> str:
+    """Return every string of a module, one per line, with … in place of each value."""
+    return "\n".join(filter(None, (_text(node) for node in ast.walk(tree) if isinstance(node, ast.expr))))
+
+
 def on_page_markdown(markdown: str, **_: object) -> str:
-    """Put the table into the page that asks for it; called by MkDocs."""
-    return markdown.replace(PLACE, _table(messages())) if PLACE in markdown else markdown
+    """Insert the table where a page has the marker. MkDocs calls this."""
+    return markdown.replace(MARKER, _table(messages())) if MARKER in markdown else markdown
 
 
 def _messages_of(path: Path, tree: ast.Module, classes: set[str]) -> Iterator[Message]:
@@ -69,7 +82,7 @@ def _messages_of(path: Path, tree: ast.Module, classes: set[str]) -> Iterator[Me
 
 
 def _text(node: ast.expr) -> str:
-    """Return a literal's text; nothing where it is made elsewhere."""
+    """Return the text of a string literal or f-string, or an empty string for any other expression."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.JoinedStr):
@@ -80,7 +93,7 @@ def _text(node: ast.expr) -> str:
 def _table(found: Iterable[Message]) -> str:
     rows = sorted({(_cell(each.text), _cell(each.hint), each.file) for each in found if each.text != "…"})
     lines = [f"| {text} | {hint} | `{file}` |" for text, hint, file in rows]
-    return "\n".join(["| message | what it says to do | from |", "|---|---|---|", *lines])
+    return "\n".join(["| message | hint | raised in |", "|---|---|---|", *lines])
 
 
 def _cell(text: str) -> str:

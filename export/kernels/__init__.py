@@ -1,6 +1,6 @@
-"""TFLite kernels of the phone: one file each for warp, transfer and the key-frame decision.
+"""TFLite files built from TensorFlow functions: the phone's kernels and the lite network.
 
-Each module states its formula in words, builds the file (TensorFlow is imported only then) and lists the
-tensors for the manifest. No constant in a graph depends on the frame's size, so one file serves every
-resolution: the caller feeds strips or tiles and resizes the inputs.
+Each module states its formula, builds the file and lists its tensors for the manifest. TensorFlow is imported
+only while a file is built. No constant of a kernel for any frame size depends on that size: the caller feeds
+strips or tiles and resizes the inputs.
 """

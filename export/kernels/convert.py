@@ -1,4 +1,4 @@
-"""From a TensorFlow function to a small TFLite file whose uint8 borders every delegate understands."""
+"""Convert a TensorFlow function to a small TFLite file whose uint8 inputs and outputs delegates accept."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import flatbuffers  # type: ignore[import-untyped]
 from ai_edge_litert import schema_py_generated as schema
 
+from export.tflite_file import OPERATOR_NAMES, builtin_code, pack, unpack
 from mvstylizer.bundle import TensorSpec
 from mvstylizer.errors import MissingExtraError, MVStylizerError
 
-_BUILTIN_NAMES = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
 _FORBIDDEN_TYPES = {
     schema.TensorType.INT64: "int64",
     schema.TensorType.FLOAT64: "float64",
@@ -22,11 +21,11 @@ _FORBIDDEN_TYPES = {
 
 
 class KernelBuildError(MVStylizerError):
-    """The converter wrote something that phones cannot run everywhere (Flex, custom op, int64)."""
+    """The converter failed, or wrote what not every phone can run: Flex, custom operators, int64."""
 
 
 def tensorflow() -> Any:
-    """Import TensorFlow, quietly.
+    """Import TensorFlow without its log output.
 
     Raises:
         MissingExtraError: It is not installed.
@@ -50,17 +49,17 @@ def convert(
 
     Args:
         function: Takes the inputs by name and returns the outputs in order, as TensorFlow tensors.
-        inputs: Their names, types and shapes; -1 becomes a dimension that the caller resizes.
-        outputs: Their names, in the order in which `function` returns them.
-        half: Store large constants in half precision; arithmetic stays single.
+        inputs: Names, types and shapes; -1 is a dynamic dimension.
+        outputs: Names, in the order in which `function` returns them.
+        half: Store large constants in half precision; arithmetic remains single precision.
 
     Returns:
-        The TFLite flatbuffer. Casts between uint8 and float32 are written as DEQUANTIZE and QUANTIZE with
-        scale 1 and zero point 0: the same values, but rounded to the nearest and saturated, and XNNPACK
-        and the NPUs run them (they leave CAST to the slow built-in).
+        The TFLite file. Casts between uint8 and float32 become DEQUANTIZE and QUANTIZE with scale 1 and zero
+        point 0: the same values, but rounded to nearest and saturated. XNNPACK and NPUs run them, while they
+        leave CAST to the slow built-in operator.
 
     Raises:
-        KernelBuildError: The graph holds a custom or Flex operator, or 64-bit tensors.
+        KernelBuildError: The graph has a custom or Flex operator, or 64-bit tensors.
         MissingExtraError: TensorFlow is not installed.
     """
     tf = tensorflow()
@@ -83,14 +82,14 @@ def convert(
 
 
 def gather_to_lookup(content: bytes) -> bytes:
-    """Write every GATHER of whole rows as EMBEDDING_LOOKUP, which TensorFlow's converter never writes.
+    """Replace every GATHER of whole rows by EMBEDDING_LOOKUP, which TensorFlow's converter never writes.
 
     Args:
-        content: A TFLite file whose GATHERs take rows, by int32 indices of rank 1.
+        content: A TFLite file whose GATHERs select rows by int32 indices of rank 1. Table and result must
+            have the same type: EMBEDDING_LOOKUP scales a uint8 table with a float32 result.
 
     Returns:
-        The file that copies the same rows. A uint8 table is to have a uint8 result: with a float32 one the
-        operator would scale them.
+        The file, which copies the same rows.
     """
     model = unpack(content)
     for op in model.subgraphs[0].operators:
@@ -106,7 +105,7 @@ def operators(content: bytes) -> Counter[str]:
     """Count the operators of a TFLite file by name.
 
     Raises:
-        KernelBuildError: It holds a custom or Flex operator, or 64-bit or string tensors.
+        KernelBuildError: It has a custom or Flex operator, or 64-bit or string tensors.
     """
     model = unpack(content)
     names: Counter[str] = Counter()
@@ -115,10 +114,10 @@ def operators(content: bytes) -> Counter[str]:
             if tensor.type in _FORBIDDEN_TYPES:
                 kind = _FORBIDDEN_TYPES[tensor.type]
                 raise KernelBuildError(f"Tensor {tensor.name.decode()} of a kernel is {kind}")
-        names.update(_BUILTIN_NAMES[_code(model, op)] for op in graph.operators)
+        names.update(OPERATOR_NAMES[_code(model, op)] for op in graph.operators)
     if names["CUSTOM"]:
         custom = ", ".join(str(c.customCode) for c in model.operatorCodes if c.customCode)
-        raise KernelBuildError(f"A kernel needs operators that phones do not have: {custom}")
+        raise KernelBuildError(f"A kernel needs operators that phones lack: {custom}")
     return names
 
 
@@ -132,22 +131,8 @@ def _converted(converter: Any) -> bytes:
         raise KernelBuildError(f"A kernel cannot be converted: {reason}") from err
 
 
-def unpack(content: bytes) -> Any:
-    """Return a TFLite file as the schema's objects."""
-    return schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
-
-
-def pack(model: Any) -> bytes:
-    """Return the file of the schema's objects."""
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
-
-
 def _code(model: Any, operator: Any) -> int:
-    code = model.operatorCodes[operator.opcodeIndex]
-    # Files keep codes up to 126 in the older 8-bit field as well; whichever is larger is the operator.
-    return max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
+    return builtin_code(model.operatorCodes[operator.opcodeIndex])
 
 
 def _code_index(model: Any, builtin: int) -> int:
@@ -185,7 +170,7 @@ def _casts_to_quantization(model: Any) -> None:
 
 
 def _drop_unused_codes(model: Any) -> None:
-    """Drop codes that no operator has: an unused entry would still ask the runtime for the operator."""
+    """Drop unused operator codes: a runtime that lacks one of them rejects the file."""
     graph = model.subgraphs[0]
     used = sorted({op.opcodeIndex for op in graph.operators})
     for op in graph.operators:

@@ -1,15 +1,16 @@
-"""``key_frame.tflite``: has the content changed so much since the last key frame that a new one is due?
+"""``key_frame.tflite``: decide whether the content has changed enough for a new key frame.
 
-In words, on luma thumbnails of 90×160:
+Three features of luma thumbnails of 90×160, each in 0..1:
 
 - difference: mean of |current - key| / 255;
-- histogram: half the sum of |share of pixels in the current - in the key frame| over 64 bins of 4 levels;
-- edges: an edge pixel has |right - left| + |below - above| > 48; the entering share is the part of the
-  current frame's edge pixels with no edge of the key frame within one pixel, the exiting share the reverse,
-  the feature is the larger (0 where there are no edges).
+- histogram: half the sum, over 64 bins of 4 levels, of the absolute difference of both histograms' shares;
+- edges: an edge pixel has |right - left| + |below - above| > 48. The entering share is the part of the
+  current frame's edge pixels that have no edge of the key frame within one pixel, the exiting share is the
+  reverse, and the feature is the larger of the two (0 without edges).
 
-All three lie in 0..1. score = weights · features; a key frame is due when score ≥ threshold, or when
-gap ≥ max_gap (frames since the last one). Threshold and weights are inputs: tuning needs no new file.
+score = weights · features. A key frame is due when score ≥ threshold, or when gap ≥ max_gap, where the gap
+is the number of frames since the last key frame. Threshold and weights are inputs, so tuning them needs no
+new file.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def build_key_frame() -> bytes:
     """
     tf = tensorflow()
     pixels = HEIGHT * WIDTH
-    # One scatter gives the difference of both histograms: +1 for a current pixel, -1 for the key frame's.
+    # One scatter computes the difference of both histograms: +1 for a current pixel, -1 for the key frame's.
     signs = np.repeat(np.array([1.0, -1.0], np.float32), pixels)
 
     def histogram(pair: Any) -> Any:
@@ -59,7 +60,7 @@ def build_key_frame() -> bytes:
     def edge_change(pair: Any) -> Any:
         across = tf.abs(pair[:, 1:-1, 2:] - pair[:, 1:-1, :-2])
         along = tf.abs(pair[:, 2:, 1:-1] - pair[:, :-2, 1:-1])
-        # Grey levels are whole numbers, so this is 1 above the level and 0 up to it.
+        # Gray levels are whole numbers, so this is 1 above the threshold and 0 up to it.
         edges = tf.minimum(tf.nn.relu(across + along - EDGE_LEVEL), 1.0)
         near = tf.nn.max_pool2d(edges[..., None], 3, 1, "SAME")[..., 0]
         shares = []

@@ -1,9 +1,9 @@
 """The global grade of `training.color` and `training.grading` as TensorFlow functions, for TFLite.
 
-Pictures are 1×h×w×3 float32 RGB in the unit range, h and w free: no operation asks for them, since a shape
-that is computed at run time keeps XNNPACK out. What picks, repeats or adds up channels is therefore a 1×1
-convolution with a constant kernel. Means are taken along one axis after the other: float32 keeps two digits
-more than over all pixels at once.
+Pictures are 1×h×w×3 float32 RGB in the unit range, with dynamic h and w. No operation reads them at run time,
+because XNNPACK does not run graphs with computed shapes: channels are selected, repeated and summed by 1×1
+convolutions with constant kernels. Means are taken along one axis after the other, which keeps two more
+digits in float32 than a mean over all pixels at once.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from export.kernels.convert import tensorflow
-from export.runtimes.case import Array
+from export.runtimes.difference import Array
 from training.color import ITERATIONS, NOISE_VARIANCE
-from training.grading import KNOTS, MAX_DETAIL, MIN_DETAIL, SEGMENTS, STEEPEST
+from training.grading import KNOTS, MAX_DETAIL, MAX_LOG_SLOPE, MIN_DETAIL, SEGMENTS
 
 CHANNELS = 3
 
 
-class Grade(NamedTuple):
+class LiteGrade(NamedTuple):
     """The grade of a picture.
 
     Attributes:
-        matrix: 1×3×3, A of the affine part, the transport included.
-        shift: 1×3, b of it, in the unit range.
-        bends: 1×1×27×3, how much the tone curve's slope changes at each knot of each channel.
+        matrix: 1×3×3, A of the affine part, including the transport.
+        shift: 1×3, b of the affine part, in the unit range.
+        bends: 1×1×27×3, change of the tone curve's slope at each knot of each channel.
         detail: 1×1, factor on local contrast.
     """
 
@@ -37,7 +37,7 @@ class Grade(NamedTuple):
 
 
 def spatial_mean(picture: Any) -> Any:
-    """Return the mean over all places of 1×h×w×C values, 1×C."""
+    """Return the mean over all positions of 1×h×w×C values, 1×C."""
     tf = tensorflow()
     return tf.reduce_mean(tf.reduce_mean(picture, axis=2), axis=1)
 
@@ -48,13 +48,13 @@ def pointwise(picture: Any, kernel: Array) -> Any:
     return tf.nn.conv2d(picture, tf.constant(kernel[None, None], tf.float32), 1, "VALID")
 
 
-def colour_moments(picture: Any) -> tuple[Any, Any]:
-    """Return mean (1×3) and covariance (1×3×3) of a picture's colours; see `training.color`."""
+def color_moments(picture: Any) -> tuple[Any, Any]:
+    """Return mean (1×3) and covariance (1×3×3) of a picture's colors; see `training.color`."""
     tf = tensorflow()
     mean = spatial_mean(picture)
-    centred = picture - tf.reshape(mean, [1, 1, 1, CHANNELS])
-    repeated = pointwise(centred, np.repeat(np.eye(CHANNELS), CHANNELS, axis=1))
-    products = repeated * pointwise(centred, np.tile(np.eye(CHANNELS), CHANNELS))
+    centered = picture - tf.reshape(mean, [1, 1, 1, CHANNELS])
+    repeated = pointwise(centered, np.repeat(np.eye(CHANNELS), CHANNELS, axis=1))
+    products = repeated * pointwise(centered, np.tile(np.eye(CHANNELS), CHANNELS))
     return mean, tf.reshape(spatial_mean(products), [1, CHANNELS, CHANNELS])
 
 
@@ -70,34 +70,34 @@ def square_roots(matrix: Any) -> tuple[Any, Any]:
     return root * tf.sqrt(trace), inverse / tf.sqrt(trace)
 
 
-def style_colour(style: Any) -> tuple[Any, Any]:
+def style_color(style: Any) -> tuple[Any, Any]:
     """Return a style picture's mean (1×3) and the root of its covariance (1×3×3)."""
-    mean, covariance = colour_moments(style)
+    mean, covariance = color_moments(style)
     return mean, square_roots(covariance + NOISE_VARIANCE * tensorflow().eye(CHANNELS)[None])[0]
 
 
 def transport(content: Any, mean_s: Any, root_s: Any) -> tuple[Any, Any]:
-    """Return matrix (1×3×3) and shift (1×3) of the closed-form map from a picture's colours to a style's."""
+    """Return matrix (1×3×3) and shift (1×3) of the closed-form map from a picture's colors to a style's."""
     tf = tensorflow()
-    mean_c, cov_c = colour_moments(content)
+    mean_c, cov_c = color_moments(content)
     middle = tf.matmul(tf.matmul(root_s, cov_c + NOISE_VARIANCE * tf.eye(CHANNELS)[None]), root_s)
     gain = tf.matmul(tf.matmul(root_s, square_roots(middle)[1]), root_s)
     return gain, mean_s - tf.reduce_sum(gain * mean_c[:, None], axis=2)
 
 
 def tones(picture: Any) -> Any:
-    """Return how a picture's values spread over the curve's knots, 1×27; see `training.grading`."""
+    """Return the distribution of a picture's values over the curve's knots, 1×27; see `training.grading`."""
     tf = tensorflow()
     away = tf.abs(_from_knots(picture, SEGMENTS))
     return spatial_mean(tf.nn.relu(1.0 - away))
 
 
-def as_grade(numbers: Any, gain: Any, shift: Any) -> Grade:
-    """Read a grade's numbers (1×37) on top of a transport; see `training.grading`."""
+def as_grade(numbers: Any, gain: Any, shift: Any) -> LiteGrade:
+    """Build a grade from its parameters (1×37) on top of a transport; see `training.grading`."""
     tf = tensorflow()
     change = tf.reshape(numbers[:, :12], [1, CHANNELS, CHANNELS + 1])
     turned, added = change[:, :, :CHANNELS], tf.reshape(change[:, :, CHANNELS:], [1, CHANNELS])
-    slopes = tf.exp(STEEPEST * tf.tanh(numbers[:, 12:-1] / STEEPEST))
+    slopes = tf.exp(MAX_LOG_SLOPE * tf.tanh(numbers[:, 12:-1] / MAX_LOG_SLOPE))
     # Beyond both ends of the curve the slope is 1.
     ends = tf.ones([1, CHANNELS, 1])
     slopes = tf.concat([ends, tf.reshape(slopes, [1, CHANNELS, SEGMENTS]), ends], axis=2)
@@ -105,7 +105,7 @@ def as_grade(numbers: Any, gain: Any, shift: Any) -> Grade:
     detail = numbers[:, -1:]
     crisper = MAX_DETAIL * tf.tanh(tf.nn.relu(detail) / MAX_DETAIL)
     softer = MIN_DETAIL * tf.tanh(tf.minimum(detail, 0.0) / MIN_DETAIL)
-    return Grade(
+    return LiteGrade(
         gain + tf.matmul(turned, gain),
         shift + tf.reduce_sum(turned * shift[:, None], axis=2) + added,
         bends * np.repeat(np.eye(CHANNELS, dtype=np.float32), KNOTS, axis=0)[None, None],
@@ -113,25 +113,25 @@ def as_grade(numbers: Any, gain: Any, shift: Any) -> Grade:
     )
 
 
-def apply_grade(grade: Grade, picture: Any) -> Any:
+def apply_grade(grade: LiteGrade, picture: Any) -> Any:
     """Apply affine part and tone curve to a picture (not clamped)."""
     return tone_curve(grade, apply_affine(grade, picture))
 
 
-def apply_affine(grade: Grade, picture: Any) -> Any:
+def apply_affine(grade: LiteGrade, picture: Any) -> Any:
     """Apply the affine part alone."""
     tf = tensorflow()
     return tf.matmul(picture, grade.matrix[:, None], transpose_b=True) + grade.shift[:, None, None]
 
 
-def tone_curve(grade: Grade, picture: Any) -> Any:
-    """Apply the rising curves: slope 1, and from each knot on a little more or less."""
+def tone_curve(grade: LiteGrade, picture: Any) -> Any:
+    """Apply the rising curves: slope 1, plus a change of slope at each knot."""
     tf = tensorflow()
     return picture + tf.matmul(tf.nn.relu(_from_knots(picture, 1)), grade.bends)
 
 
-def curve_slope(grade: Grade, picture: Any) -> Any:
-    """Return the curve's slope around a picture's values: the chord over half a segment each way."""
+def curve_slope(grade: LiteGrade, picture: Any) -> Any:
+    """Return the curve's slope around a picture's values, as a chord over half a segment on each side."""
     half = 0.5 / SEGMENTS
     return (tone_curve(grade, picture + half) - tone_curve(grade, picture - half)) / (2 * half)
 

@@ -13,11 +13,11 @@ from training.colorization import EPS
 from training.options import ColorizationMode
 
 MODES: tuple[ColorizationMode, ...] = ("mean", "residual", "moment")
-"""Those that are here: `literal` needs the number of places, `attention` a sequence of them."""
+"""Supported modes: `literal` needs the number of positions, `attention` a sequence of them."""
 
 
 class Moments(NamedTuple):
-    """Statistics of features over their places.
+    """Statistics of features over their positions.
 
     Attributes:
         mean: 1×C.
@@ -48,7 +48,7 @@ def colorize(features: Any, style: Moments, mode: ColorizationMode) -> Any:
 
 
 def differences(seen: Moments, style: Moments) -> list[Any]:
-    """Compare statistics without units, as `training.grading` does; two values of 1×C."""
+    """Return dimensionless differences of statistics, two of 1×C; see `training.grading`."""
     tf = tensorflow()
     apart = (style.mean - seen.mean) / (style.deviation + seen.deviation + 0.05)
     ratio = tf.math.log((style.deviation + 0.02) / (seen.deviation + 0.02))

@@ -13,23 +13,23 @@ from typing import Any
 import numpy as np
 
 from export.kernels.convert import tensorflow
-from export.kernels.lite_color import CHANNELS, Grade, apply_affine, curve_slope, pointwise
-from export.runtimes.case import Array
+from export.kernels.lite_color import CHANNELS, LiteGrade, apply_affine, curve_slope, pointwise
+from export.runtimes.difference import Array
 from training.affine import MIDDLE
 
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 _CROSSES = tuple((CHANNELS + i, j) for i in range(CHANNELS) for j in range(CHANNELS))
 
 
-def fit_map(content: Any, stylized: Any, grade: Grade, cell: int, ridge: float) -> Any:
+def fit_map(content: Any, stylized: Any, grade: LiteGrade, cell: int, ridge: float) -> Any:
     """Fit the grid of affine maps between a picture and its stylization; see `training.affine.fit_map`.
 
     Args:
         content: x, 1×h×w×3 in the unit range; h and w are multiples of `cell`.
         stylized: y, same shape.
-        grade: Gives the gain that a cell is regularised towards, and the factor on local contrast.
-        cell: Pixels that a cell covers, each way.
-        ridge: Regularisation, a variance in the unit range.
+        grade: Defines the gain that a cell is regularized towards, and the factor on local contrast.
+        cell: Side of a cell in pixels.
+        ridge: Regularization, a variance in the unit range.
 
     Returns:
         1×h/cell×w/cell×12.
@@ -54,7 +54,7 @@ def fit_map(content: Any, stylized: Any, grade: Grade, cell: int, ridge: float) 
 
 
 def blurred(grid: Any, channels: int) -> Any:
-    """Blur with 1-2-1 both ways, edges replicated."""
+    """Blur with 1-2-1 in both directions, edges replicated."""
     tf = tensorflow()
     kernel = np.outer([1, 2, 1], [1, 2, 1])[:, :, None, None] / 16
     kernel = tf.constant(np.repeat(kernel, channels, axis=2), tf.float32)
@@ -62,16 +62,16 @@ def blurred(grid: Any, channels: int) -> Any:
 
 
 def extended(picture: Any, by: int) -> Any:
-    """Repeat a picture's edges outwards by so many pixels (with slices: XNNPACK has no mirrored padding)."""
+    """Replicate a picture's edges by `by` pixels (with slices: XNNPACK has no mirrored padding)."""
     tf = tensorflow()
     wide = tf.concat([*[picture[:, :, :1]] * by, picture, *[picture[:, :, -1:]] * by], axis=2)
     return tf.concat([*[wide[:, :1]] * by, wide, *[wide[:, -1:]] * by], axis=1)
 
 
-def _gains(grade: Grade, colours: Any) -> list[list[Any]]:
-    """Return the grade's gain T at each cell's colour, row by row."""
+def _gains(grade: LiteGrade, colors: Any) -> list[list[Any]]:
+    """Return the grade's gain T at each cell's color, row by row."""
     tf = tensorflow()
-    slopes = tf.split(curve_slope(grade, apply_affine(grade, colours)), CHANNELS, axis=3)
+    slopes = tf.split(curve_slope(grade, apply_affine(grade, colors)), CHANNELS, axis=3)
     return [
         [slopes[i] * grade.matrix[:, i : i + 1, j : j + 1][:, None] for j in range(CHANNELS)]
         for i in range(CHANNELS)
@@ -103,7 +103,7 @@ def _inverse(upper: list[Any]) -> list[list[Any]]:
 
 
 def _picked(side: int) -> Array:
-    """Return the 6×15 kernel that puts one factor of each product into its channel."""
+    """Return the 6×15 kernel that selects one factor of each product."""
     return np.eye(2 * CHANNELS)[:, [pair[side] for pair in (*_PAIRS, *_CROSSES)]]
 
 

@@ -1,16 +1,16 @@
-"""``style_encoder.tflite`` and ``stylizer_map.tflite``: the lite stylizer as a phone runs it.
+"""``style_encoder.tflite`` and ``stylizer_map.tflite``: the lite stylizer for phones.
 
-In words: what `training.stylizer` does at the network's size, built straight from TensorFlow functions with
-the checkpoint's weights as constants. A converter from ONNX (onnx2tf) refuses free sizes and GridSample's
-border mode, declares none of its dependencies, and made graphs several times slower of the kernels.
+They compute what `training.stylizer` computes at the network's size, built from TensorFlow functions with the
+checkpoint's weights as constants. The converter from ONNX, onnx2tf, supports neither dynamic sizes nor
+GridSample's border mode, does not declare its dependencies, and produced kernels several times slower.
 
     style_encoder.tflite  style uint8 [1, H, W, 3], within the style's budget           → style_code [1, K]
     stylizer_map.tflite   frame uint8 [1, h, w, 3], at the network's size, style_code   → affine_map
                                                                                           [1, h/8, w/8, 12]
 
-The reduction to these sizes is the caller's (`device_runtime.stylizers.resize`). Both files take any size by
-resizing their inputs, and ask for no shape at run time, so that XNNPACK stays after it. What is linear was
-put together: of meta-smoothing, W_s and the 1×1 convolution behind it are one 5×5 convolution here.
+The caller reduces pictures to these sizes (`device_runtime.stylizers.resize`). Both files take any size by
+resizing their inputs and read no shape at run time, so XNNPACK still runs them after a resize. Consecutive
+linear steps are merged: W_s of meta-smoothing and the following 1×1 convolution are one 5×5 convolution.
 """
 
 from __future__ import annotations
@@ -24,33 +24,33 @@ import numpy as np
 from export.kernels.convert import convert, tensorflow
 from export.kernels.lite_color import (
     CHANNELS,
-    Grade,
+    LiteGrade,
     apply_grade,
     as_grade,
-    style_colour,
+    style_color,
     tones,
     transport,
 )
 from export.kernels.lite_colorization import Moments, channel_moments, colorize, differences
 from export.kernels.lite_contract import lite_contract
 from export.kernels.lite_fit import extended, fit_map
-from export.runtimes.case import Array
+from export.runtimes.difference import Array
 from training.grading import PARAMETERS
 from training.lite import LITE_CHANNELS
 from training.options import StylizerDims
-from training.stylizer import COLOUR_CODE, GRADING_SHRINK, TONE_CODE
+from training.stylizer import COLOR_CODE, GRADING_SHRINK, TONE_CODE
 
 Weights = Mapping[str, Array]
 
-STYLE_CODE: Final = COLOUR_CODE + TONE_CODE + 2 * sum(LITE_CHANNELS)
+STYLE_CODE: Final = COLOR_CODE + TONE_CODE + 2 * sum(LITE_CHANNELS)
 
 
 class LiteGraph:
-    """The lite stylizer's functions, on TensorFlow tensors (NHWC float32, unit range).
+    """The lite stylizer as functions of TensorFlow tensors (NHWC float32, unit range).
 
     Args:
-        weights: The checkpoint's, by PyTorch's names and in its layouts.
-        dims: Of the stylizer.
+        weights: Weights of the checkpoint, with PyTorch's names and layouts.
+        dims: Dimensions of the stylizer.
     """
 
     def __init__(self, weights: Weights, dims: StylizerDims) -> None:
@@ -58,12 +58,12 @@ class LiteGraph:
 
     def encode_style(self, style: Any) -> Any:
         """Return the style code, 1×K, of a picture 1×H×W×3; see `training.stylizer`."""
-        mean, root = style_colour(style)
+        mean, root = style_color(style)
         root = self._tf.reshape(root, [1, CHANNELS * CHANNELS])
-        # In steps: XNNPACK concatenates five tensors at most.
-        colour = self._tf.concat([mean, root, tones(style)], axis=1)
+        # In steps: XNNPACK concatenates at most five tensors.
+        color = self._tf.concat([mean, root, tones(style)], axis=1)
         levels = [self._tf.concat(channel_moments(features), axis=1) for features in self._encode(style)]
-        return self._tf.concat([colour, *levels], axis=1)
+        return self._tf.concat([color, *levels], axis=1)
 
     def affine_map(self, content: Any, style_code: Any) -> Any:
         """Return the affine map, 1×h/cell×w/cell×12, of a picture 1×h×w×3 at the network's size."""
@@ -75,12 +75,12 @@ class LiteGraph:
         smooth = self._smooth(graded + self._decode(features, colorized))
         return fit_map(content, smooth, grade, self._dims.map_cell, self._dims.ridge)
 
-    def _grade(self, content: Any, style_code: Any) -> Grade:
+    def _grade(self, content: Any, style_code: Any) -> LiteGrade:
         tf = self._tf
-        root = tf.reshape(style_code[:, CHANNELS:COLOUR_CODE], [1, CHANNELS, CHANNELS])
+        root = tf.reshape(style_code[:, CHANNELS:COLOR_CODE], [1, CHANNELS, CHANNELS])
         gain, shift = transport(content, style_code[:, :CHANNELS], root)
         known = [tf.reshape(gain, [1, CHANNELS * CHANNELS]), shift]
-        style_tones = style_code[:, COLOUR_CODE : COLOUR_CODE + TONE_CODE]
+        style_tones = style_code[:, COLOR_CODE : COLOR_CODE + TONE_CODE]
         style = _joined(self._moments(style_code))
         small = tf.nn.avg_pool2d(content, GRADING_SHRINK, GRADING_SHRINK, "VALID")
         numbers = tf.zeros([1, PARAMETERS])
@@ -93,7 +93,7 @@ class LiteGraph:
         return as_grade(numbers, gain, shift)
 
     def _correction(self, facts: Any, k: int) -> Any:
-        """Return what round k of the grading adds to the grade's numbers, 1×37."""
+        """Return the change of the grade's parameters in round k of the grading, 1×37."""
         tf, weights = self._tf, self._weights
         compare = weights["grading.compare.weight"][:, _facts_order()].T
         bias = weights["grading.compare.bias"] + weights["grading.round_bias"][k]
@@ -130,7 +130,7 @@ class LiteGraph:
 
     def _conv(self, name: str, x: Any, *, stride: int = 1, relu: bool = False) -> Any:
         tf = self._tf
-        if stride > 1:  # PyTorch pads both sides alike, "SAME" would not
+        if stride > 1:  # PyTorch pads both sides, "SAME" only one
             x = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]])
         kernel = _hwio(self._weights[f"{name}.weight"])
         x = tf.nn.conv2d(x, kernel, stride, "SAME" if stride == 1 else "VALID")
@@ -141,11 +141,11 @@ class LiteGraph:
         return self._tf.matmul(x, self._weights[f"{name}.weight"].T) + self._weights[f"{name}.bias"]
 
     def _doubled(self, x: Any) -> Any:
-        """Enlarge twofold to the nearest; a resize would need the size."""
+        """Upsample by two, nearest neighbor; a resize would need the size."""
         return self._tf.nn.depth_to_space(self._tf.concat([x] * 4, axis=3), 2)
 
     def _moments(self, style_code: Any) -> list[Moments]:
-        ends = np.cumsum([COLOUR_CODE + TONE_CODE, *np.repeat(LITE_CHANNELS, 2)])
+        ends = np.cumsum([COLOR_CODE + TONE_CODE, *np.repeat(LITE_CHANNELS, 2)])
         parts = [style_code[:, start:end] for start, end in pairwise(ends)]
         return [Moments(*pair) for pair in zip(parts[0::2], parts[1::2], strict=True)]
 
@@ -154,8 +154,8 @@ def build_style_encoder(weights: Weights, dims: StylizerDims, *, half: bool = Tr
     """Build ``style_encoder.tflite`` and return its content.
 
     Args:
-        weights: Of a lite stylizer, see `LiteGraph`.
-        dims: Of the stylizer; its colorization is one of `lite_colorization.MODES`.
+        weights: Weights of a lite stylizer; see `LiteGraph`.
+        dims: Dimensions of the stylizer; its colorization is one of `lite_colorization.MODES`.
         half: Store the weights in half precision; arithmetic is single precision either way.
 
     Raises:
@@ -198,13 +198,13 @@ def _hwio(kernel: Array) -> Array:
 
 
 def _facts_order() -> list[int]:
-    """Return where our facts stand in the checkpoint: there level by level, and the transport by row."""
+    """Return each fact's index in the checkpoint, which orders them by level and the transport by row."""
     starts = np.cumsum([0, *(2 * channels for channels in LITE_CHANNELS)])
     pairs = list(zip(starts, LITE_CHANNELS, strict=False))
     apart = [index for start, channels in pairs for index in range(start, start + channels)]
     ratio = [index for start, channels in pairs for index in range(start + channels, start + 2 * channels)]
-    colour = starts[-1] + 2 * TONE_CODE
-    gain = [colour + 4 * row + column for row in range(CHANNELS) for column in range(CHANNELS)]
-    shift = [colour + 4 * row + CHANNELS for row in range(CHANNELS)]
-    rest = range(colour + COLOUR_CODE, colour + COLOUR_CODE + PARAMETERS)
-    return [*apart, *ratio, *range(starts[-1], colour), *gain, *shift, *rest]
+    color = starts[-1] + 2 * TONE_CODE
+    gain = [color + 4 * row + column for row in range(CHANNELS) for column in range(CHANNELS)]
+    shift = [color + 4 * row + CHANNELS for row in range(CHANNELS)]
+    rest = range(color + COLOR_CODE, color + COLOR_CODE + PARAMETERS)
+    return [*apart, *ratio, *range(starts[-1], color), *gain, *shift, *rest]

@@ -1,15 +1,15 @@
-"""``transfer.tflite``: an intermediate frame styled by an affine colour map on a coarse grid.
+"""``transfer.tflite``: style an intermediate frame with an affine color map on a coarse grid.
 
-In words: the map has a 3×4 matrix [A | b] per grid cell. It is read bilinearly at every pixel (half-pixel
-centres, edges clamped), and the pixel becomes A·rgb + 255·b, rounded to the nearest grey level and saturated.
+The map has a 3×4 matrix [A | b] per grid cell. It is read bilinearly at every pixel (half-pixel centers,
+edges clamped), and the pixel becomes A·rgb + 255·b, rounded to the nearest gray level and saturated.
 
-Bilinear reading is separable: with R rows and C columns in a tile, ``rows`` (R × cells) holds each pixel
-row's two weights, ``columns`` (cells × C) each pixel column's, and ``rows · cells · columns`` is the map over
-the tile. Two small matrix products thus replace a resize, which would fix the sizes and write twelve planes
-of the whole frame to memory. Everything else is multiply and add on planes; there is no gather, so XNNPACK
+Bilinear interpolation is separable: for a tile of R rows and C columns, ``rows`` (R × cells) contains the two
+weights of each pixel row, ``columns`` (cells × C) those of each pixel column, and ``rows · cells · columns``
+is the map over the tile. Two small matrix products replace a resize, which would fix the sizes and write
+twelve planes of the whole frame to memory. The rest is multiply and add on planes. Without a gather, XNNPACK
 takes the whole graph as one partition.
 
-The caller feeds tiles, so that the twelve planes stay in a core's cache and a tile touches few cells.
+The caller feeds tiles, so that the twelve planes stay in a core's cache and a tile covers few cells.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def build_transfer() -> bytes:
 
     def transfer(frame: Any, cells: Any, rows: Any, columns: Any) -> Any:
         *factors, bias = tf.split(tf.matmul(rows, cells), 4, axis=0)
-        # By row, where it is small. Planes are split as bytes, before they become floats: a split copies.
+        # Scale the bias while it is small; split the planes while they are bytes, since a split copies.
         styled = tf.matmul(bias * 255.0, columns)
         for factor, plane in zip(factors, tf.split(frame, 3, axis=1), strict=True):
             styled += tf.matmul(factor, columns) * tf.cast(plane, tf.float32)

@@ -1,9 +1,9 @@
 """``transfer_accel_WxH.tflite``: the affine transfer for accelerators, whole frames of one static size.
 
 The same formula as `export.kernels.transfer`: the map of 3×4 matrices, read bilinearly at every pixel
-(half-pixel centres, edges clamped), applied to the pixel. Here the reading is one RESIZE_BILINEAR of twelve
-channels and the product four multiplications of rank 4, which GPU and NPU delegates run without a gather; the
-planes of the whole frame that a CPU's cache cannot hold cost them little.
+(half-pixel centers, edges clamped), is applied to the pixel. Here one RESIZE_BILINEAR of twelve channels
+reads the map, and four products of rank 4 apply it: GPU and NPU delegates run these without a gather. Planes
+of the whole frame, too large for a CPU's cache, cost an accelerator little.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from mvstylizer.bundle import TensorSpec
 
 def transfer_accel_inputs(width: int, height: int, columns: int, rows: int) -> tuple[TensorSpec, ...]:
     """Return the manifest's rows of the inputs, for a map of rows × columns cells."""
+    shape = (1, rows, columns, 12)
     return (
         TensorSpec("frame", "float32", (1, height, width, 3), "NHWC RGB", "0..255"),
-        TensorSpec("cells", "float32", (1, rows, columns, 12), "NHW(4×3), (r, g, b, 1) × RGB", "unit range"),
-    )  # fmt: skip
+        TensorSpec("cells", "float32", shape, "NHW(4×3), (r, g, b, 1) × RGB", "unit range"),
+    )
 
 
 def transfer_accel_outputs(width: int, height: int) -> tuple[TensorSpec, ...]:

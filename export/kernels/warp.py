@@ -1,22 +1,21 @@
-"""``warp.tflite``: a frame made from the stylized key frame and a backward flow (the paper's Eq. 1).
+"""``warp.tflite``: warp the stylized key frame with a backward flow (the paper's Eq. 1).
 
-In words: pixel (x, y) of the output is the key frame's colour at (x + dx, y + dy), read bilinearly; places
-outside the frame read its edge. Rounded to the nearest grey level.
+Pixel (x, y) of the output is the key frame's color at (x + dx, y + dy), read bilinearly and rounded to the
+nearest gray level. Positions outside the frame read its edge.
 
-The flow is first clamped so that it cannot leave the frame (-x ≤ dx ≤ W-1-x, and so for y), then split into
-its floor and its fraction. The floors become one step in pixels, ``floor(dy)·W + floor(dx)``, which is added
-to the pixel's own index as int32: absolute coordinates never exist in floating point. The step does: XNNPACK
-multiplies floats, and no int32. It is exact below 2^24 (`warp_accel`, for float16, takes another way).
+The flow is clamped so that it cannot leave the frame (-x ≤ dx ≤ W-1-x, the same for y), then split into floor
+and fraction. The floors become one step in pixels, ``floor(dy)·W + floor(dx)``, which is added to the pixel's
+index as int32: absolute coordinates never exist in floating point. The step does, because XNNPACK multiplies
+floats but not int32. It is exact below 2^24; `warp_accel`, for float16, avoids it.
 
-The fraction weighs four neighbours, which lie together in one 12-byte row of the *atlas* (the key frame's
-pixel, its right, lower and lower right neighbour, built once per key frame), so that one lookup with one
-index per pixel fetches all of them. The lookup is EMBEDDING_LOOKUP, not GATHER: it copies rows too, but
-checks each index as it goes, where GATHER reads all of them once before. The four weights are of a pixel,
-shared by its three channels: three lerps a channel would be more passes. Blending works on planes: rows of
-one channel.
+The fraction weights four neighbors. They are stored together in one 12-byte row of the *atlas* (the key
+frame's pixel, its right, lower and lower right neighbor, built once per key frame), so one lookup per pixel
+fetches all of them. The lookup is EMBEDDING_LOOKUP instead of GATHER: both copy rows, but GATHER first reads
+all indices to check them. The four weights of a pixel are shared by its three channels, which takes fewer
+passes than three linear interpolations per channel. Blending works on planes: rows of one channel.
 
-The caller feeds R rows at a time, so that everything between stays in a core's cache. From strip to strip
-of one frame only the flow, ``up``, ``down`` and ``index`` change.
+The caller feeds R rows at a time, so that intermediate results stay in a core's cache. From strip to strip of
+a frame only the flow, ``up``, ``down`` and ``index`` change.
 """
 
 from __future__ import annotations
@@ -55,13 +54,20 @@ def build_warp() -> bytes:
         return whole, tf.reshape(inside - whole, [1, -1])
 
     def warp(
-        atlas: Any, flow_x: Any, flow_y: Any, left: Any, right: Any, up: Any, down: Any,
-        index: Any, width: Any,
-    ) -> Any:  # fmt: skip
+        atlas: Any,
+        flow_x: Any,
+        flow_y: Any,
+        left: Any,
+        right: Any,
+        up: Any,
+        down: Any,
+        index: Any,
+        width: Any,
+    ) -> Any:
         columns, across = split_flow(flow_x, left, right)
         rows, along = split_flow(flow_y, up, down)
         step = tf.cast(tf.reshape(rows * width + columns, [-1]), tf.int32)
-        # Split as bytes, before they become floats: a split copies.
+        # Split the corners while they are bytes, since a split copies.
         corners = tf.split(tf.transpose(tf.gather(atlas, index + step)), 4, axis=0)
         both = across * along
         right_of, below = across - both, along - both

@@ -1,17 +1,17 @@
 """``warp_accel_WxH.tflite``: the warp for accelerators (GPU, Hexagon), whole frames of one static size.
 
-The same formula as `export.kernels.warp`, in the form that those delegates take whole and compute right:
+The same formula as `export.kernels.warp`, in a form that these delegates accept whole and compute correctly:
 
-- the flow stays *relative*: clamped so that it cannot leave the frame, split into floor and fraction, and
-  only the int32 floor meets the pixel's own index. Float16 hardware would round absolute coordinates by whole
-  pixels;
-- every tensor has rank 4 (a GPU delegate miscomputes broadcasts of rank 2), but for the table and its
-  indices;
-- the key frame is a table of RGBX pixels, read by four one-dimensional GATHERs;
-- nothing depends on the run's shapes: no SHAPE, no RANGE, no int64.
+- The flow stays *relative*: it is clamped so that it cannot leave the frame and split into floor and
+  fraction, and only the int32 floor is added to the pixel's index. Float16 would round absolute coordinates
+  by whole pixels.
+- Every tensor has rank 4, because a GPU delegate miscomputes broadcasts of rank 2, except for the table and
+  its indices.
+- The key frame is a table of RGBX pixels, read by four one-dimensional GATHERs.
+- Nothing depends on shapes at run time: no SHAPE, no RANGE, no int64.
 
-Bounds beyond 2048 are not exact in float16, but they matter only to flows that long; near the border, where a
-clamp bites at once, they are small and exact.
+Bounds beyond 2048 are not exact in float16, but they only limit flows of that length. Near the border, where
+a clamp limits short flows, the bounds are small and exact.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ def warp_accel_inputs(width: int, height: int) -> tuple[TensorSpec, ...]:
     """Return the manifest's rows of the inputs."""
     plane = (1, height, width, 1)
     rows = height * width + width + 1
-    return (
-        TensorSpec("key", "float32", (rows, 4), "pixels row by row, W+1 more: RGBX", "0..255"),
-        TensorSpec("flow_x", "float32", plane, "NHWC", "pixels, finite"),
-        TensorSpec("flow_y", "float32", plane, "NHWC", "pixels, finite"),
-    )  # fmt: skip
+    key = TensorSpec("key", "float32", (rows, 4), "pixels row by row, W+1 more: RGBX", "0..255")
+    flow_x, flow_y = (
+        TensorSpec(name, "float32", plane, "NHWC", "pixels, finite") for name in ("flow_x", "flow_y")
+    )
+    return key, flow_x, flow_y
 
 
 def warp_accel_outputs(width: int, height: int) -> tuple[TensorSpec, ...]:
@@ -51,15 +51,15 @@ def build_warp_accel(width: int, height: int) -> bytes:
     columns = np.arange(width, dtype=np.float32)[None, None, :, None]
     rows = np.arange(height, dtype=np.float32)[None, :, None, None]
 
-    def split_flow(flow: Any, place: Any, last: int) -> tuple[Any, Any]:
-        inside = tf.minimum(tf.maximum(flow, -place), last - place)
+    def split_flow(flow: Any, position: Any, last: int) -> tuple[Any, Any]:
+        inside = tf.minimum(tf.maximum(flow, -position), last - position)
         whole = tf.floor(inside)
-        return tf.cast(whole, tf.int32) + place.astype(np.int32), inside - whole
+        return tf.cast(whole, tf.int32) + position.astype(np.int32), inside - whole
 
     def warp(key: Any, flow_x: Any, flow_y: Any) -> Any:
         left, across = split_flow(flow_x, columns, width - 1)
         top, along = split_flow(flow_y, rows, height - 1)
-        # Summed in this order no constant is larger than a row: the converter would fold two of them.
+        # This order of sums keeps the converter from folding two constants into one larger than a row.
         flat = tf.reshape(top * width + left, [height * width])
 
         def corner(offset: int) -> Any:

@@ -1,11 +1,11 @@
-"""``warp_gpu_WxH.tflite``: the warp as the GPU delegate's own bilinear sampler, one custom operator.
+"""``warp_gpu_WxH.tflite``: the warp as one custom operator, the GPU delegate's own bilinear sampler.
 
-``Resampler`` exists in LiteRT's GPU delegates alone: no CPU and no NPU runs this file. It reads absolute
-coordinates and gives zero outside the frame, so the caller clamps them: x in 0..W-1, y in 0..H-1. Float16
-rounds coordinates beyond 256 by up to whole pixels: run it with full precision on larger frames
+``Resampler`` exists only in LiteRT's GPU delegates: no CPU and no NPU runs this file. It reads absolute
+coordinates and returns zero outside the frame, so the caller clamps them: x to 0..W-1, y to 0..H-1. Float16
+rounds coordinates beyond 256 by up to whole pixels: run larger frames with full precision
 (``--gpu_precision_loss_allowed=false``).
 
-TensorFlow has no such operator, so the file is put together by hand.
+TensorFlow has no such operator, so the file is assembled by hand.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
-from export.kernels.convert import pack
+from export.tflite_file import pack
 from mvstylizer.bundle import TensorSpec
 
 OPERATOR = "Resampler"
@@ -22,10 +22,11 @@ OPERATOR = "Resampler"
 
 def warp_gpu_inputs(width: int, height: int) -> tuple[TensorSpec, ...]:
     """Return the manifest's rows of the inputs."""
-    return (
-        TensorSpec("key", "float32", (1, height, width, 3), "NHWC RGB", "0..255"),
-        TensorSpec("place", "float32", (1, height, width, 2), "NHWC, x and y to read at", "pixels, inside"),
-    )  # fmt: skip
+    key = TensorSpec("key", "float32", (1, height, width, 3), "NHWC RGB", "0..255")
+    place = TensorSpec(
+        "place", "float32", (1, height, width, 2), "NHWC, x and y to read at", "pixels, inside"
+    )
+    return key, place
 
 
 def warp_gpu_outputs(width: int, height: int) -> tuple[TensorSpec, ...]:

@@ -1,1 +1,1 @@
-"""ONNX graphs: writing, checking, exchanging weights."""
+"""ONNX graphs: writing, checking, replacing weights."""

@@ -1,4 +1,4 @@
-"""What goes in and out of each ONNX file: the manifest's rows."""
+"""Inputs and outputs of each ONNX file, as the manifest lists them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,13 @@ ROLES: Final = ("style_encoder", "stylizer", "stylizer_map")
 
 
 def contract(role: str, style_code: int) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """Return the inputs and outputs of a role, for a stylizer whose style codes have `style_code` numbers."""
-    code = TensorSpec("style_code", "float32", (1, style_code), "N×K", "as style_encoder gives it")
+    """Return the inputs and outputs of a role.
+
+    Args:
+        role: One of `ROLES`.
+        style_code: Length of a style code.
+    """
+    code = TensorSpec("style_code", "float32", (1, style_code), "N×K", "as style_encoder returns it")
     if role == "style_encoder":
         return (TensorSpec("style", "uint8", (1, -1, -1, 3), _RGB, "0..255"),), (code,)
     if role == "stylizer_map":

@@ -1,4 +1,4 @@
-"""The last steps of every exported ONNX file: weights in half precision, origin, gates, and what it costs."""
+"""Finish an exported ONNX file: weights in half precision, metadata, checks."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from export.errors import GraphError
 from export.onnx_models.graph_text import OPSET
 
 Precision = Literal["fp16", "fp32"]
-HALF_FROM = 256  # initializers of at least so many elements are stored in half precision
+MIN_HALF_SIZE = 256  # elements of an initializer that is stored in half precision, at least
 
 
 def save_model(model: onnx.ModelProto, path: Path, precision: Precision, metadata: Mapping[str, str]) -> None:
-    """Tidy a merged graph, check it and write it.
+    """Clean up a merged graph, check it and write it.
 
     Args:
-        model: Changed in place.
+        model: The graph; changed in place.
         path: The file; its stem becomes the graph's name.
-        precision: ``fp16`` stores large weights in half precision, ``fp32`` leaves them.
-        metadata: Becomes the file's ``metadata_props``, each key with ``mvstylizer.`` before it.
+        precision: ``fp16`` stores large weights in half precision, ``fp32`` leaves them unchanged.
+        metadata: Entries of the file's ``metadata_props``; each key gets the prefix ``mvstylizer.``.
 
     Raises:
         GraphError: See `check_graph`.
@@ -32,7 +32,7 @@ def save_model(model: onnx.ModelProto, path: Path, precision: Precision, metadat
     model.graph.name = path.stem
     model.producer_name = "mvstylizer"
     del model.graph.value_info[:]
-    del model.opset_import[1:]  # merging repeats the entry, one for each part
+    del model.opset_import[1:]  # merging repeats the entry for each part
     if precision == "fp16":
         _halve(model)
     onnx.helper.set_model_props(model, {f"mvstylizer.{k}": v for k, v in sorted(metadata.items())})
@@ -41,39 +41,39 @@ def save_model(model: onnx.ModelProto, path: Path, precision: Precision, metadat
 
 
 def check_graph(model: onnx.ModelProto, name: str) -> None:
-    """Refuse a graph that is not valid or not clean.
+    """Reject a graph that is not valid or not clean.
 
     Raises:
-        GraphError: The ONNX checker refuses it, it needs more than opset 18 of the standard operators, or it
-            holds an initializer that nothing uses.
+        GraphError: The ONNX checker rejects it, it needs operators other than the standard ones of opset 18,
+            or it has an unused initializer.
     """
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as err:
-        raise GraphError(f"{name} is no valid ONNX graph: {err}") from err
+        raise GraphError(f"{name} is not a valid ONNX graph: {err}") from err
     opsets = [(entry.domain, entry.version) for entry in model.opset_import]
     if opsets != [("", OPSET)]:
-        raise GraphError(f"{name} needs the operator sets {opsets}, not opset {OPSET} alone")
+        raise GraphError(f"{name} needs the operator sets {opsets} instead of opset {OPSET} alone")
     used = {name for node in model.graph.node for name in node.input}
     used |= {output.name for output in model.graph.output}
     unused = sorted({initializer.name for initializer in model.graph.initializer} - used)
     if unused:
-        raise GraphError(f"{name} holds initializers that nothing uses: {', '.join(unused)}")
+        raise GraphError(f"{name} has unused initializers: {', '.join(unused)}")
 
 
 def parameters(path: Path) -> int:
-    """Return how many floating-point weights an ONNX file holds."""
+    """Return the number of floating-point weights in an ONNX file."""
     kinds = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
     graph = onnx.load(path).graph
     return sum(int(np.prod(i.dims)) for i in graph.initializer if i.data_type in kinds)
 
 
 def _halve(model: onnx.ModelProto) -> None:
-    """Replace large float32 initializers by float16 ones behind a Cast; runtimes fold the Cast at load."""
+    """Replace large float32 initializers by float16 ones followed by a Cast, which runtimes fold at load."""
     casts = []
     for initializer in model.graph.initializer:
         values = numpy_helper.to_array(initializer)
-        if values.dtype != np.float32 or values.size < HALF_FROM:
+        if values.dtype != np.float32 or values.size < MIN_HALF_SIZE:
             continue
         name = initializer.name
         initializer.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))

@@ -1,29 +1,29 @@
-"""What stands around the network in an exported graph, as ONNX text: a tracer would freeze sizes and r."""
+"""ONNX text around the traced network: reduction and guided finish, whose sizes a tracer would freeze."""
 
 from __future__ import annotations
 
 import onnx
 from onnx import parser
 
-OPSET = 18  # from 20 on, GridSample and friends change names that converters do not know yet
-IR_VERSION = 8  # the first that carries opset 18: read by ONNX Runtime of 2023 and later
+OPSET = 18  # opset 20 renames modes of GridSample and others, which converters do not support yet
+IR_VERSION = 8  # the first with opset 18; ONNX Runtime reads it since 2023
 
 
 def reduction(
-    source: str, target: str, pixels: int, cell: int, least: int, *, whole: bool = False
+    source: str, target: str, pixels: int, cell: int, min_cells: int, *, whole: bool = False
 ) -> onnx.ModelProto:
-    """Uint8 NHWC → float NCHW in [0, 1], reduced to a pixel budget and rounded to whole cells.
+    """Return a graph from uint8 NHWC to float NCHW in [0, 1], reduced to a pixel budget and whole cells.
 
-    The same steps as `training.stylizer.network_size` and `style_size`, in double precision like there. A
-    picture within the budget whose sides are whole cells passes as it is.
+    It computes the same sizes as `training.stylizer.network_size` and `style_size`, in double precision too.
+    A picture within the budget whose sides are whole cells is not resized.
 
     Args:
         source: Name of the input.
         target: Name of the output.
         pixels: The budget.
-        cell: Pixels of a cell, each way.
-        least: Cells of the shortest side.
-        whole: Give the unreduced picture (``unit``) and its size (``frame_size``) too.
+        cell: Side of a cell in pixels.
+        min_cells: Cells of the shortest side, at least.
+        whole: Add outputs for the full-size picture (``unit``) and its size (``frame_size``).
     """
     sizes = "float[1,3,A,B] unit, int64[2] frame_size, " if whole else ""
     return parser.parse_model(
@@ -31,9 +31,9 @@ def reduction(
         <ir_version: {IR_VERSION}, opset_import: ["" : {OPSET}]>
         before (uint8[1,H,W,3] {source}) => ({sizes}float[1,3,h,w] {target}) {{
             planar = Transpose <perm = [0, 3, 1, 2]> ({source})
-            grey = Cast <to = 1> (planar)
+            gray = Cast <to = 1> (planar)
             full = Constant <value = float {{255.0}}> ()
-            unit = Div (grey, full)
+            unit = Div (gray, full)
             frame_size = Shape <start = 1, end = 3> ({source})
             extent = Cast <to = 11> (frame_size)
             area = ReduceProd <keepdims = 0> (extent)
@@ -46,7 +46,7 @@ def reduction(
             scaled = Mul (extent, scale)
             cells = Div (scaled, cell)
             whole = Round (cells)
-            fewest = Constant <value = double {{{float(least)}}}> ()
+            fewest = Constant <value = double {{{float(min_cells)}}}> ()
             enough = Max (whole, fewest)
             small_extent = Mul (enough, cell)
             small_size = Cast <to = 7> (small_extent)
@@ -58,7 +58,7 @@ def reduction(
     )
 
 
-# The guided finish: the frame resized by r, the map enlarged to it, one affine product per pixel.
+# The guided finish: resize the frame by r, enlarge the map to that size, one affine product per pixel.
 FINISH = f"""
 <ir_version: {IR_VERSION}, opset_import: ["" : {OPSET}]>
 finish (float[1,gh,gw,12] map, float[1,3,A,B] unit_in, int64[2] size_in, float[1] r)
@@ -93,12 +93,12 @@ finish (float[1,gh,gw,12] map, float[1,3,A,B] unit_in, int64[2] size_in, float[1
     red = Add (linear_r, shift_r)
     green = Add (linear_g, shift_g)
     blue = Add (linear_b, shift_b)
-    colour = Concat <axis = 1> (red, green, blue)
-    grey_scale = Constant <value = float {{255.0}}> ()
-    grey_out = Mul (colour, grey_scale)
-    nearest = Round (grey_out)
+    color = Concat <axis = 1> (red, green, blue)
+    gray_scale = Constant <value = float {{255.0}}> ()
+    gray_out = Mul (color, gray_scale)
+    nearest = Round (gray_out)
     black = Constant <value = float {{0.0}}> ()
-    clamped = Clip (nearest, black, grey_scale)
+    clamped = Clip (nearest, black, gray_scale)
     bytes_planar = Cast <to = 2> (clamped)
     stylized = Transpose <perm = [0, 2, 3, 1]> (bytes_planar)
 }}

@@ -1,18 +1,18 @@
-"""Checkpoint → ``style_encoder``, ``stylizer`` and ``stylizer_map`` (ONNX): uint8 NHWC, any size, opset 18.
+"""Write ``style_encoder``, ``stylizer`` and ``stylizer_map`` as ONNX: uint8 NHWC, any size, opset 18.
 
-The network itself is traced by torch.onnx from small wrapper modules made only for it. What stands around
-it (scaling, layout, the reduction to the pixel budget, the guided finish at full size) depends on sizes and
-on the upscaling factor r at run time, which a tracer would freeze, so it is written as ONNX text and merged.
+torch.onnx traces the network from small wrapper modules. Scaling, layout, the reduction to the pixel budget
+and the guided finish at full size depend on sizes and on the upscaling factor r at run time, which a tracer
+would freeze. They are written as ONNX text and merged.
 
-Contract (see `mvstylizer.bundle` for the rows):
+Inputs and outputs (see `export.onnx_models.contract`):
 
     style_encoder  style uint8 [1, H, W, 3]                     → style_code float32 [1, K]
     stylizer       frame uint8 [1, H, W, 3], style_code, r [1]  → stylized uint8 [1, round(rH), round(rW), 3],
                                                                   affine_map float32 [1, gh, gw, 12]
     stylizer_map   frame uint8 [1, H, W, 3], style_code         → affine_map float32 [1, gh, gw, 12]
 
-The map alone has a file of its own, since runtimes do not prune a graph to the outputs that a call names. It
-takes a frame of any size; one that is at the network's size already is not resized.
+The map has its own file, because runtimes do not prune a graph to the outputs that a call names. It takes a
+frame of any size; a frame that already has the network's size is not resized.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from torch import Tensor, nn
 
 from export.onnx_models.file import Precision, save_model
 from export.onnx_models.graph_text import FINISH, IR_VERSION, OPSET, reduction
-from training.stylizer import Stylizer
+from export.sizes import WidthHeight
+from training.stylizer import StylizerNetwork, network_size
 
 Metadata = Mapping[str, str]
 
@@ -38,29 +39,42 @@ Metadata = Mapping[str, str]
 class MapCore(nn.Module):
     """Trace-only wrapper: small content (1×3×h×w) and style code → affine map 1×gh×gw×12."""
 
-    def __init__(self, stylizer: Stylizer) -> None:
+    def __init__(self, stylizer: StylizerNetwork) -> None:
         super().__init__()
         self.stylizer = stylizer
 
     def forward(self, content: Tensor, style_code: Tensor) -> Tensor:
-        """See `Stylizer.affine_map`."""
+        """See `StylizerNetwork.affine_map`."""
+        return self.stylizer.affine_map(content, style_code).permute(0, 2, 3, 1)
+
+
+class StaticMapCore(nn.Module):
+    """Trace-only wrapper: uint8 frame (1×h×w×3) and style code → affine map 1×gh×gw×12."""
+
+    def __init__(self, stylizer: StylizerNetwork) -> None:
+        super().__init__()
+        self.stylizer = stylizer
+
+    def forward(self, frame: Tensor, style_code: Tensor) -> Tensor:
+        """See `StylizerNetwork.affine_map`."""
+        content = frame.permute(0, 3, 1, 2).float() * (1 / 255)
         return self.stylizer.affine_map(content, style_code).permute(0, 2, 3, 1)
 
 
 class StyleCore(nn.Module):
     """Trace-only wrapper: style image (1×3×h×w) → style code 1×K."""
 
-    def __init__(self, stylizer: Stylizer) -> None:
+    def __init__(self, stylizer: StylizerNetwork) -> None:
         super().__init__()
         self.stylizer = stylizer
 
     def forward(self, style: Tensor) -> Tensor:
-        """See `Stylizer.encode_style`."""
+        """See `StylizerNetwork.encode_style`."""
         return self.stylizer.encode_style(style)
 
 
 def write_style_encoder(
-    stylizer: Stylizer, path: Path, precision: Precision = "fp16", metadata: Metadata | None = None
+    stylizer: StylizerNetwork, path: Path, precision: Precision = "fp16", metadata: Metadata | None = None
 ) -> None:
     """Write ``style_encoder.onnx``.
 
@@ -68,7 +82,7 @@ def write_style_encoder(
         stylizer: In evaluation mode.
         path: The file.
         precision: Of the stored weights; arithmetic is single precision either way.
-        metadata: Goes into the file's ``metadata_props``.
+        metadata: Entries of the file's ``metadata_props``.
 
     Raises:
         GraphError: The traced graph is not valid, or not clean.
@@ -76,13 +90,13 @@ def write_style_encoder(
     core = _trace(
         StyleCore(stylizer), (torch.rand(1, 3, 96, 128),), ["style_small"], ["style_code"], multiple=1
     )
-    before = reduction("style", "style_small", stylizer.dims.style_pixels, cell=1, least=16)
+    before = reduction("style", "style_small", stylizer.dims.style_pixels, cell=1, min_cells=16)
     model = onnx.compose.merge_models(before, core, io_map=[("style_small", "style_small")])
     save_model(model, path, precision, metadata or {})
 
 
 def write_stylizer(
-    stylizer: Stylizer, path: Path, precision: Precision = "fp16", metadata: Metadata | None = None
+    stylizer: StylizerNetwork, path: Path, precision: Precision = "fp16", metadata: Metadata | None = None
 ) -> None:
     """Write ``stylizer.onnx``; see `write_style_encoder`."""
     dims = stylizer.dims
@@ -90,7 +104,7 @@ def write_stylizer(
     core = _trace(
         MapCore(stylizer), example, ["content", "style_code"], ["affine_map"], multiple=dims.map_cell
     )
-    before = reduction("frame", "content", dims.network_pixels, dims.map_cell, least=2, whole=True)
+    before = reduction("frame", "content", dims.network_pixels, dims.map_cell, min_cells=2, whole=True)
     model = onnx.compose.merge_models(before, core, io_map=[("content", "content")])
     model = onnx.compose.merge_models(
         model,
@@ -104,10 +118,10 @@ def write_stylizer(
 
 
 def write_stylizer_map(stylizer_onnx: Path, path: Path) -> None:
-    """Write ``stylizer_map.onnx``: of ``stylizer.onnx`` the part that makes the map, with the same metadata.
+    """Write ``stylizer_map.onnx``: the part of ``stylizer.onnx`` that computes the map, same metadata.
 
     Args:
-        stylizer_onnx: What `write_stylizer` wrote.
+        stylizer_onnx: File written by `write_stylizer`.
         path: The file.
 
     Raises:
@@ -117,7 +131,16 @@ def write_stylizer_map(stylizer_onnx: Path, path: Path) -> None:
     part = onnx.utils.Extractor(whole).extract_model(["frame", "style_code"], ["affine_map"])
     metadata = {entry.key.removeprefix("mvstylizer."): entry.value for entry in whole.metadata_props}
     part.ir_version = IR_VERSION
-    save_model(part, path, "fp32", metadata)  # the weights are as precise as they are there
+    save_model(part, path, "fp32", metadata)  # leaves the weights as they are
+
+
+def static_map_graph(stylizer: StylizerNetwork, size: WidthHeight) -> onnx.ModelProto:
+    """Return a static graph of the map for frames of one size; see `StaticMapCore`."""
+    width, height = size
+    rows, columns = network_size(height, width, stylizer.dims)
+    frame = torch.zeros(1, rows, columns, 3, dtype=torch.uint8)
+    example = (frame, torch.rand(1, stylizer.style_code_size))
+    return traced(StaticMapCore(stylizer), example, ["frame", "style_code"], ["affine_map"])
 
 
 def _trace(
@@ -143,18 +166,25 @@ def traced(
         core: In evaluation mode.
         example: Its inputs.
         inputs: Their names in the graph.
-        outputs: Names of what it returns.
-        dynamic_shapes: By input, its free dimensions; None = the example's sizes are the graph's.
+        outputs: Names of the outputs.
+        dynamic_shapes: Dynamic dimensions of each input; None fixes the example's sizes.
 
     Returns:
-        The graph, without the tracer's notes, which hold paths of this machine.
+        The graph, without the tracer's annotations, which contain paths of this machine.
     """
     with warnings.catch_warnings(), _quiet("torch.onnx", "onnxscript", "torch.export"):
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            core.eval(), example, input_names=inputs, output_names=outputs, dynamic_shapes=dynamic_shapes,
-            opset_version=OPSET, dynamo=True, verbose=False, optimize=True,
-        )  # fmt: skip
+            core.eval(),
+            example,
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_shapes=dynamic_shapes,
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+            optimize=True,
+        )
     assert program is not None
     model: onnx.ModelProto = program.model_proto
     model.ir_version = IR_VERSION
@@ -166,14 +196,14 @@ def traced(
 
 
 def _order(values: Any, names: list[str]) -> None:
-    """Put graph inputs or outputs in the order of the contract."""
+    """Sort graph inputs or outputs by the order of `names`."""
     ordered = sorted(values, key=lambda value: names.index(value.name))
     del values[:]
     values.extend(ordered)
 
 
 class _quiet:  # noqa: N801 - a context manager used like a function
-    """Silence loggers that report every pass of the exporter."""
+    """Silence loggers that print a line for every pass of the exporter."""
 
     def __init__(self, *names: str) -> None:
         self.loggers = [logging.getLogger(name) for name in names]

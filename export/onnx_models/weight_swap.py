@@ -1,8 +1,8 @@
-"""The ONNX files of a checkpoint from those of another of the same architecture: its graphs, new weights.
+"""Write the ONNX files of a checkpoint by replacing the weights in those of the same architecture.
 
-Tracing takes a minute or more, and every release of a federation has the architecture of the model that it
-began with. Each initializer that is a weight of the old checkpoint, whole or one row of it, takes the new
-one's values; all else is constant. Whoever calls this compares the files with PyTorch as those of a trace.
+Tracing takes a minute or more, and every release of a federation has the architecture of its first model.
+Each initializer that is a weight of the old checkpoint, or one row of a weight, takes the new values;
+everything else is constant. The caller compares the files with PyTorch, like traced ones.
 """
 
 from __future__ import annotations
@@ -21,38 +21,42 @@ from export.errors import GraphError
 from export.onnx_models.file import save_model
 from mvstylizer.bundle import Bundle, sha256_of
 from training.checkpoint import load_checkpoint
-from training.stylizer import Stylizer
+from training.stylizer import StylizerNetwork
 
-PREFIX: Final = "stylizer."  # of a weight's name in a graph, before its name in the checkpoint
-HALF: Final = ".half"  # after it, where it is stored in half precision
+PREFIX: Final = "stylizer."  # before a weight's name in a graph
+HALF: Final = ".half"  # after the name of a weight in half precision
 
 Weights = Mapping[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class BaseBundle:
-    """An exported model of the same architecture.
+    """An exported model whose graphs can take the weights of another checkpoint.
 
     Attributes:
-        bundle: Its bundle.
-        checkpoint: What that was exported from.
+        bundle: The exported model.
+        checkpoint: The checkpoint that it was exported from.
     """
 
     bundle: Bundle
     checkpoint: Path
 
-    def fits(self, stylizer: Stylizer, precision: str) -> bool:
-        """Tell whether the bundle is of that checkpoint, and of a stylizer's architecture and precision."""
-        wanted = {**stylizer.dims.as_dict(), "style_code": stylizer.style_code_size, "precision": precision}
-        of_it = sha256_of(self.checkpoint) == self.bundle.source.get("sha256")
-        return of_it and self.bundle.network == wanted
+    def fits(self, stylizer: StylizerNetwork, precision: str) -> bool:
+        """Return whether the bundle has a stylizer's architecture and precision, and is of its checkpoint."""
+        own = sha256_of(self.checkpoint) == self.bundle.source.get("sha256")
+        return own and self.bundle.network == network_row(stylizer, precision)
 
     def weights(self) -> Weights:
-        """Return the old checkpoint's weights."""
+        """Return the weights of the checkpoint."""
         return weights_of(load_checkpoint(self.checkpoint)[0])
 
 
-def weights_of(stylizer: Stylizer) -> Weights:
+def network_row(stylizer: StylizerNetwork, precision: str) -> dict[str, Any]:
+    """Return the manifest's row of a stylizer: dimensions, length of the style code, precision."""
+    return {**stylizer.dims.as_dict(), "style_code": stylizer.style_code_size, "precision": precision}
+
+
+def weights_of(stylizer: StylizerNetwork) -> Weights:
     """Return the trainable weights by name."""
     return {name: value.detach().float().numpy() for name, value in stylizer.state_dict().items()}
 
@@ -63,17 +67,17 @@ def refill(
     """Write an ONNX file with other weights.
 
     Args:
-        source: A file that the kit has exported.
-        path: The new one.
-        before: Weights of the checkpoint that `source` comes from.
-        after: Those to write; the same names and shapes.
+        source: An exported file.
+        path: The new file.
+        before: Weights of the checkpoint that `source` was exported from.
+        after: Weights to write; same names and shapes.
         metadata: As for `export.onnx_models.file.save_model`.
 
     Returns:
-        Names of the weights that the graph has, whole. See `check_complete`.
+        Names of the weights that are completely in the graph; see `check_complete`.
 
     Raises:
-        GraphError: `source` does not hold the weights of `before`, or the result is not valid.
+        GraphError: `source` does not contain the weights of `before`, or the result is not valid.
     """
     model = onnx.load(source)
     found: dict[str, set[int | None]] = {}
@@ -86,26 +90,26 @@ def refill(
         new = after[name] if row is None else after[name][row]
         initializer.CopyFrom(numpy_helper.from_array(new.astype(values.dtype), initializer.name))
         found.setdefault(name, set()).add(row)
-    save_model(model, path, "fp32", metadata)  # the weights are as precise as they are there
+    save_model(model, path, "fp32", metadata)  # leaves the weights as they are
     return {name for name, rows in found.items() if None in rows or len(rows) == len(before[name])}
 
 
 def check_complete(found: Iterable[str], weights: Weights) -> None:
-    """Refuse graphs in which a weight does not appear as it is: other weights would not reach them.
+    """Reject graphs that lack a weight, for example because it was folded into a constant.
 
     Raises:
-        GraphError: One is missing.
+        GraphError: A weight is missing.
     """
     if missing := sorted(weights.keys() - set(found)):
-        raise GraphError(f"The graphs do not hold {', '.join(missing)} as they are in the checkpoint")
+        raise GraphError(f"The graphs do not contain {', '.join(missing)} of the checkpoint unchanged")
 
 
 def _place(name: str, values: NDArray[Any], weights: Weights) -> tuple[str, int | None] | None:
-    """Return the weight that an initializer is, and which row of it (None: all); None where it is none."""
+    """Return name and row of the weight that an initializer is (row None: all of it), else None."""
     plain = name.removeprefix(PREFIX).removesuffix(HALF)
     if plain in weights:
         if not _same(values, weights[plain]):
-            raise GraphError(f"{name} has not the values of the checkpoint that it should come from")
+            raise GraphError(f"{name} differs from the checkpoint that the file was exported from")
         return plain, None
     if not np.issubdtype(values.dtype, np.floating) or values.size < 2:
         return None

@@ -1,1 +1,1 @@
-"""Exported files compared with PyTorch or with a NumPy reference."""
+"""Comparisons of exported files with PyTorch or with a NumPy reference."""

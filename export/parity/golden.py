@@ -1,12 +1,12 @@
-"""Golden vectors: inputs and the reference's outputs for each model, in the bundle as ``golden.npz``.
+"""Golden vectors, ``golden.npz`` in the bundle: inputs and expected outputs of each model file.
 
-They come from PyTorch or from a kernel's formula, never from the exported file, so that ``export --check``
-can tell on any machine, without torch and without tensorflow, whether the files still compute what they
-should. The lite stylizer's TFLite files are held to the vectors of the ONNX files of the same stem, whose
-pictures are small enough to need no reduction. The kernels of one static size are not among them (a 1080p
-frame has 25 MB): `export.parity.kernels` makes their inputs anew.
+The expected outputs come from PyTorch or from a kernel's formula, never from the exported file. So
+``export --check`` needs neither torch nor tensorflow to find out whether the files still compute the right
+values on another machine. The lite stylizer's TFLite files are checked with the vectors of the ONNX files of
+the same stem, whose pictures are small enough to need no reduction. The sized kernels have no vectors, since
+a 1080p frame takes 25 MB: `export.parity.kernels` generates their inputs again.
 
-Arrays are named ``ROLE/in/TENSOR`` and ``ROLE/out/TENSOR``; a kernel's outputs are one flat array,
+Arrays are named ``ROLE/in/TENSOR`` and ``ROLE/out/TENSOR``; the outputs of a kernel are one flat array,
 ``ROLE/out``.
 """
 
@@ -14,18 +14,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
 
 from export.kernels.lite_contract import LITE_STEMS
 from export.parity.kernels import KERNELS
-from export.runtimes import tolerance
-from export.runtimes.case import Array
+from export.parity.test_images import parity_picture
 from export.runtimes.cpu import CPU_LANES, flat, run_on_cpu
-from export.runtimes.difference import Differences
+from export.runtimes.difference import Array, Differences, Tolerance
 from mvstylizer.bundle import Bundle, BundleError
+
+if TYPE_CHECKING:
+    from export.parity.reference import Reference  # loads torch
 
 GOLDEN_NAME = "golden.npz"
 _KERNEL_CASES = {
@@ -35,15 +37,15 @@ _KERNEL_CASES = {
 }
 # Role → output → tolerance and peak. The code is compared relative to its largest entry.
 _ONNX = {
-    "style_encoder": {"style_code": (tolerance.CODE, 1.0)},
-    "stylizer": {"stylized": (tolerance.GREY, 255.0), "affine_map": (tolerance.MAP, 1.0)},
-    "stylizer_map": {"affine_map": (tolerance.MAP, 1.0)},
+    "style_encoder": {"style_code": (Tolerance.CODE, 1.0)},
+    "stylizer": {"stylized": (Tolerance.GRAY, 255.0), "affine_map": (Tolerance.MAP, 1.0)},
+    "stylizer_map": {"affine_map": (Tolerance.MAP, 1.0)},
 }
 
 
-def write_golden(path: Path, onnx_vectors: Mapping[str, Array]) -> None:
-    """Write the file: the ONNX files' vectors as given, the kernels' from their specifications."""
-    vectors: dict[str, Any] = dict(onnx_vectors)
+def write_golden(path: Path, reference: Reference) -> None:
+    """Write the vectors of the network, from PyTorch, and of the kernels, from their formulas."""
+    vectors: dict[str, Any] = dict(_network_vectors(reference))
     for role, kernel in KERNELS.items():
         case = next(case for case in kernel.cases() if case.name == _KERNEL_CASES[role])
         vectors |= {f"{role}/in/{name}": value for name, value in case.inputs.items()}
@@ -55,16 +57,16 @@ def check_golden(bundle: Bundle, role: str) -> dict[str, Any]:
     """Run a file on its golden vectors.
 
     Args:
-        bundle: Holds ``golden.npz`` and the file.
-        role: Of an ONNX file, of a TFLite file of the lite stylizer, or of a kernel that has no static size.
+        bundle: Contains ``golden.npz`` and the file.
+        role: Of an ONNX file, of a TFLite file of the lite stylizer, or of a kernel for any frame size.
 
     Returns:
-        The parity row (`Differences.summary`); for several outputs that of the first.
+        The parity row (`Differences.summary`); with several outputs, that of the first.
 
     Raises:
         ParityError: An output differs by more than its tolerance.
-        BundleError: The bundle has no vectors for it.
-        LaneError: The runtime refuses the file.
+        BundleError: The bundle has no vectors for the role.
+        LaneError: The runtime rejects the file.
     """
     stem = LITE_STEMS.get(role, role)
     with np.load(bundle.file("golden")) as stored:
@@ -81,6 +83,21 @@ def check_golden(bundle: Bundle, role: str) -> dict[str, Any]:
     for lane in CPU_LANES:
         differences.add("golden", lane, flat(run_on_cpu(content, inputs, lane)), vectors[f"{role}/out"])
     return differences.summary()
+
+
+def _network_vectors(reference: Reference) -> dict[str, Array]:
+    style, frame, r = parity_picture(48, 64, seed=1), parity_picture(64, 96, seed=2), 1.25
+    code = reference.style_code(style)
+    vectors: dict[str, Array] = {
+        "style_encoder/in/style": style[None],
+        "style_encoder/out/style_code": code,
+        "stylizer/in/r": np.array([r], np.float32),
+        "stylizer/out/stylized": reference.stylized(frame, code, r).astype(np.uint8),
+    }
+    for role in ("stylizer", "stylizer_map"):
+        vectors |= {f"{role}/in/frame": frame[None], f"{role}/in/style_code": code}
+        vectors[f"{role}/out/affine_map"] = reference.affine_map(frame, code)
+    return vectors
 
 
 def _check_lite(

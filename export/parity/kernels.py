@@ -1,7 +1,7 @@
-"""The TFLite kernels of a bundle: how each is built, and against what it is checked on which lanes.
+"""The TFLite kernels of a bundle: how each is built, and what it is compared with.
 
 Every case of a kernel's reference (`warp_reference`, `transfer_reference`, `key_frame_reference` in this
-folder) runs on every lane that a phone may use for the file; a difference from the formula in float64 fails
+folder) runs on every lane that a phone may use for the file. A difference from the formula in float64 fails
 the export.
 """
 
@@ -24,19 +24,18 @@ from export.kernels.warp_accel import build_warp_accel, warp_accel_inputs, warp_
 from export.kernels.warp_gpu import build_warp_gpu, warp_gpu_inputs, warp_gpu_outputs
 from export.parity import transfer_reference, warp_reference
 from export.parity.key_frame_reference import key_frame_cases
-from export.runtimes import gpu, hexagon, tolerance
-from export.runtimes.case import Case
+from export.runtimes import gpu, hexagon
 from export.runtimes.cpu import CPU_LANES, flat, run_on_cpu
 from export.runtimes.delegate_lint import Code, Delegate, lint
-from export.runtimes.difference import Differences
+from export.runtimes.difference import Case, Differences, Tolerance
 from export.runtimes.gpu import run_on_gpu
 from export.runtimes.hexagon import run_on_htp
-from export.sizes import Size
+from export.sizes import WidthHeight
 from mvstylizer.bundle import TensorSpec
 
-BEYOND_HALF = "saturated"  # maps of hundreds: too coarse in float16, and no picture needs them
-HTP_CASES = 3
-CORNER_PIXELS = 512 * 256  # builds of larger sizes are checked with one problem, not with all
+BEYOND_HALF = "saturated"  # maps with entries of hundreds: too coarse in float16, and no picture needs them
+MAX_HTP_CASES = 3
+MAX_PIXELS_ALL_PROBLEMS = 512 * 256  # builds of larger sizes are checked with one problem instead of all
 
 
 @dataclass(frozen=True)
@@ -44,17 +43,17 @@ class Kernel:
     """One kernel file of a bundle.
 
     Attributes:
-        role: Its role, the file's stem.
+        role: Role in the bundle, and the file's stem.
         build: Returns the file's content.
-        cases: Yields what it must compute.
+        cases: Yields inputs with the expected outputs.
         inputs: The manifest's rows of the inputs.
         outputs: The manifest's rows of the outputs.
-        tolerance: Largest difference from its formula.
+        tolerance: Largest difference from the formula.
         peak: Range of the outputs, for PSNR.
-        delegates: Those that must take the file whole, see `export.runtimes.delegate_lint`.
-        accepted: Codes of the linter's findings that are known and stated.
-        cpu: Whether a CPU can run it at all.
-        size: Width and height, where it is built for one size.
+        delegates: Delegates that must accept the whole file; see `export.runtimes.delegate_lint`.
+        accepted: Codes of known findings, which do not fail the check.
+        cpu: Whether a CPU can run the file.
+        size: Frame size, if the file is built for one.
     """
 
     role: str
@@ -62,27 +61,27 @@ class Kernel:
     cases: Callable[[], Iterator[Case]] = field(compare=False)
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    tolerance: float = tolerance.ROUNDED_GREY
+    tolerance: float = Tolerance.ROUNDED_GRAY
     peak: float = 255.0
     delegates: tuple[Delegate, ...] = ()
     accepted: tuple[Code, ...] = ()
     cpu: bool = True
-    size: Size | None = None
+    size: WidthHeight | None = None
 
     def check(self, content: bytes) -> dict[str, Any]:
-        """Compare the file with its formula on every lane that this machine has.
+        """Compare a file with the formula on every lane that this machine has.
 
         Args:
             content: The file.
 
         Returns:
-            The manifest's parity row (`Differences.summary`), in grey levels (before rounding, so up to 0.5
-            is rounding) or in units of the score.
+            The manifest's parity row (`Differences.summary`), in units of the score or in gray levels of the
+            real-valued result, of which rounding takes up to 0.5.
 
         Raises:
             ParityError: A case differs by more than the tolerance; names the case and the lane.
             LaneError: A lane cannot run the file.
-            GraphError: A delegate that it is made for would not take it, or compute it wrong.
+            GraphError: A delegate that the file is built for would reject it, or compute it wrong.
         """
         self._lint(content)
         differences = Differences(f"Kernel {self.role}", self.tolerance, self.peak)
@@ -96,10 +95,10 @@ class Kernel:
             for case, outputs in zip(kept, run_on_gpu(content, kept), strict=True):
                 differences.add(case.name, gpu.LANE, flat(outputs), case.expected)
         if self._on_htp():
-            kept = [case for case in kept if not case.name.startswith(BEYOND_HALF)][:HTP_CASES]
+            kept = [case for case in kept if not case.name.startswith(BEYOND_HALF)][:MAX_HTP_CASES]
             for case, outputs in zip(kept, run_on_htp(content, kept), strict=True):
                 differences.add(
-                    case.name, hexagon.LANE, flat(outputs), case.expected, tolerance=tolerance.HALF_GREY
+                    case.name, hexagon.LANE, flat(outputs), case.expected, tolerance=Tolerance.HALF_GRAY
                 )
         return differences.summary()
 
@@ -110,7 +109,7 @@ class Kernel:
     def _lint(self, content: bytes) -> None:
         found = [f for f in lint(content) if f.delegate in self.delegates and f.code not in self.accepted]
         if found:
-            raise GraphError(f"Kernel {self.role} is not for {found[0]}")
+            raise GraphError(f"Kernel {self.role} is not suitable for {found[0]}")
 
 
 KERNELS = {
@@ -135,18 +134,18 @@ KERNELS = {
         key_frame_cases,
         KEY_FRAME_INPUTS,
         KEY_FRAME_OUTPUTS,
-        tolerance=tolerance.FEATURE,
+        tolerance=Tolerance.FEATURE,
         peak=1.0,
     ),
 }
-"""The kernels that serve every frame size, by role."""
+"""The kernels for any frame size, by role."""
 
 
-def sized_kernels(sizes: Sequence[Size], grid: Callable[[int, int], Size]) -> Iterator[Kernel]:
-    """Yield the accelerators' kernels, which need static shapes.
+def sized_kernels(sizes: Sequence[WidthHeight], grid: Callable[[int, int], WidthHeight]) -> Iterator[Kernel]:
+    """Yield the kernels for accelerators, which need static shapes.
 
     Args:
-        sizes: Width and height of the frames, one build of each kernel for each.
+        sizes: Frame sizes; each kernel is built for each of them.
         grid: Returns columns and rows of the affine map of a frame of width × height.
     """
     for width, height in sizes:
@@ -162,7 +161,7 @@ def _warp_accel(width: int, height: int) -> Kernel:
         lambda: map(warp_reference.accel_case, _warp_problems(width, height)),
         warp_accel_inputs(width, height),
         warp_accel_outputs(width, height),
-        tolerance=tolerance.FLOAT_GREY,
+        tolerance=Tolerance.FLOAT_GRAY,
         delegates=("GPU", "HTP"),
         size=(width, height),
     )
@@ -175,7 +174,7 @@ def _warp_gpu(width: int, height: int) -> Kernel:
         lambda: map(warp_reference.gpu_case, _warp_problems(width, height)),
         warp_gpu_inputs(width, height),
         warp_gpu_outputs(width, height),
-        tolerance=tolerance.FLOAT_GREY,
+        tolerance=Tolerance.FLOAT_GRAY,
         delegates=("GPU",),
         accepted=("fp16-coordinate",),
         cpu=False,
@@ -186,7 +185,7 @@ def _warp_gpu(width: int, height: int) -> Kernel:
 def _transfer_accel(width: int, height: int, columns: int, rows: int) -> Kernel:
     def cases() -> Iterator[Case]:
         problems = list(transfer_reference.transfer_problems_at(width, height, columns, rows))
-        few = problems if width * height <= CORNER_PIXELS else problems[:1]
+        few = problems if width * height <= MAX_PIXELS_ALL_PROBLEMS else problems[:1]
         return map(transfer_reference.accel_case, few)
 
     return Kernel(
@@ -195,7 +194,7 @@ def _transfer_accel(width: int, height: int, columns: int, rows: int) -> Kernel:
         cases,
         transfer_accel_inputs(width, height, columns, rows),
         transfer_accel_outputs(width, height),
-        tolerance=tolerance.FLOAT_GREY,
+        tolerance=Tolerance.FLOAT_GRAY,
         delegates=("XNNPACK", "GPU", "HTP"),
         size=(width, height),
     )
@@ -203,5 +202,5 @@ def _transfer_accel(width: int, height: int, columns: int, rows: int) -> Kernel:
 
 def _warp_problems(width: int, height: int) -> Iterator[warp_reference.WarpProblem]:
     yield warp_reference.noise_problem(width, height)
-    if width * height <= CORNER_PIXELS:
+    if width * height <= MAX_PIXELS_ALL_PROBLEMS:
         yield from warp_reference.checkerboard_problems(width, height)

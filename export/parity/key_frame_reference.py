@@ -1,6 +1,6 @@
-"""What ``key_frame.tflite`` must compute: its formula in float64 NumPy, and inputs around its thresholds.
+"""Reference of ``key_frame.tflite``: its formula in float64 NumPy, and inputs around its thresholds.
 
-Written from its words and not from the builder in `export.kernels`; see `export.parity.warp_reference`.
+Written from the description, not from the builder in `export.kernels`; see `export.parity.warp_reference`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from export.kernels.key_frame import BINS, EDGE_LEVEL, HEIGHT, WIDTH
-from export.runtimes.case import Array, Case
+from export.runtimes.difference import Array, Case
 
 
 def key_frame_cases() -> Iterator[Case]:
-    """Yield equal, shifted, appearing and vanishing content around threshold and largest gap."""
+    """Yield equal, shifted, appearing and vanishing content, around the threshold and the largest gap."""
     rng = np.random.default_rng(3)
     rows, columns = np.indices((HEIGHT, WIDTH))
     flat = np.full((HEIGHT, WIDTH), 90, np.uint8)

@@ -1,6 +1,6 @@
-"""How long one run of a bundle's file takes on this machine: recorded at export, shown again by ``--check``.
+"""Latency of a bundle's files on this machine, recorded at export and compared by ``--check``.
 
-A hint about this machine, not a benchmark: few runs, nothing kept off the cores. `mvstylizer bench` measures.
+A hint, not a benchmark: a few runs on a machine that may be busy. `mvstylizer bench` measures properly.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from ai_edge_litert.interpreter import Interpreter
 from export.parity.kernels import KERNELS, Kernel
 from export.parity.transfer_reference import tile_case, transfer_problems_at
 from export.parity.warp_reference import noise_problem, strip_case
-from export.runtimes.case import Array
+from export.runtimes.difference import Array
 from mvstylizer.bundle import FileSpec
 
 RUNS = 3
 THREADS = 1
-WIDTH, HEIGHT = 512, 256  # of the frame that the ONNX files are timed on; the smallest of the paper's sizes
+WIDTH, HEIGHT = 512, 256  # of the frame, the smallest of the paper's sizes
 
 
 def onnx_latency(path: Path, spec: FileSpec) -> dict[str, Any]:
-    """Time an ONNX file of a stylizer on a frame of 512×256, one thread.
+    """Time an ONNX file of a stylizer on a frame of 512×256, with one thread.
 
     Returns:
         ``median_ms``, ``size``, ``threads`` and ``runs``.
@@ -41,10 +41,10 @@ def onnx_latency(path: Path, spec: FileSpec) -> dict[str, Any]:
 
 
 def kernel_latency(content: bytes, kernel: Kernel) -> dict[str, Any]:
-    """Time a kernel: a strip, a tile or a thumbnail where it serves every size, else its own size.
+    """Time a sized kernel on a frame of its size, any other on a strip, tile or thumbnail.
 
     Returns:
-        As `onnx_latency`; empty where no CPU runs the kernel.
+        As `onnx_latency`; empty if no CPU can run the kernel.
     """
     if not kernel.cpu:
         return {}
@@ -53,14 +53,14 @@ def kernel_latency(content: bytes, kernel: Kernel) -> dict[str, Any]:
 
 
 def lite_latency(content: bytes, spec: FileSpec, network: Mapping[str, Any]) -> dict[str, Any]:
-    """Time a TFLite file of the lite stylizer on a frame of 512×256, reduced as the phone reduces it.
+    """Time a TFLite file of the lite stylizer on a frame of 512×256, reduced as on a phone.
 
-    A graph of static shapes is timed at its own.
+    A static graph is timed at its own size.
 
     Args:
         content: The file.
-        spec: Its entry.
-        network: Of the bundle: `network_pixels` and `style_pixels`.
+        spec: Its row in the manifest.
+        network: The manifest's row with `network_pixels` and `style_pixels`.
 
     Returns:
         As `onnx_latency`; the size is that of the input.
@@ -106,7 +106,7 @@ def _kernel_inputs(kernel: Kernel) -> tuple[str, Mapping[str, Array]]:
 
 
 def _row(size: str, run: Callable[[], Any]) -> dict[str, Any]:
-    run()  # the first run plans and allocates
+    run()  # the first run allocates memory
     times = []
     for _ in range(RUNS):
         start = time.perf_counter()

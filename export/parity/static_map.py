@@ -1,4 +1,4 @@
-"""Compares a static map file with the bundle's own ``stylizer_map.onnx``; needs no torch."""
+"""Compare a static map file with the bundle's own ``stylizer_map.onnx``, without torch."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import numpy as np
 import onnxruntime
 
 from export.parity.test_images import parity_picture, pictures
-from export.runtimes import tolerance
 from export.runtimes.cpu import run_on_cpu
-from export.runtimes.difference import Differences
+from export.runtimes.difference import Differences, Tolerance
 from mvstylizer.bundle import Bundle, FileSpec
 
 _ROLE = re.compile(r"stylizer_map_\d+x\d+")
@@ -19,20 +18,20 @@ LANE = "XNNPACK"
 
 
 def is_static_map(spec: FileSpec) -> bool:
-    """Return whether a bundle's entry is one of `export.kernels.static_map`."""
+    """Return whether a bundle's file is built by `export.kernels.static_map`."""
     return _ROLE.fullmatch(spec.role) is not None
 
 
 def check_static_map(bundle: Bundle, role: str) -> dict[str, Any]:
-    """Compare its maps with those of ``stylizer_map.onnx``, itself held to the golden vectors.
+    """Compare the maps with those of ``stylizer_map.onnx``, which the golden vectors check.
 
     Returns:
         The parity row (`Differences.summary`), relative to the largest entry of each map.
 
     Raises:
-        ParityError: A map differs by more than `tolerance.MAP`.
-        BundleError: A file's hash differs.
-        LaneError: LiteRT refuses the file.
+        ParityError: A map differs by more than `Tolerance.MAP`.
+        BundleError: The hash of a file differs.
+        LaneError: LiteRT rejects the file.
     """
     encoder, mapper = (
         onnxruntime.InferenceSession(str(bundle.file(each)), providers=["CPUExecutionProvider"])
@@ -42,7 +41,7 @@ def check_static_map(bundle: Bundle, role: str) -> dict[str, Any]:
     content = bundle.file(role).read_bytes()
     spec = bundle.spec(role)
     _, height, width, _ = next(each.shape for each in spec.inputs if each.name == "frame")
-    differences = Differences(spec.path, tolerance.MAP, 1.0)
+    differences = Differences(spec.path, Tolerance.MAP, 1.0)
     for kind, picture in pictures(height, width):
         inputs = {"frame": picture[None], "style_code": code}
         (expected,) = mapper.run(None, inputs)

@@ -1,4 +1,4 @@
-"""Pictures that exported files are compared on: what photos hold, and what breaks statistics of photos."""
+"""Pictures to compare exported files on: the content of photos, and extreme cases of their statistics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Image = NDArray[np.uint8]
 
 
 def parity_picture(height: int, width: int, seed: int) -> Image:
-    """Return a uint8 height×width×3 picture with the kinds of content a photo has."""
+    """Return a uint8 height×width×3 picture with gradients, texture, flat areas, edges and noise."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     sky = np.stack([0.3 + 0.5 * y / height, 0.5 + 0.3 * x / width, 0.9 - 0.4 * y / height], axis=2)
@@ -21,13 +21,13 @@ def parity_picture(height: int, width: int, seed: int) -> Image:
         top, left = rng.integers(height), rng.integers(width)
         picture[top : top + height // 4, left : left + width // 5] = rng.random(3)
     noise = rng.normal(0, 0.02, picture.shape)
-    grey = 255 * np.clip(picture + noise, 0, 1)
-    rounded: Image = grey.round().astype(np.uint8)
+    gray = 255 * np.clip(picture + noise, 0, 1)
+    rounded: Image = gray.round().astype(np.uint8)
     return rounded
 
 
 def pictures(height: int, width: int) -> Iterator[tuple[str, Image]]:
-    """Yield pictures of each kind with their names, uint8 height×width×3."""
+    """Yield name and picture of each kind, uint8 height×width×3."""
     photo = parity_picture(height, width, seed=3)
     y, x = np.mgrid[0:height, 0:width]
     yield "photo", photo

@@ -1,6 +1,6 @@
-"""What every build of the transfer must compute: its formula in float64 NumPy, and inputs for its corners.
+"""Reference of every build of the transfer: its formula in float64 NumPy, and inputs for its corner cases.
 
-Written from its words and not from the builders in `export.kernels`; see `export.parity.warp_reference`.
+Written from the description, not from the builders in `export.kernels`; see `export.parity.warp_reference`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from export.runtimes.case import Array, Case
+from export.runtimes.difference import Array, Case
 
 
 class TransferProblem(NamedTuple):
@@ -22,7 +22,7 @@ class TransferProblem(NamedTuple):
 
 
 def transfer_problems() -> Iterator[TransferProblem]:
-    """Yield identity, mild, random and saturating maps over even, odd and tiny sizes, and 1080p once."""
+    """Yield identity, mild, random and saturating maps at even, odd and tiny sizes, and one at 1080p."""
     rng = np.random.default_rng(2)
     sizes = (((48, 64), (6, 8)), ((273, 641), (9, 20)), ((5, 3), (7, 9)), ((40, 1), (1, 1)))
     for (height, width), (rows, columns) in sizes:
@@ -46,7 +46,7 @@ def transfer_problems_at(width: int, height: int, columns: int, rows: int) -> It
 
 
 def transferred(problem: TransferProblem) -> Array:
-    """Return the map's product at every pixel, saturated but not rounded, float64 (H, W, 3)."""
+    """Return the map applied to every pixel, saturated but not rounded, float64 (H, W, 3)."""
     frame, cells = problem.frame, problem.cells
     rows, columns = _tent(frame.shape[0], cells.shape[0]), _tent(frame.shape[1], cells.shape[1])
     by_row = np.tensordot(rows, cells.astype(np.float64), axes=1)
@@ -58,13 +58,13 @@ def transferred(problem: TransferProblem) -> Array:
 
 
 def _tent(pixels: int, cells: int) -> Array:
-    """Bilinear weights (pixels, cells); `numpy.interp` clamps outside the outer cell centres by itself."""
-    centres = (np.arange(pixels) + 0.5) * cells / pixels - 0.5
-    return np.stack([np.interp(centres, np.arange(cells), unit) for unit in np.eye(cells)], axis=1)
+    """Return bilinear weights (pixels, cells); `numpy.interp` clamps outside the outer cell centers."""
+    centers = (np.arange(pixels) + 0.5) * cells / pixels - 0.5
+    return np.stack([np.interp(centers, np.arange(cells), unit) for unit in np.eye(cells)], axis=1)
 
 
 def tile_case(problem: TransferProblem) -> Case:
-    """Return the problem as ``transfer.tflite`` takes it, the whole frame as one tile."""
+    """Return the problem as a case of ``transfer.tflite``, the whole frame as one tile."""
     name, frame, cells = problem
     rows, columns = _tent(frame.shape[0], cells.shape[0]), _tent(frame.shape[1], cells.shape[1])
     inputs = {
@@ -77,7 +77,7 @@ def tile_case(problem: TransferProblem) -> Case:
 
 
 def accel_case(problem: TransferProblem) -> Case:
-    """Return the problem as ``transfer_accel_WxH.tflite`` takes it."""
+    """Return the problem as a case of ``transfer_accel_WxH.tflite``."""
     by_input = problem.cells.transpose(0, 1, 3, 2).reshape(1, *problem.cells.shape[:2], 12)
     inputs = {"frame": problem.frame[None].astype(np.float32), "cells": np.ascontiguousarray(by_input)}
     return Case(problem.name, inputs, transferred(problem).ravel())

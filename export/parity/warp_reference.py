@@ -1,8 +1,8 @@
-"""What every build of the warp must compute: its formula in float64 NumPy, and inputs that reach its corners.
+"""Reference of every build of the warp: its formula in float64 NumPy, and inputs for its corner cases.
 
-The formula is written here a second time, from its words and not from the builders in `export.kernels`. One
+The formula is written a second time, from the description and not from the builders in `export.kernels`. One
 problem (a key frame and a backward flow) becomes a case of each build by `strip_case`, `accel_case` and
-`gpu_case`: the same numbers, laid out as that build takes them.
+`gpu_case`: the same numbers in that build's layout.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from export.runtimes.case import Array, Case
+from export.runtimes.difference import Array, Case
 
 
 class WarpProblem(NamedTuple):
@@ -24,7 +24,7 @@ class WarpProblem(NamedTuple):
 
 
 def warp_problems() -> Iterator[WarpProblem]:
-    """Yield all flows on noise of even, odd and tiny sizes, and on a checkerboard."""
+    """Yield all flows on noise at even, odd and tiny sizes, and on a checkerboard."""
     rng = np.random.default_rng(1)
     for height, width in ((48, 64), (27, 41), (1, 9), (7, 1)):
         noise = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
@@ -34,7 +34,7 @@ def warp_problems() -> Iterator[WarpProblem]:
 
 
 def checkerboard_problems(width: int, height: int) -> Iterator[WarpProblem]:
-    """Yield all flows on a checkerboard of one size: any wrong place gives a wrong grey level."""
+    """Yield all flows on a checkerboard of one size: any wrong position changes the gray level."""
     rng = np.random.default_rng(2)
     rows, columns = np.indices((height, width))
     board = np.repeat((255 * ((rows + columns) % 2)).astype(np.uint8)[..., None], 3, axis=2)
@@ -43,7 +43,7 @@ def checkerboard_problems(width: int, height: int) -> Iterator[WarpProblem]:
 
 
 def noise_problem(width: int, height: int) -> WarpProblem:
-    """Return noise under a smooth flow, a hard edge in it, and flows across the border: one of a size."""
+    """Return noise under a smooth flow with a hard edge and parts that cross the border."""
     rng = np.random.default_rng(3)
     flow = _flows(height, width, rng)["smooth, up to 8"]
     flow[height // 3 :, width // 2 :] += (-3.5, 2.25)
@@ -67,10 +67,10 @@ def _flows(height: int, width: int, rng: np.random.Generator) -> dict[str, Array
 
 
 def warped(problem: WarpProblem) -> Array:
-    """Return the key frame's colours at the places that the flow names, float64 (H, W, 3)."""
+    """Return the key frame's colors at the positions that the flow points to, float64 (H, W, 3)."""
     key = problem.key
     height, width = key.shape[:2]
-    x, y = _places(problem)
+    x, y = _positions(problem)
     top, left = np.floor(y).astype(int), np.floor(x).astype(int)
     below, right = np.minimum(top + 1, height - 1), np.minimum(left + 1, width - 1)
     down, across = (y - top)[..., None], (x - left)[..., None]
@@ -80,7 +80,7 @@ def warped(problem: WarpProblem) -> Array:
     return blended
 
 
-def _places(problem: WarpProblem) -> tuple[Array, Array]:
+def _positions(problem: WarpProblem) -> tuple[Array, Array]:
     height, width = problem.key.shape[:2]
     rows, columns = np.indices((height, width))
     x = np.clip(columns + problem.flow[..., 0].astype(np.float64), 0, width - 1)
@@ -88,7 +88,7 @@ def _places(problem: WarpProblem) -> tuple[Array, Array]:
 
 
 def strip_case(problem: WarpProblem) -> Case:
-    """Return the problem as ``warp.tflite`` takes it, the whole frame as one strip."""
+    """Return the problem as a case of ``warp.tflite``, the whole frame as one strip."""
     name, key, flow = problem
     height, width = key.shape[:2]
     rows, columns = np.indices((height, width))
@@ -110,7 +110,7 @@ def strip_case(problem: WarpProblem) -> Case:
 
 
 def accel_case(problem: WarpProblem) -> Case:
-    """Return the problem as ``warp_accel_WxH.tflite`` takes it; the X of RGBX is 0, the rows added too."""
+    """Return the problem as a case of ``warp_accel_WxH.tflite``; X and the added rows are 0."""
     name, key, flow = problem
     height, width = key.shape[:2]
     table = np.zeros((height * width + width + 1, 4), np.float32)
@@ -124,7 +124,7 @@ def accel_case(problem: WarpProblem) -> Case:
 
 
 def gpu_case(problem: WarpProblem) -> Case:
-    """Return the problem as ``warp_gpu_WxH.tflite`` takes it, places clamped to the frame."""
-    place = np.stack(_places(problem), axis=-1).astype(np.float32)
+    """Return the problem as a case of ``warp_gpu_WxH.tflite``, positions clamped to the frame."""
+    place = np.stack(_positions(problem), axis=-1).astype(np.float32)
     inputs = {"key": problem.key[None].astype(np.float32), "place": place[None]}
     return Case(problem.name, inputs, warped(problem).ravel())

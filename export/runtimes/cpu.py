@@ -1,7 +1,7 @@
-"""Verification lanes on this machine's CPU: the runtimes that a phone may run a TFLite file with.
+"""Verification lanes on this machine's CPU: the ways in which a phone may run a TFLite file.
 
-``reference`` are the plain loops that define each operator, ``built-in operators`` what a phone without a
-delegate runs, ``XNNPACK`` what it runs by default. The GPU's lane is `export.runtimes.gpu`, Hexagon's
+``reference`` is the plain loops that define each operator, ``built-in operators`` what a phone runs without a
+delegate, ``XNNPACK`` what it runs by default. The lane of the GPU is `export.runtimes.gpu`, that of Hexagon
 `export.runtimes.hexagon`.
 """
 
@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from export.runtimes.case import Array
+from export.runtimes.difference import Array
 from mvstylizer.errors import MVStylizerError
 
 CPU_LANES: Final = {
@@ -24,7 +24,7 @@ CPU_LANES: Final = {
 
 
 class LaneError(MVStylizerError):
-    """A lane cannot run a file that it should."""
+    """A verification lane cannot run a file."""
 
 
 def run_on_cpu(content: bytes, inputs: Mapping[str, Array], lane: str) -> list[Array]:
@@ -33,10 +33,10 @@ def run_on_cpu(content: bytes, inputs: Mapping[str, Array], lane: str) -> list[A
     Args:
         content: The file.
         inputs: Values by tensor name; inputs are resized to their shapes.
-        lane: A name of `CPU_LANES`.
+        lane: A key of `CPU_LANES`.
 
     Raises:
-        LaneError: The runtime refuses the file or its inputs.
+        LaneError: The runtime rejects the file or its inputs.
     """
     try:
         interpreter = Interpreter(
@@ -56,5 +56,5 @@ def run_on_cpu(content: bytes, inputs: Mapping[str, Array], lane: str) -> list[A
 
 
 def flat(outputs: list[Array]) -> Array:
-    """Return all outputs, one after the other, as float64."""
+    """Return all outputs flattened and concatenated, as float64."""
     return np.concatenate([np.ravel(output).astype(np.float64) for output in outputs])

@@ -1,27 +1,68 @@
-"""How far found values are from expected ones: maximum, mean, 99.9th percentile and PSNR."""
+"""Test cases of exported files, and how far the outputs are from the expected ones.
+
+Differences are summarized as maximum, mean, 99.9th percentile and PSNR.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from export.runtimes.case import Array
 from mvstylizer.errors import MVStylizerError
+
+Array = NDArray[Any]
 
 
 class ParityError(MVStylizerError):
-    """A written file does not compute what its reference computes."""
+    """An exported file does not compute what its reference computes."""
+
+
+class Tolerance:
+    """Largest difference from the reference; a larger one fails the export, and later ``--check``.
+
+    Attributes:
+        GRAY: Gray levels of a stylized frame, both sides rounded.
+        CODE: Of a style code, relative to its largest entry.
+        MAP: Of an affine map's entries; weights are stored in half precision.
+        ROUNDED_GRAY: Gray levels of a uint8 result against the real-valued one: rounding, plus a little.
+        FLOAT_GRAY: Gray levels of a result that is not rounded.
+        HALF_GRAY: The same computed in float16.
+        FEATURE: Of the key frame's score and features.
+    """
+
+    GRAY: Final = 1.0
+    CODE: Final = 2e-3
+    MAP: Final = 2e-2
+    ROUNDED_GRAY: Final = 0.51
+    FLOAT_GRAY: Final = 0.05
+    HALF_GRAY: Final = 1.5
+    FEATURE: Final = 1e-5
+
+
+class Case(NamedTuple):
+    """One run of a model file and its expected outputs.
+
+    Attributes:
+        name: What the inputs exercise.
+        inputs: Tensors by name; dynamic inputs of the file are resized to these shapes.
+        expected: All outputs in order, flattened and concatenated, not rounded, float64.
+    """
+
+    name: str
+    inputs: dict[str, Array]
+    expected: Array
 
 
 class Differences:
-    """Collects absolute differences and refuses one that is too large.
+    """Collects absolute differences and rejects one above the tolerance.
 
     Args:
-        subject: What is compared, for the message.
+        subject: What is compared, for the error message.
         tolerance: Largest difference allowed.
         peak: Range of the values, for PSNR.
-        unit: Of the difference, for the message.
+        unit: Unit of the difference, for the error message.
     """
 
     def __init__(self, subject: str, tolerance: float, peak: float, unit: str = "") -> None:
@@ -32,14 +73,21 @@ class Differences:
     def add(
         self, case: str, lane: str, found: Array, expected: Array, *, tolerance: float | None = None
     ) -> None:
-        """Compare two arrays of one shape, with a tolerance of the lane's own where it has one.
+        """Compare two arrays of the same shape.
+
+        Args:
+            case: Name of the case.
+            lane: Name of the runtime.
+            found: Output of the file.
+            expected: Output of the reference.
+            tolerance: Replaces the tolerance of this object, for lanes of lower precision.
 
         Raises:
-            ParityError: Shapes differ, or a value by more than the tolerance; names case and lane.
+            ParityError: The shapes differ, or a value differs by more than the tolerance.
         """
         if found.shape != expected.shape:
             raise ParityError(
-                f"{self._subject} gives shape {found.shape}, its reference {expected.shape},"
+                f"{self._subject} returns shape {found.shape} instead of {expected.shape}"
                 f" in case {case} on {lane}"
             )
         difference = np.abs(found.astype(np.float64) - expected).ravel()
@@ -54,7 +102,7 @@ class Differences:
         self._largest[case] = max(worst, self._largest.get(case, 0.0))
 
     def summary(self) -> dict[str, Any]:
-        """Return the manifest's parity row: the figures over everything, by case the maximum, and by lane."""
+        """Return the manifest's parity row: figures over everything, maximum by case, figures by lane."""
         lanes = {lane: np.concatenate(parts) for lane, parts in self._by_lane.items()}
         rows = {lane: self._figures(values) for lane, values in lanes.items()}
         whole = self._figures(np.concatenate(list(lanes.values())))
@@ -71,7 +119,7 @@ class Differences:
 
 
 def rounded(parity: dict[str, Any]) -> dict[str, Any]:
-    """Keep four significant digits of a parity row: the rest is this machine's rounding, not information."""
+    """Return a parity row with four significant digits; further digits depend on the machine."""
 
     def short(value: Any) -> Any:
         if isinstance(value, dict):

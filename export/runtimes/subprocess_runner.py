@@ -1,7 +1,7 @@
-"""Lanes in a process of their own: a driver that fails takes its process along, and no more.
+"""Lanes that run in a subprocess, so that a crashing driver ends only that process.
 
-A worker is a module that is run as ``python -m MODULE FILE INPUTS.npz OUTPUTS.npz``. The inputs are named
-``CASE/TENSOR``, the outputs ``CASE/NUMBER``. Exit code 3: the runtime does not take the whole graph.
+A worker is a module run as ``python -m MODULE FILE INPUTS.npz OUTPUTS.npz``. Inputs are named
+``CASE/TENSOR``, outputs ``CASE/NUMBER``. Exit code 3 means that the runtime accepts only part of the graph.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from export.runtimes.case import Array, Case
 from export.runtimes.cpu import LaneError
+from export.runtimes.difference import Array, Case
 
 NOT_WHOLE = 3
-_LIMIT_S = 300
+_TIMEOUT_S = 300
 
 
 def run_worker(
@@ -30,13 +30,13 @@ def run_worker(
 
     Args:
         module: The worker.
-        lane: Its name, for messages.
-        content: The file.
+        lane: Name of the lane, for error messages.
+        content: The model file.
         cases: What to run.
-        environment: Of the process.
+        environment: Environment variables of the process.
 
     Raises:
-        LaneError: The runtime refuses the file or takes only a part of it, or its driver fails.
+        LaneError: The runtime rejects the file or part of it, or its driver fails.
     """
     with tempfile.TemporaryDirectory() as folder:
         file, source, target = (str(Path(folder) / name) for name in ("model", "in.npz", "out.npz"))
@@ -48,12 +48,12 @@ def run_worker(
         command = [sys.executable, "-m", module, file, source, target]
         try:
             done = subprocess.run(
-                command, env=environment, capture_output=True, text=True, timeout=_LIMIT_S, check=False
+                command, env=environment, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
             )
         except subprocess.TimeoutExpired as err:
-            raise LaneError(f"The {lane} did not finish in {_LIMIT_S} s") from err
+            raise LaneError(f"The {lane} did not finish within {_TIMEOUT_S} s") from err
         if done.returncode == NOT_WHOLE:
-            raise LaneError(f"The {lane} takes only a part of the graph")
+            raise LaneError(f"The {lane} accepts only part of the graph")
         if done.returncode:
             raise LaneError(f"The {lane} failed: {last_error(done.stderr)}")
         found = read_cases(target)
@@ -71,7 +71,7 @@ def read_cases(path: str) -> dict[str, dict[str, Array]]:
 
 
 def write_outputs(path: str, outputs: Mapping[str, Sequence[Array]]) -> None:
-    """Write a worker's outputs, by case in the order of the graph."""
+    """Write a worker's outputs, by case, in the order of the graph."""
     rows: dict[str, Any] = {
         f"{case}/{i}": value for case, values in outputs.items() for i, value in enumerate(values)
     }
@@ -79,6 +79,6 @@ def write_outputs(path: str, outputs: Mapping[str, Sequence[Array]]) -> None:
 
 
 def last_error(log: str) -> str:
-    """Return the line of a program's output that says why it failed."""
+    """Return the last line of a program's output that names an error, else its last line."""
     errors = [line for line in log.splitlines() if "ERROR" in line or "Error" in line]
     return (errors or log.splitlines() or ["no message"])[-1].strip()

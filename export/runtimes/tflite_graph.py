@@ -1,4 +1,4 @@
-"""A TFLite file as a graph to read: nodes with operator names, tensors with shapes, types and constants."""
+"""Read a TFLite file as a graph: operators in order, tensors with shapes, types and constants."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from export.errors import GraphError
-from export.kernels.convert import unpack
-from export.runtimes.case import Array
+from export.runtimes.difference import Array
+from export.tflite_file import OPERATOR_NAMES, builtin_code, unpack
 
-_OPERATORS: dict[int, str] = {
-    code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)
-}
 _TYPES: dict[int, str] = {
     code: name.lower() for name, code in vars(schema.TensorType).items() if isinstance(code, int)
 }
@@ -23,9 +20,9 @@ class Node(NamedTuple):
     """One operation.
 
     Attributes:
-        number: Its place in the order of execution.
-        operator: Name as in TFLite's schema, or of the custom operator.
-        inputs: Tensor indices; -1 is an optional input that is left away.
+        number: Position in the order of execution.
+        operator: Name in TFLite's schema, or of the custom operator.
+        inputs: Tensor indices; -1 is an omitted optional input.
         outputs: Tensor indices.
         options: The schema's options object, or None.
     """
@@ -47,12 +44,12 @@ class Graph:
         content: The file.
 
     Raises:
-        GraphError: It is no TFLite file.
+        GraphError: It is not a TFLite file.
     """
 
     def __init__(self, content: bytes) -> None:
         if content[4:8] != b"TFL3":
-            raise GraphError("The file is no TFLite model", "Name a .tflite file")
+            raise GraphError("The file is not a TFLite model", "Name a .tflite file")
         model = unpack(content)
         main = model.subgraphs[0]
         self._tensors, self._buffers = main.tensors, model.buffers
@@ -88,12 +85,12 @@ class Graph:
         return _TYPES[self._tensors[tensor].type]
 
     def quantized(self, tensor: int) -> bool:
-        """Tell whether a tensor has a scale."""
+        """Return whether a tensor has a scale."""
         quantization = self._tensors[tensor].quantization
         return quantization is not None and quantization.scale is not None and len(quantization.scale) > 0
 
     def constant(self, tensor: int) -> Array | None:
-        """Return a tensor's value where the file holds it."""
+        """Return a tensor's value if it is a constant in the file."""
         if tensor < 0 or tensor in self._producers or tensor in self.inputs:
             return None
         data = self._buffers[self._tensors[tensor].buffer].data
@@ -102,11 +99,11 @@ class Graph:
         return np.frombuffer(bytes(data), np.dtype(self.dtype(tensor))).reshape(self.shape(tensor))
 
     def producer(self, tensor: int) -> Node | None:
-        """Return the operation that makes a tensor, None for inputs and constants."""
+        """Return the operation that computes a tensor, None for inputs and constants."""
         return self._producers.get(tensor)
 
     def parameters(self) -> int:
-        """Return how many floating-point constants the file holds."""
+        """Return the number of floating-point constants in the file."""
         return sum(
             int(np.prod(self.shape(tensor)))
             for tensor in range(len(self._tensors))
@@ -115,9 +112,8 @@ class Graph:
 
 
 def _operator_name(code: Any) -> str:
-    # Files keep codes up to 126 in the older 8-bit field as well; whichever is larger is the operator.
-    builtin = max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
-    return _text(code.customCode) if builtin == schema.BuiltinOperator.CUSTOM else _OPERATORS[builtin]
+    builtin = builtin_code(code)
+    return _text(code.customCode) if builtin == schema.BuiltinOperator.CUSTOM else OPERATOR_NAMES[builtin]
 
 
 def _text(value: Any) -> str:

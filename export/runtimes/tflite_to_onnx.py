@@ -1,8 +1,8 @@
-"""A kernel's TFLite graph again as ONNX, operator by operator, for runtimes that read ONNX only.
+"""Translate a kernel's TFLite graph to ONNX, operator by operator, for runtimes that read only ONNX.
 
-Qualcomm's Hexagon library runs on a host through ONNX Runtime, LiteRT's compiled file does not: the twin
-carries the file's own operations, constants and order to where its numerics can be seen. Only the operators
-of the kernels for accelerators are known; TFLite's NHWC is kept, but for the resize.
+Qualcomm's Hexagon library runs on a host through ONNX Runtime, which LiteRT's compiled files do not. The
+translation, the twin, has the same operations, constants and order, so it shows the numerics of the file.
+Only the operators of the accelerators' kernels are supported. Tensors stay NHWC, except within the resize.
 """
 
 from __future__ import annotations
@@ -19,9 +19,14 @@ from export.onnx_models.graph_text import IR_VERSION, OPSET
 from export.runtimes.tflite_graph import Graph, Node
 
 _PLAIN = {
-    "ADD": "Add", "SUB": "Sub", "MUL": "Mul", "MAXIMUM": "Max", "MINIMUM": "Min", "FLOOR": "Floor",
+    "ADD": "Add",
+    "SUB": "Sub",
+    "MUL": "Mul",
+    "MAXIMUM": "Max",
+    "MINIMUM": "Min",
+    "FLOOR": "Floor",
     "RELU": "Relu",
-}  # fmt: skip
+}
 _TYPES = {"float32": TensorProto.FLOAT, "int32": TensorProto.INT32, "uint8": TensorProto.UINT8}
 
 
@@ -29,13 +34,13 @@ def onnx_twin(content: bytes) -> onnx.ModelProto:
     """Translate a kernel's file.
 
     Raises:
-        GraphError: It is no TFLite file, or holds an operator that is not known here.
+        GraphError: It is not a TFLite file, or has an unsupported operator.
     """
     return _Translation(Graph(content)).model()
 
 
 class _Translation:
-    """Nodes and initializers of the twin as they come; a tensor is named after its index."""
+    """Collects nodes and initializers of the twin; a tensor is named after its index."""
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
@@ -56,7 +61,7 @@ class _Translation:
             elif node.operator in self._translate:
                 self._translate[node.operator](node)
             else:
-                raise GraphError(f"{node} has no ONNX twin here")
+                raise GraphError(f"{node} cannot be translated to ONNX")
         values = [
             [self._value(tensor) for tensor in side] for side in (self._graph.inputs, self._graph.outputs)
         ]
@@ -115,7 +120,7 @@ class _Translation:
 
     def _resize(self, node: Node) -> None:
         if not node.options.halfPixelCenters:
-            raise GraphError(f"{node} does not use half-pixel centres")
+            raise GraphError(f"{node} does not use half-pixel centers")
         source, target = self._input(node.inputs[0]), self._outputs(node)[0]
         _, height, width, channels = self._graph.shape(node.outputs[0])
         sizes = self._constant(f"sizes{node.number}", (1, channels, height, width))

@@ -1,1 +1,1 @@
-"""Flower 1.41 as the transport: SuperLink in the cloud, a SuperNode per edge, two apps of ours."""
+"""Flower 1.41 as the transport: a SuperLink in the cloud, a SuperNode per edge, and our two apps."""

@@ -1,4 +1,4 @@
-"""TLS certificates of a private authority, and the key pair by which an edge proves who it is."""
+"""TLS certificates from a private authority, and the key pair that authenticates an edge."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ LOOPBACK = ("localhost", "127.0.0.1")
 
 
 def make_certificates(folder: Path, hosts: Sequence[str] = LOOPBACK) -> None:
-    """Write ``ca.pem``, ``server.pem`` and ``server.key``. The authority's own key is not kept.
+    """Write ``ca.pem``, ``server.pem`` and ``server.key``; the authority's own key is discarded.
 
     Args:
-        folder: Where they go; made when it is not there.
-        hosts: Names and addresses under which the server is reached.
+        folder: Output folder; created if missing.
+        hosts: Host names and addresses of the server.
     """
     folder.mkdir(parents=True, exist_ok=True)
     authority, server = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
@@ -37,16 +37,7 @@ def make_certificates(folder: Path, hosts: Sequence[str] = LOOPBACK) -> None:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(authority.public_key()), critical=False)
         .sign(authority, hashes.SHA256())
     )
-    leaf = (
-        _certificate(subject, issuer, server.public_key())
-        .add_extension(x509.SubjectAlternativeName([_host(host) for host in hosts]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(signs_certificates=False), critical=True)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key()), critical=False
-        )
-        .sign(authority, hashes.SHA256())
-    )
+    leaf = _server_certificate(subject, issuer, server.public_key(), authority, hosts)
     key = server.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     write_secret(folder / "server.key", key)
     (folder / "server.pem").write_bytes(leaf.public_bytes(Encoding.PEM))
@@ -57,12 +48,30 @@ def make_node_keys(private: Path, public: Path) -> None:
     """Write a SuperNode's key pair (P-384, OpenSSH format).
 
     Raises:
-        SignatureError: There is a private key already.
+        SignatureError: The private key already exists.
     """
     key = ec.generate_private_key(ec.SECP384R1())
     private.parent.mkdir(parents=True, exist_ok=True)
     write_secret(private, key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
     public.write_bytes(key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH))
+
+
+def _server_certificate(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    authority: ec.EllipticCurvePrivateKey,
+    hosts: Sequence[str],
+) -> x509.Certificate:
+    issuer_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key())
+    return (
+        _certificate(subject, issuer, key)
+        .add_extension(x509.SubjectAlternativeName([_host(host) for host in hosts]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(issuer_id, critical=False)
+        .sign(authority, hashes.SHA256())
+    )
 
 
 def _certificate(
@@ -82,10 +91,16 @@ def _certificate(
 
 def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
-        digital_signature=True, content_commitment=False, key_encipherment=False, data_encipherment=False,
-        key_agreement=False, key_cert_sign=signs_certificates, crl_sign=signs_certificates,
-        encipher_only=False, decipher_only=False,
-    )  # fmt: skip
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def _host(host: str) -> x509.GeneralName:

@@ -1,4 +1,4 @@
-"""An edge's Flower app: retrain when asked, install a release when one comes."""
+"""The edge's Flower app: retrain on request, and install releases."""
 
 from __future__ import annotations
 
@@ -11,45 +11,41 @@ from flwr.clientapp import ClientApp
 
 from fl.edge_metrics import wait_until_idle, wait_until_served
 from fl.flower.edge import NICE, EdgeFolder
-from fl.flower.fleet import LOSSES, MODEL, ORDER, RELEASE, UPDATE
-from fl.flower.order import Order
+from fl.flower.fleet import CONFIG, LOSSES, MODEL, RELEASE, SERVER_ROUND, UPDATE
 from fl.flower.processes import EDGE_VARIABLE, METRICS_VARIABLE, NICE_VARIABLE
+from fl.flower.run_config import RunConfig
 from fl.parameters import write_parameters
 from fl.release import install, is_newest, versions, withdraw
 from mvstylizer.errors import MVStylizerError
 from mvstylizer.release import ReleaseError
 
-REFUSED = 1000  # error code of ours; Flower's own are below
-SERVED_S = 120.0  # the gateway loads, tries and promotes a version in some seconds
+ERROR_CODE = 1000  # Flower's own codes are lower
+SERVE_TIMEOUT_S = 120.0  # the gateway takes seconds to load, test and promote a version
 
 app = ClientApp()
 
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
-    """Retrain the sent model on the spool; answer with parameters, frames, losses and hash."""
-    from fl.site import retrain
+    """Retrain the received model on the spool; reply with parameters, frame count, losses and fingerprint."""
+    from fl.local_training import LocalUpdate, retrain
 
-    be_polite()
+    lower_priority()
     edge = _edge()
-    config = message.content.config_records[ORDER]
-    order = Order.read(config)
-    header = {k.removeprefix("header."): str(v) for k, v in config.items() if k.startswith("header.")}
-    received = message.content.array_records[MODEL]
-    start = edge.flower / "start.safetensors"
+    record = message.content.config_records[CONFIG]
+    config = RunConfig.read(record)
     try:
-        write_parameters(start, {name: array.numpy() for name, array in received.items()}, header)
-        update = retrain(
-            start,
+        update: LocalUpdate = retrain(
+            _write_start(edge, message),
             edge.spool,
-            steps=order.steps,
-            config=order.step,
-            turn=int(str(config["turn"])),
-            proximal=order.proximal,
+            steps=config.steps,
+            config=config.step,
+            server_round=int(str(record[SERVER_ROUND])),
+            fedprox_mu=config.fedprox_mu,
             pause=lambda: wait_until_idle(os.environ.get(METRICS_VARIABLE, "")),
         )
     except MVStylizerError as err:
-        return Message(Error(REFUSED, str(err)), reply_to=message)
+        return Message(Error(ERROR_CODE, str(err)), reply_to=message)
     content = RecordDict(
         {
             MODEL: ArrayRecord({k: Array(np.ascontiguousarray(v)) for k, v in update.parameters.items()}),
@@ -62,37 +58,51 @@ def train(message: Message, context: Context) -> Message:
 
 @app.query()
 def release(message: Message, context: Context) -> Message:
-    """Verify and install the sent release; one that is there already is only confirmed."""
+    """Verify and install the received release; if it is already installed, only confirm it."""
     edge = _edge()
-    sent = message.content.config_records[RELEASE]
-    files = [(name, value) for name, value in sent.items() if isinstance(value, bytes)]
+    received = message.content.config_records[RELEASE]
+    files = [(name, value) for name, value in received.items() if isinstance(value, bytes)]
     try:
         if not is_newest(files, edge.releases):
             folder = install(files, edge.releases, edge.release_pub)
-            _see_it_served(edge, int(folder.name))
+            _wait_until_served(edge, int(folder.name))
     except MVStylizerError as err:
-        return Message(Error(REFUSED, str(err)), reply_to=message)
+        return Message(Error(ERROR_CODE, str(err)), reply_to=message)
     content = RecordDict({RELEASE: ConfigRecord({"version": versions(edge.releases)[-1]})})
     return Message(content, reply_to=message)
 
 
-def _see_it_served(edge: EdgeFolder, version: int) -> None:
-    """Wait until the gateway answers phones with a version; one that it refuses is withdrawn.
+def lower_priority() -> None:
+    """Lower this process's priority, so that training yields to other programs."""
+    os.nice(int(os.environ.get(NICE_VARIABLE, NICE)))
+
+
+def _write_start(edge: EdgeFolder, message: Message) -> Path:
+    """Write the received model as a checkpoint and return its path.
 
     Raises:
-        ReleaseError: It does not serve it; phones get the version before.
+        ParametersError: The disk is full.
+    """
+    config = message.content.config_records[CONFIG]
+    header = {k.removeprefix("header."): str(v) for k, v in config.items() if k.startswith("header.")}
+    parameters = {name: array.numpy() for name, array in message.content.array_records[MODEL].items()}
+    start = edge.flower / "start.safetensors"
+    write_parameters(start, parameters, header)
+    return start
+
+
+def _wait_until_served(edge: EdgeFolder, version: int) -> None:
+    """Wait until the gateway serves a version; withdraw the version if it does not.
+
+    Raises:
+        ReleaseError: The gateway does not serve it; phones get the previous version.
     """
     metrics = os.environ.get(METRICS_VARIABLE, "")
-    if metrics and not wait_until_served(metrics, version, SERVED_S):
+    if metrics and not wait_until_served(metrics, version, SERVE_TIMEOUT_S):
         withdraw(edge.releases, version)
         raise ReleaseError(
-            f"The gateway does not serve version {version} after {SERVED_S:g} s", "Read its log"
+            f"The gateway does not serve version {version} after {SERVE_TIMEOUT_S:g} s", "Read its log"
         )
-
-
-def be_polite() -> None:
-    """Give way to the rest of the machine."""
-    os.nice(int(os.environ.get(NICE_VARIABLE, NICE)))
 
 
 def _edge() -> EdgeFolder:

@@ -1,15 +1,15 @@
-"""`mvstylizer federate cloud`: the SuperLink over one folder, and who may take part.
+"""`mvstylizer federate cloud`: run the SuperLink for one folder and admit edges.
 
     cloud/
-        join/ca.pem, release.pub     what an edge needs to join; copy the folder to it
-        edges/NAME.pub               the keys of the edges that may; copied here by hand
+        join/ca.pem, release.pub     what an edge needs to join; copy this folder to each edge
+        edges/NAME.pub               public keys of the admitted edges; copied here by hand
         tls/, release.key, flower/   certificates, the key that signs releases, Flower's state
         holdout/contents, styles     photos for the gate
-        start.safetensors            what the federation begins with
-    federation/, registry/       rounds and releases
+        start.safetensors            initial checkpoint of the federation
+        federation/, registry/       rounds and releases
 
-Flower 1.41 has no accounts of its own: whoever reaches the port may submit a run, which is code. It listens
-on loopback unless told otherwise, and then belongs into a network that only the edges reach.
+Flower 1.41 has no user accounts: any client that can reach the port can submit a run, which is code. The
+default address is loopback; on any other address, isolate the port so that only the edges can reach it.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from fl.release import REGISTRY
 from fl.rounds import FEDERATION
 from fl.signing import make_keys
 
-PORT = 9443  # Flower's default, 8000, is Triton's
+PORT = 9443  # Flower's default, 8000, is also Triton's
 CONNECTION = "cloud"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 _POLL_S = 2.0
-_READY_S = 120.0
+_READY_TIMEOUT_S = 120.0
 
 
 class CloudFolder:
@@ -60,7 +60,7 @@ class CloudFolder:
         self.release_pub = self.join / "release.pub"
 
     def prepare(self, hosts: Sequence[str], port: int) -> None:
-        """Make keys, certificates and Flower's configuration where they are not there yet."""
+        """Create missing keys, certificates and Flower's configuration."""
         for folder in (self.join, self.edges, self.flower):
             folder.mkdir(parents=True, exist_ok=True)
         if not (self.tls / "ca.pem").is_file():
@@ -75,11 +75,11 @@ class CloudFolder:
         )
 
     def environment(self) -> dict[str, str]:
-        """Return the environment of Flower's programs over this folder."""
+        """Return the environment variables of Flower's programs for this folder."""
         return environment(self.flower, {CLOUD_VARIABLE: str(self.root)})
 
     def flwr(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run Flower's command line against this cloud's SuperLink."""
+        """Run Flower's command line against this cloud's SuperLink; output is captured as text."""
         return subprocess.run(
             [program("flwr"), *arguments], env=self.environment(), capture_output=True, text=True, check=False
         )
@@ -93,30 +93,23 @@ def run_cloud(
     names: Sequence[str] = (),
     on_ready: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Run the SuperLink until it ends or this process is interrupted; admit edges as their keys appear.
+    """Run the SuperLink until it exits or this process is interrupted; admit edges as their keys appear.
 
     Args:
         root: The cloud's folder.
-        host: Address to listen on. Whoever reaches it may submit runs: keep it to the edges' network.
-        port: Its port.
-        names: Further host names and addresses for the certificate, read when it is made.
-        on_ready: Called with one line when it listens, and for each edge that is admitted.
+        host: Address to listen on. Any client that can reach it can submit runs: only the edges should.
+        port: Port to listen on.
+        names: Further host names and addresses for the certificate; used when it is created.
+        on_ready: Called with one line when the cloud is ready, and for each admitted edge.
 
     Raises:
-        FederationError: The SuperLink ends, or an edge's file name is no name.
+        FederationError: The SuperLink exits, or a key's file name is not a valid edge name.
     """
     folder = CloudFolder(root)
     folder.prepare(names, port)
     log = folder.flower / "superlink.log"
-    argv = [
-        program("flower-superlink"), "--host", host, "--port", str(port),
-        "--ssl-ca-certfile", str(folder.tls / "ca.pem"),
-        "--ssl-certfile", str(folder.tls / "server.pem"), "--ssl-keyfile", str(folder.tls / "server.key"),
-        "--enable-supernode-auth", "--database", str(folder.flower / "state.db"),
-        "--disable-runtime-dependency-installation",
-    ]  # fmt: skip
     admitted: set[str] = set()
-    with running(argv, folder.environment(), log) as process:
+    with running(_superlink(folder, host, port), folder.environment(), log) as process:
         _wait_until_ready(folder, process, log)
         on_ready(f"Cloud on {host}:{port}; copy {folder.join} to each edge")
         while process.poll() is None:
@@ -124,27 +117,42 @@ def run_cloud(
                 if key.stem not in admitted:
                     _admit(folder, key)
                     admitted.add(key.stem)
-                    on_ready(f"Edge {key.stem} may take part")
+                    on_ready(f"Edge {key.stem} admitted")
             time.sleep(_POLL_S)
-        raise FederationError(f"The SuperLink ended: {last_lines(log)}", f"Read {log}")
+        raise FederationError(f"The SuperLink exited: {last_lines(log)}", f"Read {log}")
+
+
+def _superlink(folder: CloudFolder, host: str, port: int) -> list[str]:
+    return [
+        program("flower-superlink"),
+        f"--host={host}",
+        f"--port={port}",
+        f"--ssl-ca-certfile={folder.tls / 'ca.pem'}",
+        f"--ssl-certfile={folder.tls / 'server.pem'}",
+        f"--ssl-keyfile={folder.tls / 'server.key'}",
+        "--enable-supernode-auth",
+        f"--database={folder.flower / 'state.db'}",
+        "--disable-runtime-dependency-installation",
+    ]
 
 
 def _wait_until_ready(folder: CloudFolder, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + _READY_S
+    end = time.monotonic() + _READY_TIMEOUT_S
     while process.poll() is None and time.monotonic() < end:
         if folder.flwr("supernode", "list", CONNECTION, "--format", "json").returncode == 0:
             return
         time.sleep(0.5)
     raise FederationError(
-        f"The SuperLink does not answer: {last_lines(log)}", f"Is the port free? Read {log}"
+        f"The SuperLink does not respond: {last_lines(log)}",
+        f"Check that the port is free, and read {log}",
     )
 
 
 def _admit(folder: CloudFolder, key: Path) -> None:
-    """Register an edge's key under the file's name; one that Flower knows already is left as it is."""
+    """Register an edge's key under its file name; a key that is already registered is left unchanged."""
     if not NAME.fullmatch(key.stem):
-        raise FederationError(f"{key} does not name an edge", "Use letters, digits, '.', '_' and '-'")
+        raise FederationError(f"{key.stem} is not a valid edge name", "Use letters, digits, '.', '_' and '-'")
     done = folder.flwr("supernode", "register", str(key), CONNECTION, "--name", key.stem)
-    said = f"{done.stdout} {done.stderr}"
-    if done.returncode != 0 and "already in use" not in said:
-        raise FederationError(f"Edge {key.stem} was not admitted: {said[-300:]}", f"Check {key}")
+    output = f"{done.stdout} {done.stderr}"
+    if done.returncode != 0 and "already in use" not in output:
+        raise FederationError(f"Cannot admit edge {key.stem}: {output[-300:]}", f"Check {key}")

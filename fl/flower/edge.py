@@ -1,13 +1,13 @@
-"""`mvstylizer federate edge`: a SuperNode over one folder.
+"""`mvstylizer federate edge`: run a SuperNode for one folder.
 
     edge/
         join/ca.pem, release.pub    copied from the cloud's folder
         NAME.pub                    copy it to the cloud's folder ``edges/``
-        node.key, tls/, flower/     its identity and Flower's state
-        spool/frames, styles        what it retrains on
-    releases/                   bundles, for `mvstylizer serve --watch`
+        node.key, tls/, flower/     the edge's identity and Flower's state
+        spool/frames, styles        training photos
+        releases/                   bundles, for `mvstylizer serve --watch`
 
-Nothing of the spool leaves the edge; what does are parameters, a count of frames and losses.
+Photos never leave the edge; only parameters, the frame count and losses do.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from fl.flower.processes import (
 )
 from fl.release import RELEASES
 
-NICE = 10  # phones are protected by the pauses; an even lower priority would starve on a busy machine
-FIRST_PAUSE_S, MAX_PAUSE_S = 5.0, 60.0
-STEADY_S = 60.0  # a SuperNode that ran so long was connected: the pauses begin anew
+NICE = 10  # pauses protect requests; a lower priority would starve training on a busy machine
+MIN_BACKOFF_S, MAX_BACKOFF_S = 5.0, 60.0
+STABLE_S = 60.0  # a SuperNode that ran this long was connected: the backoff is reset
 
 
 class EdgeFolder:
@@ -50,14 +50,14 @@ class EdgeFolder:
         self.releases = self.root / RELEASES
 
     def prepare(self, name: str) -> Path:
-        """Make the edge's keys where they are not there yet and return its public key.
+        """Create missing keys and return the path of the edge's public key.
 
         Raises:
-            FederationError: What the cloud gives to join is missing.
+            FederationError: A file of the cloud's `join` folder is missing.
         """
         for path in (self.ca, self.release_pub):
             if not path.is_file():
-                raise FederationError(f"{path} is missing", "Copy the folder `join` from the cloud's folder")
+                raise FederationError(f"{path} is missing", "Copy the folder `join` from the cloud folder")
         self.flower.mkdir(parents=True, exist_ok=True)
         public = self.root / f"{name}.pub"
         if not self.key.is_file():
@@ -76,52 +76,59 @@ def run_edge(
     nice: int = NICE,
     on_state: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Run the SuperNode until this process is interrupted, again with growing pauses whenever it ends.
+    """Run the SuperNode until this process is interrupted; restart it with exponential backoff.
 
     Args:
         root: The edge's folder.
         cloud: HOST:PORT of the cloud.
-        name: The edge's name; its public key is ``NAME.pub``.
-        metrics: URL of the gateway's metrics: it retrains only while no request is inside.
-        nice: By how much retraining gives way to other programs, 0 to 19.
-        on_state: Called with one line when it starts, and when it was turned away.
+        name: Name of the edge; its public key is ``NAME.pub``.
+        metrics: URL of the gateway's metrics; training pauses while a request is in progress.
+        nice: Niceness of training, 0 to 19.
+        on_state: Called with one line at start, and when the connection is refused.
 
     Raises:
-        FederationError: What the cloud gives to join is missing.
+        FederationError: A file of the cloud's `join` folder is missing.
     """
     folder = EdgeFolder(root)
     public = folder.prepare(name)
     log = folder.flower / "supernode.log"
     variables = {EDGE_VARIABLE: str(folder.root), METRICS_VARIABLE: metrics, NICE_VARIABLE: str(nice)}
     env = environment(folder.flower, variables)
-    said, pause_s = "", FIRST_PAUSE_S
-    on_state(f"Edge {name} takes part when {public} lies in the cloud's folder `edges`")
+    last_reason, backoff_s = "", MIN_BACKOFF_S
+    on_state(f"Copy {public} to the folder `edges` of the cloud folder to admit edge {name}")
     while True:
-        argv = [
-            program("flower-supernode"), "--superlink", cloud, "--root-certificates", str(folder.ca),
-            "--auth-supernode-private-key", str(folder.key), "--host", "127.0.0.1",
-            "--port", str(_free_port()), "--ssl-ca-certfile", str(folder.tls / "ca.pem"),
-            "--ssl-certfile", str(folder.tls / "server.pem"),
-            "--ssl-keyfile", str(folder.tls / "server.key"),
-        ]  # fmt: skip
-        began = log.stat().st_size if log.is_file() else 0
+        offset = log.stat().st_size if log.is_file() else 0
         since = time.monotonic()
-        with running(argv, env, log) as process:
+        with running(_supernode(folder, cloud), env, log) as process:
             process.wait()
-        if time.monotonic() - since > STEADY_S:
-            pause_s = FIRST_PAUSE_S
-        reason = first_error(log, began).rstrip(".")
-        if reason != said:
+        if time.monotonic() - since > STABLE_S:
+            backoff_s = MIN_BACKOFF_S
+        reason = first_error(log, offset).rstrip(".")
+        if reason != last_reason:
             on_state(
-                f"Not connected to {cloud}: {reason.rstrip('.')}. Is {public} in the cloud's folder `edges`?"
+                f"Not connected to {cloud}: {reason}. Check that {public} is in the cloud's folder `edges`"
             )
-            said = reason
-        time.sleep(pause_s)
-        pause_s = min(2 * pause_s, MAX_PAUSE_S)
+            last_reason = reason
+        time.sleep(backoff_s)
+        backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
+
+
+def _supernode(folder: EdgeFolder, cloud: str) -> list[str]:
+    return [
+        program("flower-supernode"),
+        f"--superlink={cloud}",
+        f"--root-certificates={folder.ca}",
+        f"--auth-supernode-private-key={folder.key}",
+        "--host=127.0.0.1",
+        f"--port={_free_port()}",
+        f"--ssl-ca-certfile={folder.tls / 'ca.pem'}",
+        f"--ssl-certfile={folder.tls / 'server.pem'}",
+        f"--ssl-keyfile={folder.tls / 'server.key'}",
+    ]
 
 
 def _free_port() -> int:
-    """Return a port for the SuperNode's own programs; the kernel's range is far from Triton's 8000-8002."""
+    """Return a free ephemeral port for the SuperNode's own API, far from Triton's 8000-8002."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]

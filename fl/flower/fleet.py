@@ -1,4 +1,4 @@
-"""The edges behind Flower's grid, as `fl.rounds.Fleet` and for releases."""
+"""The edges behind Flower's grid: a `fl.fleet.Fleet` that also distributes releases."""
 
 from __future__ import annotations
 
@@ -11,57 +11,58 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, Rec
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
-from fl.flower.order import Order
+from fl.fleet import EdgeUpdate
+from fl.flower.run_config import RunConfig
 from fl.parameters import map_parameters
-from fl.rounds import Answer
 
-MODEL, ORDER, UPDATE, LOSSES, RELEASE = "model", "order", "update", "losses", "release"
+MODEL, CONFIG, UPDATE, LOSSES, RELEASE = "model", "config", "update", "losses", "release"
+SERVER_ROUND = "server-round"  # Flower's own key
 POLL_S = 1.0
-LATE = 3.0  # deadlines after which an answer is not waited for at all
+TTL_DEADLINES = 3.0  # deadlines after which a reply is discarded
 
 
 class GridFleet:
-    """Asks SuperNodes by messages.
+    """Sends messages to SuperNodes.
 
-    An edge is known by the name under which the cloud registered its key, which it proves with each request:
-    nothing that it says of itself counts.
+    Edges are identified by the name under which the cloud registered their key, which they prove with each
+    request; nothing an edge claims about itself is trusted.
 
     Args:
         grid: Flower's grid.
-        order: What each edge is to do.
+        config: Settings of the run.
     """
 
-    def __init__(self, grid: Grid, order: Order) -> None:
+    def __init__(self, grid: Grid, config: RunConfig) -> None:
         self._grid = grid
-        self._order = order
+        self._config = config
         self._nodes: dict[str, int] = {}
-        self._open: dict[str, tuple[str, int]] = {}  # message → edge, round
+        self._pending: dict[str, tuple[str, int]] = {}  # message id → edge, round
 
     def edges(self) -> Sequence[str]:
         """Return the names of the edges that are online."""
         self._nodes = {node.name or str(node.node_id): node.node_id for node in self._grid.get_nodes()}
         return sorted(self._nodes)
 
-    def ask(self, edge: str, turn: int, model: Path) -> None:
-        """Send the model and the order to an edge."""
+    def train(self, edge: str, server_round: int, model: Path) -> None:
+        """Send the model and the run's settings to an edge."""
         parameters, header = map_parameters(model)
         arrays = {name: Array(np.asarray(value)) for name, value in parameters.items()}
-        order = ConfigRecord({**self._order.as_dict(), "turn": turn})
-        order.update({f"header.{key}": value for key, value in header.items()})
-        content = RecordDict({MODEL: ArrayRecord(arrays), ORDER: order})
-        self._send(edge, turn, content, MessageType.TRAIN)
+        config = ConfigRecord({**self._config.as_dict(), SERVER_ROUND: server_round})
+        config.update({f"header.{key}": value for key, value in header.items()})
+        content = RecordDict({MODEL: ArrayRecord(arrays), CONFIG: config})
+        self._send(edge, server_round, content, MessageType.TRAIN)
 
-    def answers(self) -> Sequence[Answer]:
-        """Return what came in the last second."""
-        return [self._answer(reply, *question) for reply, question in self._pull()]
+    def updates(self) -> Sequence[EdgeUpdate]:
+        """Wait a second and return the updates received."""
+        return [self._update(reply, *request) for reply, request in self._pull()]
 
-    def release(self, edge: str, files: Sequence[tuple[str, bytes]]) -> None:
-        """Send a release to an edge; it answers by `released`."""
+    def send_release(self, edge: str, files: Sequence[tuple[str, bytes]]) -> None:
+        """Send a release to an edge; the outcome is returned by `installed`."""
         content = RecordDict({RELEASE: ConfigRecord(dict(files))})
         self._send(edge, 0, content, MessageType.QUERY)
 
-    def released(self) -> list[tuple[str, int, str]]:
-        """Return who answered to a release in the last second: edge, its version or 0, error."""
+    def installed(self) -> list[tuple[str, int, str]]:
+        """Wait a second and return the replies to releases: edge, installed version or 0, error."""
         rows = []
         for reply, (edge, _) in self._pull():
             if reply.has_error():
@@ -70,22 +71,23 @@ class GridFleet:
                 rows.append((edge, int(str(reply.content.config_records[RELEASE]["version"])), ""))
         return rows
 
-    def _send(self, edge: str, turn: int, content: RecordDict, kind: str) -> None:
-        ttl = self._order.deadline_s * LATE
-        message = Message(content, self._nodes[edge], kind, group_id=str(turn), ttl=ttl)
-        for number in self._grid.push_messages([message]):
-            self._open[number] = (edge, turn)
+    def _send(self, edge: str, server_round: int, content: RecordDict, kind: str) -> None:
+        ttl = self._config.deadline_s * TTL_DEADLINES
+        message = Message(content, self._nodes[edge], kind, group_id=str(server_round), ttl=ttl)
+        for message_id in self._grid.push_messages([message]):
+            self._pending[message_id] = (edge, server_round)
 
     def _pull(self) -> list[tuple[Message, tuple[str, int]]]:
         time.sleep(POLL_S)
-        replies = list(self._grid.pull_messages(list(self._open))) if self._open else []
-        return [(reply, self._open.pop(reply.metadata.reply_to_message_id)) for reply in replies]
+        replies = list(self._grid.pull_messages(list(self._pending))) if self._pending else []
+        return [(reply, self._pending.pop(reply.metadata.reply_to_message_id)) for reply in replies]
 
-    def _answer(self, reply: Message, edge: str, turn: int) -> Answer:
+    def _update(self, reply: Message, edge: str, server_round: int) -> EdgeUpdate:
         if reply.has_error():
             error = reply.error
-            said = error.reason or f"error {error.code}"
-            return Answer(edge, turn, error=said, is_lost=error.code == ErrorCode.NODE_UNAVAILABLE)
+            reason = error.reason or f"error {error.code}"
+            is_lost = error.code == ErrorCode.NODE_UNAVAILABLE
+            return EdgeUpdate(edge, server_round, error=reason, is_lost=is_lost)
         try:
             content = reply.content
             update = content.config_records[UPDATE]
@@ -93,5 +95,5 @@ class GridFleet:
             losses = {name: float(str(value)) for name, value in content.metric_records[LOSSES].items()}
             frames, sha256 = int(str(update["frames"])), str(update["sha256"])
         except (KeyError, TypeError, ValueError, EOFError) as err:
-            return Answer(edge, turn, error=f"It cannot be read: {type(err).__name__}: {err}")
-        return Answer(edge, turn, parameters, frames, losses, sha256)
+            return EdgeUpdate(edge, server_round, error=f"Unreadable update: {type(err).__name__}: {err}")
+        return EdgeUpdate(edge, server_round, parameters, frames, losses, sha256)

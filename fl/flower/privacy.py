@@ -1,4 +1,4 @@
-"""Central differential privacy: Flower's own wrapper clips each edge's update and puts noise on the mean."""
+"""Central differential privacy: Flower's wrapper clips each update and adds noise to the mean."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _WEIGHT = "weight"
 
 
 @dataclass(frozen=True)
-class Privacy:
-    """The Gaussian mechanism with an edge as the unit (McMahan et al. 2018), see `fl.rounds.Private`.
+class GaussianMechanism:
+    """The Gaussian mechanism at edge level (McMahan et al. 2018), a `fl.round_config.PrivateAggregator`.
 
-    All edges count alike: one that chose its own weight could make itself heard through the noise.
+    All edges have equal weight: an edge that could choose its weight could stand out from the noise.
 
     Attributes:
-        noise: Noise multiplier, above 0: the mean of n edges gets noise of noise · clip / n.
-        clip: Longest update, in the parameters' own unit; longer ones are shortened to it.
+        noise: Noise multiplier, positive: the mean of n updates gets noise of noise · clip / n.
+        clip: Maximum L2 norm of an update; longer ones are scaled down to it.
     """
 
     noise: float
@@ -34,14 +34,14 @@ class Privacy:
 
     def __post_init__(self) -> None:
         if not (self.noise > 0 and self.clip > 0):
-            raise ValueError(f"noise {self.noise} and clip {self.clip} must be above 0")
+            raise ValueError(f"noise and clip must be positive, not {self.noise} and {self.clip}")
 
     def average(self, base: Parameters, updates: Sequence[Parameters]) -> dict[str, NDArray[np.float32]]:
         """Return the noisy mean of the clipped updates.
 
         Args:
-            base: The model that the round started from.
-            updates: The edges' parameters, each checked against `base`.
+            base: The model at the start of the round.
+            updates: Parameters from each edge, already checked against `base`.
         """
         strategy = DifferentialPrivacyServerSideFixedClipping(
             FedAvg(weighted_by_key=_WEIGHT), self.noise, self.clip, len(updates)
@@ -52,25 +52,25 @@ class Privacy:
         return {name: array.numpy().astype(np.float32) for name, array in arrays.items()}
 
     def epsilon(self, releases: int) -> float:
-        """Return epsilon at `DELTA` after some averages, by Rényi divergences (Mironov 2017)."""
+        """Return epsilon at `DELTA` after a number of averages, by Rényi divergence (Mironov 2017)."""
         return releases / (2 * self.noise**2) + math.sqrt(2 * releases * math.log(1 / DELTA)) / self.noise
 
 
 def _record(parameters: Parameters) -> ArrayRecord:
-    # Flower clips in place and pairs arrays by their order, and ours are read-only maps of files.
+    # Flower clips in place and matches arrays by order; ours are read-only memory maps.
     return ArrayRecord({name: Array(np.array(parameters[name])) for name in sorted(parameters)})
 
 
 def _reply(update: Parameters, base: Parameters) -> Message:
     if distance(update, base) == 0:
-        update = _moved(update)
+        update = _nudged(update)
     content = RecordDict({"model": _record(update), "metrics": MetricRecord({_WEIGHT: 1.0})})
     return Message(content, dst_node_id=0, message_type=MessageType.TRAIN)
 
 
-def _moved(parameters: Parameters) -> dict[str, NDArray[np.float32]]:
-    """Move one value by a millionth: Flower divides by the update's length, even by that of none."""
+def _nudged(parameters: Parameters) -> dict[str, NDArray[np.float32]]:
+    """Change one value by a millionth: Flower divides by the norm of the update, even if it is zero."""
     name = min(name for name, value in parameters.items() if value.size)
-    moved = np.array(parameters[name])
-    moved.flat[0] += 1e-6 * max(1.0, abs(float(moved.flat[0])))
-    return {**parameters, name: moved}
+    nudged = np.array(parameters[name])
+    nudged.flat[0] += 1e-6 * max(1.0, abs(float(nudged.flat[0])))
+    return {**parameters, name: nudged}

@@ -1,4 +1,4 @@
-"""Flower's programs as child processes that end with us and call nobody but each other."""
+"""Run Flower's programs as child processes that exit with the parent and make no external connections."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from mvstylizer.errors import MissingExtraError, MVStylizerError
 
 CLOUD_VARIABLE, EDGE_VARIABLE = "MVSTYLIZER_CLOUD", "MVSTYLIZER_EDGE"
 METRICS_VARIABLE, NICE_VARIABLE = "MVSTYLIZER_METRICS", "MVSTYLIZER_NICE"
-STOP_S = 10.0
+STOP_TIMEOUT_S = 10.0
 
 _OFFLINE = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-    "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.25",  # of a program on this machine; a second by default
+    "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.25",  # seconds, of a local program; the default is 1
 }
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 
 
 class FederationError(MVStylizerError):
-    """The federation cannot be started or reached, or a run did not end well."""
+    """The federation cannot be started or reached, or a run failed."""
 
 
 def program(name: str) -> str:
-    """Return the path of one of Flower's programs, that of this environment before any other.
+    """Return the path of one of Flower's programs, preferably from this environment.
 
     Raises:
-        MissingExtraError: It is not installed.
+        MissingExtraError: Flower is not installed.
     """
     found = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
     if found is None:
@@ -45,7 +45,7 @@ def program(name: str) -> str:
 
 
 def environment(home: Path, extra: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of Flower's programs: offline, with their own home and our code in reach."""
+    """Return the environment of Flower's programs: offline, own home, our code importable."""
     here = str(Path(__file__).resolve().parents[2])
     paths = [here, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     programs = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
@@ -61,40 +61,45 @@ def environment(home: Path, extra: Mapping[str, str]) -> dict[str, str]:
 
 @contextlib.contextmanager
 def running(argv: Sequence[str], env: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program in its own process group, its output in a file; on leaving, end the whole group.
+    """Run a program in its own process group with output to a log file; on exit, end the whole group.
 
-    It also ends when this process dies without leaving. Call from the main thread: the kernel ties the
-    child to the thread that started it.
+    The program also ends if this process is killed. Call from the main thread: the kernel ties the child to
+    the thread that started it.
     """
 
-    def die_with_us() -> None:
+    def die_with_parent() -> None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(
-            argv, env=dict(env), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-            process_group=0, preexec_fn=die_with_us,
-        )  # fmt: skip
+            argv,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            process_group=0,
+            preexec_fn=die_with_parent,
+        )
     try:
         yield process
     finally:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_S)
+            process.wait(STOP_TIMEOUT_S)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
 def last_lines(log: Path, count: int = 3) -> str:
-    """Return the end of a log as one line, for an error's message."""
+    """Return the last lines of a log as one line, for an error message."""
     lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
     return " | ".join(line.strip() for line in lines[-count:])
 
 
-def first_error(log: Path, began: int) -> str:
-    """Return what Flower says after its first ``Exit Code`` since an offset in a log, as one line."""
-    lines = log.read_bytes()[began:].decode(errors="replace").splitlines()
+def first_error(log: Path, offset: int) -> str:
+    """Return the message after Flower's first ``Exit Code`` in a log from a byte offset, as one line."""
+    lines = log.read_bytes()[offset:].decode(errors="replace").splitlines()
     at = next((number for number, line in enumerate(lines) if "Exit Code" in line), None)
     return " ".join(line.strip() for line in (lines[-1:] if at is None else lines[at + 1 : at + 3]))

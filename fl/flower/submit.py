@@ -1,4 +1,4 @@
-"""`mvstylizer federate submit`: a run of some rounds on the cloud's SuperLink, to its end."""
+"""`mvstylizer federate submit`: submit a run to the cloud's SuperLink and follow it to its end."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from fl.flower.cloud import CONNECTION, CloudFolder
-from fl.flower.order import Order
 from fl.flower.processes import FederationError, last_lines, program
+from fl.flower.run_config import RunConfig
 from fl.journal import Row, read_journal
 from fl.rounds import JOURNAL
 from training.checkpoint import read_info
 
-# Flower ships an app to the edges; ours is installed there already, so this one only names it.
+# Flower ships an app to the edges; ours is already installed there, so this one only refers to it.
 _APP = """[project]
 name = "mvstylizer-federation"
 version = "1.0.0"
@@ -40,49 +40,65 @@ clientapp = "fl.flower.client_app:app"
 
 
 def submit(
-    root: Path, order: Order, *, start: Path | None = None, progress: Callable[[Row], None] = lambda row: None
+    root: Path,
+    config: RunConfig,
+    *,
+    start: Path | None = None,
+    progress: Callable[[Row], None] = lambda row: None,
 ) -> list[Row]:
-    """Run an order on a cloud that `federate cloud` keeps up, and return what the journal says of it.
+    """Run rounds on a cloud started by `federate cloud`.
 
     Args:
         root: The cloud's folder.
-        order: Rounds and how.
-        start: Checkpoint to begin with; needed the first time.
-        progress: Called with each row of the journal as it appears.
+        config: Settings of the run.
+        start: Initial checkpoint; required the first time.
+        progress: Called with each new journal entry.
+
+    Returns:
+        The journal entries of the run.
 
     Raises:
-        FederationError: The cloud is not prepared or reached, or the run did not finish: the reason is the
-            journal's.
-        CheckpointError: The start is no checkpoint.
+        FederationError: The cloud is not prepared or cannot be reached, or the run failed.
+        CheckpointError: The initial checkpoint cannot be read.
     """
     cloud = CloudFolder(root)
     if not (cloud.flower / "config.toml").is_file():
-        raise FederationError(f"{root} is no cloud's folder", "Start `mvstylizer federate cloud` first")
+        raise FederationError(f"{root} is not a cloud folder", "Start `mvstylizer federate cloud` first")
     if start is not None and not cloud.start.is_file():
         read_info(start)
         shutil.copy(start, cloud.start)
+    config = replace(config, submission=uuid.uuid4().hex)
+    log = cloud.flower / "run.log"
+    with tempfile.TemporaryDirectory() as app:
+        _write_app(Path(app), config)
+        rows = _follow(cloud, Path(app), config, log, progress)
+    _check(rows, config, log)
+    return rows
+
+
+def _follow(
+    cloud: CloudFolder, app: Path, config: RunConfig, log: Path, progress: Callable[[Row], None]
+) -> list[Row]:
+    """Run an app and return the journal entries written meanwhile."""
     journal = cloud.federation / JOURNAL
     seen = len(_rows(journal))
-    order = replace(order, submission=uuid.uuid4().hex)
-    log = cloud.flower / "run.log"
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory() as app, log.open("w") as output:
-        _write_app(Path(app), order)
-        argv = [program("flwr"), "run", app, CONNECTION, "--stream"]
-        with subprocess.Popen(argv, env=cloud.environment(), stdout=output, stderr=output) as run:
-            try:
-                while True:
-                    ended = run.poll() is not None
-                    for row in _rows(journal)[seen + len(rows) :]:
-                        rows.append(row)
-                        progress(row)
-                    if ended or _is_over(rows, order):
-                        break
-                    _pause(run)
-            finally:
-                run.terminate()
-    _check(rows, order, log)
-    return rows
+    argv = [program("flwr"), "run", str(app), CONNECTION, "--stream"]
+    with (
+        log.open("w") as output,
+        subprocess.Popen(argv, env=cloud.environment(), stdout=output, stderr=output) as run,
+    ):
+        try:
+            while True:
+                has_exited = run.poll() is not None
+                for row in _rows(journal)[seen + len(rows) :]:
+                    rows.append(row)
+                    progress(row)
+                if has_exited or _is_over(rows, config):
+                    return rows
+                _pause(run)
+        finally:
+            run.terminate()
 
 
 def _pause(run: subprocess.Popen[bytes]) -> None:
@@ -92,27 +108,27 @@ def _pause(run: subprocess.Popen[bytes]) -> None:
         return
 
 
-def _is_over(rows: list[Row], order: Order) -> bool:
+def _is_over(rows: list[Row], config: RunConfig) -> bool:
     return any(
-        row["event"] in {"finished", "stopped"} and row["submission"] == order.submission for row in rows
+        row["event"] in {"finished", "stopped"} and row["submission"] == config.submission for row in rows
     )
 
 
-def _check(rows: list[Row], order: Order, log: Path) -> None:
-    again = "Submit again: it resumes with the round that was not finished"
-    ours = [row for row in rows if row.get("submission") == order.submission]
+def _check(rows: list[Row], config: RunConfig, log: Path) -> None:
+    hint = "Submit again to resume the unfinished round"
+    ours = [row for row in rows if row.get("submission") == config.submission]
     if not ours:
-        raise FederationError(f"The run ended without a word: {last_lines(log)}", again)
+        raise FederationError(f"The run exited without a result: {last_lines(log)}", hint)
     if ours[-1]["event"] == "stopped":
-        raise FederationError(str(ours[-1]["reason"]), again)
+        raise FederationError(str(ours[-1]["reason"]), hint)
 
 
 def _rows(journal: Path) -> list[Row]:
     return read_journal(journal) if journal.is_file() else []
 
 
-def _write_app(folder: Path, order: Order) -> None:
-    config = "".join(f"{name} = {json.dumps(value)}\n" for name, value in order.as_dict().items())
-    (folder / "pyproject.toml").write_text(_APP + config)
+def _write_app(folder: Path, config: RunConfig) -> None:
+    settings = "".join(f"{name} = {json.dumps(value)}\n" for name, value in config.as_dict().items())
+    (folder / "pyproject.toml").write_text(_APP + settings)
     (folder / "LICENSE").write_text("Apache-2.0\n")
-    (folder / "README.md").write_text("The apps are `fl.flower` of the installed mvstylizer.\n")
+    (folder / "README.md").write_text("The apps are in `fl.flower` of the installed mvstylizer.\n")

@@ -1,38 +1,38 @@
-// The page's state comes from the server (api/state), so that a reload or a second tab shows the same.
+// The page's state comes from the server (api/state), so a reload or a second tab shows the same.
 
 import { Viewer } from "./viewer.js";
 
 const POLL_MS = 300;
 const POLICIES = {
-  codec: "The frames that the video's own codec coded whole, and every scene cut.",
-  content: "Where the picture has changed enough, judged by a small model.",
-  every: "At a fixed distance, and at every scene cut.",
-  adaptive: "As soon as the last key frame explains less than this of a frame (0 to 1).",
+  codec: "The intra-coded frames of the video's codec, and every scene cut.",
+  content: "Where the content has changed enough, as scored by a small model, and at every scene cut.",
+  every: "At a fixed interval, and at every scene cut.",
+  adaptive: "When the similarity to the motion-compensated last key frame falls below this value (0 to 1).",
 };
 const INTERPOLATIONS = {
-  transfer: "Moves the edge's colour maps with the flow and applies them to each frame: its own edges, no ghosts.",
-  warp: "The paper's way: moves the pixels of the stylized key frames.",
+  transfer: "Warps the edge's color maps along the motion and applies them to each frame: sharp edges, no ghosting.",
+  warp: "The paper's method: warps the pixels of the stylized key frames.",
 };
 
 const $ = (selector) => document.querySelector(selector);
 const form = $("#setup");
 const viewer = new Viewer($("#stage"));
 let state = null;
-let shown = null; // number of the job whose end the page has told
+let shown = null; // number of the last finished job that the page has shown
 
-async function ask(path, options = {}) {
+async function request(path, options = {}) {
   let reply;
   try {
     reply = await fetch(path, options);
   } catch {
-    throw new Error("The studio does not answer. Is it still running?");
+    throw new Error("The studio does not respond. Is it still running?");
   }
   const value = await reply.json();
   if (!reply.ok) throw new Error(value.error);
   return value;
 }
 
-function complain(error) {
+function showError(error) {
   $("#alert").textContent = error ? error.message : "";
   $("#alert").hidden = !error;
 }
@@ -42,36 +42,36 @@ function complain(error) {
 const megabytes = (bytes) => `${Math.round(bytes / 1e6)} MB`;
 
 function send(role, file) {
-  // XMLHttpRequest, because fetch does not tell how much has been sent.
+  // XMLHttpRequest, because fetch does not report upload progress.
   return new Promise((resolve, reject) => {
-    const request = new XMLHttpRequest();
+    const upload = new XMLHttpRequest();
     const drop = $(`[data-role=${role}]`);
-    request.open("PUT", `api/files/${role}?name=${encodeURIComponent(file.name)}`);
-    request.upload.onprogress = (event) => drop.style.setProperty("--sent", event.loaded / event.total);
-    request.onerror = () => reject(new Error("The file could not be sent. Is the studio still running?"));
-    request.onload = () => {
-      const value = JSON.parse(request.responseText);
-      if (request.status < 300) resolve(value);
+    upload.open("PUT", `api/files/${role}?name=${encodeURIComponent(file.name)}`);
+    upload.upload.onprogress = (event) => drop.style.setProperty("--sent", event.loaded / event.total);
+    upload.onerror = () => reject(new Error("The upload failed. Is the studio still running?"));
+    upload.onload = () => {
+      const value = JSON.parse(upload.responseText);
+      if (upload.status < 300) resolve(value);
       else reject(new Error(value.error));
     };
-    request.send(file);
+    upload.send(file);
   });
 }
 
 async function take(role, file) {
   const drop = $(`[data-role=${role}]`);
-  complain(null);
+  showError(null);
   if (file.size > state.max_upload) {
-    complain(new Error(`${file.name} has ${megabytes(file.size)}; the studio takes ${megabytes(state.max_upload)} at most. ` +
-      "Cut it, start the studio with a larger --max-upload, or use mvstylizer stylize"));
+    showError(new Error(`${file.name} is ${megabytes(file.size)}; the studio's limit is ${megabytes(state.max_upload)}. ` +
+      "Trim it, start the studio with a larger --max-upload, or use mvstylizer stylize"));
     return;
   }
   drop.classList.add("busy");
   try {
     await send(role, file);
-    drop.querySelector(".thumb").dataset.name = ""; // a new file may have the last one's name
+    drop.querySelector(".thumb").dataset.name = ""; // the new file may have the same name as the last one
   } catch (error) {
-    complain(error);
+    showError(error);
   }
   drop.classList.remove("busy");
   drop.style.removeProperty("--sent");
@@ -108,7 +108,7 @@ for (const drop of document.querySelectorAll(".drop")) {
   drop.addEventListener("dragover", () => drop.classList.add("over"));
   drop.addEventListener("dragleave", () => drop.classList.remove("over"));
 }
-// A file dropped beside the fields must not make the browser leave the page: it goes where it fits.
+// A file dropped outside the fields must not make the browser leave the page; it goes to the field that fits.
 document.addEventListener("dragover", (event) => event.preventDefault());
 document.addEventListener("drop", (event) => {
   event.preventDefault();
@@ -131,11 +131,11 @@ function explain() {
 form.addEventListener("input", explain);
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
-  complain(null);
+  showError(null);
   const { policy, interpolation, strength } = Object.fromEntries(new FormData(form));
   const key_frames = policy in form.elements ? `${policy}:${form.elements[policy].value}` : policy;
   try {
-    await ask("api/job", {
+    await request("api/job", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ key_frames, interpolation, strength: strength / 100 }),
@@ -143,10 +143,10 @@ form.addEventListener("submit", async (event) => {
     await refresh();
     $("#stage").scrollIntoView({ block: "nearest", behavior: "smooth" });
   } catch (error) {
-    complain(error);
+    showError(error);
   }
 });
-$("#cancel").addEventListener("click", () => ask("api/job", { method: "DELETE" }).catch(complain));
+$("#cancel").addEventListener("click", () => request("api/job", { method: "DELETE" }).catch(showError));
 
 // State
 
@@ -157,13 +157,13 @@ function showProgress(job) {
   if (share === null) $("#progress").removeAttribute("value");
   else $("#progress").value = share;
   const left = share ? Math.ceil((job.seconds / share) * (1 - share)) : null;
-  $("#progress-told").textContent = job.cancelling ? "Ending" : !job.done ? "Waiting for the first key frame"
-    : `Frame ${job.done}${job.total ? ` of ${job.total}` : ""}${left === null ? "" : ` · about ${left} s to go`}`;
+  $("#progress-text").textContent = job.cancelling ? "Cancelling" : !job.done ? "Waiting for the first key frame"
+    : `Frame ${job.done}${job.total ? ` of ${job.total}` : ""}${left === null ? "" : ` · about ${left} s left`}`;
 }
 
 function show() {
   const { files, job } = state;
-  $("#engine").textContent = `${state.model} · ${state.engine}`;
+  $("#backend").textContent = `${state.model} · ${state.backend}`;
   for (const role of ["source", "style"]) showFile(role, files[role]);
   const running = job?.state === "running";
   $("#go").disabled = running || !(files.source && files.style);
@@ -176,15 +176,15 @@ function show() {
   shown = ended;
   if (done) viewer.show(job.report, files.source, job.seconds);
   else viewer.close();
-  if (job?.state === "failed") complain(new Error(job.error));
+  if (job?.state === "failed") showError(new Error(job.error));
 }
 
 async function refresh() {
   try {
-    state = await ask("api/state");
+    state = await request("api/state");
     show();
   } catch (error) {
-    complain(error);
+    showError(error);
   }
 }
 

@@ -1,4 +1,4 @@
-// Original and result in one frame, divided by a slider, played in step, with the key frames on the timeline.
+// Compare the original and the result: a split view with a slider, synchronized playback, key frames on the timeline.
 
 const MANY_KEYS = 120;
 const SMALL_DRIFT_S = 0.02;
@@ -18,14 +18,13 @@ export class Viewer {
     this.after = this.$("#after");
     this.before = this.$("#before");
     this.keys = []; // times of the key frames, in seconds
-    this.places = null;
     this.#wire();
   }
 
-  /** Show the result of a job: its report, what it was made from, and how long it took. */
+  /** Show the result of a job, given its report, its source and its duration. */
   show(report, source, seconds) {
     const photo = source.kind === "photo";
-    const version = Date.now(); // the addresses stay the same from job to job
+    const version = Date.now(); // defeats caching: all jobs use the same URLs
     document.body.classList.toggle("photo", photo);
     this.$("#compare").classList.remove("alone");
     this.$("#unplayable").hidden = true;
@@ -36,8 +35,8 @@ export class Viewer {
     }
     this.$("#mute").hidden = !source.has_audio;
     this.report = report;
-    this.#tell(seconds, photo);
-    if (!photo) this.after.play().catch(() => {}); // a browser may want a click first
+    this.#summarize(seconds, photo);
+    if (!photo) this.after.play().catch(() => {}); // browsers may require a click first
   }
 
   close() {
@@ -84,7 +83,7 @@ export class Viewer {
     if (!after.seeking && !this.before.seeking) this.#keepStep();
   }
 
-  /** Bring the original to the result's time. A seek interrupts it, so while both play it runs faster or slower. */
+  /** Keep the original in step with the result: by its playback rate while playing, because a seek would stall it. */
   #keepStep() {
     const { after, before } = this;
     const drift = before.currentTime - after.currentTime;
@@ -105,24 +104,24 @@ export class Viewer {
   }
 
   #timeline() {
-    const { key_frame_places: places, fallback_key_frames: fellBack, frames } = this.report;
+    const { key_frame_indices: indices, fallback_key_frames: fellBack, frames } = this.report;
     const each = this.after.duration / frames;
-    // The middle of a frame: at its very beginning rounding may show the one before.
-    this.keys = places.map((place) => (place + 0.5) * each);
+    // The middle of a frame: at its start, rounding may show the previous one.
+    this.keys = indices.map((index) => (index + 0.5) * each);
     this.$("#seek").max = this.after.duration;
-    this.$("#ticks").classList.toggle("many", places.length > MANY_KEYS);
-    this.$("#ticks").replaceChildren(...places.map((place) => {
+    this.$("#ticks").classList.toggle("many", indices.length > MANY_KEYS);
+    this.$("#ticks").replaceChildren(...indices.map((index) => {
       const tick = element("i");
-      tick.style.left = `${(100 * place) / frames}%`;
-      tick.classList.toggle("fell-back", fellBack.includes(place));
+      tick.style.left = `${(100 * index) / frames}%`;
+      tick.classList.toggle("fell-back", fellBack.includes(index));
       return tick;
     }));
   }
 
-  #tell(seconds, photo) {
+  #summarize(seconds, photo) {
     const { frames, key_frames: keys, width, height, seconds: parts, warnings } = this.report;
-    this.$("#keys-told").textContent =
-      `${keys} key ${keys === 1 ? "frame" : "frames"} of ${frames}, stylized by the network: one in ${(frames / keys).toFixed(1)}`;
+    this.$("#keys-text").textContent =
+      `${keys} key ${keys === 1 ? "frame" : "frames"} of ${frames} went through the network: one in ${(frames / keys).toFixed(1)}`;
     const figures = photo ? { Size: `${width} × ${height}`, Time: `${seconds.toFixed(1)} s` } : {
       Frames: frames, "Key frames": keys, Time: `${seconds.toFixed(1)} s`, Speed: `${(frames / seconds).toFixed(1)} frames/s`,
     };
@@ -131,10 +130,10 @@ export class Viewer {
       pair.append(element("dt", name), element("dd", value));
       return pair;
     }));
-    const most = Math.max(...Object.values(parts));
+    const longest = Math.max(...Object.values(parts));
     this.$("#parts").replaceChildren(...Object.entries(parts).flatMap(([name, value]) => {
       const bar = element("b");
-      bar.style.setProperty("--share", value / most);
+      bar.style.setProperty("--share", value / longest);
       return [element("span", name.replace("_", " ")), bar, element("span", `${value.toFixed(2)} s`)];
     }));
     this.$("#warnings").replaceChildren(...warnings.map((warning) => element("li", warning)));

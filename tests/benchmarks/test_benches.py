@@ -11,26 +11,26 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks import figure5, memory, quality, table1, table2, table4
+from benchmarks import figure5, memory, quality, table1, table2, table4, whole_runs
 from benchmarks.data import footage, paper
 from benchmarks.data.pairs import PairsError, look_pairs
-from benchmarks.harness.registry import BenchModule, Effort, Table
-from benchmarks.harness.result import Result, Spread, find, middle, read, write
-from benchmarks.harness.timing import Times
+from benchmarks.harness.registry import BenchModule, Budget, Table
+from benchmarks.harness.result import Result, Spread, find, median_of, read, write
+from benchmarks.harness.timing import Timings
 from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
 from tests.benchmarks.harness.test_harness import ABOUT
 
 SMALL = "192x96"
-QUICK = Effort(quick=True, threads=2)
+QUICK = Budget(quick=True, threads=2)
 
 
-def kept(result: Result, folder: Path) -> dict[str, Any]:
+def stored(result: Result, folder: Path) -> dict[str, Any]:
     path = folder / f"{result.bench}.json"
     write(result.document(ABOUT), path)
     return read(path)
 
 
-def laid_out(module: Any, document: dict[str, Any]) -> list[Table]:
+def checked_tables(module: Any, document: dict[str, Any]) -> list[Table]:
     bench: BenchModule = module
     tables = bench.tables(document)
     assert tables
@@ -43,30 +43,30 @@ def laid_out(module: Any, document: dict[str, Any]) -> list[Table]:
 def test_table1(tmp_path: Path) -> None:
     peer = f'lazy={sys.executable} -c \'import shutil; shutil.copy("{{content}}", "{{out}}")\' {{style}}'
     peers = [peer, "none=/nonexistent {content} {style} {out}"]
-    document = kept(table1.run(QUICK, print, peers=peers, resolutions=[SMALL]), tmp_path)
+    document = stored(table1.run(QUICK, print, peers=peers, resolutions=[SMALL]), tmp_path)
     ours = find(document, model="mvstylizer", device="cpu", resolution=SMALL, reply="image")
     assert ours
-    assert middle(ours["seconds"]) > 0
-    # Two rounds: the ratio of means lies between the ratios of the rounds.
-    whole = middle(ours["seconds"]) / middle(ours["floor_seconds"])
+    assert median_of(ours["seconds"]) > 0
+    # With two rounds, the ratio of means is between the ratios of the rounds.
+    whole = median_of(ours["seconds"]) / median_of(ours["floor_seconds"])
     assert ours["of_floor"]["min"] <= whole <= ours["of_floor"]["max"]
     lazy, none = find(document, model="lazy"), find(document, model="none")
     assert lazy
-    assert middle(lazy["process_seconds"]) > 0
+    assert median_of(lazy["process_seconds"]) > 0
     assert none == {"seconds": None}
     assert any("none" in note for note in document["notes"])
-    cells = [row[-1] for row in laid_out(table1, document)[0].rows]
+    cells = [row[-1] for row in checked_tables(table1, document)[0].rows]
     assert "failed" in cells
 
 
-def test_a_floor_is_that_of_its_own_round() -> None:
-    times = Times({"net": [2.0, 8.0], table1.FLOOR: [1.0, 2.0]})
+def test_the_lower_bound_is_computed_per_round() -> None:
+    times = Timings({"net": [2.0, 8.0], table1.FLOOR: [1.0, 2.0]})
     figures = table1._floor(times, "net", table1.FLOOR_GMACS / 2)
     assert figures["floor_seconds"] == Spread(0.75, 0.5, 1.0, 2)
     assert figures["of_floor"] == Spread(6.0, 4.0, 8.0, 2)
 
 
-def test_macs_are_those_of_the_layers(tmp_path: Path) -> None:
+def test_macs_of_convolutions_are_counted(tmp_path: Path) -> None:
     from onnx import TensorProto, helper, save
 
     from benchmarks.metrics.macs import count_macs
@@ -94,7 +94,7 @@ def test_macs_are_those_of_the_layers(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_table2(tmp_path: Path) -> None:
-    document = kept(table2.run(QUICK, print, resolutions=[SMALL], frames=16), tmp_path)
+    document = stored(table2.run(QUICK, print, resolutions=[SMALL], frames=16), tmp_path)
     warp, transfer = (find(document, resolution=SMALL, way=way) for way in ("warp", "transfer"))
     assert warp
     assert transfer
@@ -102,23 +102,23 @@ def test_table2(tmp_path: Path) -> None:
     assert transfer["of_warp"]["max"] >= transfer["seconds"]["min"] / warp["seconds"]["max"]
     whole = find(document, resolution=SMALL, way="transfer, everything")
     assert whole
-    assert all(middle(whole[stage]) > 0 for stage in table2.STAGES)
-    assert len(laid_out(table2, document)) == 3
+    assert all(median_of(whole[stage]) > 0 for stage in table2.STAGES)
+    assert len(checked_tables(table2, document)) == 3
 
 
 @pytest.mark.slow
 def test_figure5(tmp_path: Path) -> None:
-    document = kept(figure5.run(QUICK, print, resolutions=[SMALL], frames=16), tmp_path)
+    document = stored(figure5.run(QUICK, print, resolutions=[SMALL], frames=16), tmp_path)
     assert [row["case"]["interval"] for row in document["results"]] == [30, 30]
     for row in document["results"]:
         figures = row["figures"]
-        assert 1 < middle(figures["as_the_paper_counts"]) < row["case"]["interval"]
-        assert middle(figures["everything_counted"]) > 0
-    laid_out(figure5, document)
+        assert 1 < median_of(figures["as_the_paper_counts"]) < row["case"]["interval"]
+        assert median_of(figures["everything_counted"]) > 0
+    checked_tables(figure5, document)
     assert [sorted(plot.curves) for plot in figure5.plots(document)] == [[SMALL]] * 4
 
 
-def test_whole_runs_stand_between_runs_that_stylize_every_frame() -> None:
+def test_rounds_are_between_runs_that_stylize_every_frame() -> None:
     calls: list[str] = []
 
     def every_frame() -> float:
@@ -129,15 +129,15 @@ def test_whole_runs_stand_between_runs_that_stylize_every_frame() -> None:
         calls.append(f"{interpolation} {interval}")
         return interval / 100
 
-    rounds: list[list[figure5.Run]] = [[("transfer", 5), ("transfer", 30)], [("transfer", 30)]]
-    assert figure5.in_rounds(every_frame, at_interval, rounds) == {
+    rounds: list[list[whole_runs.Run]] = [[("transfer", 5), ("transfer", 30)], [("transfer", 30)]]
+    assert whole_runs.in_rounds(every_frame, at_interval, rounds) == {
         ("transfer", 5): [(11.5, 0.05)],
         ("transfer", 30): [(11.5, 0.3), (12.5, 0.3)],
     }
     assert calls == ["every", "transfer 5", "transfer 30", "every", "transfer 30", "every"]
 
 
-def test_of_two_runs_that_disagree_there_is_a_third() -> None:
+def test_a_case_with_two_different_ratios_is_run_again() -> None:
     once, twice, thrice = ("transfer", 5), ("transfer", 10), ("transfer", 30)
     seconds = {once: [0.1], twice: [0.1, 0.15, 0.11], thrice: [0.1, 0.11]}
     left = {run: iter(values) for run, values in seconds.items()}
@@ -145,21 +145,21 @@ def test_of_two_runs_that_disagree_there_is_a_third() -> None:
     def at_interval(interpolation: str, interval: int) -> float:
         return next(left[interpolation, interval])
 
-    rounds: list[list[figure5.Run]] = [[("transfer", 5), ("transfer", 10), ("transfer", 30)]]
+    rounds: list[list[whole_runs.Run]] = [[("transfer", 5), ("transfer", 10), ("transfer", 30)]]
     rounds.append([("transfer", 10), ("transfer", 30)])
-    found = figure5.in_rounds(lambda: 1.0, at_interval, rounds)
+    found = whole_runs.in_rounds(lambda: 1.0, at_interval, rounds)
     assert {run: [own for _, own in pairs] for run, pairs in found.items()} == seconds
 
 
-def test_every_interval_is_run_twice_or_more() -> None:
-    count = Counter(run for round_ in figure5.ROUNDS for run in round_)
-    wanted = {("transfer", interval) for interval in paper.INTERVALS} | {figure5.MAX_WARP}
+def test_every_interval_is_run_at_least_twice() -> None:
+    count = Counter(run for round_ in whole_runs.ROUNDS for run in round_)
+    wanted = {("transfer", interval) for interval in paper.INTERVALS} | {whole_runs.MAX_WARP}
     assert set(count) == wanted
     assert min(count.values()) == 2
-    assert count[figure5.LONGEST] == len(figure5.ROUNDS)
+    assert count[whole_runs.LONGEST] == len(whole_runs.ROUNDS)
 
 
-def test_what_was_asked_before_is_answered_at_once(bikes: Path) -> None:
+def test_repeated_requests_are_cached(bikes: Path) -> None:
     from benchmarks.data.models import shipped
     from benchmarks.pipeline_run import RecordedStylizer
 
@@ -175,7 +175,7 @@ def test_what_was_asked_before_is_answered_at_once(bikes: Path) -> None:
 
 @pytest.mark.slow
 def test_table4(tmp_path: Path) -> None:
-    document = kept(
+    document = stored(
         table4.run(
             QUICK, print, clips=["bikes"], resolutions=["352x176"], clip_size="352x176", frames=17, samples=1
         ),
@@ -188,11 +188,11 @@ def test_table4(tmp_path: Path) -> None:
     assert near
     assert far
     assert every
-    assert near["ms_ssim"] > 0.95  # of any sane model: a frame on differs little
+    assert near["ms_ssim"] > 0.95  # the next frame differs little
     assert 0.8 < far["ms_ssim_worst"] <= far["ms_ssim"] <= 1
     assert far["key_frames"] == 2
     assert far["warping_error_filmed"] == every["warping_error_filmed"] > 0
-    assert len(laid_out(table4, document)) == 2
+    assert len(checked_tables(table4, document)) == 2
 
 
 @pytest.mark.slow
@@ -209,7 +209,7 @@ def test_quality(tmp_path: Path) -> None:
     result = quality.run(
         QUICK, print, pairs=pairs, peers=[peer], strengths=[1.0], pairs_sheet=sheet, look_count=1
     )
-    document = kept(result, tmp_path)
+    document = stored(result, tmp_path)
     idle, mkl = find(document, method="idle"), find(document, method="MKL")
     assert idle
     assert mkl
@@ -219,28 +219,29 @@ def test_quality(tmp_path: Path) -> None:
     assert mkl["identity_error"] < 1
     assert str(tmp_path) not in str(document)
     assert sheet.is_file()
-    laid_out(quality, document)
+    checked_tables(quality, document)
 
 
-def test_pairs_with_known_answers_are_the_same_every_time(tmp_path: Path) -> None:
+def test_pairs_with_known_results_are_deterministic(tmp_path: Path) -> None:
     first, second = look_pairs(None, 1), look_pairs(None, 1)
     assert (first[0].target == second[0].target).all()
     assert first[0].target.shape == first[0].content.shape
-    with pytest.raises(PairsError, match="no photos"):
+    with pytest.raises(PairsError, match="contains no photos"):
         look_pairs(tmp_path, 1)
-    with pytest.raises(PairsError, match="no pairs"):
+    with pytest.raises(PairsError, match="contains no pairs"):
         quality.run(QUICK, print, pairs=tmp_path)
 
 
 @pytest.mark.slow
 def test_memory(tmp_path: Path) -> None:
-    document = kept(memory.run(QUICK, print, lengths=(4, 8), resolutions=[SMALL]), tmp_path)
+    document = stored(memory.run(QUICK, print, lengths=(4, 8), resolutions=[SMALL]), tmp_path)
     cases = [row["case"] for row in document["results"]]
     assert [case["frames"] for case in cases[:2]] == [4, 8]
     assert [(case["model"], case["resolution"]) for case in cases[2:]] == [
-        ("mvstylizer", SMALL), ("lite", SMALL)
-    ]  # fmt: skip
+        ("mvstylizer", SMALL),
+        ("lite", SMALL),
+    ]
     assert all(row["figures"]["peak_mib"] > 50 for row in document["results"])
-    laid_out(memory, document)
-    with pytest.raises(memory.StylizeFailedError, match="ended with 1"):
+    checked_tables(memory, document)
+    with pytest.raises(memory.StylizeFailedError, match="exited with status 1"):
         memory.peak_mib(tmp_path / "none.mp4")

@@ -1,4 +1,4 @@
-"""Figure 7: a federation in one process against its rounds written out, and the arithmetic of its curves."""
+"""Figure 7: a federation in one process, and the arithmetic of its loss curves."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ import pytest
 import skimage.data
 from safetensors.numpy import load_file
 
-from benchmarks import figure7
+from benchmarks import figure7, loss_curve
 from benchmarks.data.federation_photos import RetrainingPhotosError, lay_out
 from benchmarks.federation import _SEED_STRIDE, Point
-from benchmarks.figure7 import Figure7Error, Settings, images_until, reach_rows, run_curves, smoothed
+from benchmarks.federation_experiment import ExperimentError, Settings, run_curves
+from benchmarks.figure7 import reach_rows
 from benchmarks.harness.result import Result
-from fl.site import retrain
+from benchmarks.loss_curve import images_until, smoothed
+from fl.local_training import retrain
 
 TINY = Settings(crop=32, steps=1, rounds=(2, 1, 0), contents=2, styles=1)
 
@@ -46,7 +48,9 @@ def curves(work: Path, photos: Path) -> dict[int, list[Point]]:
     return run_curves(TINY, work, photos, 2, lambda _: None)
 
 
-def test_two_edges_give_the_mean_of_what_each_retrains(curves: dict[int, list[Point]], work: Path) -> None:
+def test_the_model_of_two_edges_is_the_mean_of_their_updates(
+    curves: dict[int, list[Point]], work: Path
+) -> None:
     updates = [
         retrain(
             work / "start.safetensors",
@@ -62,29 +66,27 @@ def test_two_edges_give_the_mean_of_what_each_retrains(curves: dict[int, list[Po
     assert [point.images for point in curves[2]] == [0, 2]
 
 
-def test_every_curve_begins_with_the_same_model(curves: dict[int, list[Point]]) -> None:
+def test_all_curves_start_with_the_same_model(curves: dict[int, list[Point]]) -> None:
     assert {curve[0] for curve in curves.values()} == {curves[4][0]}
     assert [point.images for point in curves[1]] == [0, 2, 4]
     for point in curves[1]:
         assert point.total == pytest.approx(point.content + point.style)
 
 
-def test_a_finished_run_is_read_and_not_run_again(
-    curves: dict[int, list[Point]], work: Path, photos: Path
-) -> None:
-    said: list[str] = []
-    assert run_curves(TINY, work, photos, 2, said.append) == curves
-    assert said == []
+def test_a_finished_run_is_not_repeated(curves: dict[int, list[Point]], work: Path, photos: Path) -> None:
+    lines: list[str] = []
+    assert run_curves(TINY, work, photos, 2, lines.append) == curves
+    assert lines == []
 
 
-def test_a_folder_of_other_settings_is_refused(
+def test_a_folder_with_other_settings_is_rejected(
     curves: dict[int, list[Point]], work: Path, photos: Path
 ) -> None:
-    with pytest.raises(Figure7Error, match="other settings"):
+    with pytest.raises(ExperimentError, match="other settings"):
         run_curves(replace(TINY, learning_rate=0.5), work, photos, 2, lambda _: None)
 
 
-def test_no_edge_sees_the_held_out_photos(curves: dict[int, list[Point]], work: Path) -> None:
+def test_held_out_photos_are_not_in_the_spool(curves: dict[int, list[Point]], work: Path) -> None:
     names = {
         part: {path.name for path in (work / part).rglob("*.jpg")}
         for part in ("spool/frames", "spool/styles", "holdout/contents", "holdout/styles")
@@ -95,13 +97,13 @@ def test_no_edge_sees_the_held_out_photos(curves: dict[int, list[Point]], work: 
     assert not held & (names["spool/frames"] | names["spool/styles"])
 
 
-def test_too_few_photos_to_hold_some_out(photos: Path, tmp_path: Path) -> None:
+def test_too_few_photos_are_reported(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(RetrainingPhotosError, match="too few"):
         lay_out(tmp_path, photos, short_side=64, contents=4, styles=1)
 
 
-def test_the_images_to_a_loss_lie_on_the_line_between_points(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figure7, "NEIGHBOURS", 0)
+def test_images_to_a_loss_are_interpolated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loss_curve, "NEIGHBORS", 0)
     curve = line(1.0, 0.8, 0.9, 0.5)
     assert images_until(curve, 0.9) == pytest.approx(50)
     assert images_until(curve, 0.6) == pytest.approx(275)
@@ -109,13 +111,13 @@ def test_the_images_to_a_loss_lie_on_the_line_between_points(monkeypatch: pytest
     assert images_until(curve, 0.4) is None
 
 
-def test_smoothing_is_a_mean_over_both_sides_and_ends_where_one_is_missing() -> None:
-    assert smoothed(line(5, 4, 3, 2, 1, 0)) == pytest.approx([5, 4, 3, 2])  # a straight line stays
+def test_smoothing_is_a_centered_mean_without_the_last_points() -> None:
+    assert smoothed(line(5, 4, 3, 2, 1, 0)) == pytest.approx([5, 4, 3, 2])  # a straight line is unchanged
     assert smoothed(line(6, 0, 0, 0, 9)) == pytest.approx([6, 2, 3])
 
 
-def test_a_federation_that_is_four_times_as_fast_has_the_ratio_4(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figure7, "NEIGHBOURS", 0)
+def test_a_federation_four_times_faster_has_a_ratio_of_4(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loss_curve, "NEIGHBORS", 0)
     one = line(*(1 / (1 + place) for place in range(17)))
     four = [Point(point.images // 4, *point[1:]) for point in one]
     rows = {
@@ -127,22 +129,22 @@ def test_a_federation_that_is_four_times_as_fast_has_the_ratio_4(monkeypatch: py
     assert "ratio_1_to_4" not in rows[1.0, 2]
 
 
-def test_a_loss_that_is_not_reached_needs_more_than_what_was_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figure7, "NEIGHBOURS", 1)
+def test_a_loss_that_is_not_reached_is_shown_as_a_lower_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loss_curve, "NEIGHBORS", 1)
     one = line(1.0, 0.5, 0.3, 0.2, 0.1)
     made = {1: one, 2: line(1.0, 0.9, 0.9, 0.9), 4: one}
     rows = [*figure7.curve_rows(made), *reach_rows(made)]
     document = json.loads(json.dumps(Result("figure7", figure7.FIGURES, rows).document({})))
     (table,) = figure7.tables(document)
     needed = {(row[1], row[2]): row[3] for row in table.rows}
-    assert needed["100%", "2"] == "> 200"  # the last of 300 has no neighbour behind it
+    assert needed["100%", "2"] == "> 200"  # the point at 300 has no next neighbor
     assert needed["100%", "4"] == "300"
 
 
-def test_a_kept_result_is_laid_out_and_drawn(
+def test_a_stored_result_becomes_a_table_and_plots(
     curves: dict[int, list[Point]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(figure7, "NEIGHBOURS", 0)
+    monkeypatch.setattr(loss_curve, "NEIGHBORS", 0)
     four = [Point(point.images // 4, *point[1:]) for point in line(1.0, 0.5, 0.3, 0.2, 0.1)]
     made = {1: line(1.0, 0.5, 0.3, 0.2, 0.1), 2: curves[2], 4: four}
     rows = [*figure7.curve_rows(made), *reach_rows(made)]

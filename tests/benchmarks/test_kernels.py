@@ -1,4 +1,4 @@
-"""What the kernels are timed against does the same work."""
+"""The reference implementations do the same work as the kernels."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from benchmarks import kernels
 from benchmarks.data import footage
 from benchmarks.data.models import shipped
 from benchmarks.harness.result import Spread
-from benchmarks.harness.timing import Times, measure
+from benchmarks.harness.timing import Timings, measure
 from device_runtime.kernels import Warp
 
 SIZE = (96, 64)
 
 
-def test_opencv_and_torch_warp_as_the_kernel_does() -> None:
+def test_opencv_and_torch_match_the_warp_kernel() -> None:
     photo, flow = footage.photo(*SIZE), kernels.smooth_flow(*SIZE)
     out = np.empty_like(photo)
     kernels._opencv(photo, flow, out)()
@@ -26,7 +26,7 @@ def test_opencv_and_torch_warp_as_the_kernel_does() -> None:
         warp.set_key(photo)
         ours = warp(flow)
     assert np.abs(flow).max() > 7
-    # OpenCV rounds places to 1/32 of a pixel.
+    # OpenCV rounds coordinates to 1/32 pixel.
     assert np.abs(out.astype(int) - ours).max() <= 6
     assert np.abs(sampled.numpy()[0].transpose(1, 2, 0) - ours).max() <= 0.6
 
@@ -42,10 +42,15 @@ def test_every_case_runs(threads: int) -> None:
     assert all(each.min > 0 for each in times.values())
 
 
-def test_ratios_are_of_rounds() -> None:
-    times = Times({
-        "copy": [1.0, 2.0, 0.5], "opencv": [2.0, 2.0, 2.0], "torch": [4.0, 8.0, 2.0], "warp": [3.0, 6.0, 1.5]
-    })  # fmt: skip
+def test_ratios_are_computed_per_round() -> None:
+    times = Timings(
+        {
+            "copy": [1.0, 2.0, 0.5],
+            "opencv": [2.0, 2.0, 2.0],
+            "torch": [4.0, 8.0, 2.0],
+            "warp": [3.0, 6.0, 1.5],
+        }
+    )
     row = kernels._row("96x64", 1, "warp", times)
     assert row.figures["of_copy"] == Spread(3.0, 3.0, 3.0, 3)
     assert row.figures["of_opencv"] == Spread(1.5, 0.75, 3.0, 3)

@@ -1,4 +1,4 @@
-"""Clips written with PyAV, where no shipped footage has the property under test."""
+"""Clips written with PyAV, for properties that no sample footage has."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Picture = Callable[[int, int, int], NDArray[np.uint8]]
 
 
 def moving_square(index: int, width: int, height: int) -> NDArray[np.uint8]:
-    """A coloured scene with a bright square that moves: no two frames or orientations look alike."""
+    """A colored scene with a bright square that moves: no two frames or orientations look alike."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     scene = np.stack([x / width * 200, y / height * 200, np.full_like(x, 90)], -1).astype(np.uint8)
     corner = (4 + 2 * index % max(1, width - 24), 4)
@@ -64,7 +64,7 @@ def write_clip(
 
 
 def remux(source: Path, target: Path, *, until: float = 1e9) -> Path:
-    """Copy the picture's packets as they are into another container (MP4s with the index in front)."""
+    """Copy the video packets unchanged into another container (MP4s with the index first)."""
     options = {"movflags": "faststart"} if target.suffix == ".mp4" else {}
     with av.open(str(source)) as given, av.open(str(target), "w", options=options) as copy:
         stream = copy.add_stream_from_template(given.streams.video[0], opaque=True)

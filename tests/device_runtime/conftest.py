@@ -1,4 +1,4 @@
-"""Fixtures of the phone side's tests."""
+"""Fixtures for tests of the phone side."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from skimage import data
 
 from device_runtime.media.photo import write_photo
 from device_runtime.media.reader import VideoReader
-from device_runtime.options import Interpolation
+from device_runtime.options import Interpolation, StylizeOptions
 from device_runtime.pipeline import stylize_video
 from device_runtime.report import Report
 from mvstylizer.bundle import default_bundle, load_bundle
@@ -26,7 +26,7 @@ BUNDLE = load_bundle(default_bundle())
 
 
 class PlainStylizer:
-    """Leaves every frame as it is, so that whatever changes was changed by the way through."""
+    """Returns every frame unchanged, so that any difference comes from the pipeline."""
 
     def encode_style(self, style: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.zeros(4, np.float32)
@@ -58,9 +58,11 @@ def style(tmp_path: Path) -> Path:
     return tmp_path / "style.png"
 
 
-def run(source: Path, style: Path, out: Path, **options: Any) -> Report:
-    given: dict[str, Any] = {"policy": "every:6", "crf": 8, **options}
-    return stylize_video(source, style, out, stylizer=PlainStylizer(), bundle=BUNDLE, **given)
+def run(source: Path, style: Path, out: Path, resume: bool = False, **chosen: Any) -> Report:
+    options = StylizeOptions(**{"policy": "every:6", "crf": 8, **chosen})
+    return stylize_video(
+        source, style, out, options=options, stylizer=PlainStylizer(), bundle=BUNDLE, resume=resume
+    )
 
 
 def times(path: Path) -> list[Fraction]:
@@ -79,7 +81,7 @@ def mean_difference(a: Path, b: Path) -> float:
 
 
 def smooth(index: int, width: int, height: int) -> NDArray[np.uint8]:
-    """Slow gradients, which chroma subsampling and compression hardly touch."""
+    """Slow gradients, which chroma subsampling and compression barely change."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     ramp = (
         40 + 150 * x / width,
@@ -123,7 +125,7 @@ def test_hevc_of_eight_and_ten_bits(style: Path, out: Path, pixel_format: str) -
     ],
 )
 @pytest.mark.parametrize("size", [(192, 108), (1280, 720)])
-def test_colours_neither_shift_nor_lose_their_tags(
+def test_colors_neither_shift_nor_lose_their_tags(
     style: Path, out: Path, tags: tuple[int, ...], size: tuple[int, int]
 ) -> None:
     source = write_clip(style.with_name("tagged.mp4"), range(3), size=size, tags=tags, picture=smooth)
@@ -181,7 +183,7 @@ def test_missing_timestamps(bikes: Path, style: Path, out: Path) -> None:
     assert any("missing frame times" in warning for warning in report.warnings)
 
 
-def test_title_and_place_are_kept(style: Path, out: Path) -> None:
+def test_metadata_is_kept(style: Path, out: Path) -> None:
     source, tagged = write_clip(style.with_name("plain.mp4")), style.with_name("tagged.mp4")
     known = {"title": "Harbour", "comment": "first try", "date": "2024-05-01"}
     with av.open(str(source)) as given, av.open(str(tagged), "w") as copy:
@@ -236,7 +238,7 @@ Lines = list[tuple[Fraction, Fraction, str]]
 
 
 def with_subtitles(target: Path) -> Path:
-    """A clip with sound and a subtitle track, with a language for the picture and one for the text."""
+    """A clip with sound and subtitles, with a language tag for the picture and one for the text."""
     clip, text = write_clip(target.with_name("tone.mp4"), sound="aac"), target.with_suffix(".srt")
     text.write_text(SRT)
     with av.open(str(clip)) as video, av.open(str(text)) as lines, av.open(str(target), "w") as both:
@@ -295,7 +297,7 @@ def test_subtitles_of_an_mp4_are_copied_bit_for_bit_and_become_text_in_a_matrosk
     assert subtitles(out.with_suffix(".mkv")) == subtitles(source)
 
 
-def test_subtitles_that_are_pictures_are_left_out_of_an_mp4_with_a_warning(style: Path, out: Path) -> None:
+def test_bitmap_subtitles_are_omitted_from_an_mp4_with_a_warning(style: Path, out: Path) -> None:
     source = style.with_name("disc.mkv")
     clip = write_clip(style.with_name("plain.mp4"))
     with av.open(str(clip)) as video, av.open(str(source), "w") as both:
@@ -306,5 +308,5 @@ def test_subtitles_that_are_pictures_are_left_out_of_an_mp4_with_a_warning(style
                 packet.stream = copy
                 both.mux(packet)
     report = run(source, style, out)
-    assert any("subtitles (dvd_subtitle) that mp4 cannot hold" in warning for warning in report.warnings)
+    assert any("subtitles (dvd_subtitle) omitted: mp4 does not" in warning for warning in report.warnings)
     assert report.frames == 12

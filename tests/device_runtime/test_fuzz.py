@@ -1,7 +1,7 @@
-"""Mutated files of a real clip: whatever a file holds, the answer is a whole result or one line.
+"""Mutated files of a real clip: each yields either a complete result or a one-line error.
 
-FFmpeg is C, so the files are worked through in a child process, which would show a crash, and which has to
-say after each file within 30 seconds that it goes on.
+FFmpeg is written in C, so a child process handles the files: a crash is visible, and it must report progress
+within 30 seconds per file.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ HANG_S = 30
 PROGRAM = """
 import os, sys
 from pathlib import Path
+from device_runtime.options import StylizeOptions
 from device_runtime.pipeline import stylize_video
 from mvstylizer.bundle import default_bundle, load_bundle
 from mvstylizer.errors import MVStylizerError
@@ -38,7 +39,8 @@ out.parent.mkdir()
 for source in sorted(folder.glob("*.*")):
     print("begin", source.name, flush=True)
     try:
-        report = stylize_video(source, style, out, stylizer=PlainStylizer(), bundle=bundle, policy="every:4")
+        options = StylizeOptions("every:4")
+        report = stylize_video(source, style, out, options=options, stylizer=PlainStylizer(), bundle=bundle)
     except MVStylizerError as error:
         assert "\\n" not in str(error), error
         assert not os.listdir(out.parent), os.listdir(out.parent)
@@ -52,7 +54,7 @@ for source in sorted(folder.glob("*.*")):
 
 
 def mutated(content: bytes, rng: np.random.Generator) -> bytes:
-    """Flip bits, overwrite, cut out, double or cut off: in the headers as often as in the pictures."""
+    """Flip bits, overwrite, delete, duplicate or truncate, in the headers as often as in the pictures."""
     changed = bytearray(content)
     for _ in range(rng.integers(1, 6)):
         size = len(changed)

@@ -12,6 +12,7 @@ import pytest
 from skimage import data
 
 from device_runtime.media.photo import write_photo
+from device_runtime.options import StylizeOptions
 from device_runtime.pipeline import stylize_video
 from device_runtime.stylizers.tflite_stylizer import TFLiteStylizer
 from edge_triton.client.client import EdgeClient, EdgeUnavailableError
@@ -60,9 +61,9 @@ def test_a_server_killed_mid_run_costs_no_frame(inputs: tuple[Path, Path], tmp_p
             source,
             style,
             tmp_path / "out.mp4",
+            options=StylizeOptions(policy="every:5"),
             stylizer=edge,
             bundle=BUNDLE,
-            policy="every:5",
             fallback=lambda: TFLiteStylizer(load_bundle(default_bundle("lite"))),
             progress=killing(3, mine),
         )
@@ -75,7 +76,7 @@ def test_a_server_killed_mid_run_costs_no_frame(inputs: tuple[Path, Path], tmp_p
     assert any(said in warning for warning in report.warnings)
 
 
-def test_without_a_fall_back_the_run_ends_with_one_line_and_leaves_nothing(
+def test_without_a_fallback_the_run_fails_with_one_line_and_no_output(
     inputs: tuple[Path, Path], tmp_path: Path
 ) -> None:
     mine = set(psutil.Process().children(recursive=True))
@@ -87,9 +88,9 @@ def test_without_a_fall_back_the_run_ends_with_one_line_and_leaves_nothing(
         stylize_video(
             *inputs,
             tmp_path / "out.mp4",
+            options=StylizeOptions(policy="every:5"),
             stylizer=edge,
             bundle=BUNDLE,
-            policy="every:5",
             progress=killing(3, mine),
         )
     assert "\n" not in str(caught.value)

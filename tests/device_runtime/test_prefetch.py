@@ -29,9 +29,7 @@ def await_true(condition: Callable[[], object]) -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers()), st.integers(1, 4), st.integers(1, 4))
-def test_items_come_whole_and_in_order_through_several_stages(
-    items: list[int], first: int, second: int
-) -> None:
+def test_items_pass_several_stages_completely_and_in_order(items: list[int], first: int, second: int) -> None:
     with Prefetcher() as stages:
         doubled = (2 * item for item in stages.ahead(items, first))
         assert list(stages.ahead(doubled, second)) == [2 * item for item in items]
@@ -59,7 +57,7 @@ def test_stages_overlap() -> None:
 
 
 @pytest.mark.parametrize("depth", [1, 3])
-def test_no_more_than_asked_for_is_made_ahead(depth: int) -> None:
+def test_no_more_than_the_depth_is_computed_ahead(depth: int) -> None:
     begun: list[int] = []
 
     def source() -> Iterator[int]:
@@ -80,7 +78,7 @@ class Thing:
     pass
 
 
-def test_items_are_let_go_when_they_have_been_used() -> None:
+def test_items_are_released_after_use() -> None:
     alive: weakref.WeakSet[Thing] = weakref.WeakSet()
 
     def source() -> Iterator[Thing]:
@@ -103,7 +101,7 @@ def test_items_are_let_go_when_they_have_been_used() -> None:
 
 
 @pytest.mark.parametrize("failing", [0, 1])
-def test_an_error_comes_after_what_came_before_it(failing: int) -> None:
+def test_an_error_is_raised_after_the_items_before_it(failing: int) -> None:
     def broken(items: Iterator[int]) -> Iterator[int]:
         for item in items:
             if item == 5:

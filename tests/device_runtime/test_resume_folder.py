@@ -9,7 +9,8 @@ import pytest
 
 from device_runtime.media.atomic_file import OutputError
 from device_runtime.media.encoder import PictureEncoder
-from device_runtime.media.reader import VideoInfo, VideoReader
+from device_runtime.media.reader import VideoReader
+from device_runtime.media.video_info import VideoInfo
 from device_runtime.media.writer import VideoWriter
 from device_runtime.resume_folder import WorkFolder
 from tests.device_runtime.clips import moving_square, write_clip
@@ -42,7 +43,7 @@ def folder(info: VideoInfo, tmp_path: Path) -> WorkFolder:
     return made
 
 
-def test_pieces_are_found_again_as_they_were_left(folder: WorkFolder, tmp_path: Path) -> None:
+def test_pieces_are_read_back_unchanged(folder: WorkFolder, tmp_path: Path) -> None:
     again = WorkFolder(tmp_path / "out.mp4", JOB)
     assert again.pieces == folder.pieces
     assert again.frames == 3 * PIECE
@@ -98,7 +99,7 @@ def spoil_job(folder: Path) -> None:
     ("damage", "left"),
     [(flip_a_bit, 1), (shorten, 1), (empty, 1), (spoil_header, 1), (remove, 1), (spoil_job, 0)],
 )
-def test_only_what_is_whole_and_before_any_damage_counts(
+def test_only_intact_pieces_before_any_damage_are_kept(
     folder: WorkFolder, info: VideoInfo, tmp_path: Path, damage: Callable[[Path], None], left: int
 ) -> None:
     damage(folder.path)
@@ -114,12 +115,25 @@ def test_another_job_empties_the_folder(folder: WorkFolder, tmp_path: Path) -> N
     assert WorkFolder(tmp_path / "out.mp4", JOB).pieces == []
 
 
+@pytest.mark.parametrize("job", ['{"format": 2, "crf": 18}', '{"schema_version": 99}'])
+def test_pieces_of_another_release_are_refused_by_version_and_kept(
+    folder: WorkFolder, tmp_path: Path, job: str
+) -> None:
+    (folder.path / "job.json").write_text(job)
+    before = sorted(os.listdir(folder.path))
+    with pytest.raises(OutputError, match=r"schema version (2|99), this release needs 3") as caught:
+        WorkFolder(tmp_path / "out.mp4", JOB)
+    assert "\n" not in str(caught.value)
+    assert "Delete that folder" in str(caught.value)
+    assert sorted(os.listdir(folder.path)) == before
+
+
 def test_removing_leaves_nothing(folder: WorkFolder, tmp_path: Path) -> None:
     folder.remove()
     assert os.listdir(tmp_path) == ["clip.mp4"]
 
 
-def test_a_folder_that_cannot_be_made_is_said_in_one_line(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / ".out.mp4.unfinished").write_text("a file in the way")
     with pytest.raises(OutputError, match="cannot be used") as caught:
         WorkFolder(tmp_path / "out.mp4", JOB)

@@ -1,4 +1,4 @@
-"""Every command and every piece of Python that README and docs show is one that exists."""
+"""Every command, make target and link in README and docs exists, and their Python runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 from mvstylizer_cli import main as cli
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"`(mvstylizer [a-z][^`\n]*)`")
 COMMAND = re.compile(r"(?:^|[\s/(])mvstylizer (?P<arguments>(?:--debug )?[a-z][^#\n;&|)]*)")
@@ -31,8 +31,8 @@ def commands(page: Path) -> list[str]:
     return [*found, *(each.removeprefix("mvstylizer ") for each in INLINE.findall(text))]
 
 
-def understood(words: str) -> None:
-    """Parse as the command line would; what is missing is allowed, unknown names and wrong values are not."""
+def parse(words: str) -> None:
+    """Parse a command; missing arguments are allowed, unknown names and wrong values are not."""
     command: click.Command = typer.main.get_command(cli.app)
     rest = shlex.split(words.replace("[--resume]", "--resume"))
     context = None
@@ -48,16 +48,16 @@ def understood(words: str) -> None:
         command = found
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_exist(page: Path) -> None:
     for words in commands(page):
         try:
-            understood(words)
+            parse(words)
         except click.UsageError as error:
             pytest.fail(f"{page.name}: mvstylizer {words}: {error.format_message()}")
 
 
-def test_a_wrong_command_would_be_noticed() -> None:
+def test_a_wrong_command_is_noticed() -> None:
     assert len(commands(ROOT / "docs" / "edge.md")) == 3
     for wrong in (
         "stylise a.mp4",
@@ -67,10 +67,10 @@ def test_a_wrong_command_would_be_noticed() -> None:
         "doctor now",
     ):
         with pytest.raises(click.UsageError):
-            understood(wrong)
+            parse(wrong)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_make_targets_exist(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     text = "\n".join(block for _, block in BLOCK.findall(page.read_text())) + "\n"
@@ -80,15 +80,26 @@ def test_make_targets_exist(page: Path) -> None:
     assert set(named) <= targets
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page: Path) -> None:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_relative_links_exist(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
         if "://" not in target:
             assert (page.parent / target).exists(), target
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_named_files_and_what_they_define_exist(page: Path) -> None:
+    """`folder/file.py` names a file, `name` (`folder/file.py`) something that it mentions."""
+    text = page.read_text()
+    named = set(re.findall(r"`((?:[a-z_]+/)+[a-z_0-9]+\.(?:py|json|yaml))`", text))
+    missing = sorted(path for path in named if not (ROOT / path).exists())
+    pairs = re.findall(r"`(\w+)`\s\(`((?:[a-z_]+/)+[a-z_0-9]+\.py)`\)", text)
+    assert missing == []
+    assert [pair for pair in pairs if pair[0] not in (ROOT / pair[1]).read_text()] == []
+
+
 @pytest.mark.slow
-def test_the_peer_of_the_docs_works(street: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_peer_adapter_runs(street: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.mp4").write_bytes(street.read_bytes())
     (tmp_path / "b.jpg").write_bytes((ROOT / "samples" / "dusk.jpg").read_bytes())
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""Compiling ahead of time: what must hold before the vendor's compiler is asked, and what it says here."""
+"""Compiling ahead of time: the checks before the vendor's compiler runs, and its errors on this machine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def transfer() -> Kernel:
 
 @pytest.fixture
 def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Packages as pip leaves them where Qualcomm's server could not be reached."""
+    """Packages as pip installs them without access to Qualcomm's server."""
     monkeypatch.syspath_prepend(str(tmp_path))
     for name in ("onnxruntime_qnn", snapdragon.SDK):
         (tmp_path / name).mkdir()
@@ -38,7 +38,7 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_an_sdk_that_was_not_downloaded_is_told_apart_from_none(
+def test_an_incomplete_sdk_is_distinguished_from_a_missing_one(
     packages: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "could not download" in str(why_missing())
@@ -46,31 +46,31 @@ def test_an_sdk_that_was_not_downloaded_is_told_apart_from_none(
     assert "mvstylizer[snapdragon]" in str(why_missing())
 
 
-def test_command_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(snapdragon, "why_missing", lambda: "no compiler here")
+def test_the_command_names_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(snapdragon, "why_missing", lambda: "no compiler")
     words = ["export", "--compile", str(BUNDLE), "--out", str(tmp_path / "out")]
-    assert str(CliRunner().invoke(cli.app, words).exception) == "No compiler here"
+    assert str(CliRunner().invoke(cli.app, words).exception) == "No compiler"
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("words", [(), ("--check", "a", "--compile", "b"), ("--compile", "b")])
-def test_command_wants_one_job_and_a_target(words: tuple[str, ...]) -> None:
+def test_the_command_needs_exactly_one_job_and_a_target(words: tuple[str, ...]) -> None:
     assert CliRunner().invoke(cli.app, ["export", *words]).exit_code == 2
 
 
-def test_unknown_chip_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_unknown_chip_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(snapdragon, "why_missing", lambda: None)
     with pytest.raises(SnapdragonError, match="SM8350 is not one of SM8450"):
         compile_bundle(BUNDLE, tmp_path, ["SM8350"])
 
 
-def test_nothing_is_compiled_unchecked(transfer: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unchecked_kernel_is_not_compiled(transfer: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hexagon, "why_missing", lambda: "no library")
-    with pytest.raises(SnapdragonError, match="not checked"):
+    with pytest.raises(SnapdragonError, match="cannot be checked"):
         proven(transfer, transfer.build())
 
 
-def test_nothing_is_compiled_that_hexagon_computes_wrong(
+def test_a_kernel_that_hexagon_computes_wrong_is_not_compiled(
     transfer: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def off(by: float) -> None:
@@ -86,7 +86,7 @@ def test_nothing_is_compiled_that_hexagon_computes_wrong(
         proven(transfer, transfer.build())
 
 
-def test_a_compiler_that_fails_leaves_no_file(transfer: Kernel, packages: Path, tmp_path: Path) -> None:
+def test_a_failing_compiler_leaves_no_file(transfer: Kernel, packages: Path, tmp_path: Path) -> None:
     with pytest.raises(SnapdragonError, match="cannot compile for SM8650"):
         snapdragon._compile(transfer.build(), "SM8650", tmp_path / "out.tflite")
     assert not list(tmp_path.glob("*out*"))

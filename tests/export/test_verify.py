@@ -25,7 +25,7 @@ def copy(exported: Path, tmp_path: Path) -> Path:
 
 
 def reseal(folder: Path, name: str) -> None:
-    """What someone does who changes a file and its hash with it."""
+    """Update the manifest after a file was changed, as a forger would."""
     manifest = folder / MANIFEST_NAME
     body: dict[str, Any] = json.loads(manifest.read_text())
     for row in body["files"]:
@@ -34,7 +34,7 @@ def reseal(folder: Path, name: str) -> None:
     manifest.write_bytes(sealed(body))
 
 
-def test_a_good_bundle(exported: Path) -> None:
+def test_an_intact_bundle_passes(exported: Path) -> None:
     lines: list[str] = []
     rows = {row.path: row for row in check_bundle(exported, report=lines.append)}
     assert rows.keys() == {spec.path for spec in load_bundle(exported).files}
@@ -45,7 +45,7 @@ def test_a_good_bundle(exported: Path) -> None:
     assert any("ms here" in line and "ms at export" in line for line in lines)
 
 
-def test_a_flipped_byte_in_any_file_is_refused_by_its_name(copy: Path) -> None:
+def test_a_flipped_byte_in_any_file_names_that_file(copy: Path) -> None:
     for path in sorted(copy.iterdir()):
         content = path.read_bytes()
         changed = bytearray(content)
@@ -57,7 +57,7 @@ def test_a_flipped_byte_in_any_file_is_refused_by_its_name(copy: Path) -> None:
     load_bundle(copy)
 
 
-def test_a_network_that_computes_something_else_is_found(copy: Path) -> None:
+def test_a_network_that_computes_something_else_is_detected(copy: Path) -> None:
     model = onnx.load(copy / "stylizer_map.onnx")
     kernels = [initializer for initializer in model.graph.initializer if list(initializer.dims[2:]) == [5, 5]]
     weights = max(kernels, key=lambda initializer: len(initializer.raw_data))  # meta-smoothing's W_s
@@ -69,7 +69,7 @@ def test_a_network_that_computes_something_else_is_found(copy: Path) -> None:
         check_bundle(copy)
 
 
-def test_a_bundle_without_golden_vectors(copy: Path) -> None:
+def test_a_bundle_without_golden_vectors_is_refused(copy: Path) -> None:
     np.savez(copy / "golden.npz", nothing=np.zeros(1))
     reseal(copy, "golden.npz")
     with pytest.raises(BundleError, match="has no vectors for style_encoder"):

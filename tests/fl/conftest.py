@@ -1,4 +1,4 @@
-"""An untrained stylizer as a checkpoint, and spools of real photos (scikit-image's own)."""
+"""An untrained stylizer as a checkpoint, and spools of photos from scikit-image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 
 from training.checkpoint import save_checkpoint
 from training.config import StepConfig
-from training.stylizer import Stylizer
+from training.stylizer import StylizerNetwork
 
 PHOTOS = ("astronaut", "coffee", "chelsea", "rocket")
 FAST = StepConfig(batch=2, crop=32)
@@ -29,7 +29,7 @@ def fill(folder: Path, names: tuple[str, ...]) -> Path:
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("cloud") / "start.safetensors"
-    save_checkpoint(path, Stylizer(), 12, {})
+    save_checkpoint(path, StylizerNetwork(), 12, {})
     return path
 
 
@@ -43,6 +43,6 @@ def spool(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def identity(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What Flower's processes know of themselves before they load an app."""
+    """Set the identity that Flower's processes have before they load an app."""
     for field in ("_task_id", "_run_id", "_node_id"):
         monkeypatch.setattr(TaskIdentity, field, 1)

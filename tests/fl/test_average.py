@@ -136,13 +136,13 @@ def test_nothing_to_average() -> None:
 
 @pytest.mark.parametrize("frames", [[1.0], [1.0, -1.0], [1.0, float("nan")]])
 def test_weights_that_are_none(frames: list[float]) -> None:
-    with pytest.raises(ValueError, match="finite weights"):
+    with pytest.raises(ValueError, match="finite, non-negative weights"):
         merge(model(0), [model(1), model(2)], frames, PLAIN)
 
 
 @pytest.mark.parametrize("options", [{"trim": 0.5}, {"trim": -0.1}, {"clip": -1.0}, {"clip": float("nan")}])
 def test_options_out_of_range(options: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"must be at least 0"):
+    with pytest.raises(ValueError, match=r"must (be in|not be negative)"):
         Averaging("trimmed", **options)
 
 

@@ -12,7 +12,7 @@ from fl.edge_metrics import INSIDE, read_gauge, wait_until_idle, wait_until_serv
 
 
 class Gateway(http.server.ThreadingHTTPServer):
-    """Answers with one text after the other, the last one for ever."""
+    """Replies with one text after another; the last one is repeated."""
 
     texts: list[str]
     late_s = 0.0
@@ -30,7 +30,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         text = self.server.texts.pop(0) if len(self.server.texts) > 1 else self.server.texts[0]
         self.send_response(200)
         self.end_headers()
-        with suppress(BrokenPipeError):  # whoever asked was impatient
+        with suppress(BrokenPipeError):  # the client timed out
             self.wfile.write(text.encode())
 
     def log_message(self, *_: object) -> None:
@@ -46,7 +46,7 @@ def gateway() -> Iterator[Gateway]:
     server.server_close()
 
 
-def test_requests_of_all_rows_count(gateway: Gateway) -> None:
+def test_a_gauge_is_summed_over_its_labels(gateway: Gateway) -> None:
     gateway.texts = [
         "# TYPE mvstylizer_requests_inside gauge\n"
         'mvstylizer_requests_inside{model="stylizer"} 2\nmvstylizer_requests_inside 1\n'
@@ -55,13 +55,13 @@ def test_requests_of_all_rows_count(gateway: Gateway) -> None:
     assert read_gauge(gateway.url, INSIDE) == 3
 
 
-def test_training_goes_on_when_the_last_request_is_answered(gateway: Gateway) -> None:
+def test_training_resumes_after_the_last_request(gateway: Gateway) -> None:
     gateway.texts = [f"mvstylizer_requests_inside {count}\n" for count in (2, 1, 0)]
     wait_until_idle(gateway.url)
     assert len(gateway.texts) == 1
 
 
-def test_a_gateway_that_answers_late_is_busy(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gateway_that_times_out_is_busy(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fl.edge_metrics.TIMEOUT_S", 0.2)
     gateway.late_s = 0.6
     gateway.texts = ["mvstylizer_requests_inside 0\n"]
@@ -80,7 +80,7 @@ def test_a_gateway_that_answers_late_is_busy(gateway: Gateway, monkeypatch: pyte
     assert over.is_set()
 
 
-def test_an_edge_that_serves_nobody_is_idle(gateway: Gateway) -> None:
+def test_an_edge_without_a_gateway_is_idle(gateway: Gateway) -> None:
     wait_until_idle("")
     gateway.texts = [""]
     assert read_gauge(gateway.url, INSIDE) is None
@@ -90,7 +90,7 @@ def test_an_edge_that_serves_nobody_is_idle(gateway: Gateway) -> None:
     wait_until_idle(url)
 
 
-def test_a_version_is_served_in_the_end_or_it_is_not(gateway: Gateway) -> None:
+def test_waiting_for_a_version_ends_when_it_is_served_or_times_out(gateway: Gateway) -> None:
     gateway.texts = [f"mvstylizer_model_version {version}\n" for version in (2, 2, 3)]
     assert wait_until_served(gateway.url, 3, timeout_s=120)
     assert not wait_until_served(gateway.url, 4, timeout_s=1)

@@ -29,25 +29,25 @@ def variant(checkpoint: Path, out: Path, change: dict[str, float]) -> Path:
 
 
 def test_the_same_model_passes_with_equal_scores_for_each_style(gate: Gate, checkpoint: Path) -> None:
-    verdict = gate.judge(checkpoint, checkpoint)
-    assert (verdict.accepted, verdict.reasons) == (True, ())
-    assert list(verdict.scores) == ["coffee", "rocket"]
-    for pair in verdict.scores.values():
+    decision = gate.evaluate(checkpoint, checkpoint)
+    assert (decision.accepted, decision.reasons) == (True, ())
+    assert list(decision.scores) == ["coffee", "rocket"]
+    for pair in decision.scores.values():
         assert pair["candidate"] == pair["live"]
         assert pair["live"].total == pytest.approx(pair["live"].content + pair["live"].style)
         assert 0 < pair["live"].structure <= 1
-    assert verdict.scores["coffee"]["live"] != verdict.scores["rocket"]["live"]
+    assert decision.scores["coffee"]["live"] != decision.scores["rocket"]["live"]
 
 
 def test_a_worse_model_is_refused(gate: Gate, checkpoint: Path, tmp_path: Path) -> None:
     worse = variant(checkpoint, tmp_path / "worse.safetensors", {"decoder.rgb.bias": 0.3})
-    verdict = gate.judge(worse, checkpoint)
-    assert not verdict.accepted
-    assert "Eq. 5 loss" in " ".join(verdict.reasons)
-    assert verdict.reasons[0].startswith("coffee: ")
+    decision = gate.evaluate(worse, checkpoint)
+    assert not decision.accepted
+    assert "Eq. 5 loss" in " ".join(decision.reasons)
+    assert decision.reasons[0].startswith("coffee: ")
 
 
-def test_noise_in_the_last_layer_breaks_the_structure_and_mending_it_passes(
+def test_noise_in_the_last_layer_is_refused_and_removing_it_is_accepted(
     gate: Gate, checkpoint: Path, tmp_path: Path
 ) -> None:
     header = map_parameters(checkpoint)[1]
@@ -55,17 +55,17 @@ def test_noise_in_the_last_layer_breaks_the_structure_and_mending_it_passes(
     noise = np.random.default_rng(0).normal(0, 0.3, parameters["decoder.rgb.weight"].shape)
     parameters["decoder.rgb.weight"] = parameters["decoder.rgb.weight"] + noise.astype(np.float32)
     write_parameters(tmp_path / "noisy.safetensors", parameters, header)
-    verdict = gate.judge(tmp_path / "noisy.safetensors", checkpoint)
-    assert not verdict.accepted
-    assert any("structure" in reason for reason in verdict.reasons)
-    assert gate.judge(checkpoint, tmp_path / "noisy.safetensors").accepted
+    decision = gate.evaluate(tmp_path / "noisy.safetensors", checkpoint)
+    assert not decision.accepted
+    assert any("structure" in reason for reason in decision.reasons)
+    assert gate.evaluate(checkpoint, tmp_path / "noisy.safetensors").accepted
 
 
-def test_not_a_number_is_worse(gate: Gate, checkpoint: Path, tmp_path: Path) -> None:
+def test_nan_counts_as_worse(gate: Gate, checkpoint: Path, tmp_path: Path) -> None:
     nan = variant(checkpoint, tmp_path / "nan.safetensors", {"decoder.rgb.bias": float("nan")})
-    assert len(gate.judge(nan, checkpoint).reasons) == 4
+    assert len(gate.evaluate(nan, checkpoint).reasons) == 4
 
 
-def test_an_empty_holdout(tmp_path: Path) -> None:
-    with pytest.raises(PhotoFolderError, match="contents is no folder"):
+def test_a_missing_holdout_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(PhotoFolderError, match="contents"):
         Gate(tmp_path)

@@ -19,7 +19,7 @@ def parameters() -> dict[str, np.ndarray]:
     }
 
 
-def test_what_is_written_is_read_by_us_and_by_safetensors(
+def test_a_written_file_is_read_by_us_and_by_safetensors(
     parameters: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     path = tmp_path / "deep" / "model.safetensors"
@@ -34,18 +34,18 @@ def test_what_is_written_is_read_by_us_and_by_safetensors(
     assert [p.name for p in path.parent.iterdir()] == ["model.safetensors"]
 
 
-def test_the_fingerprint_sees_values_names_and_shapes(parameters: dict[str, np.ndarray]) -> None:
+def test_the_fingerprint_depends_on_values_names_and_shapes(parameters: dict[str, np.ndarray]) -> None:
     changed = {name: value.copy() for name, value in parameters.items()}
     changed["bias"][2] = np.nextafter(changed["bias"][2], np.float32(2))
     renamed = {("offset" if name == "bias" else name): value for name, value in parameters.items()}
-    turned = {**parameters, "bias": parameters["bias"].reshape(2, 2)}
+    reshaped = {**parameters, "bias": parameters["bias"].reshape(2, 2)}
     reordered = dict(reversed(parameters.items()))
-    prints = [fingerprint(p) for p in (parameters, changed, renamed, turned)]
+    prints = [fingerprint(p) for p in (parameters, changed, renamed, reshaped)]
     assert len(set(prints)) == 4
     assert fingerprint(reordered) == prints[0]
 
 
-def test_a_truncated_file(parameters: dict[str, np.ndarray], tmp_path: Path) -> None:
+def test_a_truncated_or_missing_file_is_reported(parameters: dict[str, np.ndarray], tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     write_parameters(path, parameters, {})
     whole = path.read_bytes()
@@ -57,28 +57,28 @@ def test_a_truncated_file(parameters: dict[str, np.ndarray], tmp_path: Path) -> 
         map_parameters(tmp_path / "none")
 
 
-def test_another_dtype_in_a_file(tmp_path: Path) -> None:
+def test_a_file_with_another_dtype_is_rejected(tmp_path: Path) -> None:
     save_file({"weight": np.zeros(3, np.float16)}, tmp_path / "half.safetensors")
-    with pytest.raises(ParametersError, match="weight as F16, not F32"):
+    with pytest.raises(ParametersError, match="weight as F16, expected F32"):
         map_parameters(tmp_path / "half.safetensors")
 
 
-def test_parameters_that_are_refused_are_named(parameters: dict[str, np.ndarray]) -> None:
+def test_invalid_parameters_are_rejected_with_a_reason(parameters: dict[str, np.ndarray]) -> None:
     check_parameters(parameters, parameters, "edge a")
     nan = {**parameters, "bias": np.array([1, np.nan, np.inf, 0], np.float32)}
     cases = {
-        r"edge a sent another architecture: missing \['bias'\], unknown \['offset'\]": {
+        r"edge a sent a different architecture: missing \['bias'\], unknown \['offset'\]": {
             ("offset" if name == "bias" else name): value for name, value in parameters.items()
         },
-        r"edge a sent bias as float64\[4\], not float32\[4\]": {
+        r"edge a sent bias as float64\[4\], expected float32\[4\]": {
             **parameters,
             "bias": parameters["bias"].astype(np.float64),
         },
-        r"edge a sent bias as float32\[2, 2\], not float32\[4\]": {
+        r"edge a sent bias as float32\[2, 2\], expected float32\[4\]": {
             **parameters,
             "bias": parameters["bias"].reshape(2, 2),
         },
-        "edge a sent bias with 2 values that are NaN or infinite": nan,
+        "edge a sent bias with 2 NaN or infinite values": nan,
     }
     for message, given in cases.items():
         with pytest.raises(ParametersError, match=message):

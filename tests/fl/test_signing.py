@@ -18,7 +18,7 @@ def keys(tmp_path: Path) -> tuple[Path, Path]:
     return pair
 
 
-def test_only_the_signed_message_passes(keys: tuple[Path, Path], tmp_path: Path) -> None:
+def test_only_the_signed_message_is_verified(keys: tuple[Path, Path], tmp_path: Path) -> None:
     private, public = keys
     assert stat.S_IMODE(private.stat().st_mode) == 0o600
     signature = sign(private, b"message")
@@ -37,21 +37,21 @@ def test_only_the_signed_message_passes(keys: tuple[Path, Path], tmp_path: Path)
 
 def test_a_private_key_is_never_overwritten(keys: tuple[Path, Path]) -> None:
     before = keys[0].read_bytes()
-    with pytest.raises(SignatureError, match="exists already"):
+    with pytest.raises(SignatureError, match="already exists"):
         make_keys(*keys)
     assert keys[0].read_bytes() == before
 
 
-def test_files_that_are_no_such_keys(keys: tuple[Path, Path], tmp_path: Path) -> None:
-    with pytest.raises(SignatureError, match="is no private key"):
+def test_other_files_are_not_accepted_as_keys(keys: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(SignatureError, match="is not a private key"):
         sign(tmp_path / "none", b"")
-    with pytest.raises(SignatureError, match="is not a public key"):
+    with pytest.raises(SignatureError, match="public key"):
         verify(keys[0], b"", b"", "it")
     other = ec.generate_private_key(ec.SECP256R1())
     path = tmp_path / "ec"
     path.write_bytes(other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    with pytest.raises(SignatureError, match="is no Ed25519 key"):
+    with pytest.raises(SignatureError, match="is not an Ed25519 key"):
         sign(path, b"")
     path.write_bytes(other.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-    with pytest.raises(SignatureError, match="is not an Ed25519 key"):
+    with pytest.raises(SignatureError, match="Ed25519 key"):
         verify(path, b"", b"", "it")

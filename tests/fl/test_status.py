@@ -5,18 +5,18 @@ from pathlib import Path
 import pytest
 
 from fl.journal import Journal
-from fl.status import StatusError, read_status, table
+from fl.status import NoFederationError, read_status, table
 
 
-def test_which_edge_runs_which_version(tmp_path: Path) -> None:
+def test_status_shows_the_version_of_each_edge(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "federation" / "journal.jsonl")
     for edge in "ab":
-        journal.write("answer", turn=1, edge=edge, answers=1, frames=7, losses={}, sha256="")
-    journal.write("accepted", turn=1)
+        journal.write("update", round=1, edge=edge, trained_round=1, frames=7, losses={}, sha256="")
+    journal.write("accepted", round=1)
     for edge, version, error in (("a", 1, ""), ("b", 0, "disk full")):
         journal.write("rolled out", edge=edge, version=version, error=error)
-    journal.write("discarded", turn=2, edge="a", answers=2, reason="NaN")
-    journal.write("refused", turn=2, reasons=["dusk: Eq. 5 loss 2 against 1 of the live model"])
+    journal.write("discarded", round=2, edge="a", trained_round=2, reason="NaN")
+    journal.write("refused", round=2, reasons=["dusk: Eq. 5 loss is 2, live model: 1"])
     (tmp_path / "registry" / "00001").mkdir(parents=True)
     (tmp_path / "registry" / "00001" / "release.json").write_text("{}")
     found = read_status(tmp_path)
@@ -29,15 +29,15 @@ def test_which_edge_runs_which_version(tmp_path: Path) -> None:
     lines = table(found).splitlines()
     assert lines[:3] == [
         "Round 2: refused",
-        "  dusk: Eq. 5 loss 2 against 1 of the live model",
+        "  dusk: Eq. 5 loss is 2, live model: 1",
         "Releases: 1",
     ]
     assert [line.split()[:4] for line in lines[4:]] == [["a", "1", "1", "7"], ["b", "0", "1", "7"]]
     journal.close()
 
 
-def test_a_federation_that_has_only_begun(tmp_path: Path) -> None:
-    with pytest.raises(StatusError, match="holds no federation"):
+def test_status_before_the_first_round(tmp_path: Path) -> None:
+    with pytest.raises(NoFederationError, match="contains no federation"):
         read_status(tmp_path)
-    Journal(tmp_path / "federation" / "journal.jsonl").write("begun", turn=0, sha256="")
-    assert table(read_status(tmp_path)).splitlines()[:2] == ["No round has ended yet", "Releases: none"]
+    Journal(tmp_path / "federation" / "journal.jsonl").write("begun", round=0, sha256="")
+    assert table(read_status(tmp_path)).splitlines()[:2] == ["No round has finished yet", "Releases: none"]

@@ -49,13 +49,13 @@ def edit(bundle: Bundle, **changes: Any) -> None:
     manifest.write_bytes(sealed({**json.loads(manifest.read_text()), **changes}))
 
 
-def test_round_trip(bundle: Bundle) -> None:
+def test_a_manifest_survives_writing_and_loading(bundle: Bundle) -> None:
     assert load_bundle(bundle.path) == bundle
     assert bundle.file("warp") == bundle.path / "warp.tflite"
 
 
 @pytest.mark.parametrize("name", ["warp.tflite", MANIFEST_NAME])
-def test_every_changed_byte_is_refused_by_the_files_name(bundle: Bundle, name: str) -> None:
+def test_every_changed_byte_names_its_file(bundle: Bundle, name: str) -> None:
     content = (bundle.path / name).read_bytes()
     for place in range(len(content)):
         changed = bytearray(content)
@@ -71,7 +71,7 @@ def test_a_file_that_changes_after_loading_is_refused(bundle: Bundle) -> None:
         bundle.file("warp")
 
 
-def test_the_first_releases_had_no_hash_of_the_manifest(bundle: Bundle) -> None:
+def test_schema_1_without_a_hash_of_the_manifest_still_loads(bundle: Bundle) -> None:
     manifest = bundle.path / MANIFEST_NAME
     body = {**json.loads(manifest.read_text()), "schema": UNSEALED_SCHEMA}
     del body["sha256"]
@@ -79,7 +79,7 @@ def test_the_first_releases_had_no_hash_of_the_manifest(bundle: Bundle) -> None:
     assert load_bundle(bundle.path) == bundle
 
 
-def test_a_missing_file_and_an_unknown_role(bundle: Bundle) -> None:
+def test_a_missing_file_and_an_unknown_role_are_refused(bundle: Bundle) -> None:
     (bundle.path / "warp.tflite").unlink()
     with pytest.raises(BundleError, match="missing"):
         load_bundle(bundle.path)
@@ -87,18 +87,28 @@ def test_a_missing_file_and_an_unknown_role(bundle: Bundle) -> None:
         bundle.file("stylizer")
 
 
-def test_what_is_no_bundle(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="is no bundle"):
+def test_a_folder_without_a_bundle_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="is not a bundle"):
         load_bundle(tmp_path)
     (tmp_path / MANIFEST_NAME).write_text("{")
-    with pytest.raises(BundleError, match="no JSON"):
+    with pytest.raises(BundleError, match="not JSON"):
         load_bundle(tmp_path)
-    (tmp_path / MANIFEST_NAME).write_text("[]")
-    with pytest.raises(BundleError, match="schema"):
+    for text in ("[]", "{}", '{"schema": "mvstylizer.bench/1"}', '{"schema": 2}'):
+        (tmp_path / MANIFEST_NAME).write_text(text)
+        with pytest.raises(BundleError, match="is not the manifest of a bundle"):
+            load_bundle(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [(0, "Export the checkpoint again"), (3, "Update mvstylizer"), (99, "Update mvstylizer")],
+)
+def test_another_schema_names_its_version_and_what_to_do(tmp_path: Path, number: int, hint: str) -> None:
+    (tmp_path / MANIFEST_NAME).write_text(json.dumps({"schema": f"mvstylizer.bundle/{number}"}))
+    with pytest.raises(BundleError, match=f"has bundle schema {number}; .* reads 1 to 2") as caught:
         load_bundle(tmp_path)
-    (tmp_path / MANIFEST_NAME).write_text('{"schema": "mvstylizer.bundle/99"}')
-    with pytest.raises(BundleError, match="bundle/99"):
-        load_bundle(tmp_path)
+    assert caught.value.hint.startswith(hint)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -116,14 +126,14 @@ def test_wrong_fields_are_refused(bundle: Bundle, changes: dict[str, Any]) -> No
         load_bundle(bundle.path)
 
 
-def test_a_path_out_of_the_folder_is_refused(bundle: Bundle) -> None:
+def test_a_path_outside_the_folder_is_refused(bundle: Bundle) -> None:
     row = json.loads((bundle.path / MANIFEST_NAME).read_text())["files"][0]
     edit(bundle, files=[{**row, "path": "../warp.tflite"}])
     with pytest.raises(BundleError, match="plain file name"):
         load_bundle(bundle.path)
 
 
-def test_the_shipped_bundle_is_whole_and_small() -> None:
+def test_the_shipped_bundle_is_complete_and_small() -> None:
     shipped = load_bundle(default_bundle())
     assert {spec.role for spec in shipped.files} >= set(ROLES)
     assert sum(shipped.file(role).stat().st_size for role in ROLES) < 25_000_000
@@ -131,8 +141,8 @@ def test_the_shipped_bundle_is_whole_and_small() -> None:
         assert shipped.spec(role).parity["max"] <= 1, role
 
 
-def test_standard_library_only() -> None:
-    """The phone and the edge read bundles through this module; it must drag nothing in."""
+def test_the_module_needs_only_the_standard_library() -> None:
+    """Phone and edge read bundles through this module."""
     program = (
         "import sys; before = set(sys.modules); import mvstylizer.bundle;"
         "new = {m.split('.')[0] for m in set(sys.modules) - before};"

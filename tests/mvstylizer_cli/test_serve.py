@@ -1,4 +1,4 @@
-"""``mvstylizer serve``: options reach the edge unchanged, and a missing extra is named."""
+"""``mvstylizer serve``: options reach the edge unchanged."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-import mvstylizer.errors
 from edge_triton.options import EdgeOptions
-from mvstylizer.errors import MissingExtraError
 from mvstylizer_cli.main import app
 
 
@@ -56,10 +54,11 @@ def test_every_option_reaches_the_edge(served: list[tuple[Path, EdgeOptions]], t
     assert served == [(tmp_path, expected)]
 
 
-@pytest.mark.parametrize("missing", ["prometheus_client", "grpc_health"])
-def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
-    find = mvstylizer.errors.find_spec
-    monkeypatch.setattr("mvstylizer.errors.find_spec", lambda name: None if name == missing else find(name))
-    result = CliRunner().invoke(app, ["serve"])
-    assert isinstance(result.exception, MissingExtraError)
-    assert "pip install 'mvstylizer[edge]'" in str(result.exception)
+def test_install_only_installs_the_server(
+    monkeypatch: pytest.MonkeyPatch, served: list[tuple[Path, EdgeOptions]]
+) -> None:
+    installed: list[bool] = []
+    monkeypatch.setattr("edge_triton.triton.install.install_server", lambda: installed.append(True))
+    result = CliRunner().invoke(app, ["serve", "--install"])
+    assert result.exit_code == 0
+    assert (installed, served) == ([True], [])

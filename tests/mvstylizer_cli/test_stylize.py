@@ -1,4 +1,4 @@
-"""The options of ``mvstylizer stylize`` that belong to the phone side, as a user gives them."""
+"""``mvstylizer stylize`` and ``lut`` on the command line."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ def test_a_dry_run_prints_one_json_object_and_writes_nothing(
     assert done.returncode == 0, done.stderr
     plan = json.loads(done.stdout)
     assert plan["cuts"] == [30]
-    assert plan["key_frames"] == len(plan["key_frame_places"]) > 2
+    assert plan["key_frames"] == len(plan["key_frame_indices"]) > 2
     assert plan["estimated_seconds"]["total"] > 0
     assert sorted(os.listdir(tmp_path)) == before
 
 
-def test_a_photo_has_no_plan(style: Path, tmp_path: Path) -> None:
+def test_a_dry_run_of_a_photo_is_refused(style: Path, tmp_path: Path) -> None:
     done = run(style, style, tmp_path / "out.png", options=("--dry-run",))
     assert done.returncode == 2
-    assert "needs no plan" in done.stderr
+    assert "not supported for photos" in done.stderr
 
 
-def test_an_interrupted_run_goes_on_with_resume(bikes: Path, style: Path, tmp_path: Path) -> None:
+def test_an_interrupted_run_is_resumed(bikes: Path, style: Path, tmp_path: Path) -> None:
     out, folder = tmp_path / "out.mp4", tmp_path / ".out.mp4.unfinished"
     words = command(bikes, style, out, "--resume")
     with subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
@@ -69,7 +69,7 @@ def test_an_interrupted_run_goes_on_with_resume(bikes: Path, style: Path, tmp_pa
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "run it again to go on" in said
+    assert "run it again to continue" in said
     assert not out.exists()
     done = run(bikes, style, out, options=("--resume",))
     assert done.returncode == 0, done.stderr
@@ -79,7 +79,7 @@ def test_an_interrupted_run_goes_on_with_resume(bikes: Path, style: Path, tmp_pa
     assert sorted(os.listdir(tmp_path)) == ["out.mp4", "style.png"]
 
 
-def test_a_look_of_two_styles_becomes_a_lut(style: Path, tmp_path: Path) -> None:
+def test_a_mix_of_two_styles_becomes_a_lut(style: Path, tmp_path: Path) -> None:
     other, cube = tmp_path / "other.png", tmp_path / "look.cube"
     write_photo(other, data.chelsea())
     words = ["lut", str(style), "--style", str(other), "--style", str(style), "--style-weights", "3,1"]
@@ -88,11 +88,12 @@ def test_a_look_of_two_styles_becomes_a_lut(style: Path, tmp_path: Path) -> None
         [sys.executable, "-m", "mvstylizer_cli", *words], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"out": str(cube), "size": 9, "key_frames": [0], "start": 0.0}
+    expected = {"schema_version": 2, "out": str(cube), "size": 9, "key_frames": [0], "start": 0.0}
+    assert json.loads(done.stdout) == expected
     assert cube.read_text().startswith('TITLE "other + style"\nLUT_3D_SIZE 9\n')
 
 
-def test_live_says_its_latency(bikes: Path, style: Path, tmp_path: Path) -> None:
+def test_a_live_run_reports_its_latency(bikes: Path, style: Path, tmp_path: Path) -> None:
     source, out = remux(bikes, tmp_path / "street.mp4", until=1.0), tmp_path / "out.mkv"
     done = run(source, style, out, options=("--live",))
     assert done.returncode == 0, done.stderr
@@ -107,25 +108,42 @@ def test_live_says_its_latency(bikes: Path, style: Path, tmp_path: Path) -> None
     [
         (("--style-weights", "1,2"), "2 weights for 1 styles"),
         (("--style-weights", "much"), "could not convert"),
-        (("--style-weights=-1",), "each must be 0 or above"),
-        (("--live", "--resume"), "none of"),
-        (("--live", "--flow-start", "codec"), "none of"),
-        (("--edge", "127.0.0.1:1"), "exclude each other"),
-        (("--reply", "image"), "needs the map"),
-        (("--mask", "a.png"), "go together"),
-        (("--style-mask", "a.png"), "go together"),
-        (("--mask", "a.png", "--style-mask", "b.png", "--style", "c.jpg"), "one --style only"),
+        (("--style-weights=-1",), "each must be at least 0"),
+        (("--live", "--resume"), "cannot be combined"),
+        (("--live", "--flow-init", "codec"), "cannot be combined"),
+        (("--edge", "127.0.0.1:1"), "mutually exclusive"),
+        (("--edge-output", "image"), "needs the map"),
+        (("--key-frames", "every:0"), "N must be between 1 and 30"),
+        (("--mask", "a.png"), "must be given together"),
+        (("--style-mask", "a.png"), "must be given together"),
+        (("--mask", "a.png", "--style-mask", "b.png", "--style", "c.jpg"), "a single --style"),
         (("--mask", "a.png", "--style-mask", "b.png", "--live"), "for photos"),
-        (("--mask", "a.png", "--style-mask", "b.png", "--dry-run"), "needs no plan"),
+        (("--mask", "a.png", "--style-mask", "b.png", "--dry-run"), "not supported for photos"),
     ],
 )
-def test_wrong_usage_is_said_with_exit_code_2(
-    options: tuple[str, ...], said: str, style: Path, tmp_path: Path
-) -> None:
+def test_wrong_usage_exits_with_2(options: tuple[str, ...], said: str, style: Path, tmp_path: Path) -> None:
     words = command(style, style, tmp_path / "out.png", *options)[3:]
     result = CliRunner().invoke(cli.app, words)
     assert result.exit_code == 2
     assert said in result.output
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (("--steady", "0.5"), "--temporal-smoothing"),
+        (("--flow-start", "codec"), "--flow-init"),
+        (("--flow-init", "before"), "--flow-init previous"),
+        (("--reply", "map"), "--edge-output"),
+    ],
+)
+def test_old_option_names_still_work_with_a_warning(
+    old: tuple[str, str], new: str, style: Path, tmp_path: Path
+) -> None:
+    words = command(style, style, tmp_path / "out.png", *old, "--dry-run")[3:]
+    result = CliRunner().invoke(cli.app, words)
+    assert f"is deprecated, use {new}" in result.output
+    assert "not supported for photos" in result.output, "the old name was not understood"
 
 
 def test_masks_are_for_photos_only(bikes: Path, style: Path, tmp_path: Path) -> None:
@@ -148,9 +166,7 @@ def masks(tmp_path: Path) -> tuple[str, ...]:
     return "--mask", str(tmp_path / "labels.png"), "--style-mask", str(tmp_path / "style-labels.png")
 
 
-def test_the_report_says_what_became_of_each_label(
-    style: Path, masks: tuple[str, ...], tmp_path: Path
-) -> None:
+def test_the_report_lists_every_label(style: Path, masks: tuple[str, ...], tmp_path: Path) -> None:
     out = tmp_path / "out.png"
     done = run(style, style, out, options=masks)
     assert done.returncode == 0, done.stderr
@@ -167,19 +183,19 @@ def test_the_report_says_what_became_of_each_label(
     assert "labels: 0 (50.0 %), 7 (4.2 %, the whole style), 255 (45.8 %)" in told.stdout + told.stderr
 
 
-def test_a_label_image_of_another_aspect_is_one_line_and_no_output(
+def test_a_label_image_of_another_aspect_ratio_is_refused_in_one_line(
     style: Path, masks: tuple[str, ...], tmp_path: Path
 ) -> None:
     cv2.imwrite(str(tmp_path / "labels.png"), np.zeros((600, 400), np.uint8))
     done = run(style, style, tmp_path / "out.png", options=masks)
     assert done.returncode == 1
-    assert "another aspect" in done.stderr
+    assert "not the aspect ratio of its photo" in done.stderr
     assert done.stderr.count("\n") == 1
-    assert json.loads(done.stdout)["hint"] == "Draw the label image on that photo, upright"
+    assert json.loads(done.stdout)["hint"] == "Draw the label image on the upright photo"
     assert not (tmp_path / "out.png").exists()
 
 
-def test_the_model_for_devices_is_taken_where_it_ships(
+def test_the_lite_model_is_found_next_to_the_default_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bundle, "__file__", str(tmp_path / "bundle.py"))

@@ -34,7 +34,7 @@ class Studio:
 
 @contextmanager
 def running(folder: Path, *options: str) -> Iterator[Studio]:
-    """A studio whose temporary files are in `folder`."""
+    """Run a studio with its temporary files in `folder`."""
     command = [sys.executable, "-m", "mvstylizer_cli", "studio", "--port", "0", *options]
     environment = {**os.environ, "TMPDIR": str(folder)}
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=environment)
@@ -51,7 +51,7 @@ def running(folder: Path, *options: str) -> Iterator[Studio]:
 
 @pytest.fixture(scope="package")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    """One for all tests that only talk to it; they leave no job running."""
+    """A studio shared by all tests that only send requests; they leave no job running."""
     folder = tmp_path_factory.mktemp("studio")
     with running(folder, "--local", "--max-upload", str(MAX_UPLOAD_MB)) as started:
         yield started

@@ -1,4 +1,4 @@
-"""The studio over plain HTTP, as the page or curl speaks to it."""
+"""The studio's HTTP API."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def command_line(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
-def test_the_page_needs_nothing_from_elsewhere(studio: Studio) -> None:
+def test_the_page_loads_nothing_from_other_sites(studio: Studio) -> None:
     page = studio.http.get("/")
     assert page.status_code == 200
     assert "default-src 'self'" in page.headers["content-security-policy"]
@@ -46,7 +46,7 @@ def test_the_page_needs_nothing_from_elsewhere(studio: Studio) -> None:
 
 
 @pytest.mark.slow
-def test_a_video_and_a_style_in_a_video_out(studio: Studio, street: Path, dusk: Path, tmp_path: Path) -> None:
+def test_a_video_is_stylized(studio: Studio, street: Path, dusk: Path, tmp_path: Path) -> None:
     assert studio.put("source", "street.mp4", street.read_bytes()).status_code == 201
     shown = studio.put("style", "dusk.jpg", dusk.read_bytes()).json()
     assert (shown["name"], shown["kind"], shown["width"], shown["height"]) == ("dusk.jpg", "photo", 960, 640)
@@ -60,7 +60,7 @@ def test_a_video_and_a_style_in_a_video_out(studio: Studio, street: Path, dusk: 
     assert job["state"] == "done", job["error"]
     report = job["report"]
     assert isinstance(report, dict)
-    assert report["key_frame_places"] == [0, 12, 24, 30]
+    assert report["key_frame_indices"] == [0, 12, 24, 30]
     assert job["done"] == FRAMES
     fetched = studio.http.get("/api/result?download")
     assert 'filename="street-dusk.mp4"' in fetched.headers["content-disposition"]
@@ -108,7 +108,7 @@ def test_a_large_upload_is_refused_politely(studio: Studio) -> None:
     assert reply.status_code == 413
 
 
-def test_no_other_site_gets_in(studio: Studio) -> None:
+def test_other_origins_are_refused(studio: Studio) -> None:
     for headers in ({"Origin": "http://elsewhere.example"}, {"Origin": "null"}):
         reply = studio.http.post("/api/job", json={}, headers=headers)
         assert reply.status_code == 403, headers
@@ -141,7 +141,7 @@ def test_cancel(studio: Studio, bikes: Path, dusk: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.server
-def test_ctrl_c_in_the_middle_leaves_nothing_behind(bikes: Path, dusk: Path, tmp_path: Path) -> None:
+def test_ctrl_c_during_a_job_cleans_up(bikes: Path, dusk: Path, tmp_path: Path) -> None:
     with running(tmp_path) as studio:
         family = psutil.Process(studio.process.pid).children(recursive=True)
         assert any("triton" in process.name() for process in family)

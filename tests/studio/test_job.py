@@ -45,14 +45,14 @@ def test_cancelled_between_two_frames() -> None:
     assert not status.cancelling
 
 
-def test_an_error_to_mend_is_its_line_and_a_fault_of_ours_says_so() -> None:
-    def unmended(progress: Progress) -> Report:
-        raise MVStylizerError("The edge is away", "Start it")
+def test_user_errors_are_one_line_and_bugs_are_internal_errors() -> None:
+    def failing(progress: Progress) -> Report:
+        raise MVStylizerError("The edge is down", "Start it")
 
     def faulty(progress: Progress) -> Report:
         raise KeyError("x")
 
-    assert ended(Job(unmended, str)).status.error == "The edge is away. Start it"
+    assert ended(Job(failing, str)).status.error == "The edge is down. Start it"
     status = ended(Job(faulty, str)).status
     assert status.state == "failed"
     assert "KeyError" in status.error

@@ -1,4 +1,4 @@
-"""The page in headless Chromium: what a person does with it."""
+"""The page in headless Chromium, used like a person would."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.conftest import PATIENCE_MS
 from tests.studio.conftest import MAX_UPLOAD_MB, Studio
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-CENTRE = """(selector) => {
+CENTER = """(selector) => {
     const video = document.querySelector(selector);
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
@@ -46,14 +46,14 @@ def test_from_two_files_to_a_comparison(page: Page, studio: Studio, street: Path
     page.locator("#go").click()
     expect(page.locator(".result")).to_be_visible()
     expect(page.locator("#ticks i")).to_have_count(4)  # 0, 12, 24 and the cut at 30
-    expect(page.locator("#keys-told")).to_contain_text(f"4 key frames of {FRAMES}")
+    expect(page.locator("#keys-text")).to_contain_text(f"4 key frames of {FRAMES}")
     until(page, "after.readyState >= 2 && before.readyState >= 2")
 
     page.locator("#play").click()  # it began to play by itself
     expect(page.locator("#play")).to_have_attribute("aria-label", "Play")
     page.locator("#next-key").click()
     until(page, "!after.seeking && !before.seeking && after.currentTime === before.currentTime")
-    before, after = page.evaluate(CENTRE, "#before"), page.evaluate(CENTRE, "#after")
+    before, after = page.evaluate(CENTER, "#before"), page.evaluate(CENTER, "#after")
     assert len(before) == len(after) == 320 * 136 * 4
     assert sum(abs(a - b) for a, b in zip(before, after, strict=True)) / len(before) > 3
 
@@ -68,7 +68,7 @@ def test_from_two_files_to_a_comparison(page: Page, studio: Studio, street: Path
     expect(page.locator(".result")).to_be_visible()
 
 
-def test_bad_and_large_files_are_told_in_words(page: Page, studio: Studio, tmp_path: Path) -> None:
+def test_bad_and_large_files_are_explained(page: Page, studio: Studio, tmp_path: Path) -> None:
     page.goto(studio.url)
     text = tmp_path / "text.mp4"
     text.write_text("no video\n" * 100)
@@ -77,27 +77,25 @@ def test_bad_and_large_files_are_told_in_words(page: Page, studio: Studio, tmp_p
     large = tmp_path / "large.mp4"
     large.write_bytes(b"\0" * (MAX_UPLOAD_MB * 1_000_000 + 1))
     give(page, "source", large)
-    expect(page.get_by_role("alert")).to_contain_text(f"takes {MAX_UPLOAD_MB} MB at most")
+    expect(page.get_by_role("alert")).to_contain_text(f"limit is {MAX_UPLOAD_MB} MB")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [320, 390, 768, 1440])
-def test_nothing_sticks_out_and_everything_can_be_read(
-    page: Page, studio: Studio, width: int, scheme: str
-) -> None:
+def test_the_layout_fits_and_text_is_readable(page: Page, studio: Studio, width: int, scheme: str) -> None:
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     page.set_viewport_size({"width": width, "height": 800})
     page.goto(studio.url)
-    expect(page.locator("#engine")).not_to_be_empty()
+    expect(page.locator("#backend")).not_to_be_empty()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    for selector in ("body", "#setup .explained", "#engine"):
+    for selector in ("body", "#setup .explained", "#backend"):
         assert page.evaluate(CONTRAST, selector) >= 4.5, selector
 
 
-# WCAG's contrast ratio of a text and the nearest opaque ground behind it.
+# WCAG's contrast ratio of a text and its nearest opaque background.
 CONTRAST = """(selector) => {
-    const light = (colour) => {
-        const [r, g, b] = colour.match(/[\\d.]+/g).slice(0, 3).map((v) => {
+    const light = (color) => {
+        const [r, g, b] = color.match(/[\\d.]+/g).slice(0, 3).map((v) => {
             const s = v / 255;
             return s <= 0.03928 ? s / 12.92 : ((s + 0.055) / 1.055) ** 2.4;
         });

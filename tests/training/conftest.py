@@ -1,4 +1,4 @@
-"""Photos for the training tests: scikit-image's own (public domain or CC0), no folder of ours."""
+"""Photos for the training tests: those of scikit-image (public domain or CC0)."""
 
 from __future__ import annotations
 

@@ -8,12 +8,12 @@ from training.affine import Gain, apply_map, fit_map
 
 
 def constant(gain: torch.Tensor) -> Gain:
-    """A grade whose gain (3×3) is the same for every colour."""
-    return lambda colours: gain[None, :, :, None, None].expand(colours.shape[0], 3, 3, *colours.shape[2:])
+    """Return a gain function that is constant over all colors (3×3)."""
+    return lambda colors: gain[None, :, :, None, None].expand(colors.shape[0], 3, 3, *colors.shape[2:])
 
 
 def window(cells: int, cell: int, at: int) -> np.ndarray:
-    """Weight of each pixel along an axis in the 1-2-1 window of the cell `at`, edges replicated."""
+    """Return the weight of each pixel along an axis in the 1-2-1 window of cell `at`, edges replicated."""
     weights = np.zeros(cells * cell)
     for offset, share in ((-1, 0.25), (0, 0.5), (1, 0.25)):
         index = min(max(at + offset, 0), cells - 1)
@@ -21,7 +21,7 @@ def window(cells: int, cell: int, at: int) -> np.ndarray:
     return weights
 
 
-def test_fit_against_numpy_least_squares(coffee: torch.Tensor, cat: torch.Tensor) -> None:
+def test_the_fit_matches_least_squares_in_numpy(coffee: torch.Tensor, cat: torch.Tensor) -> None:
     cell, rows, columns, ridge = 8, 6, 7, 1e-3
     x, y = (photo[:, :, : rows * cell, : columns * cell].double() for photo in (coffee, cat))
     prior = torch.eye(3).double() + 0.1
@@ -30,21 +30,21 @@ def test_fit_against_numpy_least_squares(coffee: torch.Tensor, cat: torch.Tensor
     for i in range(rows):
         for j in range(columns):
             w = np.outer(window(rows, cell, i), window(columns, cell, j)).ravel()
-            colours, target = x[0].flatten(1).numpy().T, y[0].flatten(1).numpy().T
-            unexplained = target - colours @ prior.numpy().T
-            # Weighted ridge regression as an ordinary one: rows times sqrt(w), the ridge as three more rows.
-            centred = colours - w @ colours
-            design = np.vstack([centred * np.sqrt(w)[:, None], np.sqrt(ridge) * np.eye(3)])
+            colors, target = x[0].flatten(1).numpy().T, y[0].flatten(1).numpy().T
+            unexplained = target - colors @ prior.numpy().T
+            # Weighted ridge regression as least squares: rows times sqrt(w), the ridge as three more rows.
+            centered = colors - w @ colors
+            design = np.vstack([centered * np.sqrt(w)[:, None], np.sqrt(ridge) * np.eye(3)])
             wanted = np.vstack([(unexplained - w @ unexplained) * np.sqrt(w)[:, None], np.zeros((3, 3))])
             gain = prior.numpy() + np.linalg.lstsq(design, wanted, rcond=None)[0].T
-            fitted[:, :3, i, j], fitted[:, 3, i, j] = gain, w @ target - gain @ (w @ colours)
+            fitted[:, :3, i, j], fitted[:, 3, i, j] = gain, w @ target - gain @ (w @ colors)
     padded = np.pad(fitted, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
     down = (padded[:, :, :-2] + 2 * padded[:, :, 1:-1] + padded[:, :, 2:]) / 4
     blurred = (down[..., :-2] + 2 * down[..., 1:-1] + down[..., 2:]) / 4
     np.testing.assert_allclose(got, blurred, atol=1e-8)
 
 
-def test_an_affine_change_is_recovered_whatever_the_start(coffee: torch.Tensor) -> None:
+def test_an_affine_change_is_recovered_with_any_prior(coffee: torch.Tensor) -> None:
     x = coffee[:, :, :96, :128].double()
     wanted = torch.tensor([[0.5, 0.3, 0, 0.1], [-0.1, 0.9, 0.1, 0], [0, 0.2, 0.4, 0.2]]).double()
     y = torch.einsum("ij,njhw->nihw", wanted[:, :3], x) + wanted[:, 3, None, None]
@@ -71,7 +71,7 @@ def test_detail_scales_the_contrast_around_each_mean(coffee: torch.Tensor) -> No
     torch.testing.assert_close(*level, atol=0.01, rtol=0)
 
 
-def test_apply_against_opencv(coffee: torch.Tensor) -> None:
+def test_apply_matches_opencv(coffee: torch.Tensor) -> None:
     frame = coffee[:, :, :101, :149]
     affine_map = torch.randn(1, 12, 5, 7) * 0.3
     dense = cv2.resize(affine_map[0].permute(1, 2, 0).numpy(), (149, 101), interpolation=cv2.INTER_LINEAR)

@@ -8,11 +8,11 @@ from safetensors.torch import save_file
 
 from training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from training.options import StylizerDims
-from training.stylizer import Stylizer
+from training.stylizer import StylizerNetwork
 
 
 def test_a_checkpoint_is_enough_to_rebuild_the_stylizer(tmp_path: Path, cat: torch.Tensor) -> None:
-    stylizer = Stylizer(StylizerDims(colorization="residual", smoothing_maps=5, ridge=0.01)).eval()
+    stylizer = StylizerNetwork(StylizerDims(colorization="residual", smoothing_maps=5, ridge=0.01)).eval()
     torch.nn.init.normal_(stylizer.decoder.rgb.weight, std=0.01)
     save_checkpoint(tmp_path / "deep" / "a.safetensors", stylizer, 7, {"batch": 2})
     again, info = load_checkpoint(tmp_path / "deep" / "a.safetensors")
@@ -24,20 +24,27 @@ def test_a_checkpoint_is_enough_to_rebuild_the_stylizer(tmp_path: Path, cat: tor
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["a.safetensors"]
 
 
-def test_missing_damaged_and_foreign_files(tmp_path: Path) -> None:
+def test_missing_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="does not exist"):
         load_checkpoint(tmp_path / "none.safetensors")
     (tmp_path / "bad.safetensors").write_bytes(b"\x01" * 100)
     with pytest.raises(CheckpointError, match="damaged"):
         load_checkpoint(tmp_path / "bad.safetensors")
     save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(CheckpointError, match="no stylizer checkpoint"):
+    with pytest.raises(CheckpointError, match="not a stylizer checkpoint"):
         load_checkpoint(tmp_path / "other.safetensors")
 
 
-def test_weights_that_do_not_fit(tmp_path: Path) -> None:
+def test_another_format_names_its_version(tmp_path: Path) -> None:
+    path = tmp_path / "newer.safetensors"
+    save_file({"x": torch.zeros(1)}, path, metadata={"format": "mvstylizer.checkpoint/9"})
+    with pytest.raises(CheckpointError, match="has checkpoint format 9; this version reads 1"):
+        load_checkpoint(path)
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
-    stylizer = Stylizer()
+    stylizer = StylizerNetwork()
     del stylizer.decoder.rgb
     save_checkpoint(path, stylizer, 1, {})
     with pytest.raises(CheckpointError, match="does not fit"):

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from training.colorization import TOKENS, Colorization, attend, channel_moments, colorize, style_tokens
 
 
-def eq2_letter_by_letter(content: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
-    """z_k = sum over m of (y_m - x_k), C×H×W each, with the loop that Eq. 2 writes."""
+def eq2_as_printed(content: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
+    """Return z_k = sum over m of (y_m - x_k), C×H×W each, with the loop of Eq. 2."""
     x, y = content.flatten(1), style.flatten(1)
     z = torch.zeros_like(x)
     for k in range(x.shape[1]):
@@ -24,7 +24,7 @@ def test_literal_is_equation_2(channels: int, height: int, width: int, seed: int
     torch.manual_seed(seed)
     content, style = torch.randn(2, channels, height, width)
     mean, std = channel_moments(style[None])
-    expected = eq2_letter_by_letter(content, style)
+    expected = eq2_as_printed(content, style)
     torch.testing.assert_close(
         colorize(content[None], mean, std, "literal")[0], expected, atol=1e-4, rtol=1e-4
     )
@@ -64,15 +64,15 @@ def test_moment_gives_the_styles_mean_and_deviation() -> None:
     assert abs(flat.std(axis=2) - expected.std(axis=2)).max() < 1e-3
 
 
-def test_attention_without_preference_is_equation_2() -> None:
+def test_attention_with_equal_weights_is_equation_2() -> None:
     content, style = torch.randn(2, 5, 7, 6), torch.randn(2, 5, 16, 24)
     expected = colorize(content, *channel_moments(style), "mean")
     got = attend(content, style_tokens(style), temperature=1e9)
     torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-4)
 
 
-def test_attention_takes_from_its_like() -> None:
-    """Two kinds of places in content and style: each takes the colour of its own kind."""
+def test_attention_transfers_between_similar_positions() -> None:
+    """With two kinds of positions in content and style, each takes the color of its own kind."""
     kinds = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     content = kinds.repeat_interleave(8, dim=0).T.view(1, 2, 4, 4)
     style = (2 * kinds).repeat_interleave(TOKENS // 2, dim=0).T.view(1, 2, 8, 8)

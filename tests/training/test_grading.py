@@ -20,7 +20,7 @@ IDENTITY = torch.eye(3, 4)[None]
 
 
 def curve_by_numpy(slopes: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """A polyline through the knots, with slope 1 outside [0, 1]."""
+    """Return a polyline through the knots, with slope 1 outside [0, 1]."""
     knots = np.linspace(0, 1, SEGMENTS + 1)
     heights = np.concatenate([[0], np.cumsum(slopes) / SEGMENTS])
     inside = np.interp(values, knots, heights)
@@ -29,7 +29,7 @@ def curve_by_numpy(slopes: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 10**6))
-def test_tone_curve_against_numpy_and_rising(seed: int) -> None:
+def test_the_tone_curve_matches_numpy_and_rises(seed: int) -> None:
     torch.manual_seed(seed)
     slopes = as_grade(3 * torch.randn(1, PARAMETERS), IDENTITY).slopes
     values = torch.sort(3 * torch.rand(1, 3, 1, 200) - 1, dim=3).values
@@ -37,10 +37,10 @@ def test_tone_curve_against_numpy_and_rising(seed: int) -> None:
     for channel in range(3):
         expected = curve_by_numpy(slopes[0, channel].numpy(), values[0, channel, 0].numpy())
         np.testing.assert_allclose(got[0, channel, 0], expected, atol=1e-5)
-    assert (got.diff(dim=3) >= -1e-6).all(), "a curve that turns back would solarise"
+    assert (got.diff(dim=3) >= -1e-6).all(), "a falling curve would solarize"
 
 
-def test_no_numbers_are_the_transport_alone(coffee: torch.Tensor) -> None:
+def test_zero_parameters_are_the_transport_alone(coffee: torch.Tensor) -> None:
     transport = torch.tensor([[0.8, 0.1, 0, 0.02], [0, 1.1, 0, -0.1], [0.1, 0, 0.7, 0.1]])[None]
     got = apply_grade(as_grade(torch.zeros(1, PARAMETERS), transport), coffee)
     expected = torch.einsum("ij,njhw->nihw", transport[0, :, :3], coffee) + transport[0, :, 3, None, None]
@@ -61,7 +61,7 @@ def test_tones_are_a_histogram_between_knots(cat: torch.Tensor) -> None:
     torch.testing.assert_close(mean, cat.mean(dim=(0, 2, 3)))
 
 
-def test_each_round_looks_at_the_last_ones_picture(coffee: torch.Tensor) -> None:
+def test_each_round_encodes_the_previous_rounds_picture(coffee: torch.Tensor) -> None:
     torch.manual_seed(0)
     grading = Grading((2,), rounds=3)
     torch.nn.init.normal_(grading.correct.weight, std=0.05)

@@ -13,7 +13,7 @@ from training.checkpoint import CheckpointError, load_checkpoint, save_checkpoin
 from training.config import TrainConfig
 from training.loop import learning_rate, train
 from training.options import StylizerDims
-from training.stylizer import Stylizer
+from training.stylizer import StylizerNetwork
 
 
 def losses(checkpoint: Path) -> list[dict[str, float]]:
@@ -22,13 +22,13 @@ def losses(checkpoint: Path) -> list[dict[str, float]]:
 
 
 @pytest.mark.slow
-def test_a_resumed_run_has_the_loss_curve_of_an_unbroken_one(photos: Path, tmp_path: Path) -> None:
+def test_a_resumed_run_has_the_losses_of_an_uninterrupted_one(photos: Path, tmp_path: Path) -> None:
     config = TrainConfig(photos, tmp_path / "whole.safetensors", steps=4, crop=48, save_every=2)
     train(config)
     broken = dataclasses.replace(config, out=tmp_path / "broken.safetensors")
 
     def stop_after_three(step: int, _: dict[str, float]) -> None:
-        if step == 3:  # one step past the last checkpoint, as a power cut would
+        if step == 3:  # one step after the last checkpoint, like a power failure
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -46,7 +46,7 @@ def test_a_resumed_run_has_the_loss_curve_of_an_unbroken_one(photos: Path, tmp_p
 
 
 @pytest.mark.slow
-def test_training_brings_the_loss_down(photos: Path, tmp_path: Path) -> None:
+def test_training_reduces_the_loss(photos: Path, tmp_path: Path) -> None:
     config = TrainConfig(photos, tmp_path / "a.safetensors", steps=24, crop=48, learning_rate=1e-3)
     train(config)
     total = [row["total"] for row in losses(config.out)]
@@ -61,12 +61,12 @@ def test_learning_rate_falls_to_a_tenth(tmp_path: Path) -> None:
     assert rates[-1] == pytest.approx(1e-5)
 
 
-def test_nothing_to_resume(photos: Path, tmp_path: Path) -> None:
+def test_resuming_without_a_checkpoint_is_refused(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="does not exist"):
         train(TrainConfig(photos, tmp_path / "none.safetensors", steps=1, crop=48), resume=True)
 
 
-def test_a_run_tells_of_itself(photos: Path, tmp_path: Path) -> None:
+def test_a_run_writes_a_card_and_tensorboard_events(photos: Path, tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     shutil.copytree(photos, folder)
     (folder / "broken.jpg").write_bytes(b"no photo")
@@ -76,7 +76,7 @@ def test_a_run_tells_of_itself(photos: Path, tmp_path: Path) -> None:
     used = train(config)
     assert {path.name for path in used.broken} == {"broken.jpg"}
     card = config.out.with_suffix(".card.md").read_text()
-    assert "Photos: 4, 1 of them unreadable and skipped" in card
+    assert "Photos: 4, of which 1 were unreadable and skipped" in card
     assert "| 1–6 |" in card
     events = EventAccumulator(str(tmp_path / "events"))
     events.Reload()
@@ -87,19 +87,24 @@ def test_a_run_tells_of_itself(photos: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_lite_learns_its_teachers_pictures(photos: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    teacher = Stylizer()
+    teacher = StylizerNetwork()
     torch.nn.init.normal_(teacher.grading.correct.bias, std=0.2)
     save_checkpoint(tmp_path / "teacher.safetensors", teacher, 1, {})
     config = TrainConfig(
-        photos, tmp_path / "lite.safetensors", steps=30, crop=48, learning_rate=5e-3,
-        dims=StylizerDims(variant="lite"), teacher=tmp_path / "teacher.safetensors",
-    )  # fmt: skip
+        photos,
+        tmp_path / "lite.safetensors",
+        steps=30,
+        crop=48,
+        learning_rate=5e-3,
+        dims=StylizerDims(variant="lite"),
+        teacher=tmp_path / "teacher.safetensors",
+    )
     train(config)
     distance = [row["teacher"] for row in losses(config.out)]
     assert sum(distance[-10:]) < 0.8 * sum(distance[:10])
 
 
-def test_a_run_can_begin_with_anothers_weights(photos: Path, tmp_path: Path) -> None:
+def test_a_run_can_start_with_the_weights_of_another(photos: Path, tmp_path: Path) -> None:
     config = TrainConfig(photos, tmp_path / "a.safetensors", steps=1, crop=48, learning_rate=1e-2)
     train(config)
     still = dataclasses.replace(config, out=tmp_path / "b.safetensors", start=config.out, learning_rate=0.0)

@@ -10,7 +10,7 @@ from training.loss import content_distance, gram_distance, map_roughness, percep
 from training.vgg import VggEncoder, gram
 
 
-def test_gram_letter_by_letter() -> None:
+def test_gram_matches_its_definition() -> None:
     feature = torch.rand(1, 3, 4, 5)
     expected = np.zeros((3, 3))
     for i in range(3):
@@ -19,7 +19,7 @@ def test_gram_letter_by_letter() -> None:
     np.testing.assert_allclose(gram(feature)[0], expected, rtol=1e-5)
 
 
-def test_gram_ignores_where_things_are_and_content_does_not(cat: torch.Tensor) -> None:
+def test_gram_ignores_positions_and_content_distance_does_not(cat: torch.Tensor) -> None:
     flipped = cat.flip(3)
     assert gram_distance(flipped, cat).item() < 1e-4
     assert content_distance(flipped, cat).item() > 0.3
@@ -37,14 +37,14 @@ def test_eq5_is_zero_for_the_image_itself(cat: torch.Tensor) -> None:
     assert parts.style.item() < 1e-3
 
 
-def test_eq5_parts_pull_apart(cat: torch.Tensor, coffee: torch.Tensor) -> None:
-    judge, style = VggEncoder(), coffee[:, :, : cat.shape[2], : cat.shape[3]]
-    as_content, as_style = perceptual(judge, cat, coffee, cat), perceptual(judge, style, coffee, style)
+def test_the_parts_of_eq5_compete(cat: torch.Tensor, coffee: torch.Tensor) -> None:
+    encoder, style = VggEncoder(), coffee[:, :, : cat.shape[2], : cat.shape[3]]
+    as_content, as_style = perceptual(encoder, cat, coffee, cat), perceptual(encoder, style, coffee, style)
     assert as_content.content < as_style.content + 1e-6
     assert as_style.style < as_content.style
 
 
-def test_structure_against_skimage(cat: torch.Tensor, coffee: torch.Tensor) -> None:
+def test_structure_matches_scikit_image(cat: torch.Tensor, coffee: torch.Tensor) -> None:
     def edges(image: torch.Tensor) -> np.ndarray:
         luma = 255 * np.tensordot([0.299, 0.587, 0.114], image[0].double().numpy(), 1)
         gx, gy = ndimage.sobel(luma, 1, mode="mirror"), ndimage.sobel(luma, 0, mode="mirror")
@@ -53,9 +53,15 @@ def test_structure_against_skimage(cat: torch.Tensor, coffee: torch.Tensor) -> N
 
     a, b = cat[:, :, :96, :120], coffee[:, :, :96, :120]
     _, full = skimage.metrics.structural_similarity(
-        edges(a), edges(b), data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
-        truncate=3.4, full=True,
-    )  # fmt: skip
+        edges(a),
+        edges(b),
+        data_range=255,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        truncate=3.4,
+        full=True,
+    )
     expected = 1 - full[5:-5, 5:-5].mean()
     assert abs(structure_loss(a, b).item() - expected) < 1e-3
 

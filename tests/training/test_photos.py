@@ -22,19 +22,19 @@ def test_batches_are_crops_drawn_by_the_generator(photos: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_too_few_photos(tmp_path: Path, photos: Path, count: int) -> None:
+def test_too_few_photos_are_refused(tmp_path: Path, photos: Path, count: int) -> None:
     for source in list(photos.rglob("*.png"))[:count]:
         (tmp_path / source.name).write_bytes(source.read_bytes())
-    with pytest.raises(PhotoFolderError, match=f"holds {count} photos"):
+    with pytest.raises(PhotoFolderError, match=f"has only {count} photos"):
         PhotoFolder(tmp_path, 64)
 
 
-def test_missing_folder(tmp_path: Path) -> None:
-    with pytest.raises(PhotoFolderError, match="no folder"):
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PhotoFolderError, match="is not a folder"):
         PhotoFolder(tmp_path / "nowhere", 64)
 
 
-def test_unreadable_photos_are_named_in_the_end(tmp_path: Path) -> None:
+def test_a_folder_of_unreadable_photos_is_refused(tmp_path: Path) -> None:
     for name in ("a.jpg", "b.jpg"):
         (tmp_path / name).write_bytes(b"not a jpeg")
     with pytest.raises(PhotoFolderError, match="could not be read"):

@@ -35,13 +35,13 @@ def run_two(photos: Path, out: Path) -> None:
     assert [process.wait(timeout=240) for process in running] == [0, 0]
 
 
-def test_two_processes_train_one_stylizer_on_different_photos(photos: Path, tmp_path: Path) -> None:
+def test_two_processes_train_one_stylizer_on_different_batches(photos: Path, tmp_path: Path) -> None:
     run_two(photos, tmp_path / "two.safetensors")
     train(TrainConfig(photos, tmp_path / "one.safetensors", steps=1, crop=48, learning_rate=1e-2, batch=2))
     two, _ = load_checkpoint(tmp_path / "two.safetensors")
     one, _ = load_checkpoint(tmp_path / "one.safetensors")
     a, b = two.state_dict()["grading.correct.bias"], one.state_dict()["grading.correct.bias"]
-    # Adam's first step is the learning rate in the gradient's direction: half of another batch turns some.
+    # Adam's first step is ±learning rate by the gradient's sign; a second batch flips some of the signs.
     assert a.abs().max() <= 1.001e-2
     assert 0 < (a.sign() != b.sign()).sum() < a.numel()
-    assert len((tmp_path / "two.log.jsonl").read_text().splitlines()) == 1, "only the first one writes"
+    assert len((tmp_path / "two.log.jsonl").read_text().splitlines()) == 1, "only the first process writes"

@@ -11,7 +11,7 @@ from training.smoothing import MetaSmoothing, upscale
 
 
 def deconvolution(image: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
-    """Scatter each source pixel's kernel at `stride` distance and sum: the definition, channel by channel."""
+    """Return a deconvolution by its definition: the sum of the source pixels' kernels, `stride` apart."""
     height, width = image.shape
     size = kernel.shape[0]
     out = np.zeros((stride * (height - 1) + size, stride * (width - 1) + size))
@@ -30,19 +30,19 @@ def convolve_full(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("r", [2, 3, 4])
-def test_box_reading_of_equation_4_is_one_deconvolution(r: int) -> None:
-    """W_u^r = box(r) * W_u^1, applied with stride r, is what `upscale` does by another way."""
+def test_the_box_mode_is_one_deconvolution(r: int) -> None:
+    """`upscale` equals a deconvolution of stride r with W_u^r = box(r) * W_u^1."""
     rng = np.random.default_rng(r)
     image, kernel = rng.random((7, 6)), rng.random((5, 5))
     enlarged = deconvolution(image, convolve_full(np.ones((r, r)), kernel[::-1, ::-1]), r)
     expected = enlarged[2 : 2 + 7 * r, 2 : 2 + 6 * r]
     got = upscale(torch.tensor(image)[None, None], torch.tensor(kernel)[None, None], r).numpy()[0, 0]
-    # `upscale` replicates the border, the bare deconvolution sees zeros there: compare inside.
+    # `upscale` replicates the border, where the plain deconvolution has zeros: compare inside.
     np.testing.assert_allclose(got[2:-2, 2:-2], expected[2:-2, 2:-2])
 
 
 @pytest.mark.parametrize("r", [1, 2, 3])
-def test_literal_reading_of_equation_4(r: int) -> None:
+def test_the_literal_mode_is_a_scaled_deconvolution(r: int) -> None:
     rng = np.random.default_rng(r)
     image, kernel = rng.random((5, 6)), rng.random((5, 5))
     weight = kernel if r == 1 else r * kernel
@@ -55,7 +55,7 @@ def test_literal_reading_of_equation_4(r: int) -> None:
 
 
 def test_box_keeps_the_gain_and_literal_does_not() -> None:
-    """A constant image under a kernel of sum 1: `box` keeps it flat, `literal` gives 1/r and checkers."""
+    """For a constant image and a kernel of sum 1, `box` is flat and `literal` has gain 1/r and checkers."""
     kernel = torch.rand(1, 1, 5, 5)
     kernel /= kernel.sum()
     flat = torch.ones(1, 1, 16, 16)
@@ -74,7 +74,7 @@ def test_any_upscaling_factor_gives_the_rounded_size(height: int, width: int, r:
     assert tuple(out.shape[2:]) == (max(1, round(r * height)), max(1, round(r * width)))
 
 
-def test_starts_as_the_identity() -> None:
+def test_smoothing_is_initialized_as_the_identity() -> None:
     image = torch.rand(2, 3, 9, 11)
     torch.testing.assert_close(MetaSmoothing(maps=5)(image), image)
 
@@ -98,6 +98,6 @@ def test_impossible_factors_are_refused(r: float) -> None:
         upscale(torch.rand(1, 3, 8, 8), torch.rand(3, 3, 5, 5), r)
 
 
-def test_literal_needs_a_whole_factor() -> None:
+def test_the_literal_mode_needs_an_integer_factor() -> None:
     with pytest.raises(ValueError, match="box"):
         upscale(torch.rand(1, 3, 8, 8), torch.rand(3, 3, 5, 5), 1.5, "literal")

@@ -7,37 +7,37 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.color import apply_colour, colour_moments, style_colour, transport
+from training.color import apply_color, color_moments, style_color, transport
 from training.options import StylizerDims
-from training.stylizer import Stylizer, network_size, style_size
+from training.stylizer import StylizerNetwork, network_size, style_size
 
 
 @pytest.fixture(scope="module")
-def untrained() -> Stylizer:
-    return Stylizer().eval()
+def untrained() -> StylizerNetwork:
+    return StylizerNetwork().eval()
 
 
 @pytest.fixture(scope="module")
-def perturbed() -> Stylizer:
-    """A stylizer whose decoder does something, as after training."""
+def perturbed() -> StylizerNetwork:
+    """A stylizer with a decoder that has an effect, as after training."""
     torch.manual_seed(0)
-    stylizer = Stylizer().eval()
+    stylizer = StylizerNetwork().eval()
     torch.nn.init.normal_(stylizer.decoder.rgb.weight, std=0.01)
     return stylizer
 
 
 @torch.no_grad()
 def test_untrained_is_the_closed_form_transport(
-    untrained: Stylizer, coffee: torch.Tensor, cat: torch.Tensor
+    untrained: StylizerNetwork, coffee: torch.Tensor, cat: torch.Tensor
 ) -> None:
     content = coffee[:, :, :128, :192]
-    expected = apply_colour(transport(*colour_moments(content), *style_colour(cat)), content).clamp(0, 1)
+    expected = apply_color(transport(*color_moments(content), *style_color(cat)), content).clamp(0, 1)
     got = untrained(content, untrained.encode_style(cat))
     torch.testing.assert_close(got, expected, atol=1e-3, rtol=0)
 
 
 @torch.no_grad()
-def test_a_photo_in_its_own_style_hardly_changes(untrained: Stylizer, cat: torch.Tensor) -> None:
+def test_a_photo_in_its_own_style_hardly_changes(untrained: StylizerNetwork, cat: torch.Tensor) -> None:
     content = cat[:, :, :144, :216]
     torch.testing.assert_close(
         untrained(content, untrained.encode_style(content)), content, atol=0.02, rtol=0
@@ -45,13 +45,13 @@ def test_a_photo_in_its_own_style_hardly_changes(untrained: Stylizer, cat: torch
 
 
 @torch.no_grad()
-def test_the_network_does_work(
-    perturbed: Stylizer, untrained: Stylizer, coffee: torch.Tensor, cat: torch.Tensor
+def test_the_decoder_changes_the_picture_locally(
+    perturbed: StylizerNetwork, untrained: StylizerNetwork, coffee: torch.Tensor, cat: torch.Tensor
 ) -> None:
     code = untrained.encode_style(cat)
     difference = (perturbed(coffee, code) - untrained(coffee, code)).abs()
     assert difference.mean() > 1 / 255
-    # ... and differently from place to place: a global colour map could not do it.
+    # The change varies locally, which no global color map can do.
     assert difference.mean(dim=1).std() > 0.2 / 255
 
 
@@ -61,7 +61,7 @@ def test_the_network_does_work(
     ("height", "width", "r"), [(64, 96, 1.0), (61, 97, 1.7), (80, 64, 0.5), (33, 47, 3.0)]
 )
 def test_any_size_and_factor(finish: str, height: int, width: int, r: float) -> None:
-    stylizer = Stylizer(dataclasses.replace(StylizerDims(), finish=finish)).eval()  # type: ignore[arg-type]
+    stylizer = StylizerNetwork(dataclasses.replace(StylizerDims(), finish=finish)).eval()  # type: ignore[arg-type]
     frame = torch.rand(1, 3, height, width)
     out = stylizer(frame, stylizer.encode_style(torch.rand(1, 3, 48, 40)), r)
     assert tuple(out.shape) == (1, 3, round(r * height), round(r * width))
@@ -70,7 +70,7 @@ def test_any_size_and_factor(finish: str, height: int, width: int, r: float) -> 
 
 
 @torch.no_grad()
-def test_style_code_does_not_depend_on_the_order_of_a_batch(untrained: Stylizer) -> None:
+def test_style_code_does_not_depend_on_the_order_of_a_batch(untrained: StylizerNetwork) -> None:
     styles = torch.rand(3, 3, 48, 64)
     codes = untrained.encode_style(styles)
     assert codes.shape == (3, untrained.style_code_size)
@@ -85,7 +85,7 @@ def test_network_size_keeps_the_budget(height: int, width: int) -> None:
     assert h % dims.map_cell == 0
     assert w % dims.map_cell == 0
     assert min(h, w) >= 2 * dims.map_cell
-    if min(h, w) > 2 * dims.map_cell:  # a strip of a picture may exceed it a little
+    if min(h, w) > 2 * dims.map_cell:  # narrow pictures may exceed it a little
         assert h * w <= 1.3 * dims.network_pixels
     assert min(style_size(height, width, dims)) >= 16
 
@@ -98,19 +98,19 @@ def test_the_paper_sizes() -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("variant", ["mvstylizer", "lite"])
 @pytest.mark.parametrize("mode", ["literal", "mean", "residual", "moment", "attention"])
-def test_every_variant_and_mode_gives_a_picture(variant: str, mode: str) -> None:
+def test_every_variant_and_mode_computes_a_picture(variant: str, mode: str) -> None:
     dims = StylizerDims(variant=variant, colorization=mode)  # type: ignore[arg-type]
-    stylizer = Stylizer(dims).eval()
+    stylizer = StylizerNetwork(dims).eval()
     code = stylizer.encode_style(torch.rand(2, 3, 48, 64))
     assert code.shape == (2, stylizer.style_code_size)
     assert torch.isfinite(stylizer(torch.rand(2, 3, 64, 80), code)).all()
 
 
 def test_lite_is_small() -> None:
-    assert sum(p.numel() for p in Stylizer(StylizerDims(variant="lite")).parameters()) < 500_000
+    assert sum(p.numel() for p in StylizerNetwork(StylizerDims(variant="lite")).parameters()) < 500_000
 
 
-def test_only_the_vgg_encoder_is_frozen(untrained: Stylizer) -> None:
+def test_only_the_vgg_encoder_is_frozen(untrained: StylizerNetwork) -> None:
     modules = {name.split(".")[0] for name, _ in untrained.named_parameters()}
     assert modules == {"grading", "decoder", "smoothing"}
     assert {name.split(".")[0] for name in untrained.state_dict()} == modules

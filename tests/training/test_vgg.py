@@ -8,7 +8,7 @@ from scipy import signal
 from training.vgg import FEATURE_SCALE, MEAN_RGB, WEIGHTS, VggEncoder
 
 
-def test_first_layers_against_scipy(cat: torch.Tensor) -> None:
+def test_the_first_layers_match_scipy(cat: torch.Tensor) -> None:
     weights = load_file(WEIGHTS)
     image = cat[:, :, :20, :24]
     x = image[0].numpy() * 255 - np.array(MEAN_RGB, np.float32)[:, None, None]
@@ -41,7 +41,7 @@ def test_features_have_about_unit_size(cat: torch.Tensor) -> None:
         assert 0.3 < feature.square().mean().sqrt().item() < 3, name
 
 
-def test_frozen() -> None:
+def test_the_encoder_has_no_trainable_parameters() -> None:
     encoder = VggEncoder()
     assert not list(encoder.parameters())
     assert not encoder.state_dict()

@@ -20,7 +20,7 @@ from benchmarks.harness.registry import BENCHES, Bench, Table, UnknownBenchError
 from benchmarks.harness.result import Figure, Result, ResultError, Row, Spread, find, read, write
 from benchmarks.harness.run_all import run_every
 from benchmarks.harness.tables import aligned, markdown, number, span
-from benchmarks.harness.timing import measure, measure_beside, spread
+from benchmarks.harness.timing import measure, measure_in_blocks, spread
 
 FIGURES = {
     "seconds": Figure("s", "how long", "lower", 0.1),
@@ -28,13 +28,23 @@ FIGURES = {
     "count": Figure("", "how many"),
 }
 ABOUT = {
-    "date": "2026-01-02T03:04:05+00:00", "commit": "0123456789abcdef", "changed": False, "quick": True,
-    "threads": 2, "seconds": 1.5, "versions": {"python": "3.11"},
+    "date": "2026-01-02T03:04:05+00:00",
+    "commit": "0123456789abcdef",
+    "changed": False,
+    "quick": True,
+    "threads": 2,
+    "seconds": 1.5,
+    "versions": {"python": "3.11"},
     "machine": {
-        "cpu": "a cpu", "cores": 2, "memory_gib": 8.0, "system": "Linux", "gpu": None, "load": [0.1, 0.2],
+        "cpu": "a cpu",
+        "cores": 2,
+        "memory_gib": 8.0,
+        "system": "Linux",
+        "gpu": None,
+        "load": [0.1, 0.2],
         "gmacs_per_second": [50.0, 51.0],
     },
-}  # fmt: skip
+}
 
 
 def document(**figures: Any) -> dict[str, Any]:
@@ -43,7 +53,7 @@ def document(**figures: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """A clock that goes on only when it is told to: what is timed then takes exactly so long."""
+    """A clock that advances only on request, so that durations are exact."""
     now = 0.0
 
     def pass_(seconds: float) -> None:
@@ -54,7 +64,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return pass_
 
 
-def test_cases_take_turns_and_every_other_round_runs_backwards(clock: Callable[[float], None]) -> None:
+def test_rounds_alternate_their_order(clock: Callable[[float], None]) -> None:
     calls: list[str] = []
 
     def case(name: str, seconds: float) -> Callable[[], object]:
@@ -72,7 +82,7 @@ def test_short_calls_are_repeated_within_a_sample(clock: Callable[[float], None]
     assert seconds.median == pytest.approx(1e-5)
 
 
-def test_cases_are_timed_in_blocks_beside_a_slow_one(clock: Callable[[float], None]) -> None:
+def test_fast_cases_are_timed_in_blocks_after_a_slow_one(clock: Callable[[float], None]) -> None:
     calls: list[str] = []
     speed = [1.0]
 
@@ -83,19 +93,19 @@ def test_cases_are_timed_in_blocks_beside_a_slow_one(clock: Callable[[float], No
         speed.append(float(len(speed)))  # the machine is slower from block to block
         case("slow", 8.0)()
 
-    times, beside = measure_beside(slow, {"a": case("a", 0.5)}, blocks=2, repeats=3, name="slow")
+    times, per_block = measure_in_blocks(slow, {"a": case("a", 0.5)}, blocks=2, repeats=3, name="slow")
     assert calls == ["slow", *2 * ["slow", *6 * ["a"]]]  # of six: warm-up twice, how long, three rounds
     assert times["a"] == Spread(1.25, 1.0, 1.5, 6)
-    assert beside["slow"] == Spread(20.0, 16.0, 24.0, 2)
-    assert beside["a"] == Spread(1.25, 1.0, 1.5, 2)
-    assert beside.ratio("slow", "a") == Spread(16.0, 16.0, 16.0, 2)
+    assert per_block["slow"] == Spread(20.0, 16.0, 24.0, 2)
+    assert per_block["a"] == Spread(1.25, 1.0, 1.5, 2)
+    assert per_block.ratio("slow", "a") == Spread(16.0, 16.0, 16.0, 2)
 
 
-def test_spread_is_of_medians() -> None:
+def test_a_spread_is_median_minimum_and_maximum() -> None:
     assert spread([3.0, 1.0, 2.0]) == Spread(2.0, 1.0, 3.0, 3)
 
 
-def test_a_result_is_kept_whole_and_read_back(tmp_path: Path) -> None:
+def test_a_result_is_written_atomically_and_read_back(tmp_path: Path) -> None:
     made = document(seconds=Spread(1.0, 0.9, 1.2, 3), score=0.5, count=None)
     assert "score" in made["figures"]
     path = tmp_path / "new" / "table1.json"
@@ -109,25 +119,27 @@ def test_a_result_is_kept_whole_and_read_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "where"),
     [
-        ({"schema": "mvstylizer.bench/0"}, "schema"),
+        ({"schema": "mvstylizer.bench/0"}, "has the schema mvstylizer.bench/0, expected mvstylizer.bench/1"),
         ({"results": [{"case": {}, "figures": {}}]}, "case"),
         ({"results": [{"case": {"a": 1}, "figures": {"x": "fast"}}]}, "figures"),
         ({"metadata": {**ABOUT, "threads": 0}}, "threads"),
         ({"extra": 1}, "extra"),
     ],
 )
-def test_what_does_not_fit_the_schema_is_refused(change: dict[str, Any], where: str, tmp_path: Path) -> None:
+def test_a_document_that_does_not_match_the_schema_is_rejected(
+    change: dict[str, Any], where: str, tmp_path: Path
+) -> None:
     path = tmp_path / "bad.json"
     path.write_text(json.dumps({**document(score=1.0), **change}))
     with pytest.raises(ResultError, match=where):
         read(path)
 
 
-def test_files_that_are_no_results_are_refused_in_one_line(tmp_path: Path) -> None:
+def test_files_that_are_not_results_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(ResultError, match="No such file"):
         read(tmp_path / "none.json")
     (tmp_path / "half.json").write_text('{"schema": ')
-    with pytest.raises(ResultError, match="no JSON"):
+    with pytest.raises(ResultError, match="not JSON"):
         read(tmp_path / "half.json")
     with pytest.raises(ResultError, match="Cannot write"):
         write(document(score=1.0), tmp_path / "half.json" / "x.json")
@@ -136,12 +148,12 @@ def test_files_that_are_no_results_are_refused_in_one_line(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("rows", "complaint"),
     [
-        ([Row({"a": 1}, {}), Row({"a": 1}, {})], "two rows"),
-        ([Row({"a": 1}, {"speed": 1.0})], "not described"),
+        ([Row({"a": 1}, {}), Row({"a": 1}, {})], "duplicate case"),
+        ([Row({"a": 1}, {"speed": 1.0})], "undefined figure"),
         ([Row({"a": 1}, {"score": float("nan")})], "nan"),
     ],
 )
-def test_a_result_that_would_mislead_cannot_be_made(rows: list[Row], complaint: str) -> None:
+def test_an_inconsistent_result_cannot_be_created(rows: list[Row], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         Result("table1", FIGURES, rows)
 
@@ -164,7 +176,7 @@ def test_a_result_that_would_mislead_cannot_be_made(rows: list[Row], complaint: 
         ({"seconds": Spread(1, 0.9, 1.1, 5)}, {"seconds": 1.3}, "worse"),
     ],
 )
-def test_comparison_tells_noise_from_change(
+def test_a_comparison_distinguishes_noise_from_change(
     before: dict[str, Any], after: dict[str, Any], verdict: str
 ) -> None:
     (change,) = compare.compare(document(**before), document(**after))
@@ -174,44 +186,49 @@ def test_comparison_tells_noise_from_change(
     assert compare.as_dict([change], 0.0)["counts"][verdict] == 1
 
 
-def test_how_far_the_machine_moved_is_said_and_changes_no_verdict() -> None:
+def test_the_machines_slowdown_is_reported_and_does_not_affect_verdicts() -> None:
     first, second = document(seconds=1.0), deepcopy(document(seconds=1.2))
     second["metadata"]["machine"]["gmacs_range"] = [30.0, 50.0]  # the fastest of both is 51
     moved = compare.machine_moved(first, second)
     assert moved == pytest.approx(1 - 30 / 51)
     changes = compare.compare(first, second)
     assert [change.verdict for change in changes] == ["worse"]
-    assert compare.as_table(changes, moved).caption.endswith("moved by 41%.")
+    assert compare.as_table(changes, moved).caption.endswith("speed varied by 41%.")
     assert compare.as_dict(changes, moved)["machine_moved"] == moved
 
 
-def test_a_bench_looks_at_the_machine_between_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_machines_speed_is_recorded_between_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     speeds = iter([50.0, 20.0, 60.0, 40.0])
     monkeypatch.setattr(machine, "gmacs_per_second", lambda: next(speeds))
     watch = machine.Watch(2, quick=True)
     watch.look()
     with ThreadPoolExecutor(1) as pool:
         pool.submit(watch.look).result()
-        watch.look()  # neither from one of two threads nor beside one
+        watch.look()  # skipped in another thread and while one is running
     watch.look()
     about = watch.metadata()["machine"]
     assert about["gmacs_per_second"] == [50.0, 40.0]
     assert about["gmacs_range"] == [20.0, 60.0]
 
 
-def test_results_of_different_benches_are_not_compared() -> None:
-    with pytest.raises(ResultError, match="table1 and table2"):
+def test_results_of_different_benchmarks_cannot_be_compared() -> None:
+    with pytest.raises(ResultError, match="table1 with table2"):
         compare.compare(document(score=1.0), {**document(score=1.0), "bench": "table2"})
 
 
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (0.0006, "0.000600"), (1.515, "1.51"), (866.7, "867"), (40000, "40000"), (0, "0"), (None, "–"),
+        (0.0006, "0.000600"),
+        (1.515, "1.51"),
+        (866.7, "867"),
+        (40000, "40000"),
+        (0, "0"),
+        (None, "–"),
         ({"median": 2.0, "min": 1.0, "max": 3.0, "runs": 3}, "2.00"),
     ],
-)  # fmt: skip
-def test_figures_are_written_in_three_digits(value: Any, text: str) -> None:
+)
+def test_figures_have_three_significant_digits(value: Any, text: str) -> None:
     assert number(value) == text
 
 
@@ -222,7 +239,7 @@ def test_tables_as_text() -> None:
     assert span({"median": 2.0, "min": 1.0, "max": 3.0, "runs": 3}) == "2.00 (1.00–3.00)"
 
 
-def test_names_are_those_of_modules_and_unknown_ones_are_refused() -> None:
+def test_every_benchmark_has_a_module_and_unknown_names_are_rejected() -> None:
     assert len({each.name for each in BENCHES}) == len(BENCHES)
     for each in BENCHES:
         module = each.load()
@@ -232,7 +249,7 @@ def test_names_are_those_of_modules_and_unknown_ones_are_refused() -> None:
         bench("table9")
 
 
-def test_metadata_names_the_machine_and_fits_the_schema(tmp_path: Path) -> None:
+def test_metadata_describes_the_machine_and_matches_the_schema(tmp_path: Path) -> None:
     about = machine.Watch(2, quick=True).metadata()
     write({**document(score=1.0), "metadata": about}, tmp_path / "x.json")
     assert about["machine"]["gmacs_per_second"][0] > 0
@@ -240,7 +257,7 @@ def test_metadata_names_the_machine_and_fits_the_schema(tmp_path: Path) -> None:
     assert about["commit"] is None or len(about["commit"]) == 40
 
 
-def test_pinning_holds_a_process_to_its_cores() -> None:
+def test_a_process_can_be_pinned_to_cores() -> None:
     program = (
         "from benchmarks.machine import pin; import os; n = pin(1); print(n, len(os.sched_getaffinity(0)))"
     )
@@ -249,9 +266,9 @@ def test_pinning_holds_a_process_to_its_cores() -> None:
     assert len(os.sched_getaffinity(0)) >= 1
 
 
-def test_all_goes_on_after_a_bench_that_fails(tmp_path: Path) -> None:
-    said: list[str] = []
+def test_running_all_continues_after_a_failure(tmp_path: Path) -> None:
+    lines: list[str] = []
     unknown = [Bench("nosuch", "not there"), Bench("neither", "not there")]
-    outcomes = run_every(unknown, tmp_path, quick=True, threads=1, say=said.append)
+    outcomes = run_every(unknown, tmp_path, quick=True, threads=1, progress=lines.append)
     assert [outcome.exit_code for outcome in outcomes] == [2, 2]
-    assert len(said) == 2
+    assert len(lines) == 2

@@ -51,13 +51,13 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/figures.md", "models/MODEL_CARD.md"])
-def test_what_is_written_is_what_was_measured(name: str) -> None:
+def test_tables_in_the_docs_match_the_results(name: str) -> None:
     text = (ROOT / name).read_text()
     assert "<!-- bench:" in text
     assert rewritten(text, RESULTS) == text, "run: mvstylizer bench readme"
 
 
-def test_blocks_are_filled_and_nothing_else_is_touched(results: Path) -> None:
+def test_only_blocks_are_updated(results: Path) -> None:
     text = "a\n<!-- bench:table1/0 -->\nold\n<!-- /bench -->\nb\n<!-- bench:memory -->\n<!-- /bench -->\n"
     once = rewritten(text, results)
     assert "| <mine>, image | cpu | 0.500 (0.400–0.600) |" in once
@@ -66,11 +66,11 @@ def test_blocks_are_filled_and_nothing_else_is_touched(results: Path) -> None:
     assert once.startswith("a\n<!-- bench:table1/0 -->\n")
     assert "a cpu, 2 threads, 2026-01-02, 012345678, quick settings" in once
     assert rewritten(once, results) == once
-    with pytest.raises(ReadmeError, match="numbered 7"):
+    with pytest.raises(ReadmeError, match="no table 7"):
         rewritten(text.replace("table1/0", "table1/7"), results)
 
 
-def test_each_section_of_the_report_names_its_own_machine(results: Path, tmp_path: Path) -> None:
+def test_each_section_of_the_report_names_its_machine(results: Path, tmp_path: Path) -> None:
     for path in results.iterdir():
         document = json.loads(path.read_text())
         document["metadata"]["machine"]["cpu"] = f"the cpu of {path.stem}"
@@ -78,10 +78,10 @@ def test_each_section_of_the_report_names_its_own_machine(results: Path, tmp_pat
     for section in report_page(tmp_path).split("<section ")[1:]:
         bench = section.partition('"')[2].partition('"')[0]
         open_part = section.partition("<details>")[0]
-        assert f"the cpu of {bench}" in open_part, "seen without unfolding anything"
+        assert f"the cpu of {bench}" in open_part, "visible without opening details"
 
 
-def test_the_report_is_one_file_with_every_figure(results: Path) -> None:
+def test_the_report_is_one_file_with_all_figures(results: Path) -> None:
     text = report_page(results)
     links: list[str] = []
     opened: list[str] = []
@@ -106,7 +106,7 @@ def test_the_report_is_one_file_with_every_figure(results: Path) -> None:
         "one machine",
     ):
         assert wanted in text
-    with pytest.raises(ResultError, match="holds no results"):
+    with pytest.raises(ResultError, match="contains no results"):
         report_page(results / "none")
 
 
@@ -132,15 +132,15 @@ def test_the_report_opens_from_disk(results: Path, page: Page, bikes: Path, tmp_
     for width in (390, 1600):
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-    colours = set()
+    colors = set()
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
-        colours.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
-    assert len(colours) == 2
+        colors.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert len(colors) == 2
     expect(page.locator("section")).to_have_count(2)
 
 
-def test_commands_on_kept_results(results: Path, tmp_path: Path) -> None:
+def test_commands_on_stored_results(results: Path, tmp_path: Path) -> None:
     runner = CliRunner()
 
     def run(*words: str) -> tuple[int, str]:

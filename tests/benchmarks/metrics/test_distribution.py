@@ -38,13 +38,13 @@ def test_fid_of_a_wider_set(features: Tensor) -> None:
     assert fid(2 * centred, centred, resamples=1).value == pytest.approx(trace, rel=1e-3)
 
 
-def test_kid_tells_sets_apart(features: Tensor) -> None:
+def test_kid_separates_different_sets(features: Tensor) -> None:
     near, far = kid(features[:40], features[40:]), kid(features[:40] + 2, features[40:])
     assert near.low < 0.1
     assert far.value > 10 * abs(near.value)
 
 
-def test_inception_score_counts_classes_that_are_certain_and_even() -> None:
+def test_inception_score_is_the_number_of_confident_balanced_classes() -> None:
     certain = 50 * torch.eye(4).repeat(200, 1)
     assert inception_score(certain).value == pytest.approx(4, rel=0.05)
     assert inception_score(torch.zeros(40, 4)).value == pytest.approx(1, rel=1e-4)
@@ -72,7 +72,7 @@ class StandIn(torch.nn.Module):
         return torch.cat([mean, 1 - mean], dim=1)
 
 
-def test_a_given_inception_is_read_and_asked_for_both(tmp_path: Path) -> None:
+def test_inception_returns_features_and_logits(tmp_path: Path) -> None:
     torch.jit.script(StandIn(2048)).save(str(tmp_path / "inception.pt"))
     network = Inception(tmp_path / "inception.pt")
     pictures = [np.full((32, 32, 3), level, np.uint8) for level in (0, 51, 255)]
@@ -81,7 +81,7 @@ def test_a_given_inception_is_read_and_asked_for_both(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["missing", "garbage", "another network"])
-def test_what_is_no_inception_is_refused(tmp_path: Path, kind: str) -> None:
+def test_other_files_are_rejected_as_inception(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "inception.pt"
     if kind == "garbage":
         path.write_bytes(b"PK no TorchScript")

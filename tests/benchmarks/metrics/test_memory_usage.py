@@ -10,7 +10,7 @@ import pytest
 from benchmarks.metrics.memory_usage import memory_mib
 
 
-def test_descendants_count_and_one_that_has_just_ended_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_descendants_count_unless_they_have_exited(monkeypatch: pytest.MonkeyPatch) -> None:
     command = [sys.executable, "-c", "held = b'x' * (64 << 20); print(flush=True); input()"]
     ended = subprocess.Popen([sys.executable, "-c", ""])
     gone = psutil.Process(ended.pid)
@@ -25,7 +25,7 @@ def test_descendants_count_and_one_that_has_just_ended_does_not(monkeypatch: pyt
         child.communicate(b"\n")
 
 
-def test_a_program_that_has_ended_is_no_footprint_of_nothing() -> None:
+def test_a_program_that_has_exited_is_an_error() -> None:
     program = subprocess.Popen([sys.executable, "-c", ""])
     process = psutil.Process(program.pid)
     program.wait()

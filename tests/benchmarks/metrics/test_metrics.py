@@ -35,7 +35,7 @@ def noisy(coffee: Picture) -> Picture:
     return np.asarray((coffee + noise).clip(0, 255), np.uint8)
 
 
-def test_ssim_and_psnr_are_scikit_images(coffee: Picture, noisy: Picture) -> None:
+def test_ssim_and_psnr_match_scikit_image(coffee: Picture, noisy: Picture) -> None:
     first, second = similarity.luma(coffee), similarity.luma(noisy)
     reference = structural_similarity(
         first, second, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255
@@ -46,7 +46,7 @@ def test_ssim_and_psnr_are_scikit_images(coffee: Picture, noisy: Picture) -> Non
     assert similarity.psnr(coffee, coffee) == 100
 
 
-def test_edge_ssim_pays_no_heed_to_contrast_but_to_lost_edges(coffee: Picture) -> None:
+def test_edge_ssim_depends_on_edges_and_not_on_contrast(coffee: Picture) -> None:
     paler = np.asarray(coffee * 0.5 + 60, np.uint8)
     blurred = np.asarray(cv2.GaussianBlur(coffee, (0, 0), 3), np.uint8)
     assert similarity.edge_ssim(coffee, paler) > 0.97
@@ -55,18 +55,18 @@ def test_edge_ssim_pays_no_heed_to_contrast_but_to_lost_edges(coffee: Picture) -
 
 def test_sliced_wasserstein_of_greys_is_the_distance_of_their_lightness() -> None:
     rng = np.random.default_rng(1)
-    greys = [
+    grays = [
         np.repeat(rng.integers(*ends, (64, 64, 1)), 3, -1).astype(np.uint8) for ends in ((0, 90), (120, 255))
     ]
-    lightness = [cv2.cvtColor(g.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[..., 0].ravel() for g in greys]
-    # Of greys only L differs; a direction sees its own L part of that, a third of the square on average.
-    assert similarity.sliced_wasserstein(*greys) == pytest.approx(
+    lightness = [cv2.cvtColor(g.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[..., 0].ravel() for g in grays]
+    # Of grays only L differs; a direction sees its own L part of that, a third of the square on average.
+    assert similarity.sliced_wasserstein(*grays) == pytest.approx(
         wasserstein_distance(*lightness) / np.sqrt(3), rel=0.1
     )
-    assert similarity.sliced_wasserstein(greys[0], greys[0]) == 0
+    assert similarity.sliced_wasserstein(grays[0], grays[0]) == 0
 
 
-def test_warping_error_follows_motion_and_flicker_does_not_see_it(coffee: Picture) -> None:
+def test_warping_error_and_flicker_ignore_motion(coffee: Picture) -> None:
     large = np.asarray(cv2.resize(coffee, (480, 320)), np.uint8)
     pan = [np.ascontiguousarray(large[20:260, 20 + 3 * k : 340 + 3 * k]) for k in range(4)]
     still = float(np.sqrt(np.mean((pan[1].astype(float) - pan[0]) ** 2)))
@@ -89,7 +89,7 @@ def test_warping_error_is_the_root_mean_square_of_what_is_visible() -> None:
     assert errors == [pytest.approx(wanted, rel=1e-6), 0.0]
 
 
-def test_transport_gives_the_styles_mean_and_covariance(coffee: Picture) -> None:
+def test_color_transport_matches_the_styles_mean_and_covariance(coffee: Picture) -> None:
     rng = np.random.default_rng(2)
     gains = np.array([[0.5, 0.1, 0], [0, 0.4, 0.1], [0.1, 0, 0.3]])
     style = (rng.normal(0, 50, (100, 100, 3)) @ gains + [120, 110, 130]).clip(0, 255).astype(np.uint8)
@@ -99,7 +99,7 @@ def test_transport_gives_the_styles_mean_and_covariance(coffee: Picture) -> None
     assert np.abs(transported(coffee, coffee).astype(int) - coffee).max() <= 1
 
 
-def test_gram_distance_is_that_of_vgg_features(coffee: Picture, noisy: Picture) -> None:
+def test_gram_distance_matches_vgg_features(coffee: Picture, noisy: Picture) -> None:
     from training.vgg import FEATURE_SCALE, VggEncoder, gram
 
     distance = GramDistance()
@@ -115,25 +115,25 @@ def test_gram_distance_is_that_of_vgg_features(coffee: Picture, noisy: Picture) 
     assert distance(second, first) > 0.01
 
 
-def test_weights_that_are_none_are_refused(tmp_path: Path) -> None:
+def test_invalid_weights_are_rejected(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     (tmp_path / "bad.safetensors").write_bytes(b"no")
-    with pytest.raises(VggWeightsError, match="cannot be read"):
+    with pytest.raises(VggWeightsError, match="Cannot read"):
         GramDistance(tmp_path / "bad.safetensors")
     save_file({"conv1_1.weight": torch.zeros(1)}, tmp_path / "few.safetensors")
     with pytest.raises(VggWeightsError, match="1_1"):
         GramDistance(tmp_path / "few.safetensors")
 
 
-def test_equation_6_gives_the_papers_figure_5() -> None:
+def test_equation_6_reproduces_figure_5_of_the_paper() -> None:
     assert speed_up("512x256", 30) == pytest.approx(25, abs=5)
     assert speed_up("1920x1080", 30) == pytest.approx(22, abs=0.5)
     assert eq6(1.0, 0.0, 10, 300) == 10
     assert eq6(1.0, 1.0, 10, 300) == 1
 
 
-def test_a_contact_sheet_has_a_place_for_every_picture(tmp_path: Path, coffee: Picture) -> None:
+def test_a_contact_sheet_has_a_tile_for_every_picture(tmp_path: Path, coffee: Picture) -> None:
     path = tmp_path / "sheet.png"
     write_sheet(path, ["content", "ours"], [[coffee, coffee], [coffee, None]])
     sheet = cv2.imread(str(path))

@@ -1,8 +1,8 @@
-"""An adb daemon for tests: it speaks the transport protocol to the real adb client, its phone is a folder.
+"""Fake adb daemon: speaks the transport protocol to the real adb client and uses a folder as its phone.
 
-Wire format after AOSP's protocol.txt, SERVICES.TXT and SYNC.TXT: messages of six little-endian words and a
-payload; streams opened for ``shell,v2,raw:``, ``sync:``. Commands are run by this machine's ``sh`` with the
-phone's paths (/data, /sys, /proc/cpuinfo) mapped into the folder and its ``system/bin`` first on PATH.
+Wire format from AOSP's protocol.txt, SERVICES.TXT and SYNC.TXT: messages of six little-endian words and a
+payload; streams for ``shell,v2,raw:`` and ``sync:``. This machine's ``sh`` runs the commands, with its
+paths (/data, /sys, /proc/cpuinfo) mapped into the folder and its ``system/bin`` first on PATH.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ MAPPED = re.compile(r"(?<![\w/])/(data|sys|proc)/")
 
 
 class EmulatedPhone:
-    """A phone whose storage is `root`, listening on a free port of 127.0.0.1 while it is entered.
+    """A phone whose storage is `root`; a context manager that listens on a free port of 127.0.0.1.
 
     Args:
-        root: Folder that stands for ``/``.
+        root: Folder used as ``/``.
         authorized: Whether it accepts the computer's key.
-        shell_v2: Whether it offers exit codes.
+        shell_v2: Whether its shell reports exit codes.
     """
 
     def __init__(self, root: Path, *, authorized: bool = True, shell_v2: bool = True) -> None:
@@ -67,7 +67,7 @@ class EmulatedPhone:
         return self.root / on_phone.lstrip("/")
 
     async def disappear(self) -> None:
-        """Unplug it: no connection stays and none is accepted."""
+        """Unplug it: drop all connections and accept no new ones."""
         if self._server:
             self._server.close()
         for writer in list(self._connections):
@@ -199,11 +199,16 @@ async def _shell(phone: EmulatedPhone, stream: _Stream, command: str) -> None:
         await phone.disappear()
         return
     process = await asyncio.create_subprocess_exec(
-        "sh", "-c", MAPPED.sub(lambda found: f"{phone.root}{found[0]}", command),
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        cwd=phone.root, start_new_session=True,
+        "sh",
+        "-c",
+        MAPPED.sub(lambda found: f"{phone.root}{found[0]}", command),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=phone.root,
+        start_new_session=True,
         env={**os.environ, "PHONE": str(phone.root), "PATH": f"{phone.root}/system/bin:{os.environ['PATH']}"},
-    )  # fmt: skip
+    )
 
     async def pump(pipe: asyncio.StreamReader | None, channel: int) -> None:
         assert pipe
@@ -249,9 +254,19 @@ def _stat_2(path: Path) -> bytes:
         return struct.pack("<IQQIIIIQqqq", 2, *[0] * 10)
     found = path.stat()
     return struct.pack(
-        "<IQQIIIIQqqq", 0, found.st_dev, found.st_ino, found.st_mode, found.st_nlink, found.st_uid,
-        found.st_gid, found.st_size, int(found.st_atime), int(found.st_mtime), int(found.st_ctime),
-    )  # fmt: skip
+        "<IQQIIIIQqqq",
+        0,
+        found.st_dev,
+        found.st_ino,
+        found.st_mode,
+        found.st_nlink,
+        found.st_uid,
+        found.st_gid,
+        found.st_size,
+        int(found.st_atime),
+        int(found.st_mtime),
+        int(found.st_ctime),
+    )
 
 
 async def _receive_file(phone: EmulatedPhone, stream: _Stream, target: str) -> None:

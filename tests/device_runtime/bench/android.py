@@ -65,18 +65,18 @@ def set_battery(root: Path, celsius: float) -> None:
 
 
 def behave(root: Path, **behaviour: Any) -> None:
-    """Say what the benchmark_model stand-in does on this phone (see there)."""
+    """Configure the fake benchmark_model on this phone; see `benchmark_model_stand_in`."""
     (root / "behaviour.json").write_text(json.dumps({"times_us": [1000], **behaviour}))
 
 
 def calls(root: Path) -> list[dict[str, str]]:
-    """Flags of each call of the stand-in."""
+    """Return the flags of each call of the fake benchmark_model."""
     path = root / "calls.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def make_stand_in(target: Path) -> Path:
-    """Write the benchmark_model that the emulated phone can run: this Python's."""
+    """Write a benchmark_model that the emulated phone runs with this Python."""
     source = Path(__file__).with_name("benchmark_model_stand_in.py").read_text()
     target.write_text(f"#!{sys.executable}\n{source}")
     return target

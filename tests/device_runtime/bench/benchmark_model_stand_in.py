@@ -1,7 +1,7 @@
-"""Stands in for TFLite's benchmark_model: its flags, its log lines, the kernel really run by LiteRT.
+"""Fake of TFLite's benchmark_model: its flags and log lines, with the kernel run by LiteRT.
 
-The emulated phone's folder is in $PHONE; ``behaviour.json`` there says what this phone does beside running
-the kernel. Times come from it too (a phone's clock, not this machine's), so verdicts do not depend on load.
+The emulated phone's folder is in $PHONE; ``behaviour.json`` there configures the phone's behavior. Times come
+from it too, so that verdicts do not depend on this machine's load.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def write_outputs(interpreter: Any, target: str, off_by: int) -> None:
 
 
 def heat(root: Path, behaviour: dict[str, Any], call: int) -> None:
-    """The phone gets hot at its n-th call: Android says so, and caps the big cores."""
+    """Make the phone hot at its n-th call: Android reports it and caps the big cores."""
     if call == behaviour.get("hot_at_call"):
         (root / "system/dumpsys-thermalservice.txt").write_text("Thermal Status: 2\n")
         for cpu in behaviour.get("capped", []):
@@ -133,7 +133,7 @@ def heat(root: Path, behaviour: dict[str, Any], call: int) -> None:
 
 
 def called(root: Path, flags: dict[str, str]) -> int:
-    """Note the call; which one is it, from 1?"""
+    """Record the call and return its number, from 1."""
     calls = root / "calls.jsonl"
     with calls.open("a") as stream:
         stream.write(json.dumps(flags) + "\n")

@@ -1,4 +1,4 @@
-"""The real adb client with a server of its own, and emulated phones."""
+"""The real adb client with a private server, and emulated phones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def adb_program() -> str:
 
 @pytest.fixture(scope="session")
 def adb(adb_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adb]:
-    """A client whose server listens on a port of its own and keeps its key in a folder of its own."""
+    """A client whose server has a private port and a private key folder."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -39,7 +39,7 @@ def adb(adb_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             patch.delenv(name, raising=False)
         patch.setenv("ANDROID_ADB_SERVER_PORT", str(port))
         patch.setenv("ADB", adb_program)
-        # The server's key goes to a home of its own. libusb's first scan takes seconds.
+        # HOME holds the server's key. libusb's first scan takes seconds.
         home = {"HOME": str(tmp_path_factory.mktemp("home")), "ADB_LIBUSB": "0"}
         subprocess.run(
             [adb_program, "start-server"], env={**os.environ, **home}, capture_output=True, check=True
@@ -52,7 +52,7 @@ def adb(adb_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture
 def connect(adb: Adb, tmp_path: Path) -> Iterator[Connect]:
-    """Make emulated phones and connect them; they are gone after the test."""
+    """Create and connect emulated phones for one test."""
     with ExitStack() as stack:
 
         def connected(name: str = "phone", **options: bool) -> EmulatedPhone:
@@ -78,13 +78,13 @@ def phone(adb: Adb, emulated: EmulatedPhone) -> Phone:
 
 @pytest.fixture(autouse=True)
 def _adb_is_not_inherited(adb: Adb) -> None:
-    """No test of this folder may reach another adb server."""
+    """Keep the tests of this folder away from other adb servers."""
     assert os.environ["ANDROID_ADB_SERVER_PORT"] != "5037"
 
 
 @pytest.fixture
 def pixel(emulated: EmulatedPhone) -> EmulatedPhone:
-    """An emulated Pixel 2 that can run the stand-in for benchmark_model."""
+    """An emulated Pixel 2 that can run the fake benchmark_model."""
     make_pixel_2(emulated.root)
     return emulated
 

@@ -4,19 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from device_runtime.bench.adb import (
-    Adb,
+from device_runtime.bench.adb import Adb, Phone, find_adb
+from device_runtime.bench.adb_errors import (
     AdbError,
     AdbMissingError,
     AdbTimeoutError,
     NoPhoneError,
-    NoSpaceError,
     OfflineError,
-    Phone,
     PhoneGoneError,
+    PhoneStorageFullError,
     SeveralPhonesError,
     UnauthorizedError,
-    find_adb,
 )
 from tests.device_runtime.bench.adb_daemon import EmulatedPhone
 from tests.device_runtime.bench.conftest import Connect
@@ -58,7 +56,7 @@ def test_a_phone_without_exit_codes(adb: Adb, connect: Connect) -> None:
         adb.phone(old.serial)
 
 
-def test_shell_tells_code_and_both_outputs(phone: Phone) -> None:
+def test_the_shell_reports_exit_code_stdout_and_stderr(phone: Phone) -> None:
     assert phone.shell("echo out; echo err >&2; sh -c 'exit 42'") == (42, "out\n", "err\n")
     assert phone.shell("true") == (0, "", "")
 
@@ -90,15 +88,15 @@ def test_pulling_what_is_not_there(phone: Phone, tmp_path: Path) -> None:
 def test_a_full_phone(phone: Phone, emulated: EmulatedPhone, tmp_path: Path) -> None:
     emulated.free_bytes = 100
     (tmp_path / "file").write_bytes(bytes(1000))
-    with pytest.raises(NoSpaceError, match="No space left on phone"):
+    with pytest.raises(PhoneStorageFullError, match="No space left on phone"):
         phone.push(tmp_path / "file", "/data/local/tmp/file")
 
 
-def test_a_phone_that_disappears_under_a_command(
+def test_a_phone_that_disconnects_during_a_command(
     adb: Adb, phone: Phone, emulated: EmulatedPhone, tmp_path: Path
 ) -> None:
     emulated.dies_at = "long work"
-    with pytest.raises(PhoneGoneError, match="disappeared"):
+    with pytest.raises(PhoneGoneError, match="disconnected"):
         phone.shell("echo long work")
     with pytest.raises(PhoneGoneError):
         phone.shell("true")

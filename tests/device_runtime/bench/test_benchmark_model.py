@@ -1,4 +1,4 @@
-"""The parsers against lines that the real tool printed (public logs of LiteRT users)."""
+"""Parse real logs of the tool, published by LiteRT users."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shlex
 
 import pytest
 
+from device_runtime.bench import benchmark_log as log
 from device_runtime.bench import benchmark_model as tool
 
 GPU = """\
@@ -61,19 +62,19 @@ Convolution, 4, 0.14, 100%, 100%, 0, 4
 
 
 def test_latency_of_the_measured_runs() -> None:
-    found = tool.parse_latency(GPU)
+    found = log.parse_latency(GPU)
     assert (found.init, found.first, found.warmup_mean, found.runs) == (1361236, 125113, 115344, 50)
     assert (found.mean, found.std, found.min, found.max) == (115246, 1329, 111842, 119614)
     assert found.percentiles == {"p5": 112107, "p50": 115350, "p95": 116620}
 
 
-def test_a_binary_without_percentiles_gives_none() -> None:
-    found = tool.parse_latency(OLD)
+def test_a_binary_without_percentiles_has_none() -> None:
+    found = log.parse_latency(OLD)
     assert (found.warmup_mean, found.mean, found.percentiles) == (1.14039e7, 3756.87, {})
 
 
-def test_runs_that_are_all_alike() -> None:
-    found = tool.parse_latency(
+def test_equal_runs() -> None:
+    found = log.parse_latency(
         "INFO: count=50 curr=812(all same) p5=812 median=812 p95=812\n"
         "INFO: Inference timings in us: Init: 1, First inference: 2, Warmup (avg): 3, Inference (avg): 812"
     )
@@ -84,34 +85,40 @@ def test_runs_that_are_all_alike() -> None:
 @pytest.mark.parametrize("log", ["", "hello", "count=5 curr=3", GPU.split("INFO: count")[0]])
 def test_another_programs_log(log: str) -> None:
     with pytest.raises(tool.BenchmarkModelError, match="no timings"):
-        tool.parse_latency(log)
+        log.parse_latency(log)
 
 
 def test_memory() -> None:
-    assert tool.parse_memory(GPU) == {"init": 14.4414, "overall": 14.8164, "peak": 74.6641}
-    assert tool.parse_memory(OLD) == {}
+    assert log.parse_memory(GPU) == {"init": 14.4414, "overall": 14.8164, "peak": 74.6641}
+    assert log.parse_memory(OLD) == {}
 
 
 def test_delegation() -> None:
-    assert tool.parse_delegation(GPU, "gpu") == ("gpu", "full", 58, 58, 1)
-    assert tool.parse_delegation(OLD, "npu") == ("npu", "partial", None, None, None)
-    assert tool.parse_delegation(GPU, "xnnpack").share == "none"
-    assert tool.parse_delegation(OLD, "cpu").share == "not wanted"
+    assert log.parse_delegation(GPU, "gpu") == ("gpu", "full", 58, 58, 1)
+    assert log.parse_delegation(OLD, "npu") == ("npu", "partial", None, None, None)
+    assert log.parse_delegation(GPU, "xnnpack").share == "none"
+    assert log.parse_delegation(OLD, "cpu").share == "not wanted"
 
 
 def test_the_profile_is_that_of_the_graphs_operators() -> None:
-    assert tool.parse_profile(PROFILE) == [
+    assert log.parse_profile(PROFILE) == [
         {"type": "CONV_2D", "count": 4, "ms": 0.15, "percent": 75.5},
         {"type": "ELU", "count": 3, "ms": 0.05, "percent": 24.5},
     ]
-    assert tool.parse_profile(GPU) == []
+    assert log.parse_profile(GPU) == []
 
 
 def test_the_command_names_every_input_in_order() -> None:
     line = tool.command(
-        "/data/local/tmp/x", "bm", "warp.tflite", {"b": ((1, 8, 512, 1), "b.bin"), "a": ((3,), "a.bin")},
-        "xnnpack", 4, "f0", ["--num_runs=7"],
-    )  # fmt: skip
+        "/data/local/tmp/x",
+        "bm",
+        "warp.tflite",
+        {"b": ((1, 8, 512, 1), "b.bin"), "a": ((3,), "a.bin")},
+        "xnnpack",
+        4,
+        "f0",
+        ["--num_runs=7"],
+    )
     words = shlex.split(line)
     assert words[:4] == ["taskset", "f0", "/data/local/tmp/x/bm", "--graph=/data/local/tmp/x/warp.tflite"]
     assert "--input_layer=b,a" in words

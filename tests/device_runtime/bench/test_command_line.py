@@ -34,7 +34,7 @@ def rows(tmp_path: Path) -> Path:
 def test_without_a_phone_there_is_one_clear_line(adb: Adb, stand_in: Path, rows: Path) -> None:
     done = bench("--benchmark-bin", stand_in, "--out", rows)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == ("mvstylizer: No phone is connected. Connect one with USB debugging switched on\n")
+    assert done.stderr == ("mvstylizer: No phone is connected. Connect one with USB debugging enabled\n")
     assert not rows.exists()
 
 
@@ -45,7 +45,7 @@ def test_without_adb_there_is_one_clear_line(tmp_path: Path) -> None:
     assert json.loads(bench("--adb", tmp_path / "adb", "--json").stdout)["error"].startswith("No adb program")
 
 
-def test_without_the_binary_it_tells_where_to_get_one(pixel: EmulatedPhone) -> None:
+def test_without_the_binary_the_error_names_the_download_page(pixel: EmulatedPhone) -> None:
     done = bench("--serial", pixel.serial)
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert "LiteRT's release page" in done.stderr
@@ -77,14 +77,12 @@ def test_rows_table_and_comparison(pixel: EmulatedPhone, stand_in: Path, rows: P
     assert plot.stat().st_size
 
 
-def test_what_was_measured_before_the_phone_disappeared_is_kept(
-    pixel: EmulatedPhone, stand_in: Path, rows: Path
-) -> None:
+def test_rows_measured_before_a_disconnect_are_kept(pixel: EmulatedPhone, stand_in: Path, rows: Path) -> None:
     pixel.dies_at = "--use_gpu=true"
     done = bench("--benchmark-bin", stand_in, "--out", rows, *ONE_ROW, "--delegates", "cpu,gpu")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1] == (
-        f"mvstylizer: Phone {pixel.serial} disappeared. Check the cable and start again"
+        f"mvstylizer: Phone {pixel.serial} disconnected. Check the cable and try again"
     )
     assert [results.config_key(row) for row in results.read(rows)] == ["key_frame 160x90 cpu 1"]
 

@@ -22,8 +22,8 @@ def bundle() -> Bundle:
 
 @pytest.mark.parametrize("kernel", ["warp", "transfer"])
 @pytest.mark.parametrize(("width", "height"), RESOLUTIONS)
-def test_inputs_and_outputs_belong_together(bundle: Bundle, kernel: str, width: int, height: int) -> None:
-    """A second interpreter that knows nothing of the caller makes the same output of the same bytes."""
+def test_outputs_follow_from_the_inputs(bundle: Bundle, kernel: str, width: int, height: int) -> None:
+    """A second interpreter, independent of the caller, computes the same output from the same bytes."""
     case = make_case(bundle, kernel, width, height)
     interpreter = KernelInterpreter(bundle.file(kernel))
     interpreter.resize({name: array.shape for name, array in case.inputs.items()})
@@ -37,7 +37,7 @@ def test_inputs_and_outputs_belong_together(bundle: Bundle, kernel: str, width: 
     assert (case.calls_per_frame - 1) * expected.size < 1.2 * width * height * 3
 
 
-def test_the_flow_is_signed_and_leaves_the_frame(bundle: Bundle) -> None:
+def test_the_flow_has_both_signs_and_points_outside_the_frame(bundle: Bundle) -> None:
     inputs = make_case(bundle, "warp", 512, 256).inputs
     for axis in ("flow_x", "flow_y"):
         assert inputs[axis].min() < -5
@@ -61,7 +61,7 @@ def test_the_manifest_lists_tensors_in_the_interpreters_order(bundle: Bundle) ->
         assert [t.name for t in spec.outputs] == [d["name"] for d in interpreter.get_output_details()]
 
 
-def test_parity_of_grey_levels() -> None:
+def test_parity_of_gray_levels() -> None:
     expected = {"styled": np.arange(100, dtype=np.uint8)}
     off = expected["styled"].copy()
     off[3] += 1

@@ -15,7 +15,7 @@ from tests.device_runtime.bench.adb_daemon import EmulatedPhone
 from tests.device_runtime.bench.android import BIG_KHZ, LITTLE_KHZ, PROPERTIES, set_battery
 
 
-def test_what_a_phone_is(phone: Phone, pixel: EmulatedPhone) -> None:
+def test_phone_properties(phone: Phone, pixel: EmulatedPhone) -> None:
     record = read_record(phone)
     assert (record.model, record.soc, record.abi) == ("Google Pixel 2", "msm8998", "arm64-v8a")
     assert (record.android, record.sdk) == ("11", "30")
@@ -33,17 +33,25 @@ def test_a_newer_phone_names_its_soc(phone: Phone, pixel: EmulatedPhone) -> None
     assert read_record(phone).soc == "Tensor G3"
 
 
-def test_how_a_phone_is(phone: Phone, pixel: EmulatedPhone) -> None:
+def test_phone_state(phone: Phone, pixel: EmulatedPhone) -> None:
     state = read_state(phone)
     assert (state.battery_percent, state.battery_c, state.powered) == (87, 31.5, True)
     assert state.thermal_status == 0
     assert state.clocks_khz[4] == 1056000
-    assert state.ceilings_khz == {0: LITTLE_KHZ, 1: LITTLE_KHZ, 2: LITTLE_KHZ, 3: LITTLE_KHZ,
-                                  4: BIG_KHZ, 5: BIG_KHZ, 6: BIG_KHZ, 7: BIG_KHZ}  # fmt: skip
+    assert state.ceilings_khz == {
+        0: LITTLE_KHZ,
+        1: LITTLE_KHZ,
+        2: LITTLE_KHZ,
+        3: LITTLE_KHZ,
+        4: BIG_KHZ,
+        5: BIG_KHZ,
+        6: BIG_KHZ,
+        7: BIG_KHZ,
+    }
     assert state.zones_c == {"battery": 31.5}
 
 
-def test_a_phone_that_tells_nothing(phone: Phone, emulated: EmulatedPhone) -> None:
+def test_a_phone_that_reports_nothing(phone: Phone, emulated: EmulatedPhone) -> None:
     record, state = read_record(phone), read_state(phone)
     assert (record.model, record.cores, record.cpu_features) == ("", (), ())
     assert record.big_cores(4) == ()
@@ -51,7 +59,7 @@ def test_a_phone_that_tells_nothing(phone: Phone, emulated: EmulatedPhone) -> No
     assert wait_until_cool(phone, below_c=35, seconds=100).cool
 
 
-def test_the_gate_waits_until_the_phone_is_cool(phone: Phone, pixel: EmulatedPhone) -> None:
+def test_waits_until_the_phone_is_cool(phone: Phone, pixel: EmulatedPhone) -> None:
     temperatures = iter([36.0, 34.9])
     set_battery(pixel.root, 38.0)
     cooling = wait_until_cool(
@@ -60,7 +68,7 @@ def test_the_gate_waits_until_the_phone_is_cool(phone: Phone, pixel: EmulatedPho
     assert (cooling.waited_s, cooling.cool, cooling.state.battery_c) == (10, True, 34.9)
 
 
-def test_the_gate_waits_for_android_too_and_gives_up(phone: Phone, pixel: EmulatedPhone) -> None:
+def test_waits_for_androids_thermal_status_and_times_out(phone: Phone, pixel: EmulatedPhone) -> None:
     (pixel.root / "system/dumpsys-thermalservice.txt").write_text("Thermal Status: 1\n")
     slept: list[float] = []
     cooling = wait_until_cool(phone, below_c=35, seconds=12, poll_s=5, sleep=slept.append)

@@ -16,8 +16,9 @@ def row(kernel: str, delegate: str, mean: float | None, verdict: str = "valid") 
     return {
         "phone": {"model": "Google Pixel 2", "soc": "msm8998", "android": "11"},
         "config": {"kernel": kernel, "resolution": [512, 256], "delegate": delegate, "threads": 1},
-        "latency_us": figures, "verdict": verdict,
-    }  # fmt: skip
+        "latency_us": figures,
+        "verdict": verdict,
+    }
 
 
 def test_a_panel_for_each_kernel(tmp_path: Path) -> None:
@@ -30,7 +31,7 @@ def test_a_panel_for_each_kernel(tmp_path: Path) -> None:
     assert one.max() == 255
 
 
-def test_what_is_written_under_the_bars(tmp_path: Path) -> None:
+def test_labels_of_the_bars(tmp_path: Path) -> None:
     # Text as text, to be read back.
 
     with matplotlib.rc_context({"svg.fonttype": "none"}):

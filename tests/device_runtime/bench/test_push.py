@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from device_runtime.bench.adb import AdbError, Phone
+from device_runtime.bench.adb import Phone
+from device_runtime.bench.adb_errors import AdbError
 from device_runtime.bench.push import FOLDER, push_changed
 from tests.device_runtime.bench.adb_daemon import EmulatedPhone
 
 
-def test_only_what_differs_is_copied(phone: Phone, emulated: EmulatedPhone, tmp_path: Path) -> None:
+def test_only_changed_files_are_copied(phone: Phone, emulated: EmulatedPhone, tmp_path: Path) -> None:
     files = {"a.bin": tmp_path / "first", "b.bin": tmp_path / "second"}
     for name, path in files.items():
         path.write_text(name * 100)
@@ -41,5 +42,5 @@ def test_a_half_copied_file_is_copied_again(phone: Phone, emulated: EmulatedPhon
 
 def test_a_folder_that_cannot_be_made(phone: Phone, emulated: EmulatedPhone, tmp_path: Path) -> None:
     emulated.path(FOLDER).write_text("a file is in the way")
-    with pytest.raises(AdbError, match="cannot make"):
+    with pytest.raises(AdbError, match="cannot create"):
         push_changed(phone, {"model": tmp_path})

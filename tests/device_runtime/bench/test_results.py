@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device_runtime.bench import results
-from device_runtime.bench.benchmark_model import Delegation, Latency
+from device_runtime.bench.benchmark_log import Delegation, Latency
 from device_runtime.bench.parity import Parity
 from device_runtime.bench.phone import PhoneState
 from device_runtime.bench.verdict import judge
@@ -30,12 +30,19 @@ def row(p50: float | None = 100.0, **other: Any) -> dict[str, Any]:
     config = {"kernel": "warp", "resolution": [512, 256], "delegate": "gpu", "threads": 1}
     figures = None if p50 is None else {"init": 1, "first": 2, "mean": 3, "p50": p50, "p95": None}
     return {
-        "schema": results.SCHEMA, "config": config, "latency_us": figures, "kernel_sha256": "a",
-        "phone": {"model": "Pixel 2"}, "memory_mb": {}, "frame_ms": None, "verdict": "valid", **other,
-    }  # fmt: skip
+        "schema": results.SCHEMA,
+        "config": config,
+        "latency_us": figures,
+        "kernel_sha256": "a",
+        "phone": {"model": "Pixel 2"},
+        "memory_mb": {},
+        "frame_ms": None,
+        "verdict": "valid",
+        **other,
+    }
 
 
-def test_repeats_are_summed_up() -> None:
+def test_repeats_are_combined() -> None:
     found = results.latency_row([latency(100, 50, p50=99, p95=120), latency(400, 150, p50=398, p95=420)])
     assert found["mean"] == (100 * 50 + 400 * 150) / 200
     assert (found["p50"], found["p95"], found["p90"]) == (248.5, 270, None)
@@ -60,7 +67,7 @@ def test_rows_travel_through_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", ["{", "[]", '{"schema": "other/1"}', '"text"', f'{{"schema": "{results.SCHEMA}"}}']
 )
-def test_a_file_that_is_no_results(tmp_path: Path, content: str) -> None:
+def test_a_file_without_results_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps(row()) + "\n" + content + "\n")
     with pytest.raises(results.ResultsError, match="line 2"):
@@ -93,7 +100,7 @@ def test_comparison(before: dict[str, Any], now: dict[str, Any], meaning: str) -
     assert change.ratio == now["latency_us"]["p50"] / before["latency_us"]["p50"]
 
 
-def test_comparison_leaves_out_what_has_no_counterpart() -> None:
+def test_comparison_omits_rows_without_a_counterpart() -> None:
     other = row(config={**row()["config"], "threads": 4})
     assert results.compare([row(None), other], [row(100)]) == []
     assert results.compare([row(100)], [row(None)]) == []
@@ -123,8 +130,14 @@ def test_markdown() -> None:
     ],
 )
 def test_the_worst_reason_is_the_verdict(changes: dict[str, Any], verdict: str) -> None:
-    case = {"parity": GOOD, "delegation": FULL, "cool": True, "states": [state(), state()], "cores": [7],
-            "medians": [100.0, 101.0]}  # fmt: skip
+    case = {
+        "parity": GOOD,
+        "delegation": FULL,
+        "cool": True,
+        "states": [state(), state()],
+        "cores": [7],
+        "medians": [100.0, 101.0],
+    }
     found = judge(**{**case, **changes})  # type: ignore[arg-type]
     assert found.name == verdict
     assert bool(found.reasons) == (verdict != "valid")

@@ -7,16 +7,18 @@ from typing import Any
 
 import pytest
 
-from device_runtime.bench.adb import NoSpaceError, Phone, PhoneGoneError
+from device_runtime.bench.adb import Phone
+from device_runtime.bench.adb_errors import PhoneGoneError, PhoneStorageFullError
 from device_runtime.bench.benchmark_model import BenchmarkModelError, NpuLibrary
 from device_runtime.bench.plan import Config
-from device_runtime.bench.session import Effort, Session
+from device_runtime.bench.run_settings import RunSettings
+from device_runtime.bench.session import Session
 from mvstylizer.bundle import Bundle, default_bundle, load_bundle
 from tests.device_runtime.bench.adb_daemon import EmulatedPhone
 from tests.device_runtime.bench.android import BIG_KHZ, behave, calls, set_battery
 
 KEY_FRAME = Config("key_frame", 160, 90, "xnnpack", 2)
-SHORT = Effort(repeats=1, runs=3, min_seconds=0, warmup_seconds=0, cool_seconds=0, profile=False)
+SHORT = RunSettings(repeats=1, runs=3, min_seconds=0, warmup_seconds=0, cool_seconds=0, profile=False)
 TWICE = replace(SHORT, repeats=2)
 
 
@@ -27,8 +29,8 @@ def bundle() -> Bundle:
 
 @pytest.fixture
 def measure(phone: Phone, pixel: EmulatedPhone, bundle: Bundle, stand_in: Path) -> Any:
-    def rows(*plan: Config, effort: Effort = SHORT) -> list[dict[str, Any]]:
-        return list(Session(phone, bundle, stand_in, effort).measure(plan))
+    def rows(*plan: Config, settings: RunSettings = SHORT) -> list[dict[str, Any]]:
+        return list(Session(phone, bundle, stand_in, settings).measure(plan))
 
     return rows
 
@@ -48,10 +50,10 @@ def test_each_kernel_runs_on_its_callers_input(measure: Any, pixel: EmulatedPhon
     assert flags == [cpu, cpu, gpu, gpu, npu, npu]
 
 
-def test_a_valid_row_tells_everything(measure: Any, pixel: EmulatedPhone) -> None:
+def test_a_valid_row_is_complete(measure: Any, pixel: EmulatedPhone) -> None:
     behave(pixel.root, times_us=[1000, 1020])
-    effort = replace(SHORT, repeats=3, runs=50, profile=True)
-    (row,) = measure(KEY_FRAME, effort=effort)
+    settings = replace(SHORT, repeats=3, runs=50, profile=True)
+    (row,) = measure(KEY_FRAME, settings=settings)
     assert (row["schema"], row["verdict"], row["reasons"]) == ("mvstylizer.bench.device/1", "valid", [])
     latency = row["latency_us"]
     # Calls 2, 3 and 4 are the repeats, at 1000, 1020 and 1000 µs, each with 0 to 9 µs on top.
@@ -90,7 +92,7 @@ def test_a_second_run_copies_nothing(measure: Any, pixel: EmulatedPhone) -> None
 
 def test_a_phone_that_gets_hot(measure: Any, pixel: EmulatedPhone) -> None:
     behave(pixel.root, hot_at_call=3, capped=[4, 5])
-    (row,) = measure(KEY_FRAME, effort=TWICE)
+    (row,) = measure(KEY_FRAME, settings=TWICE)
     assert row["verdict"] == "throttled"
     assert row["reasons"] == [
         "thermal status 2",
@@ -144,11 +146,11 @@ def test_a_delegate_that_fails_costs_its_row_only(measure: Any, pixel: EmulatedP
 
 def test_repeats_that_disagree(measure: Any, pixel: EmulatedPhone) -> None:
     behave(pixel.root, times_us=[1000, 1500])
-    (row,) = measure(KEY_FRAME, effort=TWICE)
+    (row,) = measure(KEY_FRAME, settings=TWICE)
     assert (row["verdict"], row["reasons"]) == ("noisy", ["medians of the repeats spread by 20%"])
 
 
-def test_the_npus_own_delegate(
+def test_a_vendor_delegate_for_the_npu(
     phone: Phone, pixel: EmulatedPhone, bundle: Bundle, stand_in: Path, tmp_path: Path
 ) -> None:
     files = (tmp_path / "libDelegate.so", tmp_path / "libBackend.so")
@@ -166,20 +168,20 @@ def test_the_npus_own_delegate(
     assert "use_nnapi" not in flags
 
 
-def test_a_phone_that_disappears_keeps_the_rows_before(
+def test_a_disconnect_keeps_earlier_rows(
     phone: Phone, pixel: EmulatedPhone, bundle: Bundle, stand_in: Path
 ) -> None:
     pixel.dies_at = "--use_gpu=true"
     rows = Session(phone, bundle, stand_in, SHORT).measure([KEY_FRAME, KEY_FRAME._replace(delegate="gpu")])
     assert next(rows)["verdict"] == "valid"
-    with pytest.raises(PhoneGoneError, match="disappeared"):
+    with pytest.raises(PhoneGoneError, match="disconnected"):
         next(rows)
 
 
 def test_a_full_phone(phone: Phone, pixel: EmulatedPhone, bundle: Bundle, stand_in: Path) -> None:
     pixel.free_bytes = 20_000  # the binary fits, the kernel does not
     session = Session(phone, bundle, stand_in, SHORT)
-    with pytest.raises(NoSpaceError, match="No space left on phone"):
+    with pytest.raises(PhoneStorageFullError, match="No space left on phone"):
         next(session.measure([KEY_FRAME]))
 
 

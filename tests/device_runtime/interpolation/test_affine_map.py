@@ -29,13 +29,13 @@ def test_half_a_cell_is_the_mean_of_two() -> None:
     np.testing.assert_allclose(out[:, :-1], (MAP[:, 1:] + MAP[:, :-1]) / 2, atol=1e-5)
 
 
-def test_what_lies_outside_takes_the_edge() -> None:
+def test_outside_the_grid_the_edge_is_repeated() -> None:
     out = moved(MAP, motion(1000, 0))
     np.testing.assert_allclose(out, np.broadcast_to(MAP[:, -1:], MAP.shape), atol=1e-6)
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.3, 1.0])
-def test_strength_blends_the_stylized_colours_with_the_original_ones(strength: float) -> None:
+def test_strength_blends_the_stylized_colors_with_the_original_ones(strength: float) -> None:
     rgb = np.array([0.2, 0.5, 0.9, 1.0], np.float32)
     styled = MAP @ rgb
     np.testing.assert_allclose(

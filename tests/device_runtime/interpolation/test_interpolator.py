@@ -51,9 +51,9 @@ def motion(dx: float = 0, dy: float = 0, visible: float = 1) -> Motion:
     return Motion(flow, np.full(flow.shape[:2], visible, np.float32))
 
 
-def plain_map(colours: NDArray[np.float64]) -> NDArray[np.float32]:
+def plain_map(colors: NDArray[np.float64]) -> NDArray[np.float32]:
     """The same [A | b] in every cell."""
-    return np.broadcast_to(colours.astype(np.float32), (9, 16, 3, 4)).copy()
+    return np.broadcast_to(colors.astype(np.float32), (9, 16, 3, 4)).copy()
 
 
 TINT = plain_map(np.array([[0.8, 0.1, 0, 0.05], [0, 0.7, 0.1, 0], [0.1, 0, 0.6, 0.1]]))
@@ -68,7 +68,7 @@ def difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> int:
     return int(np.abs(a.astype(int) - b).max())
 
 
-def test_warp_moves_pixels_from_the_key_frame_before(warps: tuple[Warp, Warp], transfer: Transfer) -> None:
+def test_warp_moves_pixels_from_the_previous_key_frame(warps: tuple[Warp, Warp], transfer: Transfer) -> None:
     interpolator = WarpInterpolator(*warps, transfer)
     np.testing.assert_array_equal(interpolator.begin(with_image(RED), None), RED)
     interpolator.begin(with_image(FRAME), None)
@@ -87,7 +87,9 @@ def test_time_decides_where_both_sides_are_visible(
     assert np.abs(out - expected).max() <= 1
 
 
-def test_what_only_one_side_sees_comes_from_that_side(warps: tuple[Warp, Warp], transfer: Transfer) -> None:
+def test_a_place_visible_on_one_side_comes_from_that_side(
+    warps: tuple[Warp, Warp], transfer: Transfer
+) -> None:
     interpolator = WarpInterpolator(*warps, transfer)
     interpolator.begin(with_image(RED), with_image(BLUE))
     assert difference(interpolator.between(FRAME, motion(visible=0), motion(), 0.1), BLUE) <= 3
@@ -165,6 +167,6 @@ def test_full_strength_leaves_the_styled_picture_as_it_is() -> None:
     assert blended(FRAME, RED, 1.0) is RED
 
 
-def test_transfer_without_a_map_is_a_mistake(transfer: Transfer) -> None:
+def test_transfer_without_a_map_is_an_error(transfer: Transfer) -> None:
     with pytest.raises(ValueError, match="needs affine maps"):
         TransferInterpolator(transfer).begin(with_image(RED), None)

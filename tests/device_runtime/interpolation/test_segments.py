@@ -51,7 +51,7 @@ def divide(frames: list[Frame], max_interval: int, two_sided: bool = True) -> li
     st.lists(st.integers(1, 12), min_size=1),
     st.integers(1, 9),
 )
-def test_every_frame_is_in_one_segment_in_order_and_none_reaches_over_a_cut(
+def test_every_frame_is_in_one_segment_and_none_spans_a_cut(
     codec_keys: list[bool], scene_lengths: list[int], max_interval: int
 ) -> None:
     frames = clip(codec_keys, scene_lengths)
@@ -79,7 +79,7 @@ def test_position_is_by_time_not_by_count() -> None:
     assert last.position(frames[3]) == 0.0
 
 
-def test_a_key_frame_is_sent_before_the_frames_behind_it_are_read() -> None:
+def test_a_key_frame_is_sent_before_the_next_frames_are_read() -> None:
     sent: list[NDArray[np.uint8]] = []
     read = []
 

@@ -13,6 +13,7 @@ from device_runtime.interpolation.temporal_smoothing import averaged
 from device_runtime.media.photo import write_photo
 from device_runtime.media.reader import VideoReader
 from device_runtime.motion.flow import Motion
+from device_runtime.options import StylizeOptions
 from device_runtime.pipeline import stylize_video
 from mvstylizer.bundle import default_bundle, load_bundle
 from mvstylizer.stylizer import Reply, StylizedFrame
@@ -26,7 +27,7 @@ CUT = 40  # the second scene begins here, half as bright
 
 
 class Levelling:
-    """Gives every key frame the gain that brings its mean to 120: what a style's statistics do to light."""
+    """Applies the gain that brings a key frame's mean to 120, as a style's statistics do with light."""
 
     def encode_style(self, style: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.zeros(4, np.float32)
@@ -52,7 +53,7 @@ def flickering(index: int, width: int, height: int) -> NDArray[np.uint8]:
 
 
 def gains(path: Path, out: Path) -> NDArray[np.float64]:
-    """The gain that each frame of a result got."""
+    """Return the gain of each frame of a result."""
     means = []
     for each in (path, out):
         with VideoReader(each) as reader:
@@ -69,15 +70,19 @@ def results(tmp_path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     for seconds in (0.0, 1.0):
         out = tmp_path / f"{seconds}.mp4"
         report = stylize_video(
-            source, tmp_path / "style.png", out, stylizer=Levelling(), bundle=BUNDLE,
-            policy="every:4", steady_s=seconds, crf=4,
-        )  # fmt: skip
-        assert report.key_frame_places == list(range(0, 60, 4))
+            source,
+            tmp_path / "style.png",
+            out,
+            options=StylizeOptions(policy="every:4", temporal_smoothing_s=seconds, crf=4),
+            stylizer=Levelling(),
+            bundle=BUNDLE,
+        )
+        assert report.key_frame_indices == list(range(0, 60, 4))
         found.append(gains(source, out))
     return found[0], found[1]
 
 
-def test_key_frames_of_a_flickering_shot_keep_still_and_a_cut_starts_anew(
+def test_smoothing_removes_flicker_and_restarts_at_a_cut(
     results: tuple[NDArray[np.float64], NDArray[np.float64]],
 ) -> None:
     loose, steady = results
@@ -93,7 +98,7 @@ def motion(visible: float, dx: float = 0) -> Motion:
     return Motion(flow, np.full((96, 160), visible, np.float32))
 
 
-def test_the_share_of_the_past_is_that_of_what_could_be_seen() -> None:
+def test_the_past_only_counts_where_it_was_visible() -> None:
     before, now = (np.full((12, 20, 3, 4), value, np.float32) for value in (0.0, 1.0))
     share = math.exp(-0.5)
     for visible in (0.0, 0.5, 1.0):
@@ -101,7 +106,7 @@ def test_the_share_of_the_past_is_that_of_what_could_be_seen() -> None:
         np.testing.assert_allclose(found, 1 - share * visible, atol=1e-6)
 
 
-def test_the_past_moves_along_and_its_grid_may_be_another() -> None:
+def test_the_past_is_warped_and_may_have_another_grid() -> None:
     ramp = np.arange(20, dtype=np.float32)[None, :, None, None] * np.ones((12, 1, 3, 4), np.float32)
     found = averaged(ramp, np.zeros_like(ramp), motion(1.0, dx=16), 1.0)
     np.testing.assert_allclose(found[:, :18], ramp[:, 2:], atol=1e-4)

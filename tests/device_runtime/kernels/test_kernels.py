@@ -51,9 +51,9 @@ def test_a_failing_job_is_reported_and_the_pool_goes_on(kernels: Path, count: in
         pool.run(range(7), fail_at_seven)
 
 
-def test_what_the_runtime_refuses_is_a_kernel_error(kernels: Path) -> None:
+def test_runtime_errors_become_kernel_errors(kernels: Path) -> None:
     warp = KernelInterpreter(kernels / "warp.tflite")
-    with pytest.raises(KernelError, match="refuses shapes"):
+    with pytest.raises(KernelError, match="rejects shapes"):
         warp.resize({"flow_x": (1, 2, 3, 1), "left": (1, 1, 5, 1)})
     one = {name: (1, 1, 1, 1) for name in ("flow_x", "flow_y", "left", "right", "up", "down")}
     warp.resize({"atlas": (1, 12), "index": (1,), **one})
@@ -82,10 +82,10 @@ def test_a_tensor_is_the_runtimes_own_memory_and_outlives_the_interpreter(kernel
     frame, styled = transfer.tensor("frame"), transfer.tensor("styled")
     transfer.tensor("cells")[...] = np.eye(4, 3).reshape(4, 3, 1, 1)
     transfer.tensor("rows")[...] = transfer.tensor("columns")[...] = 1
-    for grey in (7, 200):  # written in place and read in place, over several invocations
-        frame[...] = grey
+    for gray in (7, 200):  # written in place and read in place, over several invocations
+        frame[...] = gray
         transfer.invoke()
-        assert (styled == grey).all()
+        assert (styled == gray).all()
     np.testing.assert_array_equal(transfer.get("styled"), styled)
     assert transfer.tensor("styled") is styled
     transfer.resize({"frame": (1, 3, 2, 6), "columns": (1, 1, 1, 6)})

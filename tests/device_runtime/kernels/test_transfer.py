@@ -34,7 +34,7 @@ def noise_map(rows: int, columns: int, spread: float, seed: int = 0) -> Map:
 
 
 def applied(frame: Image, affine_map: Map) -> Image:
-    """The map enlarged by OpenCV, twelve channels at full size, then one product a pixel."""
+    """Enlarge the map with OpenCV to twelve full-size channels, then multiply at each pixel."""
     height, width = frame.shape[:2]
     rows, columns = affine_map.shape[:2]
     flat = np.ascontiguousarray(affine_map).reshape(rows, columns, 12)
@@ -107,7 +107,7 @@ def test_threads_agree(kernels: Path) -> None:
     np.testing.assert_array_equal(*results)
 
 
-def test_views_are_taken_as_they_lie(transfer: Transfer) -> None:
+def test_non_contiguous_views_are_accepted(transfer: Transfer) -> None:
     frame, affine_map = photo(100, 200)[:, ::-1][::2, 20:151], noise_map(9, 16, 0.1)[:, ::2]
     assert difference(transfer(frame, affine_map), applied(frame.copy(), affine_map)) <= 1
 
@@ -122,6 +122,6 @@ def test_wrong_inputs_are_named_and_the_next_frame_works(transfer: Transfer) -> 
         transfer(frame, affine_map.astype(np.float64))  # type: ignore[arg-type]
     broken = affine_map.copy()
     broken[3, 4, 2, :2] = np.nan
-    with pytest.raises(KernelError, match="Map holds 2 values that are not finite, of 240"):
+    with pytest.raises(KernelError, match="Map has 2 values of 240 that are not finite"):
         transfer(frame, broken)
     assert difference(transfer(frame, affine_map), applied(frame, affine_map)) <= 1

@@ -90,7 +90,7 @@ def test_threads_agree(kernels: Path) -> None:
     np.testing.assert_array_equal(*results)
 
 
-def test_views_are_taken_as_they_lie(warp: Warp) -> None:
+def test_non_contiguous_views_are_accepted(warp: Warp) -> None:
     key, flow = photo(100, 200), wavy_flow(100, 200, 4)
     warp.set_key(key[::2, 20:150])
     result = warp(flow[::2, 20:150])
@@ -112,7 +112,7 @@ def test_flow_that_is_not_finite_is_refused_and_the_next_frame_works(warp: Warp,
     warp.set_key(key)
     broken = flow.copy()
     broken[59, 79, 1] = value
-    with pytest.raises(KernelError, match="Flow holds 1 values that are not finite"):
+    with pytest.raises(KernelError, match=r"Flow has 1 values of \d+ that are not finite"):
         warp(broken)
     assert difference(warp(flow), remapped(key, flow)) <= 1
 
@@ -135,7 +135,7 @@ def test_unusable_files_are_named(kernels: Path, tmp_path: Path) -> None:
     with pytest.raises(KernelError, match=r"absent\.tflite is missing"):
         Warp(tmp_path / "absent.tflite")
     (tmp_path / "text.tflite").write_text("not a model")
-    with pytest.raises(KernelError, match=r"text\.tflite is no TFLite model"):
+    with pytest.raises(KernelError, match=r"text\.tflite is not a TFLite model"):
         Warp(tmp_path / "text.tflite")
     with Warp(kernels / "transfer.tflite") as other, pytest.raises(KernelError, match="has no tensor atlas"):
         other.set_key(photo(10, 10))

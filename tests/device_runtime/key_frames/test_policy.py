@@ -50,7 +50,7 @@ def still(index: int, scene: int = 0, codec_key: bool = False) -> Frame:
     return Frame(index, SCENES[scene], index, Fraction(1, 25), 1, codec_key)
 
 
-def test_words_become_policies(score: KeyFrameScore) -> None:
+def test_text_is_parsed_to_policies(score: KeyFrameScore) -> None:
     assert parse_policy("codec", no_score) == CodecPolicy()
     assert parse_policy("every:7", no_score) == EveryPolicy(7)
     assert (
@@ -64,7 +64,7 @@ def test_words_become_policies(score: KeyFrameScore) -> None:
 @pytest.mark.parametrize(
     "words", ["", "every", "every:", "every:0", "every:-3", "every:1.5", "every:31", "Codec", "every:٣"]
 )
-def test_other_words_are_refused(words: str) -> None:
+def test_other_text_is_refused(words: str) -> None:
     with pytest.raises(KeyFramePolicyError, match="every"):
         parse_policy(words, no_score)
 
@@ -75,7 +75,7 @@ def test_a_quality_lies_between_0_and_1(number: str) -> None:
         parse_policy(f"adaptive:{number}", no_score)
 
 
-def test_codec_takes_the_streams_own_and_fills_long_gaps(bikes: Path) -> None:
+def test_codec_selects_intra_frames_and_fills_long_gaps(bikes: Path) -> None:
     assert keys_of(bikes, CodecPolicy()) == [0, 30, 60, 76, 106, 136, 137, 167, 187, 217, 242]
 
 
@@ -108,7 +108,7 @@ def poorest(frames: list[NDArray[np.uint8]], keys: list[int]) -> list[float]:
     return sorted(found)[:10]
 
 
-def test_as_many_key_frames_where_they_are_needed_make_the_poorest_frames_better(bunny: Path) -> None:
+def test_adaptive_key_frames_improve_the_worst_frames(bunny: Path) -> None:
     with VideoReader(bunny) as reader:
         frames = [np.ascontiguousarray(frame.rgb[::3, ::3]) for frame in reader]
     adaptive = keys_of(bunny, AdaptivePolicy(0.85))
@@ -117,7 +117,7 @@ def test_as_many_key_frames_where_they_are_needed_make_the_poorest_frames_better
     assert np.mean(poorest(frames, adaptive)) > np.mean(poorest(frames, regular)) + 0.03
 
 
-def test_a_thing_that_comes_and_goes_between_regular_key_frames_gets_its_own() -> None:
+def test_an_object_that_appears_briefly_gets_a_key_frame() -> None:
     def scene(index: int) -> Frame:
         rgb = cv2.resize(data.astronaut(), (320, 180))
         if 8 <= index < 20:

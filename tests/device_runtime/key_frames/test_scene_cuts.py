@@ -38,12 +38,12 @@ def test_every_third_frame_is_still_the_same_scene(bikes: Path) -> None:
 
 
 @pytest.mark.parametrize("speed", [5, 20, 40])
-def test_a_pan_is_no_cut(speed: int) -> None:
+def test_a_pan_is_not_a_cut(speed: int) -> None:
     photo = data.astronaut()
     assert cuts_of(photo[100:280, x : x + 320] for x in range(0, 192, speed)) == [0]
 
 
-def test_a_flash_and_a_fade_are_no_cuts(bikes: Path) -> None:
+def test_flashes_and_fades_are_not_cuts(bikes: Path) -> None:
     frames = of_clip(bikes, 20)
     flash = [np.clip(f.astype(int) + 110 * (i == 8), 0, 255).astype(np.uint8) for i, f in enumerate(frames)]
     fade = [(f * (1 - 0.045 * i)).astype(np.uint8) for i, f in enumerate(frames)]
@@ -51,12 +51,12 @@ def test_a_flash_and_a_fade_are_no_cuts(bikes: Path) -> None:
     assert cuts_of(fade) == [0]
 
 
-def test_black_between_two_scenes_is_a_scene_of_its_own() -> None:
+def test_black_between_two_scenes_is_a_separate_scene() -> None:
     black = np.full((180, 320, 3), 16, np.uint8)
     scene, other = data.astronaut()[:180, :320], data.coffee()[:180, :320]
     assert cuts_of([scene, scene, black, black, other, other]) == [0, 2, 4]
 
 
-def test_noise_on_a_grey_wall_is_no_cut() -> None:
+def test_noise_on_a_gray_wall_is_not_a_cut() -> None:
     noise = np.random.default_rng(0).normal(90, 10, (12, 180, 320, 3)).clip(0, 255).astype(np.uint8)
     assert cuts_of(noise) == [0]

@@ -1,4 +1,4 @@
-"""Maps meet at the borders of their regions, and keep to themselves away from them."""
+"""Maps are blended at the borders of their regions and unaffected elsewhere."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ COLD = np.array([[0.5, 0, 0.1, 0], [0, 0.7, 0.1, 0.02], [0, 0.1, 0.9, 0.08]], np
 IDENTITY = np.eye(3, 4, dtype=np.float32)
 
 
-def everywhere(colour: NDArray[np.float32], rows: int = 9, columns: int = 12) -> AffineMap:
-    return np.broadcast_to(colour, (rows, columns, 3, 4)).astype(np.float32)
+def everywhere(color: NDArray[np.float32], rows: int = 9, columns: int = 12) -> AffineMap:
+    return np.broadcast_to(color, (rows, columns, 3, 4)).astype(np.float32)
 
 
-def coloured(photo: NDArray[np.uint8], colour: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Apply one [A | b] to a photo by the formula; in grey levels, not rounded."""
+def colored(photo: NDArray[np.uint8], color: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Apply one [A | b] to a photo by the formula; in gray levels, not rounded."""
     unit = np.concatenate([photo / 255, np.ones((*photo.shape[:2], 1))], -1)
-    return np.asarray(np.clip(unit @ colour.T.astype(float), 0, 1) * 255)
+    return np.asarray(np.clip(unit @ color.T.astype(float), 0, 1) * 255)
 
 
 def slanted(count: int = 2) -> NDArray[np.uint8]:
@@ -54,7 +54,7 @@ def guided(mask: NDArray[np.float64], luma: NDArray[np.float64], radius: int) ->
 
 
 def far(regions: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return where no other region is within twice the reach, so that no border is felt."""
+    """Return where no border has an effect: no other region within twice the reach."""
     kernel = np.ones((4 * PIXELS + 1, 4 * PIXELS + 1), np.uint8)
     return np.asarray(cv2.erode(regions, kernel) == cv2.dilate(regions, kernel))
 
@@ -75,7 +75,7 @@ def test_weights_are_the_guided_filters() -> None:
     reach=st.integers(1, 6),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_weights_add_up_to_one(size: tuple[int, int], count: int, reach: int, seed: int) -> None:
+def test_weights_sum_to_one(size: tuple[int, int], count: int, reach: int, seed: int) -> None:
     random = np.random.default_rng(seed)
     photo = random.integers(0, 256, (*size, 3), np.uint8)
     regions = random.integers(0, count, size, np.uint8)
@@ -105,24 +105,24 @@ def test_one_map_everywhere_is_that_map_applied() -> None:
     ):
         result = blended_maps(PHOTO, regions, maps)
         assert (result.dtype, result.shape) == (np.uint8, PHOTO.shape)
-        assert abs(result - coloured(PHOTO, WARM)).max() <= 0.51
+        assert abs(result - colored(PHOTO, WARM)).max() <= 0.51
 
 
-def test_identities_give_the_photo() -> None:
+def test_identity_maps_return_the_photo() -> None:
     np.testing.assert_array_equal(blended_maps(PHOTO, slanted(4), [everywhere(IDENTITY)] * 4), PHOTO)
 
 
 def test_away_from_borders_each_region_has_its_own_map() -> None:
     regions = slanted()
     result = blended_maps(PHOTO, regions, [everywhere(WARM), everywhere(COLD, 6, 8)])
-    for number, colour in enumerate((WARM, COLD)):
+    for number, color in enumerate((WARM, COLD)):
         inside = far(regions) & (regions == number)
         assert inside.mean() > 0.3
-        assert abs(result - coloured(PHOTO, colour))[inside].max() <= 0.51
+        assert abs(result - colored(PHOTO, color))[inside].max() <= 0.51
 
 
 def test_between_two_maps_a_pixel_is_between_their_results() -> None:
-    both = np.stack([coloured(PHOTO, WARM), coloured(PHOTO, COLD)])
+    both = np.stack([colored(PHOTO, WARM), colored(PHOTO, COLD)])
     result = blended_maps(PHOTO, slanted(), [everywhere(WARM), everywhere(COLD)])
     assert (result >= both.min(0) - 0.51).all()
     assert (result <= both.max(0) + 0.51).all()

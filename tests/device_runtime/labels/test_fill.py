@@ -1,4 +1,4 @@
-"""A filled picture is a label's own: its pixels where they were, and its statistics over the whole."""
+"""A filled picture keeps the label's pixels and has its statistics everywhere."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ HEIGHT, WIDTH = 270, 360
 
 
 def statistics(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean (3,) and covariance (3, 3) of RGB pixels, in grey levels."""
+    """Return mean (3,) and covariance (3, 3) of RGB pixels, in gray levels."""
     flat = pixels.reshape(-1, 3).astype(float)
     return flat.mean(0), np.cov(flat.T, bias=True)
 
 
 def differences(picture: NDArray[np.uint8], inside: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return how far a filled picture's mean is off in grey levels, and its covariance relatively."""
+    """Return how far a filled picture's mean is off in gray levels, and its covariance relatively."""
     (mean, covariance), (own_mean, own) = statistics(filled(picture, inside)), statistics(picture[inside])
     return float(abs(mean - own_mean).max()), float(np.linalg.norm(covariance - own) / np.linalg.norm(own))
 
@@ -67,7 +67,7 @@ def test_the_label_stays_and_the_rest_is_made_of_it(size: tuple[int, int], seed:
     random = np.random.default_rng(seed)
     inside = random.random(size) < share
     inside.flat[random.integers(inside.size)] = True
-    # Every pixel has a colour of its own, and so says where it came from.
+    # Every pixel has a unique color, which identifies its origin.
     number = np.arange(inside.size, dtype=np.uint16).reshape(size)
     picture = np.stack([number >> 8, number & 255, 0 * number], -1).astype(np.uint8)
     before = picture.copy()
@@ -95,7 +95,7 @@ def test_slivers_and_spikes_stay_near_their_statistics(
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_half_a_picture_goes_on_as_its_mirror_image(turned: bool) -> None:
+def test_half_a_picture_is_continued_by_its_mirror_image(turned: bool) -> None:
     photo = PHOTOS["chelsea"]
     inside = np.zeros((HEIGHT, WIDTH), bool)
     inside[: HEIGHT // 2] = True

@@ -1,4 +1,4 @@
-"""Label images are read as drawn, and styles go from label to label."""
+"""Read label images and stylize label by label."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 
-from device_runtime.labels.masks import LabelImageError, LabelledPicture, Labels, read_labels, stylize_labels
+from device_runtime.labels.masks import LabeledPicture, LabelImageError, Labels, read_labels, stylize_labels
 from device_runtime.media.photo import PhotoError, write_photo
 from device_runtime.report import LabelUse, Stopwatch
 from mvstylizer.stylizer import Reply, StylizedFrame
@@ -23,7 +23,7 @@ SKY, GROUND = 255, 0
 
 
 class MeanStylizer:
-    """Stands in for an edge: every pixel becomes the mean colour of the style. It keeps what it was sent."""
+    """Fake edge: every pixel becomes the mean color of the style. Records its requests."""
 
     def __init__(self) -> None:
         self.styles: list[NDArray[np.uint8]] = []
@@ -51,52 +51,57 @@ class MeanStylizer:
 
 
 def labels_of(picture: NDArray[np.uint8]) -> Labels:
-    """Return a grey picture (H, W) as labels."""
+    """Return a gray picture (H, W) as labels."""
     return picture.astype(np.int32) * 0x010101
 
 
 def halves(height: int = HEIGHT, width: int = WIDTH) -> NDArray[np.uint8]:
-    """Return a grey label image (H, W): sky above, ground below."""
+    """Return a gray label image (H, W): sky above, ground below."""
     picture = np.full((height, width), GROUND, np.uint8)
     picture[: height // 2] = SKY
     return picture
 
 
-def two_colours(height: int = 90, width: int = 100) -> NDArray[np.uint8]:
+def two_colors(height: int = 90, width: int = 100) -> NDArray[np.uint8]:
     """Return a style (H, W, 3), bluish in the upper half, reddish in the lower, with some grain."""
-    colour = np.where(halves(height, width)[..., None] == SKY, [60, 90, 200], [190, 110, 50])
+    color = np.where(halves(height, width)[..., None] == SKY, [60, 90, 200], [190, 110, 50])
     grain = np.random.default_rng(1).integers(-20, 21, (height, width, 1))
-    return np.asarray(colour + grain, np.uint8)
+    return np.asarray(color + grain, np.uint8)
 
 
 def stylized(
     labels: NDArray[np.uint8], style_labels: NDArray[np.uint8], stylizer: MeanStylizer | None = None
-) -> LabelledPicture:
+) -> LabeledPicture:
     height, width = style_labels.shape
     return stylize_labels(
-        PHOTO, two_colours(height, width), labels_of(labels), labels_of(style_labels),
-        stylizer=stylizer or MeanStylizer(), map_pixels=1 << 20, watch=Stopwatch(),
-    )  # fmt: skip
+        PHOTO,
+        two_colors(height, width),
+        labels_of(labels),
+        labels_of(style_labels),
+        stylizer=stylizer or MeanStylizer(),
+        map_pixels=1 << 20,
+        watch=Stopwatch(),
+    )
 
 
-def test_a_grey_level_is_the_same_label_as_grey_in_rgb(tmp_path: Path) -> None:
-    grey = halves()
-    cv2.imwrite(str(tmp_path / "grey.png"), grey)
-    cv2.imwrite(str(tmp_path / "rgb.png"), cv2.merge([grey] * 3))
-    Image.fromarray(grey).convert("1").save(tmp_path / "bits.png")
-    Image.fromarray(cv2.merge([grey] * 3)).convert("RGBA").save(tmp_path / "alpha.png")
+def test_a_gray_level_is_the_same_label_as_gray_in_rgb(tmp_path: Path) -> None:
+    gray = halves()
+    cv2.imwrite(str(tmp_path / "gray.png"), gray)
+    cv2.imwrite(str(tmp_path / "rgb.png"), cv2.merge([gray] * 3))
+    Image.fromarray(gray).convert("1").save(tmp_path / "bits.png")
+    Image.fromarray(cv2.merge([gray] * 3)).convert("RGBA").save(tmp_path / "alpha.png")
     for path in tmp_path.iterdir():
         labels = read_labels(path, PHOTO)
         assert (labels.dtype, labels.shape) == (np.int32, (HEIGHT, WIDTH))
-        np.testing.assert_array_equal(labels, labels_of(grey))
+        np.testing.assert_array_equal(labels, labels_of(gray))
 
 
-def test_a_colour_is_a_label_in_rgb_and_in_a_palette(tmp_path: Path) -> None:
+def test_a_color_is_a_label_in_rgb_and_in_a_palette(tmp_path: Path) -> None:
     number = np.random.default_rng(0).integers(0, 3, (HEIGHT, WIDTH), np.uint8)
-    colours = np.array([[0x87, 0xCE, 0xEB], [0x22, 0x8B, 0x22], [1, 2, 3]], np.uint8)
-    write_photo(tmp_path / "rgb.png", colours[number])
+    colors = np.array([[0x87, 0xCE, 0xEB], [0x22, 0x8B, 0x22], [1, 2, 3]], np.uint8)
+    write_photo(tmp_path / "rgb.png", colors[number])
     palette = Image.fromarray(number, "P")
-    palette.putpalette(colours.tobytes())
+    palette.putpalette(colors.tobytes())
     palette.save(tmp_path / "palette.png")
     expected = np.array([0x87CEEB, 0x228B22, 0x010203])[number]
     for name in ("rgb.png", "palette.png"):
@@ -104,7 +109,7 @@ def test_a_colour_is_a_label_in_rgb_and_in_a_palette(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(60, 80), (240, 320), (90, 120), (67, 90)])
-def test_another_size_of_the_same_aspect_is_resized_without_new_values(
+def test_another_size_of_the_same_aspect_ratio_is_resized_without_new_values(
     tmp_path: Path, rows: int, columns: int
 ) -> None:
     drawn = cv2.resize(PHOTO[..., 0], (columns, rows)) // 32 * 32
@@ -116,9 +121,9 @@ def test_another_size_of_the_same_aspect_is_resized_without_new_values(
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(WIDTH, HEIGHT), (HEIGHT, HEIGHT), (HEIGHT, WIDTH - 3)])
-def test_another_aspect_is_refused(tmp_path: Path, rows: int, columns: int) -> None:
+def test_another_aspect_ratio_is_refused(tmp_path: Path, rows: int, columns: int) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), halves(rows, columns))
-    with pytest.raises(LabelImageError, match=f"{columns}×{rows} pixels, another aspect .* 160×120"):
+    with pytest.raises(LabelImageError, match=f"{columns}×{rows}, which is not the aspect ratio .*160×120"):
         read_labels(tmp_path / "a.png", PHOTO)
 
 
@@ -129,14 +134,14 @@ def test_orientation_is_applied_as_to_the_photo(tmp_path: Path) -> None:
     np.testing.assert_array_equal(labels, labels_of(np.rot90(halves(WIDTH, HEIGHT), -1)))
 
 
-def test_what_is_no_label_image_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_an_invalid_label_image_is_refused_in_one_line(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "deep.png"), halves().astype(np.uint16) * 257)
     write_photo(tmp_path / "photo.png", PHOTO)
     (tmp_path / "text.png").write_text("no picture")
     for name, error, said in (
         ("deep.png", LabelImageError, "more than eight bits"),
-        ("photo.png", LabelImageError, r"\d+ values, but .* 16 at most"),
-        ("text.png", PhotoError, "no picture"),
+        ("photo.png", LabelImageError, r"\d+ values, but .* at most 16"),
+        ("text.png", PhotoError, "cannot be read as a picture"),
         ("missing.png", PhotoError, "cannot be read"),
     ):
         with pytest.raises(error, match=said) as caught:
@@ -154,11 +159,11 @@ def test_sixteen_labels_are_read_and_seventeen_are_not(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("swapped", [False, True])
-def test_a_label_takes_on_its_own_labels_colours(swapped: bool) -> None:
+def test_a_label_takes_the_colors_of_the_same_label(swapped: bool) -> None:
     labels = 255 - halves() if swapped else halves()
     made = stylized(labels, halves(90, 100))
     for value, rows in ((SKY, slice(0, 45)), (GROUND, slice(45, 90))):
-        expected = two_colours()[rows].mean((0, 1))
+        expected = two_colors()[rows].mean((0, 1))
         got = made.picture[cv2.erode((labels == value).astype(np.uint8), np.ones((9, 9))).astype(bool)]
         assert abs(got - expected).max() <= 1.5
     assert made.uses == [LabelUse("0", 0.5, 0.5, True), LabelUse("255", 0.5, 0.5, True)]
@@ -168,7 +173,7 @@ def test_a_label_takes_on_its_own_labels_colours(swapped: bool) -> None:
 def test_each_request_shows_one_label_alone() -> None:
     stylizer = MeanStylizer()
     stylized(halves(), halves(90, 100), stylizer)
-    style = two_colours()
+    style = two_colors()
     pairs = [(PHOTO[HEIGHT // 2 :], style[45:]), (PHOTO[: HEIGHT // 2], style[:45])]
     for frame, seen, (content, own) in zip(stylizer.frames, stylizer.styles, pairs, strict=True):
         for whole, part in ((frame, content), (seen, own)):
@@ -181,19 +186,19 @@ def test_a_label_that_the_style_lacks_takes_the_whole_style() -> None:
     stylizer = MeanStylizer()
     made = stylized(labels, halves(90, 100), stylizer)
     inner = made.picture[:, WIDTH // 2 + 5 :]
-    assert abs(inner - two_colours().mean((0, 1))).max() <= 1.5
+    assert abs(inner - two_colors().mean((0, 1))).max() <= 1.5
     assert made.uses[1] == LabelUse("7", 0.5, 0.0, False)
     assert [use.own_style for use in made.uses] == [True, False, True]
     assert made.sent == 3000
     np.testing.assert_array_equal(stylizer.frames[-1], PHOTO)
-    np.testing.assert_array_equal(stylizer.styles[-1], two_colours())
+    np.testing.assert_array_equal(stylizer.styles[-1], two_colors())
 
 
 @pytest.mark.parametrize("small_in", [0, 1])
 def test_too_small_a_label_takes_the_whole_style(small_in: int) -> None:
     pair = halves(), halves(90, 100)
     for number, picture in enumerate(pair):
-        # 81 pixels are less than half a per cent of this photo, 49 more of that style, but fewer than 64.
+        # 81 pixels are less than half a percent of this photo, 49 more of that style, but fewer than 64.
         side = (9, 7)[number] if number == small_in else 30
         picture[:side, :side] = 9
     (nine,) = (use for use in stylized(*pair).uses if use.label == "9")
@@ -201,22 +206,28 @@ def test_too_small_a_label_takes_the_whole_style(small_in: int) -> None:
     assert 0 < (nine.share, nine.style_share)[small_in] < 0.006 < (nine.style_share, nine.share)[small_in]
 
 
-def test_without_a_label_in_common_it_is_the_whole_style_in_one_request() -> None:
+def test_without_a_common_label_one_request_uses_the_whole_style() -> None:
     stylizer = MeanStylizer()
     made = stylized(halves(), np.full((90, 100), 3, np.uint8), stylizer)
     assert len(stylizer.frames) == 1
     assert not any(use.own_style for use in made.uses)
-    assert abs(made.picture - two_colours().mean((0, 1))).max() <= 1
+    assert abs(made.picture - two_colors().mean((0, 1))).max() <= 1
 
 
 def test_sixteen_labels_and_progress() -> None:
     labels = (np.arange(WIDTH) // 10)[None].repeat(HEIGHT, 0).astype(np.int32)
-    told: list[tuple[int, int | None]] = []
+    reported: list[tuple[int, int | None]] = []
     made = stylize_labels(
-        PHOTO, PHOTO, labels, labels, stylizer=MeanStylizer(), map_pixels=1 << 20, watch=Stopwatch(),
-        progress=lambda done, total: told.append((done, total)),
-    )  # fmt: skip
-    assert told == [(number, 16) for number in range(1, 17)]
+        PHOTO,
+        PHOTO,
+        labels,
+        labels,
+        stylizer=MeanStylizer(),
+        map_pixels=1 << 20,
+        watch=Stopwatch(),
+        progress=lambda done, total: reported.append((done, total)),
+    )
+    assert reported == [(number, 16) for number in range(1, 17)]
     assert [use.label for use in made.uses][:2] == ["0", "#000001"]
     for value in range(16):
         inner = np.s_[:, 10 * value + 4 : 10 * value + 6]

@@ -20,7 +20,8 @@ from device_runtime.live.session import stylize_live
 from device_runtime.live.source import LiveSource
 from device_runtime.live.stylizer import LiveStyle
 from device_runtime.media.photo import write_photo
-from device_runtime.media.reader import VideoError, VideoReader
+from device_runtime.media.reader import VideoReader
+from device_runtime.media.video_info import VideoError
 from device_runtime.report import Stopwatch
 from device_runtime.stylizers.request_queue import KeyRequests
 from device_runtime.stylizers.style_mix import StyleMix
@@ -32,7 +33,7 @@ RED = np.eye(3, 4, dtype=np.float32) * np.array([[1], [0.3], [0.3]], np.float32)
 
 
 class Reddening:
-    """Takes green and blue out of everything; answers only while `may_answer` is set."""
+    """Reduces green and blue; answers only while `may_answer` is set."""
 
     def __init__(self) -> None:
         self.may_answer = threading.Event()
@@ -82,7 +83,7 @@ def free_port() -> int:
 
 @contextmanager
 def camera(port: int) -> Iterator[None]:
-    """Sends MPEG-TS over UDP, 25 pictures a second, until the block ends."""
+    """Send MPEG-TS over UDP, 25 pictures per second, until the block ends."""
     over = threading.Event()
 
     def send() -> None:
@@ -133,15 +134,19 @@ def test_a_network_stream_is_stylized_into_another_one(style: Path, bundle: Bund
 
     with camera(given):
         report = stylize_live(
-            f"udp://127.0.0.1:{given}", style, f"udp://127.0.0.1:{wanted}?pkt_size=1316",
-            stylizer=Reddening(), bundle=bundle, progress=until_seen,
-        )  # fmt: skip
+            f"udp://127.0.0.1:{given}",
+            style,
+            f"udp://127.0.0.1:{wanted}?pkt_size=1316",
+            stylizer=Reddening(),
+            bundle=bundle,
+            progress=until_seen,
+        )
     viewer.join()
     assert len(seen) == 20
     assert redness(moving_square(0, 160, 96)) < 0.7 < min(seen[5:])
     assert (report.width, report.height) == (160, 96)
     assert report.key_frames >= 1
-    assert (report.bytes_up, report.bytes_down) >= (100, 50)
+    assert (report.bytes_sent, report.bytes_received) >= (100, 50)
     assert 0 < report.latency_ms["median"] <= report.latency_ms["p95"]
 
 
@@ -161,7 +166,7 @@ def test_a_file_goes_at_its_own_pace_into_a_file(bikes: Path, style: Path, bundl
     assert times[-1] - times[0] > 1, "the clock's times"
 
 
-def test_only_the_newest_picture_counts(tmp_path: Path) -> None:
+def test_only_the_newest_picture_is_kept(tmp_path: Path) -> None:
     source = write_clip(tmp_path / "clip.mp4", range(25))
     with LiveSource(str(source)) as live:
         first = live.take()
@@ -174,7 +179,7 @@ def test_only_the_newest_picture_counts(tmp_path: Path) -> None:
         assert live.taken <= 2
 
 
-def test_nothing_waits_for_a_reply_and_it_is_moved_when_it_comes(bundle: Bundle) -> None:
+def test_pictures_do_not_wait_and_a_late_reply_is_warped(bundle: Bundle) -> None:
     stylizer = Reddening()
     stylizer.may_answer.clear()
     frames = [np.roll(data.astronaut()[:240, :320], 3 * i, axis=1) for i in range(12)]
@@ -210,17 +215,17 @@ def test_an_interrupted_recording_is_whole(bikes: Path, style: Path, bundle: Bun
         assert len(list(reader)) == 6
 
 
-def test_what_is_no_source_or_no_sink_is_said(
+def test_an_invalid_source_or_output_is_refused(
     bikes: Path, style: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DISPLAY", raising=False)
     for source, out, said in (
         ("nothing.mp4", "out.mp4", "no source nothing.mp4"),
         ("/dev/video99", "out.mp4", "no source /dev/video99"),
-        (str(style.parent / "text.txt"), "out.mp4", "gives no video"),
+        (str(style.parent / "text.txt"), "out.mp4", "sends no video"),
         (str(bikes), "window", "no display"),
-        (str(bikes), "out.gif", "nowhere live video can go"),
-        (str(bikes), "ftp://there", "nowhere live video can go"),
+        (str(bikes), "out.gif", "not a supported live output"),
+        (str(bikes), "ftp://there", "not a supported live output"),
         (str(bikes), str(style.parent / "missing" / "out.mp4"), "no folder"),
     ):
         (style.parent / "text.txt").write_text("no video")
@@ -229,6 +234,6 @@ def test_what_is_no_source_or_no_sink_is_said(
 
 
 def test_a_silent_network_is_an_error_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("device_runtime.live.source.OPEN_S", 0.5)
-    with pytest.raises(VideoError, match="gives no video"):
+    monkeypatch.setattr("device_runtime.live.source.OPEN_TIMEOUT_S", 0.5)
+    with pytest.raises(VideoError, match="sends no video"):
         LiveSource(f"udp://127.0.0.1:{free_port()}")

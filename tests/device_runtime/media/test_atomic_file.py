@@ -47,9 +47,9 @@ def test_impossible_outputs_are_refused_before_any_work(tmp_path: Path) -> None:
     source.touch()
     with pytest.raises(OutputError, match="no folder"):
         check_output(tmp_path / "missing" / "out.mp4")
-    with pytest.raises(OutputError, match="not a file"):
+    with pytest.raises(OutputError, match="not a regular file"):
         check_output(tmp_path)
-    with pytest.raises(OutputError, match="not a file"):
+    with pytest.raises(OutputError, match="not a regular file"):
         check_output(Path(os.devnull))
     with pytest.raises(OutputError, match="File name too long"):
         check_output(tmp_path / f"{'x' * 300}.mp4")

@@ -46,7 +46,7 @@ def test_the_vectors_of_a_pan_are_the_pan(tmp_path: Path, step: tuple[int, int])
     for motion in known:
         assert motion.dtype == np.float32
         assert motion.shape == (30, 40, 2)
-        # What is at x now was at x + step in the frame before: that is backward motion.
+        # The point at x was at x + step in the previous frame: that is backward motion.
         np.testing.assert_allclose(in_pixels(motion, SIZE), step, atol=0.6)
 
 
@@ -59,11 +59,11 @@ def test_vectors_turn_with_the_picture(tmp_path: Path, rotation: float, turn: li
     np.testing.assert_allclose(in_pixels(motion, size), np.array(turn) @ (6, 2), atol=0.6)
 
 
-def test_nothing_is_handed_out_unless_asked_for(tmp_path: Path) -> None:
+def test_vectors_are_only_exported_on_request(tmp_path: Path) -> None:
     with VideoReader(write_clip(tmp_path / "pan.mp4", PLACES, picture=panned((6, 0)))) as reader:
         assert [frame.codec_motion for frame in reader] == [None] * len(PLACES)
 
 
-def test_a_decoder_that_hands_out_no_vectors_gives_none(tmp_path: Path) -> None:
+def test_a_decoder_without_vectors_yields_none(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "hevc.mp4", PLACES, size=SIZE, picture=panned((6, 0)), codec="libx265")
     assert found(path) == [None] * len(PLACES)

@@ -38,7 +38,7 @@ def test_all_eight_orientations_follow_the_definition(matrix: tuple[int, int, in
 
 
 @pytest.mark.parametrize("matrix", RIGHT_ANGLES)
-def test_vectors_turn_with_their_places_and_still_point_uphill(matrix: tuple[int, int, int, int]) -> None:
+def test_vectors_and_their_positions_are_rotated_together(matrix: tuple[int, int, int, int]) -> None:
     stored = np.array([[value << 16 for value in matrix]], np.int32)
     orientation = Orientation.from_display_matrix(np.insert(stored, (2, 4), 0, axis=1).tobytes() + bytes(12))
     height, width = 4, 6

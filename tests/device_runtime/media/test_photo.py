@@ -18,7 +18,7 @@ def gradient() -> np.ndarray:
 
 
 def with_orientation(jpeg: bytes, orientation: int) -> bytes:
-    """Insert an EXIF block (TIFF 6.0, tag 0x0112) behind the start marker."""
+    """Insert an EXIF block (TIFF 6.0, tag 0x0112) after the start marker."""
     tiff = b"MM\x00\x2a\x00\x00\x00\x08" + struct.pack(">HHHIHHI", 1, 0x0112, 3, 1, orientation, 0, 0)
     body = b"Exif\x00\x00" + tiff
     return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + jpeg[2:]
@@ -45,20 +45,20 @@ def test_exif_orientation_is_applied(tmp_path: Path, orientation: int, quarter_t
     np.testing.assert_array_equal(read_photo(turned), np.rot90(read_photo(tmp_path / "a.jpg"), quarter_turns))
 
 
-def test_grey_and_transparent_photos_become_rgb(tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / "grey.png"), gradient()[..., 0])
+def test_gray_and_transparent_photos_become_rgb(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "gray.png"), gradient()[..., 0])
     cv2.imwrite(str(tmp_path / "alpha.png"), cv2.cvtColor(gradient(), cv2.COLOR_RGB2BGRA))
-    assert read_photo(tmp_path / "grey.png").shape == (40, 60, 3)
+    assert read_photo(tmp_path / "gray.png").shape == (40, 60, 3)
     np.testing.assert_array_equal(read_photo(tmp_path / "alpha.png"), gradient())
 
 
-def test_what_is_no_photo_is_refused_in_one_line(tmp_path: Path, bikes: Path) -> None:
+def test_an_invalid_photo_is_refused_in_one_line(tmp_path: Path, bikes: Path) -> None:
     (tmp_path / "text.jpg").write_text("not a picture")
     (tmp_path / "empty.jpg").touch()
     write_photo(tmp_path / "a.png", gradient())
     (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:60])
     for path in (tmp_path / "text.jpg", tmp_path / "empty.jpg", tmp_path / "cut.png", bikes):
-        with pytest.raises(PhotoError, match="no picture"):
+        with pytest.raises(PhotoError, match="cannot be read as a picture"):
             read_photo(path)
     for path in (tmp_path / "missing.jpg", tmp_path):
         with pytest.raises(PhotoError, match="cannot be read"):

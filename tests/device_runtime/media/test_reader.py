@@ -9,7 +9,8 @@ import av
 import numpy as np
 import pytest
 
-from device_runtime.media.reader import VideoError, VideoReader
+from device_runtime.media.reader import VideoReader
+from device_runtime.media.video_info import VideoError
 from tests.device_runtime.clips import remux, write_clip
 
 
@@ -63,31 +64,31 @@ def test_rotated_footage_comes_upright(tmp_path: Path, counterclockwise: int, cl
     assert np.abs(upright.astype(int) - expected).mean() < 3
 
 
-def test_a_broken_off_file_gives_what_is_there_and_says_so(bikes: Path, tmp_path: Path) -> None:
+def test_a_truncated_file_is_read_to_its_end_with_a_warning(bikes: Path, tmp_path: Path) -> None:
     whole, half = remux(bikes, tmp_path / "whole.mp4"), tmp_path / "half.mp4"
     half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     with VideoReader(half) as reader:
         indices = [frame.index for frame in reader]
     assert indices == list(range(116))
-    assert any("cut short: 4.68 s of 10.00 s" in warning for warning in reader.warnings)
+    assert any("is truncated: 4.68 s of 10.00 s" in warning for warning in reader.warnings)
 
 
-def test_frames_without_times_get_rising_ones(bikes: Path, tmp_path: Path) -> None:
+def test_frames_without_times_get_increasing_ones(bikes: Path, tmp_path: Path) -> None:
     raw = remux(bikes, tmp_path / "raw.h264", until=1.0)
     with VideoReader(raw) as reader:
         times = [frame.pts * frame.time_base for frame in reader]
     assert len(times) >= 20
     assert np.allclose(np.diff([float(t) for t in times]), 1 / 25, atol=1e-6)
-    assert any("missing frame times were made up" in warning for warning in reader.warnings)
+    assert any("missing frame times were replaced" in warning for warning in reader.warnings)
 
 
 def test_more_than_eight_bits_are_read_with_a_warning(tmp_path: Path) -> None:
     with VideoReader(write_clip(tmp_path / "deep.mp4", pixel_format="yuv420p10le")) as reader:
         assert next(iter(reader)).rgb.dtype == np.uint8
-    assert reader.warnings == ["deep.mp4 has 10 bits a colour, the result has 8"]
+    assert reader.warnings == ["deep.mp4 has 10 bits per channel, the result has 8"]
 
 
-def test_what_is_no_video_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_an_invalid_video_is_refused_in_one_line(tmp_path: Path) -> None:
     text, empty, tone = tmp_path / "text.mp4", tmp_path / "empty.mp4", tmp_path / "tone.mp4"
     text.write_text("not a video")
     empty.touch()

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 
 from device_runtime.media.atomic_file import OutputError
-from device_runtime.media.reader import VideoError, VideoReader
+from device_runtime.media.reader import VideoReader
+from device_runtime.media.video_info import VideoError
 from device_runtime.media.writer import VideoWriter
 from tests.device_runtime.clips import write_clip
 
 
 @pytest.fixture
 def small_files() -> Iterator[None]:
-    """Let the operating system refuse what goes beyond 100 kB in a file, as it does when a disk is full."""
+    """Make the operating system reject writes beyond 100 kB per file, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     yield
@@ -130,7 +131,7 @@ def test_odd_sizes_stay_odd(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("tags", [(1, 1, 1, 1), (1, 2, 1, 1), (6, 1, 6, 6), (9, 1, 9, 14)])
-def test_colour_tags_are_kept(tmp_path: Path, tags: tuple[int, ...]) -> None:
+def test_color_tags_are_kept(tmp_path: Path, tags: tuple[int, ...]) -> None:
     clip = write_clip(tmp_path / "tagged.mp4", tags=tags)
     copy_video(clip, tmp_path / "out.mp4")
     for path in (clip, tmp_path / "out.mp4"):
@@ -176,7 +177,7 @@ def test_an_interrupted_run_leaves_nothing(bunny: Path, tmp_path: Path, stop: ty
 
 def test_bad_outputs_are_refused(bikes: Path, tmp_path: Path) -> None:
     with VideoReader(bikes) as reader:
-        with pytest.raises(VideoError, match="no suffix of a video"):
+        with pytest.raises(VideoError, match="does not have a video suffix"):
             VideoWriter(tmp_path / "out.txt", reader.info)
         with pytest.raises(OutputError, match="also an input"):
             VideoWriter(bikes, reader.info)
@@ -184,13 +185,13 @@ def test_bad_outputs_are_refused(bikes: Path, tmp_path: Path) -> None:
             VideoWriter(tmp_path / "missing" / "out.mp4", reader.info)
 
 
-def test_a_full_disk_is_said_in_one_line(bikes: Path, tmp_path: Path, small_files: None) -> None:
+def test_a_full_disk_is_reported_in_one_line(bikes: Path, tmp_path: Path, small_files: None) -> None:
     with pytest.raises(VideoError, match=r"out.mp4 cannot be written \(File too large\)"):
         copy_video(bikes, tmp_path / "out.mp4")
     assert os.listdir(tmp_path) == []
 
 
-def test_a_frame_of_another_size_is_a_mistake(bikes: Path, tmp_path: Path) -> None:
+def test_a_frame_of_another_size_is_an_error(bikes: Path, tmp_path: Path) -> None:
     with (
         VideoReader(bikes) as reader,
         pytest.raises(ValueError, match="640×272"),

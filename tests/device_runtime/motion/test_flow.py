@@ -57,7 +57,7 @@ def test_analytic_flows_are_found(true: NDArray[np.float32], scale: float) -> No
 
 
 @pytest.mark.parametrize("true", [shift(7, -4), shift(-2.5, 1.5), zoom_and_turn(0.97, 1.5)])
-def test_what_moves_maps_is_right_to_a_fraction_of_a_cell(true: NDArray[np.float32]) -> None:
+def test_map_flow_is_accurate_to_a_fraction_of_a_cell(true: NDArray[np.float32]) -> None:
     found = map_flow().backward_flow(luma(seen_with(true)), luma(KEY))
     assert miss(found, true) < 1  # pixel; a cell has 8 of them at the least
 

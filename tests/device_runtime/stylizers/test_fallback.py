@@ -25,10 +25,10 @@ AWAY = EdgeUnavailableError("No edge answers")
 
 
 class Painter:
-    """A stylizer that paints frames grey, and raises what it is told to."""
+    """A stylizer that paints frames gray, or raises a given error."""
 
-    def __init__(self, grey: int) -> None:
-        self.grey = grey
+    def __init__(self, gray: int) -> None:
+        self.gray = gray
         self.error: Exception | None = None
         self.asked = 0
         self.codes = 0
@@ -49,7 +49,7 @@ class Painter:
     ) -> StylizedFrame:
         self._answer()
         assert style_code.tolist() == [77, self.codes], "the newest code"
-        return StylizedFrame(np.full_like(frame, self.grey), None)
+        return StylizedFrame(np.full_like(frame, self.gray), None)
 
     def close(self) -> None:
         self.closed = True
@@ -73,7 +73,7 @@ def made_by(guarded: GuardedStylizer) -> tuple[int, bool]:
     return int(answer.key.image[0, 0, 0]), answer.fell_back
 
 
-def test_a_steady_edge_needs_no_stand_in() -> None:
+def test_a_reliable_edge_needs_no_fallback() -> None:
     def load() -> Painter:
         raise AssertionError("loaded without need")
 
@@ -82,7 +82,7 @@ def test_a_steady_edge_needs_no_stand_in() -> None:
     guarded.close()
 
 
-def test_the_stand_in_works_until_the_edge_is_back_and_the_style_is_encoded_again() -> None:
+def test_the_fallback_works_until_the_edge_returns_with_a_new_style_code() -> None:
     edge, spare = Painter(1), Painter(2)
     guarded = GuardedStylizer(edge, STYLE, lambda: spare, probe_pause_s=0.01)
     assert made_by(guarded) == (1, False)
@@ -99,7 +99,7 @@ def test_the_stand_in_works_until_the_edge_is_back_and_the_style_is_encoded_agai
     assert not edge.closed
 
 
-def test_while_the_edge_is_away_frames_do_not_wait_for_it() -> None:
+def test_while_the_edge_is_unavailable_frames_do_not_wait() -> None:
     edge, spare = Painter(1), Painter(2)
     guarded = GuardedStylizer(edge, STYLE, lambda: spare, probe_pause_s=60)
     edge.error = AWAY
@@ -110,7 +110,7 @@ def test_while_the_edge_is_away_frames_do_not_wait_for_it() -> None:
     await_true(lambda: "edge-probe" not in [thread.name for thread in threading.enumerate()])
 
 
-def test_an_edge_away_at_the_beginning_or_without_a_stand_in_is_an_error() -> None:
+def test_an_unavailable_edge_at_the_start_or_without_fallback_is_an_error() -> None:
     edge = Painter(1)
     edge.error = AWAY
     with pytest.raises(EdgeUnavailableError, match="No edge answers"):
@@ -130,7 +130,7 @@ def test_an_edge_that_refuses_is_not_replaced() -> None:
         guarded.stylize(FRAME, "image")
 
 
-def test_a_stand_in_that_fails_says_so() -> None:
+def test_a_failing_fallback_is_reported() -> None:
     edge, spare = Painter(1), Painter(2)
     guarded = GuardedStylizer(edge, STYLE, lambda: spare)
     edge.error, spare.error = AWAY, RuntimeError("no memory")

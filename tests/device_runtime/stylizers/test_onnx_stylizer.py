@@ -59,7 +59,7 @@ def test_the_image_is_the_map_applied_to_the_frame(stylizer: OnnxStylizer, code:
     assert np.abs(both.image - expected).max() <= 2
 
 
-def test_the_picture_takes_on_the_styles_colours(stylizer: OnnxStylizer, code: np.ndarray) -> None:
+def test_the_picture_takes_the_styles_colors(stylizer: OnnxStylizer, code: np.ndarray) -> None:
     image = stylizer.stylize(FRAME, code).image
     assert image is not None
     style, before, after = (p.reshape(-1, 3).mean(0) for p in (STYLE, FRAME, image))
@@ -72,7 +72,7 @@ def test_upscaling(stylizer: OnnxStylizer, code: np.ndarray) -> None:
     assert image.shape == (144, 240, 3)
 
 
-def test_a_broken_bundle_is_said_in_one_line(tmp_path: Path) -> None:
+def test_a_broken_bundle_is_reported_in_one_line(tmp_path: Path) -> None:
     folder = tmp_path / "bundle"
     shutil.copytree(default_bundle(), folder)
     (folder / "stylizer.onnx").write_bytes(b"not a model")
@@ -80,7 +80,9 @@ def test_a_broken_bundle_is_said_in_one_line(tmp_path: Path) -> None:
         OnnxStylizer(load_bundle(folder))
 
 
-def test_what_the_model_refuses_is_said_in_one_line(stylizer: OnnxStylizer, code: np.ndarray) -> None:
+def test_input_rejected_by_the_model_is_reported_in_one_line(
+    stylizer: OnnxStylizer, code: np.ndarray
+) -> None:
     with pytest.raises(LocalStylizerError, match="model failed") as caught:
         stylizer.stylize(FRAME, code[:3])
     assert "\n" not in str(caught.value)

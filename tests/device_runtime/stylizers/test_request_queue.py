@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from device_runtime.report import Stopwatch
 from device_runtime.stylizers.request_queue import KeyReplyError, KeyRequests
-from device_runtime.stylizers.shrink import shrunk
+from device_runtime.stylizers.resize import shrunk
 from device_runtime.stylizers.style_mix import StyleMix
 from mvstylizer.errors import MVStylizerError
 from mvstylizer.stylizer import Reply, StylizedFrame
@@ -18,7 +18,7 @@ KEY = np.zeros((90, 160, 3), np.uint8)
 
 
 class Recorder:
-    """A stylizer that keeps what it is sent and answers as it is told."""
+    """A stylizer that records its requests and returns given replies."""
 
     def __init__(self, answer: StylizedFrame | Exception | None = None) -> None:
         self.answer = answer
@@ -86,7 +86,7 @@ def test_a_reply_that_does_not_fit_is_refused(reply: Reply, answer: StylizedFram
         sending.submit(KEY).result()
 
 
-def test_what_the_stylizer_raises_reaches_the_caller() -> None:
+def test_errors_of_the_stylizer_reach_the_caller() -> None:
     refused = MVStylizerError("refused")
     with requests(Recorder(refused)) as sending, pytest.raises(MVStylizerError, match="refused"):
         sending.submit(KEY).result()

@@ -11,7 +11,7 @@ from device_runtime.options import StylizeOptions
 from device_runtime.pipeline import stylize_photo
 from device_runtime.resume import describe_job
 from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
-from device_runtime.stylizers.style_mix import StyleMix, StyleWeightError, normalised
+from device_runtime.stylizers.style_mix import StyleMix, StyleWeightError, normalized
 from mvstylizer.bundle import default_bundle, load_bundle
 
 
@@ -45,11 +45,11 @@ def test_a_mix_looks_between_its_styles(photos: tuple[Path, Path], tmp_path: Pat
 
 
 @pytest.mark.parametrize("weights", [(1, -1), (0, 0), (float("nan"), 1), (float("inf"), 1)])
-def test_weights_that_are_none_are_refused(photos: tuple[Path, Path], weights: tuple[float, float]) -> None:
+def test_invalid_weights_are_refused(photos: tuple[Path, Path], weights: tuple[float, float]) -> None:
     with pytest.raises(StyleWeightError, match="weights"):
         StyleMix.read(dict(zip(photos, weights, strict=True)))
     with pytest.raises(StyleWeightError, match="weights"):
-        normalised({})
+        normalized({})
 
 
 def test_a_missing_photo_is_named(photos: tuple[Path, Path], tmp_path: Path) -> None:
@@ -61,8 +61,8 @@ def test_another_mix_is_another_job_and_the_same_shares_are_the_same(photos: tup
     bundle = load_bundle(default_bundle())
 
     def job(*weights: float) -> object:
-        return describe_job(photos[0], dict(zip(photos, weights, strict=True)), bundle, StylizeOptions(), 18)
+        return describe_job(photos[0], dict(zip(photos, weights, strict=True)), bundle, StylizeOptions())
 
     assert job(0.5, 0.5) == job(2, 2)
-    assert job(1, 0) == describe_job(photos[0], photos[0], bundle, StylizeOptions(), 18)
+    assert job(1, 0) == describe_job(photos[0], photos[0], bundle, StylizeOptions())
     assert job(0.7, 0.3) != job(0.3, 0.7) != job(0, 1)

@@ -89,11 +89,13 @@ def test_upscaling(stylizer: TFLiteStylizer, code: np.ndarray) -> None:
     image = stylizer.stylize(FRAME, code, r=1.5).image
     assert image is not None
     assert image.shape == (144, 240, 3)
-    with pytest.raises(KernelError, match="not above 0"):
+    with pytest.raises(KernelError, match="must be above 0"):
         stylizer.stylize(FRAME, code, r=0)
 
 
-def test_what_the_model_refuses_is_said_in_one_line(stylizer: TFLiteStylizer, code: np.ndarray) -> None:
+def test_input_rejected_by_the_model_is_reported_in_one_line(
+    stylizer: TFLiteStylizer, code: np.ndarray
+) -> None:
     with pytest.raises(KernelError, match=r"Style code is float32 \(3,\), not float32 \(263,\)") as caught:
         stylizer.stylize(FRAME, code[:3])
     assert "\n" not in str(caught.value)
@@ -104,7 +106,7 @@ def test_what_the_model_refuses_is_said_in_one_line(stylizer: TFLiteStylizer, co
 
 
 @pytest.mark.parametrize("name", ["style_encoder.tflite", "stylizer_map.tflite", "transfer.tflite"])
-def test_a_spoiled_file_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_damaged_file_is_refused(tmp_path: Path, name: str) -> None:
     folder = shutil.copytree(LITE, tmp_path / "bundle")
     bundle = load_bundle(folder)
     content = bytearray((folder / name).read_bytes())
@@ -123,14 +125,14 @@ def test_a_bundle_of_the_other_variant_has_none() -> None:
         TFLiteStylizer(bundle)
 
 
-def test_the_stand_in_is_tflite_where_the_bundle_has_it() -> None:
+def test_the_fallback_is_tflite_if_the_bundle_has_it() -> None:
     for bundle, kind in ((None, TFLiteStylizer), (LITE, TFLiteStylizer), (default_bundle(), OnnxStylizer)):
-        stand_in = device_stylizer(bundle)
-        assert isinstance(stand_in, kind)
-        stand_in.close()
+        fallback = device_stylizer(bundle)
+        assert isinstance(fallback, kind)
+        fallback.close()
 
 
-def test_the_stand_in_needs_litert_and_no_other_runtime() -> None:
+def test_the_fallback_needs_no_runtime_but_litert() -> None:
     done = subprocess.run([sys.executable, "-c", IN_PROCESS], capture_output=True, text=True, check=True)
     said, modules = done.stdout.splitlines()[-2:]
     assert said == "TFLiteStylizer (64, 96, 3) (8, 12, 3, 4)"

@@ -1,4 +1,4 @@
-"""What a 1080p key frame costs on the way to the edge and back, with the shipped model and real photos."""
+"""Traffic of a 1080p key frame to the edge and back, with the bundled model and real photos."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from skimage import data
 
 from device_runtime.kernels import Transfer
 from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
-from device_runtime.stylizers.shrink import shrunk
+from device_runtime.stylizers.resize import shrunk
 from edge_triton.client.encoding import Wire
 from edge_triton.client.map_codec import pack_map, unpack_map
 from mvstylizer.bundle import default_bundle, load_bundle
@@ -26,7 +26,7 @@ def stylizer() -> Iterator[OnnxStylizer]:
 
 
 @pytest.mark.parametrize("name", ["astronaut", "chelsea", "rocket", "coffee"])
-def test_a_key_frame_goes_up_in_50_kb_and_its_map_comes_down_in_30(stylizer: OnnxStylizer, name: str) -> None:
+def test_a_key_frame_sends_50_kb_and_receives_30(stylizer: OnnxStylizer, name: str) -> None:
     frame = cv2.resize(getattr(data, name)(), FULL_HD, interpolation=cv2.INTER_CUBIC)
     code = stylizer.encode_style(data.immunohistochemistry())
     small = shrunk(frame, 512 * 288)

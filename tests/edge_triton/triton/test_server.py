@@ -205,7 +205,7 @@ def test_error_names_a_model_that_does_not_load(bundle: Bundle, tmp_path: Path) 
 
 
 def test_error_for_a_folder_that_is_neither_bundle_nor_repository(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="bundle"):
+    with pytest.raises(BundleError, match="is not a bundle"):
         TritonServer(tmp_path).start()
 
 

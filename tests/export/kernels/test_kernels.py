@@ -32,7 +32,7 @@ def test_tensors_are_those_of_the_specs(files: Mapping[str, bytes], role: str) -
 
 
 @pytest.mark.parametrize("role", KERNELS)
-def test_two_builds_are_equal(files: Mapping[str, bytes], role: str) -> None:
+def test_builds_are_deterministic(files: Mapping[str, bytes], role: str) -> None:
     assert KERNELS[role].build() == files[role]
 
 

@@ -64,8 +64,8 @@ def test_the_fit_is_that_of_training() -> None:
     content[:, :16, :24] = 0.4  # a flat corner
     matrix, shift = there.affine[:, :, :3], there.affine[:, :, 3]
 
-    def gain(colours: torch.Tensor) -> torch.Tensor:
-        graded = torch.einsum("nij,njhw->nihw", matrix, colours) + shift[:, :, None, None]
+    def gain(colors: torch.Tensor) -> torch.Tensor:
+        graded = torch.einsum("nij,njhw->nihw", matrix, colors) + shift[:, :, None, None]
         return grading.curve_slope(there.slopes, graded).unsqueeze(2) * matrix[:, :, :, None, None]
 
     expected = affine.fit_map(nchw(content), nchw(stylized), gain, 8, 2e-3, there.detail)

@@ -1,4 +1,4 @@
-"""The lite network through onnx2tf: the rewritten graph, the converter itself, the check of a bundle."""
+"""The lite network through onnx2tf: the rewritten graph, the converter, the check of a bundle."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from onnx import parser
 import mvstylizer.errors
 from export.errors import GraphError
 from export.exporter import export_bundle
-from export.kernels.convert import pack, unpack
 from export.kernels.static_map import through_onnx2tf, unambiguous
 from export.parity.static_map import check_static_map
 from export.runtimes.cpu import CPU_LANES, run_on_cpu
 from export.runtimes.difference import ParityError
+from export.tflite_file import pack, unpack
 from export.verify import check_bundle
 from mvstylizer.bundle import Bundle, default_bundle, file_spec, load_bundle, write_manifest
 from mvstylizer.errors import MissingExtraError
 from tests.checkpoints import shipped_checkpoint
 from training.checkpoint import save_checkpoint
 from training.options import StylizerDims
-from training.stylizer import Stylizer
+from training.stylizer import StylizerNetwork
 
-# What the network does with a picture's colours: a matrix times their means. Sums over rows, and others.
-COLOURS = """
+# Like the network, a product of a matrix and the mean colors; with sums over rows and other sums.
+COLORS = """
 <ir_version: 10, opset_import: ["" : 18]>
-colours (uint8[1,8,12,3] frame, float[1,3,3] matrix)
+colors (uint8[1,8,12,3] frame, float[1,3,3] matrix)
   => (float[1,3] shift, float[1,3] columns, float[1,96] level)
 <int64[1] pixels = {2}, int64[1] rows = {2}, int64[1] channels = {1}, int64[3] flat = {1, 3, -1},
  float scale = {0.5}> {
@@ -51,8 +51,8 @@ colours (uint8[1,8,12,3] frame, float[1,3,3] matrix)
 
 
 @pytest.fixture(scope="module")
-def colours() -> onnx.ModelProto:
-    model = parser.parse_model(COLOURS)
+def colors() -> onnx.ModelProto:
+    model = parser.parse_model(COLORS)
     onnx.checker.check_model(model, full_check=True)
     return model
 
@@ -71,12 +71,12 @@ def run(model: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> list[np.ndarra
     return list(session.run(None, inputs))
 
 
-def test_a_sum_over_rows_becomes_a_product_and_no_other(
-    colours: onnx.ModelProto, inputs: dict[str, np.ndarray]
+def test_only_a_sum_over_rows_becomes_a_product(
+    colors: onnx.ModelProto, inputs: dict[str, np.ndarray]
 ) -> None:
-    before = run(colours, inputs)
+    before = run(colors, inputs)
     copy = onnx.ModelProto()
-    copy.CopyFrom(colours)
+    copy.CopyFrom(colors)
     rewritten = unambiguous(copy)
     operators = [node.op_type for node in rewritten.graph.node]
     assert (operators.count("ReduceSum"), operators.count("MatMul")) == (2, 1)
@@ -85,20 +85,20 @@ def test_a_sum_over_rows_becomes_a_product_and_no_other(
 
 
 @pytest.mark.slow
-def test_onnx2tf_converts_what_leaves_nothing_to_guess(
-    colours: onnx.ModelProto, inputs: dict[str, np.ndarray]
+def test_onnx2tf_converts_an_unambiguous_graph(
+    colors: onnx.ModelProto, inputs: dict[str, np.ndarray]
 ) -> None:
-    shift = onnx.utils.Extractor(colours).extract_model(["frame", "matrix"], ["shift"])
+    shift = onnx.utils.Extractor(colors).extract_model(["frame", "matrix"], ["shift"])
     content = through_onnx2tf(unambiguous(shift), half=False)
     (output,) = Interpreter(model_content=content).get_output_details()
     assert output["name"] == "shift"
     for lane in CPU_LANES:
         (found,) = run_on_cpu(content, inputs, lane)
-        np.testing.assert_allclose(found, run(colours, inputs)[0], rtol=1e-4)
+        np.testing.assert_allclose(found, run(colors, inputs)[0], rtol=1e-4)
 
 
 @pytest.mark.slow
-def test_what_onnx2tf_cannot_convert_is_said_in_one_line() -> None:
+def test_an_error_of_onnx2tf_becomes_one_line() -> None:
     model = parser.parse_model("""
     <ir_version: 10, opset_import: ["" : 18]>
     odd (float[1,4] x) => (float[1,4] y) { y = Bernoulli(x) }
@@ -110,23 +110,22 @@ def test_what_onnx2tf_cannot_convert_is_said_in_one_line() -> None:
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Bundle:
-    """The shipped lite bundle with its own map once more, as if for frames of 64×48."""
+    """The shipped lite bundle with a copy of its map, described as a static map for frames of 64×48."""
     shipped = load_bundle(default_bundle("lite"))
     folder = Path(shutil.copytree(shipped.path, tmp_path / "bundle"))
     shutil.copyfile(folder / "stylizer_map.tflite", folder / "stylizer_map_64x48.tflite")
     spec = shipped.spec("stylizer_map_tflite")
     frame, code = spec.inputs
     (affine_map,) = spec.outputs
-    added = file_spec(
-        folder, "stylizer_map_64x48", "stylizer_map_64x48.tflite",
-        (replace(frame, shape=(1, 48, 64, 3)), code), (replace(affine_map, shape=(1, 6, 8, 12)),),
-    )  # fmt: skip
+    inputs = replace(frame, shape=(1, 48, 64, 3)), code
+    outputs = (replace(affine_map, shape=(1, 6, 8, 12)),)
+    added = file_spec(folder, "stylizer_map_64x48", "stylizer_map_64x48.tflite", inputs, outputs)
     made = replace(shipped, path=folder, files=(*shipped.files, added))
     write_manifest(made)
     return made
 
 
-def test_a_static_map_is_held_to_the_bundles_onnx_file(bundle: Bundle) -> None:
+def test_a_static_map_is_compared_with_the_bundles_onnx_file(bundle: Bundle) -> None:
     row = check_static_map(bundle, "stylizer_map_64x48")
     assert row["max"] < 2e-3
     assert row["cases"].keys() == {"photo", "flat", "checkerboard", "dark", "black"}
@@ -138,7 +137,7 @@ def test_check_times_a_static_map_at_its_own_size(bundle: Bundle) -> None:
     assert row.latency["median_ms"] > 0
 
 
-def test_a_static_map_that_computes_something_else_is_found(bundle: Bundle) -> None:
+def test_a_static_map_that_computes_something_else_is_detected(bundle: Bundle) -> None:
     path = bundle.path / "stylizer_map_64x48.tflite"
     model = unpack(path.read_bytes())
     largest = max((each for each in model.buffers if each.data is not None), key=lambda each: len(each.data))
@@ -154,17 +153,19 @@ def test_a_static_map_that_computes_something_else_is_found(bundle: Bundle) -> N
 
 
 @pytest.mark.parametrize(("variant", "colorization"), [("mvstylizer", "moment"), ("lite", "attention")])
-def test_a_network_without_tflite_is_refused_at_once(tmp_path: Path, variant: str, colorization: str) -> None:
+def test_a_network_without_a_tflite_form_is_refused(tmp_path: Path, variant: str, colorization: str) -> None:
     checkpoint = tmp_path / "any.safetensors"
-    save_checkpoint(checkpoint, Stylizer(StylizerDims(variant=variant, colorization=colorization)), 1, {})
-    with pytest.raises(GraphError, match="Leave --onnx2tf away"):
+    save_checkpoint(
+        checkpoint, StylizerNetwork(StylizerDims(variant=variant, colorization=colorization)), 1, {}
+    )
+    with pytest.raises(GraphError, match="Omit --onnx2tf"):
         export_bundle(checkpoint, tmp_path / "out", static_sizes=[(64, 48)])
     assert not (tmp_path / "out").exists()
 
 
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = tmp_path / "lite.safetensors"
-    save_checkpoint(checkpoint, Stylizer(StylizerDims(variant="lite")), 1, {})
+    save_checkpoint(checkpoint, StylizerNetwork(StylizerDims(variant="lite")), 1, {})
     monkeypatch.setattr(mvstylizer.errors, "find_spec", lambda name: None if name == "sng4onnx" else True)
     with pytest.raises(MissingExtraError, match=r"needs sng4onnx.*mvstylizer\[onnx2tf\]"):
         export_bundle(checkpoint, tmp_path / "out", static_sizes=[(64, 48)])

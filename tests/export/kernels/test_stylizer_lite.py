@@ -12,41 +12,44 @@ import torch
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-import export.exporter as bundle_module
-from export import lite_models
+from export import exporter
 from export.cost import stylizer_macs
 from export.errors import GraphError
 from export.exporter import export_bundle
-from export.kernels.convert import operators, pack, unpack
+from export.kernels.convert import operators
 from export.kernels.lite_contract import LITE_STEMS, lite_contract
 from export.kernels.stylizer_lite import build_style_encoder, build_stylizer_map
-from export.lite_models import why_left_out
 from export.parity import lite
 from export.parity.golden import check_golden
 from export.parity.lite import check_style_encoder_tflite, check_stylizer_map_tflite
+from export.parity.reference import Reference
 from export.runtimes.difference import ParityError
+from export.tflite_file import pack, unpack
 from export.verify import _check_file
+from export.writers import lite as lite_writer
+from export.writers.draft import Draft
+from export.writers.lite import why_no_tflite, write_lite
 from mvstylizer import bundle as manifest
 from mvstylizer.bundle import LITE_ROLES, MANIFEST_NAME, default_bundle, load_bundle, sealed, sha256_of
 from training.checkpoint import save_checkpoint
 from training.options import StylizerDims
-from training.stylizer import Stylizer
+from training.stylizer import StylizerNetwork
 
 SMALL = ((48, 64), (40, 104))
 
 
 @pytest.fixture(scope="module")
-def stylizer() -> Stylizer:
-    """A lite stylizer in which every weight does something."""
+def stylizer() -> StylizerNetwork:
+    """A lite stylizer in which every weight has an effect."""
     torch.manual_seed(3)
-    made = Stylizer(StylizerDims(variant="lite")).eval().requires_grad_(False)
+    made = StylizerNetwork(StylizerDims(variant="lite")).eval().requires_grad_(False)
     for weight in (made.decoder.rgb.weight, made.grading.correct.weight, made.grading.round_bias):
         torch.nn.init.normal_(weight, std=0.02)
     return made
 
 
 @pytest.fixture(scope="module")
-def files(stylizer: Stylizer) -> Mapping[str, bytes]:
+def files(stylizer: StylizerNetwork) -> Mapping[str, bytes]:
     weights = {name: tensor.numpy() for name, tensor in stylizer.state_dict().items()}
     builders = (build_style_encoder, build_stylizer_map)
     return {role: build(weights, stylizer.dims) for role, build in zip(LITE_ROLES, builders, strict=True)}
@@ -59,9 +62,12 @@ def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small_sizes")
-def test_the_files_compute_what_pytorch_computes(stylizer: Stylizer, files: Mapping[str, bytes]) -> None:
-    code = check_style_encoder_tflite(files["style_encoder_tflite"], stylizer)
-    picture = check_stylizer_map_tflite(files["stylizer_map_tflite"], stylizer)
+def test_the_files_compute_what_pytorch_computes(
+    stylizer: StylizerNetwork, files: Mapping[str, bytes]
+) -> None:
+    reference = Reference(stylizer)
+    code = check_style_encoder_tflite(files["style_encoder_tflite"], reference)
+    picture = check_stylizer_map_tflite(files["stylizer_map_tflite"], reference)
     assert code["max"] < 2e-3
     assert picture["max"] < 1
     for row in (code, picture):
@@ -70,21 +76,21 @@ def test_the_files_compute_what_pytorch_computes(stylizer: Stylizer, files: Mapp
 
 
 @pytest.mark.usefixtures("small_sizes")
-def test_other_weights_are_noticed(stylizer: Stylizer, files: Mapping[str, bytes]) -> None:
+def test_other_weights_are_detected(stylizer: StylizerNetwork, files: Mapping[str, bytes]) -> None:
     torch.manual_seed(4)
-    other = Stylizer(stylizer.dims).eval()
+    other = StylizerNetwork(stylizer.dims).eval()
     other.load_state_dict({**stylizer.state_dict(), "decoder.rgb.bias": torch.full((3,), 0.02)})
     with pytest.raises(ParityError, match=r"stylizer_map\.tflite differs .* in case photo 64x48"):
-        check_stylizer_map_tflite(files["stylizer_map_tflite"], other)
+        check_stylizer_map_tflite(files["stylizer_map_tflite"], Reference(other))
     other.load_state_dict({**stylizer.state_dict(), "encoder.level1.bias": torch.full((16,), 0.1)})
     with pytest.raises(ParityError, match=r"style_encoder\.tflite differs"):
-        check_style_encoder_tflite(files["style_encoder_tflite"], other)
+        check_style_encoder_tflite(files["style_encoder_tflite"], Reference(other))
 
 
-def test_a_file_that_xnnpack_would_not_take_is_refused(stylizer: Stylizer) -> None:
+def test_a_file_that_xnnpack_would_reject_is_refused(stylizer: StylizerNetwork) -> None:
     warp = (default_bundle("lite") / "warp.tflite").read_bytes()
-    with pytest.raises(GraphError, match="is not for XNNPACK: operator at CAST"):
-        check_stylizer_map_tflite(warp, stylizer)
+    with pytest.raises(GraphError, match="is not suitable for XNNPACK: operator at CAST"):
+        check_stylizer_map_tflite(warp, Reference(stylizer))
 
 
 @pytest.mark.parametrize("role", LITE_ROLES)
@@ -97,7 +103,7 @@ def test_tensors_are_those_of_the_contract(files: Mapping[str, bytes], role: str
 
 
 @pytest.mark.parametrize("role", LITE_ROLES)
-def test_files_are_small_and_xnnpack_has_them_whole_after_every_resize(
+def test_files_are_small_and_xnnpack_runs_all_of_them_after_a_resize(
     files: Mapping[str, bytes], role: str
 ) -> None:
     assert not operators(files[role]).keys() & {"SHAPE", "CAST", "WHILE", "RESIZE_BILINEAR"}
@@ -115,13 +121,13 @@ def test_files_are_small_and_xnnpack_has_them_whole_after_every_resize(
 
 @pytest.mark.usefixtures("small_sizes")
 def test_export_writes_the_files_and_describes_them(
-    stylizer: Stylizer, files: Mapping[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stylizer: StylizerNetwork, files: Mapping[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # What other tests do: the ONNX files, the kernels, and building these files once more.
-    monkeypatch.setattr(bundle_module._Writer, "onnx", lambda *_: None)
-    monkeypatch.setattr(bundle_module, "KERNELS", {})
+    # Skip what other tests cover: the ONNX files, the kernels, and building these files again.
+    monkeypatch.setattr(exporter, "write_onnx", lambda *_: None)
+    monkeypatch.setattr(exporter, "KERNELS", {})
     for name, role in zip(("build_style_encoder", "build_stylizer_map"), LITE_ROLES, strict=True):
-        monkeypatch.setattr(lite_models, name, lambda *_, of=role, **__: files[of])
+        monkeypatch.setattr(lite_writer, name, lambda *_, of=role, **__: files[of])
     save_checkpoint(tmp_path / "lite.safetensors", stylizer, 5, {})
     bundle = export_bundle(tmp_path / "lite.safetensors", tmp_path / "bundle", sizes=[])
     body = json.loads((bundle.path / MANIFEST_NAME).read_text())
@@ -134,24 +140,24 @@ def test_export_writes_the_files_and_describes_them(
         assert spec.delegates["XNNPACK"] == []
         assert f"`{spec.path}`" in bundle.file("card").read_text()
         assert check_golden(bundle, role)["lanes"].keys() >= {"reference", "XNNPACK"}
-    # Of the smoothing's 1×1 convolution nothing is left; what picks channels comes on top.
+    # The 1×1 convolution of the smoothing is merged away; selecting channels is added.
     expected, found = stylizer_macs(stylizer), bundle.spec("stylizer_map_tflite").cost
     assert found["macs"] == pytest.approx(expected["macs"], rel=0.05)
     assert found["macs_size"] == expected["macs_size"]
     assert found["parameters"] == pytest.approx(284_855, rel=0.01)
 
 
-def test_a_colorization_without_tflite_is_left_out_and_said(tmp_path: Path) -> None:
+def test_a_colorization_without_a_tflite_form_is_skipped(tmp_path: Path) -> None:
     lines: list[str] = []
-    writer = bundle_module._Writer(tmp_path, {}, lines.append, None)
-    writer.lite(Stylizer(StylizerDims(variant="lite", colorization="attention")))
-    assert lines == ["TFLite of the network: left out, colorization attention has no TFLite form"]
-    assert why_left_out(Stylizer(StylizerDims(variant="lite", colorization="residual"))) is None
+    stylizer = StylizerNetwork(StylizerDims(variant="lite", colorization="attention"))
+    write_lite(Draft(tmp_path, Reference(stylizer), {}, lines.append))
+    assert lines == ["TFLite of the network: skipped, colorization attention has no TFLite form"]
+    assert why_no_tflite(StylizerDims(variant="lite", colorization="residual")) is None
     assert not list(tmp_path.iterdir())
 
 
 def with_other_weights(content: bytes) -> bytes:
-    """Return a file with other weights in its first convolution: valid, and wrong."""
+    """Return a valid file with other weights in its first convolution."""
     model = unpack(content)
     graph = model.subgraphs[0]
     codes = [code.builtinCode for code in model.operatorCodes]
@@ -168,7 +174,7 @@ def with_other_weights(content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("role", LITE_ROLES)
-def test_a_network_that_computes_something_else_is_found(tmp_path: Path, role: str) -> None:
+def test_a_network_that_computes_something_else_is_detected(tmp_path: Path, role: str) -> None:
     folder = Path(shutil.copytree(default_bundle("lite"), tmp_path / "bundle"))
     path = folder / f"{LITE_STEMS[role]}.tflite"
     path.write_bytes(with_other_weights(path.read_bytes()))
@@ -182,7 +188,7 @@ def test_a_network_that_computes_something_else_is_found(tmp_path: Path, role: s
 
 
 @pytest.mark.parametrize("role", LITE_ROLES)
-def test_the_shipped_files_are_good(role: str) -> None:
+def test_the_shipped_files_pass_their_check(role: str) -> None:
     bundle = load_bundle(default_bundle("lite"))
     row = _check_file(bundle, bundle.spec(role))
     assert row.parity["max"] < 2e-3

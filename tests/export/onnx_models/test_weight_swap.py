@@ -1,4 +1,4 @@
-"""Graphs of one checkpoint with the weights of another, and what must not be taken over."""
+"""Graphs of one checkpoint with the weights of another, and graphs that cannot be reused."""
 
 from __future__ import annotations
 
@@ -8,35 +8,25 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import torch
 
 from export.errors import GraphError
-from export.exporter import export_bundle
 from export.onnx_models.weight_swap import BaseBundle, check_complete, refill, weights_of
 from export.parity.onnx import check_stylizer
-from mvstylizer.bundle import Bundle, default_bundle, load_bundle
-from tests.checkpoints import shipped_checkpoint
+from export.parity.reference import Reference
+from mvstylizer.bundle import Bundle, load_bundle
+from tests.lite_release import STEP, changed_lite, lite_release, shipped_lite
 from training.checkpoint import load_checkpoint, save_checkpoint
-from training.stylizer import Stylizer
-
-LITE = "lite"
+from training.stylizer import StylizerNetwork
 
 
 @pytest.fixture(scope="module")
-def ancestor() -> BaseBundle:
-    bundle = load_bundle(default_bundle(LITE))
-    return BaseBundle(bundle, shipped_checkpoint(bundle.path.name))
+def base_bundle() -> BaseBundle:
+    return shipped_lite()
 
 
 @pytest.fixture(scope="module")
-def trained(ancestor: BaseBundle) -> Stylizer:
-    """The shipped model after a step that moves every weight."""
-    torch.manual_seed(0)
-    stylizer, _ = load_checkpoint(ancestor.checkpoint)
-    with torch.no_grad():
-        for value in stylizer.state_dict().values():
-            value.mul_(1 + 0.05 * torch.randn_like(value))
-    return stylizer
+def trained() -> StylizerNetwork:
+    return changed_lite()
 
 
 def graph(bundle: Bundle, role: str) -> onnx.GraphProto:
@@ -45,48 +35,44 @@ def graph(bundle: Bundle, role: str) -> onnx.GraphProto:
 
 @pytest.mark.slow
 def test_a_release_keeps_the_graphs_and_takes_the_weights(
-    ancestor: BaseBundle, trained: Stylizer, tmp_path: Path
+    base_bundle: BaseBundle, trained: StylizerNetwork, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    checkpoint = tmp_path / "trained.safetensors"
-    save_checkpoint(checkpoint, trained, 901, {})
-    lines: list[str] = []
-    made = export_bundle(
-        checkpoint, tmp_path / "bundle", version=2, sizes=(), ancestor=ancestor, report=lines.append
-    )
-    assert not [line for line in lines if "Traced" in line]
-    assert made.source["step"] == 901
-    assert check_stylizer(made.file("stylizer"), trained)["max"] <= 1
+    release = lite_release(tmp_path_factory)
+    made = load_bundle(release.bundle)
+    assert not [line for line in release.report if "Tracing" in line]
+    assert made.source["step"] == STEP
+    assert check_stylizer(made.file("stylizer"), Reference(trained))["max"] <= 1
     for role in ("style_encoder", "stylizer", "stylizer_map"):
-        before, after = graph(ancestor.bundle, role), graph(made, role)
+        before, after = graph(base_bundle.bundle, role), graph(made, role)
         assert list(after.node) == list(before.node)
         assert [i.name for i in after.initializer] == [i.name for i in before.initializer]
         assert list(after.initializer) != list(before.initializer)
         properties = {entry.key: entry.value for entry in onnx.load(made.file(role)).metadata_props}
         assert properties["mvstylizer.source.sha256"] == made.source["sha256"]
     for role in ("warp", "transfer", "key_frame"):
-        assert made.spec(role) == ancestor.bundle.spec(role)
+        assert made.spec(role) == base_bundle.bundle.spec(role)
 
 
-def test_the_same_weights_give_the_same_initializers(ancestor: BaseBundle, tmp_path: Path) -> None:
-    weights, found = ancestor.weights(), set()
+def test_the_same_weights_give_the_same_initializers(base_bundle: BaseBundle, tmp_path: Path) -> None:
+    weights, found = base_bundle.weights(), set()
     for role in ("style_encoder", "stylizer"):
-        source, path = ancestor.bundle.file(role), tmp_path / f"{role}.onnx"
+        source, path = base_bundle.bundle.file(role), tmp_path / f"{role}.onnx"
         found |= refill(source, path, weights, weights, {})
         assert list(onnx.load(path).graph.initializer) == list(onnx.load(source).graph.initializer)
     check_complete(found, weights)
 
 
 def test_a_file_of_another_checkpoint_is_refused(
-    ancestor: BaseBundle, trained: Stylizer, tmp_path: Path
+    base_bundle: BaseBundle, trained: StylizerNetwork, tmp_path: Path
 ) -> None:
     moved = weights_of(trained)
-    with pytest.raises(GraphError, match="not the values of the checkpoint"):
-        refill(ancestor.bundle.file("stylizer"), tmp_path / "out.onnx", moved, moved, {})
+    with pytest.raises(GraphError, match="differs from the checkpoint"):
+        refill(base_bundle.bundle.file("stylizer"), tmp_path / "out.onnx", moved, moved, {})
     assert not list(tmp_path.iterdir())
 
 
-def test_a_weight_that_is_folded_away_is_named(ancestor: BaseBundle, tmp_path: Path) -> None:
-    model = onnx.load(ancestor.bundle.file("stylizer"))
+def test_a_folded_weight_is_named(base_bundle: BaseBundle, tmp_path: Path) -> None:
+    model = onnx.load(base_bundle.bundle.file("stylizer"))
     name = next(i.name for i in model.graph.initializer if "grading.think.weight" in i.name)
     for initializer in model.graph.initializer:
         if initializer.name == name:
@@ -95,19 +81,19 @@ def test_a_weight_that_is_folded_away_is_named(ancestor: BaseBundle, tmp_path: P
     for node in model.graph.node:
         node.input[:] = ["folded" if each == name else each for each in node.input]
     onnx.save(model, tmp_path / "folded.onnx")
-    weights = ancestor.weights()
+    weights = base_bundle.weights()
     found = refill(tmp_path / "folded.onnx", tmp_path / "out.onnx", weights, weights, {})
-    with pytest.raises(GraphError, match=r"do not hold .*grading\.think\.weight"):
+    with pytest.raises(GraphError, match=r"do not contain .*grading\.think\.weight"):
         check_complete(found, weights)
 
 
-def test_an_ancestor_fits_its_own_architecture_alone(ancestor: BaseBundle, tmp_path: Path) -> None:
-    stylizer, _ = load_checkpoint(ancestor.checkpoint)
-    assert ancestor.fits(stylizer, "fp16")
-    assert not ancestor.fits(stylizer, "fp32")
+def test_a_base_bundle_fits_only_its_own_architecture(base_bundle: BaseBundle, tmp_path: Path) -> None:
+    stylizer, _ = load_checkpoint(base_bundle.checkpoint)
+    assert base_bundle.fits(stylizer, "fp16")
+    assert not base_bundle.fits(stylizer, "fp32")
     stylizer.dims = replace(stylizer.dims, ridge=0.5)
-    assert not ancestor.fits(stylizer, "fp16")
-    stylizer, _ = load_checkpoint(ancestor.checkpoint)
+    assert not base_bundle.fits(stylizer, "fp16")
+    stylizer, _ = load_checkpoint(base_bundle.checkpoint)
     other = tmp_path / "other.safetensors"
     save_checkpoint(other, stylizer, 1, {})
-    assert not BaseBundle(ancestor.bundle, other).fits(stylizer, "fp16")
+    assert not BaseBundle(base_bundle.bundle, other).fits(stylizer, "fp16")

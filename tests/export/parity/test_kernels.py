@@ -21,13 +21,20 @@ def test_kernel_computes_its_formula(role: str, tolerance: float) -> None:
     assert len(parity["cases"]) >= 17
 
 
-def test_nearest_sampling_is_told_from_bilinear() -> None:
+def test_nearest_sampling_is_distinguished_from_bilinear() -> None:
     tf = tensorflow()
 
     def nearest(
-        atlas: Any, flow_x: Any, flow_y: Any, left: Any, right: Any, up: Any, down: Any,
-        index: Any, width: Any,
-    ) -> Any:  # fmt: skip
+        atlas: Any,
+        flow_x: Any,
+        flow_y: Any,
+        left: Any,
+        right: Any,
+        up: Any,
+        down: Any,
+        index: Any,
+        width: Any,
+    ) -> Any:
         x = tf.floor(tf.clip_by_value(flow_x, left, right) + 0.5)
         y = tf.floor(tf.clip_by_value(flow_y, up, down) + 0.5)
         step = tf.cast(tf.reshape(y * width + x, [-1]), tf.int32)
@@ -37,7 +44,7 @@ def test_nearest_sampling_is_told_from_bilinear() -> None:
         KERNELS["warp"].check(convert(nearest, WARP_INPUTS, WARP_OUTPUTS))
 
 
-def test_a_forgotten_bias_is_found() -> None:
+def test_a_missing_bias_is_detected() -> None:
     tf = tensorflow()
 
     def without_bias(frame: Any, cells: Any, rows: Any, columns: Any) -> Any:

@@ -9,7 +9,7 @@ from export.errors import GraphError
 from export.kernels.convert import convert, tensorflow
 from export.kernels.warp_accel import warp_accel_inputs, warp_accel_outputs
 from export.parity.kernels import KERNELS, Kernel, sized_kernels
-from export.runtimes.delegate_lint import Finding, lint, takes
+from export.runtimes.delegate_lint import DelegateFinding, lint, rejections
 from mvstylizer.bundle import TensorSpec
 
 WIDTH, HEIGHT = 96, 80
@@ -25,24 +25,24 @@ def kernels() -> dict[str, Kernel]:
     return {k.role.rpartition("_")[0]: k for k in sized_kernels([(WIDTH, HEIGHT)], lambda *_: (12, 10))}
 
 
-def test_accelerators_take_their_kernels_whole(kernels: dict[str, Kernel]) -> None:
-    assert takes(kernels["warp_accel"].build())["GPU"] == []
-    assert takes(kernels["warp_accel"].build())["HTP"] == []
-    assert takes(kernels["transfer_accel"].build()) == {"XNNPACK": [], "GPU": [], "HTP": []}
-    assert takes(kernels["warp_gpu"].build())["GPU"] == []
-    assert takes(KERNELS["transfer"].build())["XNNPACK"] == []
+def test_accelerators_accept_all_of_their_kernels(kernels: dict[str, Kernel]) -> None:
+    assert rejections(kernels["warp_accel"].build())["GPU"] == []
+    assert rejections(kernels["warp_accel"].build())["HTP"] == []
+    assert rejections(kernels["transfer_accel"].build()) == {"XNNPACK": [], "GPU": [], "HTP": []}
+    assert rejections(kernels["warp_gpu"].build())["GPU"] == []
+    assert rejections(KERNELS["transfer"].build())["XNNPACK"] == []
 
 
-def test_operators_that_a_delegate_leaves_are_named(kernels: dict[str, Kernel]) -> None:
-    assert Finding("HTP", "operator", "Resampler #0") in lint(kernels["warp_gpu"].build())
+def test_operators_that_a_delegate_rejects_are_named(kernels: dict[str, Kernel]) -> None:
+    assert DelegateFinding("HTP", "operator", "Resampler #0") in lint(kernels["warp_gpu"].build())
     assert any(
-        line.startswith("operator at SCATTER_ND") for line in takes(KERNELS["key_frame"].build())["GPU"]
+        line.startswith("operator at SCATTER_ND") for line in rejections(KERNELS["key_frame"].build())["GPU"]
     )
     assert ("GPU", "dynamic-shape") in found(KERNELS["warp"].build())
 
 
 def test_absolute_coordinates_in_float_are_unsafe() -> None:
-    """The naive warp: right in float32, off by pixels on hardware that computes in float16."""
+    """The naive warp is correct in float32, but off by pixels on hardware that computes in float16."""
     tf = tensorflow()
     places = np.arange(WIDTH, dtype=np.float32)[None, None, :, None]
     rows = np.arange(HEIGHT, dtype=np.int32)[None, :, None, None]
@@ -56,7 +56,7 @@ def test_absolute_coordinates_in_float_are_unsafe() -> None:
     content = convert(warp, warp_accel_inputs(WIDTH, HEIGHT), warp_accel_outputs(WIDTH, HEIGHT))
     assert found(content) >= {("GPU", "fp16-coordinate"), ("HTP", "fp16-coordinate")}
     kernel = next(sized_kernels([(WIDTH, HEIGHT)], lambda *_: (12, 10)))
-    with pytest.raises(GraphError, match="is not for GPU: fp16-coordinate"):
+    with pytest.raises(GraphError, match="is not suitable for GPU: fp16-coordinate"):
         kernel.check(content)
 
 
@@ -69,7 +69,7 @@ def test_the_gpus_sampler_is_unsafe_beyond_256() -> None:
     assert ("GPU", "fp16-coordinate") in found(large)
 
 
-def test_a_constant_over_rows_of_rank_two() -> None:
+def test_a_constant_broadcast_over_rank_two_is_unsafe() -> None:
     tf = tensorflow()
     column = np.arange(4, dtype=np.float32)[:, None]
     flat = convert(lambda x: x + column, (TensorSpec("x", "float32", (4, 5)),), PLANE)
@@ -80,6 +80,6 @@ def test_a_constant_over_rows_of_rank_two() -> None:
     assert ("GPU", "rank-2") not in found(deep)
 
 
-def test_what_is_no_tflite_file() -> None:
-    with pytest.raises(GraphError, match="no TFLite model"):
-        lint(b"nothing of the kind")
+def test_another_file_format_is_refused() -> None:
+    with pytest.raises(GraphError, match="not a TFLite model"):
+        lint(b"another format")

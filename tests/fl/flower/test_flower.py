@@ -1,4 +1,4 @@
-"""Our two Flower apps against each other, without processes: a grid that hands messages straight over."""
+"""Our two Flower apps connected by a grid in this process, without SuperLink and SuperNodes."""
 
 from __future__ import annotations
 
@@ -25,28 +25,29 @@ from fl.flower.certificates import make_certificates, make_node_keys
 from fl.flower.cloud import CloudFolder
 from fl.flower.edge import EdgeFolder
 from fl.flower.fleet import LOSSES, MODEL, UPDATE, GridFleet
-from fl.flower.order import Order
 from fl.flower.processes import CLOUD_VARIABLE, EDGE_VARIABLE, FederationError
+from fl.flower.run_config import RunConfig
 from fl.flower.submit import submit
-from fl.gate import Verdict
+from fl.gate import GateDecision
 from fl.parameters import fingerprint
 from fl.release import newest, seal
-from fl.rounds import Policy, Rounds
+from fl.round_config import RoundConfig
+from fl.rounds import Rounds
 from fl.signing import make_keys
 from mvstylizer.bundle import Bundle, file_spec, load_bundle, sha256_of, write_manifest
 from mvstylizer.release import Release
 from tests.fl.conftest import fill
 
-ORDER = Order(rounds=1, quorum=2, deadline_s=60, steps=1, crop=32, learning_rate=1e-5)
+CONFIG = RunConfig(rounds=1, quorum=2, deadline_s=60, steps=1, crop=32, learning_rate=1e-5)
 NOTHING = Context(1, 1, {}, RecordDict(), {})
 
 
 class Loopback:
-    """A grid whose edges are folders; each message is answered at once, by our app unless scripted.
+    """A grid whose edges are folders; our app replies to each message immediately, unless scripted.
 
     Args:
         edges: Folders by name.
-        scripted: By edge, what answers instead.
+        scripted: By edge, a function that replies instead of our app.
     """
 
     def __init__(
@@ -68,8 +69,8 @@ class Loopback:
             message.metadata.__dict__["_message_id"] = number  # as Flower's own grid does
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv(EDGE_VARIABLE, str(self.edges[name]))
-                answer = self.scripted.get(name, lambda message: client_app.app(message, NOTHING))
-                self.replies[number] = answer(message)
+                reply = self.scripted.get(name, lambda message: client_app.app(message, NOTHING))
+                self.replies[number] = reply(message)
             numbers.append(number)
         return numbers
 
@@ -78,13 +79,13 @@ class Loopback:
 
 
 class Always:
-    def judge(self, candidate: Path, live: Path) -> Verdict:
-        return Verdict(True, (), {})
+    def evaluate(self, candidate: Path, live: Path) -> GateDecision:
+        return GateDecision(True, (), {})
 
 
 @pytest.fixture(autouse=True)
-def _stay_awake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_app, "be_polite", lambda: None)  # there is no way back from idle priority
+def _keep_priority(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_app, "lower_priority", lambda: None)  # a priority cannot be raised again
 
 
 pytestmark = pytest.mark.usefixtures("identity")
@@ -104,13 +105,13 @@ def rounds(checkpoint: Path, tmp_path: Path) -> Rounds:
 
 
 def test_a_round_through_both_apps(rounds: Rounds, edges: dict[str, Path], checkpoint: Path) -> None:
-    row = rounds.run(GridFleet(Loopback(edges), ORDER), ORDER.policy, Always())
+    row = rounds.run(GridFleet(Loopback(edges), CONFIG), CONFIG.round_config, Always())
     assert (row["event"], row["edges"], row["frames"]) == ("accepted", ["a", "b"], 6)
     start, merged = load_file(checkpoint), load_file(rounds.model)
     assert max(np.abs(merged[name] - start[name]).max() for name in start) == pytest.approx(1e-5, rel=0.05)
-    answers = rounds.journal.events("answer")
-    assert answers[0]["sha256"] == answers[1]["sha256"]  # the same photos, the same draw
-    assert set(answers[0]["losses"]) == {
+    updates = rounds.journal.events("update")
+    assert updates[0]["sha256"] == updates[1]["sha256"]  # the same photos and crops
+    assert set(updates[0]["losses"]) == {
         "total",
         "content",
         "style",
@@ -122,7 +123,7 @@ def test_a_round_through_both_apps(rounds: Rounds, edges: dict[str, Path], check
 
 
 def echo(message: Message) -> Message:
-    """Answer with the model that was sent, as an edge would that learned nothing."""
+    """EdgeUpdate with the model that was sent, as an edge would that learned nothing."""
     sent = message.content.array_records[MODEL]
     parameters = {name: array.numpy() for name, array in sent.items()}
     update = ConfigRecord({"frames": 5, "sha256": fingerprint(parameters)})
@@ -131,7 +132,7 @@ def echo(message: Message) -> Message:
 
 
 def cut(message: Message) -> Message:
-    """Lose the end of an upload."""
+    """Truncate a tensor."""
     reply = echo(message)
     record = reply.content.array_records[MODEL]
     whole = record["decoder.up3.weight"]
@@ -148,7 +149,7 @@ def halved(message: Message) -> Message:
 
 
 def changed(message: Message, change: Callable[[np.ndarray], np.ndarray]) -> Message:
-    """Answer with a model whose one tensor was changed, under a hash that is right."""
+    """EdgeUpdate with a model whose one tensor was changed, under a hash that is right."""
     reply = echo(message)
     record = reply.content.array_records[MODEL]
     record["decoder.up3.weight"] = Array(change(record["decoder.up3.weight"].numpy()))
@@ -176,73 +177,73 @@ def no_record(message: Message) -> Message:
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (cut, "It cannot be read"),
-        (other, "another architecture"),
-        (no_record, "It cannot be read: KeyError"),
-        (not_a_number, "values that are NaN or infinite"),
+        (cut, "Unreadable update"),
+        (other, "a different architecture"),
+        (no_record, "Unreadable update: KeyError"),
+        (not_a_number, "NaN or infinite values"),
         (halved, "as float16"),
     ],
 )
-def test_a_reply_that_arrives_spoiled(
+def test_an_invalid_reply_is_discarded(
     rounds: Rounds, edges: dict[str, Path], spoil: Callable[[Message], Message], reason: str
 ) -> None:
-    fleet = GridFleet(Loopback(edges, {"a": spoil, "b": echo}), ORDER)
-    row = rounds.run(fleet, Policy(1, 60, Averaging()), Always())
+    fleet = GridFleet(Loopback(edges, {"a": spoil, "b": echo}), CONFIG)
+    row = rounds.run(fleet, RoundConfig(1, 60, Averaging()), Always())
     assert (row["edges"], row["frames"]) == (["b"], 5)
     assert reason in rounds.journal.events("discarded")[0]["reason"]
 
 
-def test_an_edge_that_goes_away_is_lost_and_not_at_fault(edges: dict[str, Path], checkpoint: Path) -> None:
-    fleet = GridFleet(Loopback(edges, {"a": gone, "b": echo}), ORDER)
+def test_an_edge_that_disconnects_is_lost(edges: dict[str, Path], checkpoint: Path) -> None:
+    fleet = GridFleet(Loopback(edges, {"a": gone, "b": echo}), CONFIG)
     for edge in fleet.edges():
-        fleet.ask(edge, 1, checkpoint)
-    assert [(answer.edge, answer.is_lost) for answer in fleet.answers()] == [("a", True), ("b", False)]
+        fleet.train(edge, 1, checkpoint)
+    assert [(update.edge, update.is_lost) for update in fleet.updates()] == [("a", True), ("b", False)]
 
 
-def test_an_edge_whose_disk_is_full_says_so_and_loses_nothing(
+def test_an_edge_with_a_full_disk_reports_it_and_loses_nothing(
     rounds: Rounds, edges: dict[str, Path], no_room: Callable[[int], AbstractContextManager[None]]
 ) -> None:
-    def answer(message: Message) -> Message:
+    def reply(message: Message) -> Message:
         with no_room(100_000):  # less than the model's 3.4 MB
             return client_app.app(message, NOTHING)
 
     before = sorted((edges["a"] / "spool").rglob("*"))
-    fleet = GridFleet(Loopback(edges, {"a": answer, "b": echo}), ORDER)
-    assert rounds.run(fleet, Policy(1, 60, Averaging()), Always())["edges"] == ["b"]
+    fleet = GridFleet(Loopback(edges, {"a": reply, "b": echo}), CONFIG)
+    assert rounds.run(fleet, RoundConfig(1, 60, Averaging()), Always())["edges"] == ["b"]
     (row,) = rounds.journal.events("discarded")
-    assert "cannot be written" in row["reason"]
-    assert "Free space" in row["reason"]
+    assert "Cannot write" in row["reason"]
+    assert "Free disk space" in row["reason"]
     assert sorted((edges["a"] / "spool").rglob("*")) == before
     assert not list((edges["a"] / "flower").iterdir())
 
 
-def test_an_edge_whose_disk_is_full_keeps_the_release_it_has(
+def test_an_edge_with_a_full_disk_keeps_its_release(
     cloud: CloudFolder,
     rounds: Rounds,
     edges: dict[str, Path],
     no_room: Callable[[int], AbstractContextManager[None]],
 ) -> None:
-    def answer(message: Message) -> Message:
+    def reply(message: Message) -> Message:
         with no_room(100):
             return client_app.app(message, NOTHING)
 
-    server_app.roll_out(cloud, rounds, GridFleet(Loopback(edges, {"a": answer}), ORDER))
+    server_app.roll_out(cloud, rounds, GridFleet(Loopback(edges, {"a": reply}), CONFIG))
     (row,) = rounds.journal.events("rolled out")
     assert (row["edge"], row["version"]) == ("a", 0)
-    assert "cannot be written" in row["error"]
+    assert "Cannot write" in row["error"]
     assert not list(EdgeFolder(edges["a"]).releases.iterdir())
 
 
-def test_an_edge_that_cannot_train_says_why(rounds: Rounds, edges: dict[str, Path]) -> None:
+def test_an_edge_that_cannot_train_reports_why(rounds: Rounds, edges: dict[str, Path]) -> None:
     shutil.rmtree(edges["a"] / "spool" / "frames")
-    rounds.run(GridFleet(Loopback(edges, {"b": echo}), ORDER), Policy(1, 60, Averaging()), Always())
+    rounds.run(GridFleet(Loopback(edges, {"b": echo}), CONFIG), RoundConfig(1, 60, Averaging()), Always())
     (row,) = rounds.journal.events("discarded")
-    assert "frames is no folder" in row["reason"]
+    assert "frames" in row["reason"]
 
 
 @pytest.fixture
 def cloud(tmp_path: Path, edges: dict[str, Path]) -> CloudFolder:
-    """A registry with one small release, whose key the edges trust."""
+    """A cloud with one small release and edges that trust its key."""
     folder = CloudFolder(tmp_path / "cloud")
     make_keys(folder.release_key, folder.release_pub)
     version = folder.registry / "00002"
@@ -255,11 +256,11 @@ def cloud(tmp_path: Path, edges: dict[str, Path]) -> CloudFolder:
     return folder
 
 
-def test_a_release_reaches_every_edge_and_is_confirmed_the_second_time(
+def test_a_release_is_installed_on_every_edge_and_confirmed_the_second_time(
     cloud: CloudFolder, rounds: Rounds, edges: dict[str, Path]
 ) -> None:
     for _ in range(2):
-        server_app.roll_out(cloud, rounds, GridFleet(Loopback(edges), ORDER))
+        server_app.roll_out(cloud, rounds, GridFleet(Loopback(edges), CONFIG))
     rows = rounds.journal.events("rolled out")
     assert [(row["edge"], row["version"], row["error"]) for row in rows] == [("a", 2, ""), ("b", 2, "")] * 2
     for edge in edges.values():
@@ -268,12 +269,12 @@ def test_a_release_reaches_every_edge_and_is_confirmed_the_second_time(
         assert load_bundle(folder).file("stylizer").read_bytes() == b"weights"
 
 
-def test_a_release_that_the_first_edge_refuses_goes_no_further(
+def test_a_release_refused_by_the_first_edge_is_not_sent_to_others(
     cloud: CloudFolder, rounds: Rounds, edges: dict[str, Path]
 ) -> None:
     (cloud.registry / "00002" / "stylizer.onnx").write_bytes(b"weighty")
     grid = Loopback(edges)
-    server_app.roll_out(cloud, rounds, GridFleet(grid, ORDER))
+    server_app.roll_out(cloud, rounds, GridFleet(grid, CONFIG))
     (row,) = rounds.journal.events("rolled out")
     assert (row["edge"], row["version"]) == ("a", 0)
     assert "is not the file" in row["error"]
@@ -285,14 +286,14 @@ def test_a_version_that_the_gateway_does_not_serve_is_withdrawn(
     cloud: CloudFolder, rounds: Rounds, edges: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MVSTYLIZER_METRICS", "http://127.0.0.1:9/metrics")
-    monkeypatch.setattr(client_app, "SERVED_S", 0.5)
-    server_app.roll_out(cloud, rounds, GridFleet(Loopback(edges), ORDER))
+    monkeypatch.setattr(client_app, "SERVE_TIMEOUT_S", 0.5)
+    server_app.roll_out(cloud, rounds, GridFleet(Loopback(edges), CONFIG))
     (row,) = rounds.journal.events("rolled out")
     assert "does not serve version 2" in row["error"]
     assert newest(EdgeFolder(edges["a"]).releases) is None
 
 
-def test_a_round_without_edges_ends_the_run_with_its_reason(
+def test_a_round_without_edges_stops_the_run_with_a_reason(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = CloudFolder(tmp_path / "cloud")
@@ -300,22 +301,22 @@ def test_a_round_without_edges_ends_the_run_with_its_reason(
     fill(folder.holdout / "styles", ("coffee",))
     shutil.copy(checkpoint, folder.start)
     monkeypatch.setenv(CLOUD_VARIABLE, str(folder.root))
-    order = Order(rounds=1, deadline_s=1, holdout_size=64, submission="x")
-    with pytest.raises(Exception, match="nobody answered"):
-        server_app.app(Loopback({}), Context(1, 1, {}, RecordDict(), order.as_dict()))
+    config = RunConfig(rounds=1, deadline_s=1, holdout_size=64, submission="x")
+    with pytest.raises(Exception, match="no edge replied"):
+        server_app.app(Loopback({}), Context(1, 1, {}, RecordDict(), config.as_dict()))
     lines = (folder.federation / "journal.jsonl").read_text().splitlines()
     assert [json.loads(line)["event"] for line in lines] == ["begun", "opened", "failed", "stopped"]
     assert json.loads(lines[-1])["submission"] == "x"
 
 
-def test_an_order_survives_the_journey() -> None:
-    order = Order(rounds=3, mode="trimmed", proximal=0.1, submission="y")
-    assert Order.read({**order.as_dict(), "turn": 9}) == order
-    with pytest.raises(ValueError, match="none of frames, equal, trimmed"):
-        Order(mode="median")
+def test_a_run_config_is_read_back() -> None:
+    config = RunConfig(rounds=3, mode="trimmed", fedprox_mu=0.1, submission="y")
+    assert RunConfig.read({**config.as_dict(), "server-round": 9}) == config
+    with pytest.raises(ValueError, match="one of frames, equal, trimmed"):
+        RunConfig(mode="median")
 
 
-def test_certificates_that_python_trusts(tmp_path: Path) -> None:
+def test_python_trusts_the_certificates(tmp_path: Path) -> None:
     make_certificates(tmp_path, ("localhost", "127.0.0.1"))
     assert stat.S_IMODE((tmp_path / "server.key").stat().st_mode) == 0o600
     server, client = (
@@ -347,7 +348,7 @@ def handshake(server: ssl.SSLContext, client: ssl.SSLContext, host: str) -> None
     assert not ends
 
 
-def test_a_node_key_is_one_that_flower_reads(tmp_path: Path) -> None:
+def test_flower_can_read_a_node_key(tmp_path: Path) -> None:
     make_node_keys(tmp_path / "node.key", tmp_path / "a.pub")
     private = load_ssh_private_key((tmp_path / "node.key").read_bytes(), None)
     public = load_ssh_public_key((tmp_path / "a.pub").read_bytes())
@@ -356,11 +357,11 @@ def test_a_node_key_is_one_that_flower_reads(tmp_path: Path) -> None:
     assert private.curve.name == "secp384r1"
 
 
-def test_an_edge_without_what_the_cloud_gives(tmp_path: Path) -> None:
+def test_an_edge_without_the_join_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(FederationError, match=r"ca\.pem is missing\. Copy the folder `join`"):
         EdgeFolder(tmp_path).prepare("a")
 
 
-def test_a_folder_that_no_cloud_keeps(tmp_path: Path) -> None:
-    with pytest.raises(FederationError, match="is no cloud's folder"):
-        submit(tmp_path, ORDER)
+def test_submitting_to_a_folder_without_a_cloud_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(FederationError, match="is not a cloud folder"):
+        submit(tmp_path, CONFIG)

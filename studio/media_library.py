@@ -1,4 +1,4 @@
-"""The files of a session: at most one video, one style photo and one result, in a temporary folder."""
+"""Files of a session: at most one source, one style photo and one result, in a temporary folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -17,21 +17,22 @@ from mvstylizer.errors import MVStylizerError
 Role = Literal["source", "style"]
 Kind = Literal["video", "photo"]
 ROLES: Final[tuple[Role, ...]] = ("source", "style")
-MAX_NAME: Final = 100  # file systems take 255 bytes; a character may need four
+MAX_NAME: Final = 100  # characters of up to four bytes; file systems allow 255 bytes
+MAX_SUFFIX: Final = 10
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A file that was looked into and can be used.
+class MediaFile:
+    """A valid input file.
 
     Attributes:
-        path: Where it is.
-        kind: What it is.
+        path: The file.
+        kind: Video or photo.
         width: Pixels, upright.
         height: Pixels, upright.
-        seconds: Length of a video; None where the file does not say, and for a photo.
-        rate: Frames a second of a video, on average.
-        has_audio: A video with sound.
+        seconds: Duration of a video; None if the file does not declare it, and for a photo.
+        rate: Average frames per second of a video.
+        has_audio: Whether it is a video with sound.
     """
 
     path: Path
@@ -43,26 +44,26 @@ class Kept:
     has_audio: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what the page shows, as plain values: the name instead of the path."""
+        """Return the fields as JSON-serializable values, with the name instead of the path."""
         shown = asdict(self)
         shown["name"] = shown.pop("path").name
         return shown
 
 
-class Shelf:
-    """The session's folder; a context manager that removes it.
+class MediaLibrary:
+    """The session's folder; a context manager that deletes it.
 
     Attributes:
-        files: What was put there, by role.
-        result: The last job's output.
+        files: The inputs, by role.
+        result: Output of the last job.
     """
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="mvstylizer-studio-"))
-        self.files: dict[Role, Kept] = {}
+        self.files: dict[Role, MediaFile] = {}
         self.result: Path | None = None
 
-    def __enter__(self) -> Shelf:
+    def __enter__(self) -> MediaLibrary:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -70,39 +71,39 @@ class Shelf:
 
     @property
     def free_bytes(self) -> int:
-        """Room on the disk."""
+        """Free disk space in bytes."""
         return shutil.disk_usage(self._folder).free
 
     @contextmanager
-    def arrival(self, name: str) -> Iterator[Path]:
-        """Give a path for a file that arrives; what `put` does not take from there is removed.
+    def upload(self, name: str) -> Iterator[Path]:
+        """Provide a path for an upload; the file is deleted unless `put` moves it.
 
         Args:
-            name: The file's name where it comes from; nobody need have made it with care.
+            name: The file's name as sent by the browser; untrusted.
         """
-        folder = Path(tempfile.mkdtemp(prefix="arrival-", dir=self._folder))
+        folder = Path(tempfile.mkdtemp(prefix="upload-", dir=self._folder))
         try:
             yield folder / plain_name(name)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def put(self, role: Role, arrived: Kept) -> Kept:
-        """Keep a file in the place of the last one of its role; a result made from that one goes too."""
+    def put(self, role: Role, uploaded: MediaFile) -> MediaFile:
+        """Replace the file of a role, and delete the result made from the old one."""
         folder = self._empty(role)
-        kept = Kept(**{**vars(arrived), "path": arrived.path.rename(folder / arrived.path.name)})
+        kept = replace(uploaded, path=uploaded.path.rename(folder / uploaded.path.name))
         self.files[role] = kept
         self._empty("result")
         self.result = None
         return kept
 
-    def new_result(self, source: Kept, style: Kept) -> Path:
-        """Return the path for the result of a job; the last one is removed."""
+    def new_result(self, source: MediaFile, style: MediaFile) -> Path:
+        """Return the path for the result of a job, and delete the last result."""
         self.result = None
         suffix = ".jpg" if source.kind == "photo" else ".mp4"
         return self._empty("result") / f"{source.path.stem}-{style.path.stem}{suffix}"
 
     def line(self, error: MVStylizerError) -> str:
-        """Return an error as the command line says it, with the file's name where it has our path."""
+        """Return an error in the command line's words, with file names instead of paths in this folder."""
         return _without_folder(str(error), self._folder)
 
     def _empty(self, name: str) -> Path:
@@ -112,35 +113,35 @@ class Shelf:
         return folder
 
 
-def look_into(path: Path, role: Role) -> Kept:
-    """Look into a file as `mvstylizer stylize` does.
+def inspect_file(path: Path, role: Role) -> MediaFile:
+    """Check a file like `mvstylizer stylize` does, and return its properties.
 
     Args:
         path: The file.
-        role: What it shall be used as.
+        role: Its role.
 
     Raises:
-        PhotoError: A style that is no photo.
-        VideoError: A source that is neither a photo nor a video.
+        PhotoError: A style is not a photo.
+        VideoError: A source is neither a photo nor a video.
     """
     if role == "style" or is_photo(path):
         height, width = read_photo(path).shape[:2]
-        return Kept(path, "photo", width, height)
+        return MediaFile(path, "photo", width, height)
     with VideoReader(path) as reader:
         info = reader.info
     seconds = None if info.duration is None else float(info.duration)
-    return Kept(path, "video", info.width, info.height, seconds, float(info.rate), info.has_audio)
+    return MediaFile(path, "video", info.width, info.height, seconds, float(info.rate), info.has_audio)
 
 
 def plain_name(name: str) -> str:
-    """Return the last part of a name, printable, and not endless."""
+    """Return the last part of a path as a safe file name: printable and of limited length."""
     last = name.replace("\\", "/").rpartition("/")[2]
     printable = "".join(char for char in last if char.isprintable()).strip(" .")
     stem, dot, suffix = (printable or "file").rpartition(".")
-    return f"{(stem or suffix)[:MAX_NAME]}{dot}{suffix[:10]}" if stem else suffix[:MAX_NAME]
+    return f"{stem[:MAX_NAME]}{dot}{suffix[:MAX_SUFFIX]}" if stem else suffix[:MAX_NAME]
 
 
 def _without_folder(line: str, folder: Path) -> str:
-    """Remove `folder` and the one folder below it, in which every file of a shelf is, from a line."""
+    """Remove `folder` and the subfolder, in which every file of a library is, from a line."""
     before, found, after = line.partition(f"{folder}/")
     return before + _without_folder(after.partition("/")[2], folder) if found else line

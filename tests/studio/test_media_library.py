@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from device_runtime.media.photo import PhotoError
-from device_runtime.media.reader import VideoError
-from studio.shelf import Role, Shelf, look_into, plain_name
+from device_runtime.media.video_info import VideoError
+from studio.media_library import MediaLibrary, Role, inspect_file, plain_name
 
 
 @pytest.mark.parametrize(
@@ -27,49 +27,49 @@ def test_a_name_is_a_file_name_and_nothing_else(name: str, plain: str) -> None:
     assert plain_name(name) == plain
 
 
-def test_an_endless_name_ends_and_keeps_its_suffix() -> None:
+def test_a_long_name_is_shortened_and_keeps_its_suffix() -> None:
     for name in ("ü" * 5000 + ".mp4", "ü" * 5000):
         assert len(plain_name(name).encode()) <= 255
     assert plain_name("a" * 5000 + ".mp4").endswith(".mp4")
 
 
 def test_a_new_file_replaces_the_last_one_and_its_result(street: Path, dusk: Path) -> None:
-    with Shelf() as shelf:
+    with MediaLibrary() as library:
         for name in ("first.mp4", "second.mp4"):
-            with shelf.arrival(name) as path:
+            with library.upload(name) as path:
                 path.write_bytes(street.read_bytes())
-                source = shelf.put("source", look_into(path, "source"))
-        with shelf.arrival("dusk.jpg") as path:
+                source = library.put("source", inspect_file(path, "source"))
+        with library.upload("dusk.jpg") as path:
             path.write_bytes(dusk.read_bytes())
-            style = shelf.put("style", look_into(path, "style"))
+            style = library.put("style", inspect_file(path, "style"))
         assert (source.kind, source.width, source.height, source.rate) == ("video", 320, 136, 25.0)
-        out = shelf.new_result(source, style)
+        out = library.new_result(source, style)
         out.write_bytes(b"done")
-        shelf.result = out
+        library.result = out
         folder = out.parents[1]
         names = {path.name for path in folder.rglob("*") if path.is_file()}
         assert names == {"second.mp4", "dusk.jpg", "second-dusk.mp4"}
-        with shelf.arrival("third.mp4") as path:
+        with library.upload("third.mp4") as path:
             path.write_bytes(street.read_bytes())
-            shelf.put("source", look_into(path, "source"))
-        assert shelf.result is None
+            library.put("source", inspect_file(path, "source"))
+        assert library.result is None
         assert not out.exists()
     assert not folder.exists()
 
 
-def arrive(shelf: Shelf, role: Role, name: str) -> None:
-    with shelf.arrival(name) as path:
+def upload(library: MediaLibrary, role: Role, name: str) -> None:
+    with library.upload(name) as path:
         path.write_text("neither a video nor a photo")
-        shelf.put(role, look_into(path, role))
+        library.put(role, inspect_file(path, role))
 
 
-def test_what_is_not_taken_does_not_stay() -> None:
-    with Shelf() as shelf:
+def test_refused_uploads_are_deleted() -> None:
+    with MediaLibrary() as library:
         with pytest.raises(VideoError) as caught:
-            arrive(shelf, "source", "a.mp4")
-        assert shelf.line(caught.value).startswith("a.mp4 ")
+            upload(library, "source", "a.mp4")
+        assert library.line(caught.value).startswith("a.mp4 ")
         with pytest.raises(PhotoError):
-            arrive(shelf, "style", "b.jpg")
-        assert shelf.files == {}
-        with shelf.arrival("c") as path:
+            upload(library, "style", "b.jpg")
+        assert library.files == {}
+        with library.upload("c") as path:
             assert list(path.parents[1].iterdir()) == [path.parent]

@@ -7,19 +7,19 @@ import pytest
 from safetensors.numpy import load_file
 
 from fl.average import distance
+from fl.local_training import LocalTrainingError, LocalUpdate, retrain
 from fl.parameters import check_parameters, fingerprint
-from fl.site import SiteError, SiteUpdate, retrain
 from tests.fl.conftest import FAST, fill
 from training.config import StepConfig
 from training.photos import PhotoFolderError
 
 
 @pytest.fixture(scope="module")
-def update(checkpoint: Path, spool: Path) -> SiteUpdate:
+def update(checkpoint: Path, spool: Path) -> LocalUpdate:
     return retrain(checkpoint, spool, steps=2, config=FAST)
 
 
-def test_an_update_is_a_moved_version_of_the_start(checkpoint: Path, update: SiteUpdate) -> None:
+def test_an_update_changes_every_trained_tensor_a_little(checkpoint: Path, update: LocalUpdate) -> None:
     start = load_file(checkpoint)
     check_parameters(update.parameters, start, "edge")
     assert {name.split(".")[0] for name in update.parameters} == {"grading", "decoder", "smoothing"}  # no VGG
@@ -31,33 +31,33 @@ def test_an_update_is_a_moved_version_of_the_start(checkpoint: Path, update: Sit
     assert set(update.losses) == {"total", "content", "style", "structure", "look", "roughness", "range"}
 
 
-def test_the_same_round_gives_the_same_update_and_another_round_another(
-    checkpoint: Path, spool: Path, update: SiteUpdate
+def test_the_same_round_reproduces_the_update_and_another_round_differs(
+    checkpoint: Path, spool: Path, update: LocalUpdate
 ) -> None:
     again = retrain(checkpoint, spool, steps=2, config=FAST)
     assert again.losses == pytest.approx(update.losses, rel=1e-4)
-    later = retrain(checkpoint, spool, steps=2, config=FAST, turn=2)
+    later = retrain(checkpoint, spool, steps=2, config=FAST, server_round=2)
     assert later.losses != pytest.approx(update.losses, rel=1e-4)
 
 
-def test_the_proximal_term_keeps_an_edge_near_the_start(checkpoint: Path, spool: Path) -> None:
+def test_the_fedprox_term_keeps_an_edge_close_to_the_start(checkpoint: Path, spool: Path) -> None:
     config = StepConfig(batch=2, crop=32, learning_rate=1e-3)
     start = load_file(checkpoint)
     free, held = (
-        distance(retrain(checkpoint, spool, steps=3, config=config, proximal=mu).parameters, start)
+        distance(retrain(checkpoint, spool, steps=3, config=config, fedprox_mu=mu).parameters, start)
         for mu in (0.0, 1e5)
     )
     assert held < 0.7 * free
 
 
-def test_each_step_waits_for_the_machine_to_be_idle(checkpoint: Path, spool: Path) -> None:
+def test_training_pauses_before_each_step(checkpoint: Path, spool: Path) -> None:
     waited: list[int] = []
     retrain(checkpoint, spool, steps=2, config=FAST, pause=lambda: waited.append(1))
     assert len(waited) == 2
 
 
-def test_a_spool_that_lacks_something(checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(PhotoFolderError, match="frames is no folder"):
+def test_an_incomplete_spool_is_reported(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(PhotoFolderError, match="frames"):
         retrain(checkpoint, tmp_path, steps=1, config=FAST)
     fill(tmp_path / "frames", ("coffee", "chelsea"))
     (tmp_path / "styles").mkdir()
@@ -65,6 +65,6 @@ def test_a_spool_that_lacks_something(checkpoint: Path, tmp_path: Path) -> None:
         retrain(checkpoint, tmp_path, steps=1, config=FAST)
 
 
-def test_a_run_that_diverges_is_not_sent(checkpoint: Path, spool: Path) -> None:
-    with pytest.raises(SiteError, match="gives the losses"):
+def test_diverging_training_is_an_error(checkpoint: Path, spool: Path) -> None:
+    with pytest.raises(LocalTrainingError, match="diverged at step"):
         retrain(checkpoint, spool, steps=3, config=StepConfig(batch=2, crop=32, learning_rate=1e30))

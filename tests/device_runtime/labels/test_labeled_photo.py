@@ -1,4 +1,4 @@
-"""A photo with label images, from files to a file, with the real model too."""
+"""Stylize a photo with label images, file to file, also with the real model."""
 
 from __future__ import annotations
 
@@ -11,25 +11,27 @@ import pytest
 from device_runtime.labels.masks import LabelImageError, MaskFiles
 from device_runtime.media.atomic_file import OutputError
 from device_runtime.media.photo import PhotoError, read_photo, write_photo
-from device_runtime.pipeline import check_request, stylize_photo
+from device_runtime.options import StylizeOptions
+from device_runtime.pipeline import stylize_photo
+from device_runtime.request_check import check_request
 from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
 from mvstylizer.bundle import default_bundle, load_bundle
-from tests.device_runtime.labels.test_masks import HEIGHT, PHOTO, WIDTH, MeanStylizer, halves, two_colours
+from tests.device_runtime.labels.test_masks import HEIGHT, PHOTO, WIDTH, MeanStylizer, halves, two_colors
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[Path, Path, MaskFiles]:
-    """A photo, a style and their label images; the style's has the labels the other way up."""
+    """A photo, a style and their label images; the style's labels are upside down."""
     photo, style = tmp_path / "photo.png", tmp_path / "style.png"
     write_photo(photo, PHOTO)
-    write_photo(style, two_colours(180, 240))
+    write_photo(style, two_colors(180, 240))
     masks = MaskFiles(tmp_path / "labels.png", tmp_path / "style-labels.png")
     cv2.imwrite(str(masks.content), halves())
     cv2.imwrite(str(masks.style), 255 - halves(180, 240))
     return photo, style, masks
 
 
-def test_the_real_model_carries_colours_from_label_to_label(
+def test_the_real_model_carries_colors_from_label_to_label(
     files: tuple[Path, Path, MaskFiles], tmp_path: Path
 ) -> None:
     photo, style, masks = files
@@ -45,7 +47,7 @@ def test_the_real_model_carries_colours_from_label_to_label(
     assert above > 60
     assert below < -60
     assert above - below > 100 + abs(np.subtract(*warmth["plain"]))
-    assert (report.reply, report.warnings, report.bytes_up) == ("map", [], 0)
+    assert (report.edge_output, report.warnings, report.bytes_sent) == ("map", [], 0)
     assert report.as_dict()["labels"] == [
         {"label": "0", "share": 0.5, "style_share": 0.5, "own_style": True},
         {"label": "255", "share": 0.5, "style_share": 0.5, "own_style": True},
@@ -58,18 +60,20 @@ def test_the_report_counts_bytes_and_warns_where_no_label_matches(
     photo, style, masks = files
     out = tmp_path / "out.png"
     report = stylize_photo(photo, style, out, stylizer=MeanStylizer(), masks=masks)
-    assert (report.bytes_up, report.bytes_down) == (2000, 20)
+    assert (report.bytes_sent, report.bytes_received) == (2000, 20)
     cv2.imwrite(str(masks.style), np.full((180, 240), 3, np.uint8))
     report = stylize_photo(photo, style, out, stylizer=MeanStylizer(), masks=masks)
     assert report.warnings == [
-        "The two label images have no label in common that is large enough: the whole style was taken"
+        "The label images share no label that is large enough: the whole style was used"
     ]
 
 
 def test_strength_zero_gives_the_photo_back(files: tuple[Path, Path, MaskFiles], tmp_path: Path) -> None:
     photo, style, masks = files
     out = tmp_path / "out.png"
-    stylize_photo(photo, style, out, stylizer=MeanStylizer(), masks=masks, strength=0.0)
+    stylize_photo(
+        photo, style, out, options=StylizeOptions(strength=0.0), stylizer=MeanStylizer(), masks=masks
+    )
     np.testing.assert_array_equal(read_photo(out), PHOTO)
 
 

@@ -1,0 +1,28 @@
+"""Settings of a benchmark run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How long and how carefully to measure.
+
+    Attributes:
+        repeats: Latency runs per configuration.
+        runs: Minimum number of inferences per latency run.
+        min_seconds: Minimum duration of a latency run.
+        warmup_seconds: Warm-up before each latency run.
+        cool_below_c: Battery temperature in °C above which a configuration waits.
+        cool_seconds: Maximum wait for the phone to cool down.
+        profile: Whether to time the operators in an additional run.
+    """
+
+    repeats: int = 5
+    runs: int = 50
+    min_seconds: float = 1.0
+    warmup_seconds: float = 0.5
+    cool_below_c: float = 35.0
+    cool_seconds: float = 600.0
+    profile: bool = True

@@ -1,0 +1,150 @@
+"""Properties of a video file: size, rate, clock, orientation, color tags and metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Final, cast
+
+import av
+from av.buffer import Buffer
+from av.container import InputContainer
+from av.format import Flags
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from device_runtime.media.color import Color
+from device_runtime.media.orientation import Orientation
+from mvstylizer.errors import MVStylizerError
+
+AV_TIME_BASE: Final = Fraction(1, 1_000_000)  # FFmpeg's unit for the times of a whole file
+CONTAINER_TAGS: Final = {"major_brand", "minor_version", "compatible_brands", "encoder"}  # not copied
+STREAM_TAGS: Final = {"title", "language"}
+NO_PICTURE_HINT: Final = "Choose a file with a video stream"
+
+
+class VideoError(MVStylizerError):
+    """Error raised when a file cannot be read or written as a video."""
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """Properties of a video, as seen by a viewer.
+
+    Attributes:
+        path: The file.
+        width: Pixels, after rotation.
+        height: Pixels, after rotation.
+        rate: Average frames per second.
+        time_base: Seconds per unit of the frames' times.
+        start: Time on the file's clock that counts as 0, in seconds. Nonzero only for broadcast formats such
+            as MPEG-TS, whose clock does not start with the file.
+        duration: Seconds, or None if the file does not declare it.
+        frame_count: Estimated number of frames, for progress; None if unknown.
+        orientation: How stored pixels become upright.
+        pixel_aspect: Width of a pixel over its height, after rotation.
+        color: Color tags.
+        has_audio: Whether there is an audio stream.
+        has_subtitles: Whether there is a subtitle stream.
+        picture_metadata: Title and language of the video stream.
+        metadata: Title, creation time and other tags of the file.
+    """
+
+    path: Path
+    width: int
+    height: int
+    rate: Fraction
+    time_base: Fraction
+    start: Fraction
+    duration: Fraction | None
+    frame_count: int | None
+    orientation: Orientation
+    pixel_aspect: Fraction
+    color: Color
+    has_audio: bool
+    has_subtitles: bool
+    picture_metadata: Mapping[str, str]
+    metadata: Mapping[str, str]
+
+    @property
+    def rotation(self) -> int:
+        """Clockwise rotation applied to the stored pixels, in degrees."""
+        return self.orientation.rotation
+
+
+def open_video(path: Path) -> InputContainer:
+    """Open a video file.
+
+    Raises:
+        VideoError: It is missing or cannot be read as a video.
+    """
+    if not path.exists():
+        raise VideoError(f"There is no file {path}", "Check the path")
+    try:
+        return av.open(str(path))
+    except (av.FFmpegError, OSError) as error:
+        raise VideoError(
+            f"{path} cannot be read as a video ({error.strerror})", "Choose a video file, such as an MP4"
+        ) from error
+
+
+def find_stream(container: InputContainer, path: Path) -> VideoStream:
+    """Return the first video stream that is not the cover picture of a music file.
+
+    Raises:
+        VideoError: There is none.
+    """
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic and stream.codec_context is not None:
+            return stream
+    raise VideoError(f"{path} has no video stream that can be decoded", NO_PICTURE_HINT)
+
+
+def describe_video(
+    path: Path, container: InputContainer, stream: VideoStream, first: av.VideoFrame
+) -> VideoInfo:
+    """Return the properties of an open video.
+
+    Args:
+        path: The file.
+        container: The open file.
+        stream: Its video stream.
+        first: The first decoded frame, which carries size, orientation and color tags.
+    """
+    matrix = cast("Buffer | None", first.side_data.get("DISPLAYMATRIX"))
+    orientation = Orientation.from_display_matrix(memoryview(matrix)) if matrix else Orientation()
+    width, height = first.width, first.height
+    aspect = stream.sample_aspect_ratio or Fraction(1)
+    if orientation.transposed:
+        width, height, aspect = height, width, 1 / aspect
+    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+    duration = _seconds(stream.duration, stream.time_base) or _seconds(container.duration, AV_TIME_BASE)
+    return VideoInfo(
+        path=path,
+        width=width,
+        height=height,
+        rate=rate,
+        time_base=stream.time_base or 1 / rate,
+        start=_start(container),
+        duration=duration,
+        frame_count=round(duration * rate) if duration else stream.frames or None,
+        orientation=orientation,
+        pixel_aspect=aspect,
+        color=Color.of(first),
+        has_audio=bool(container.streams.audio),
+        has_subtitles=bool(container.streams.subtitles),
+        picture_metadata={key: text for key, text in stream.metadata.items() if key in STREAM_TAGS},
+        metadata={key: text for key, text in container.metadata.items() if key not in CONTAINER_TAGS},
+    )
+
+
+def _start(container: InputContainer) -> Fraction:
+    """Return the time on the file's clock that counts as 0."""
+    has_own_clock = Flags(container.format.flags) & Flags.ts_discont
+    return (_seconds(container.start_time, AV_TIME_BASE) or Fraction(0)) if has_own_clock else Fraction(0)
+
+
+def _seconds(units: int | None, unit: Fraction | None) -> Fraction | None:
+    return None if units is None or unit is None else units * unit

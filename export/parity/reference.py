@@ -1,0 +1,73 @@
+"""PyTorch's outputs for one checkpoint: what every exported file of the network is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from export.parity.test_images import Image
+from training.stylizer import StylizerNetwork, network_size, resize, style_size
+
+Floats = NDArray[np.float32]
+
+
+class Reference:
+    """A stylizer that computes each output once, however many files are compared with it.
+
+    Pictures are uint8 RGB (H, W, 3) of any size; the network's reduction of them is part of the reference.
+
+    Args:
+        stylizer: In evaluation mode.
+    """
+
+    def __init__(self, stylizer: StylizerNetwork) -> None:
+        self.stylizer = stylizer
+        self._outputs: dict[tuple[Any, ...], Floats] = {}
+
+    def style_code(self, style: Image) -> Floats:
+        """Return the style code of a photo, float32 (1, K)."""
+
+        def compute() -> Tensor:
+            small = resize(_unit(style), style_size(style.shape[0], style.shape[1], self.stylizer.dims))
+            return self.stylizer.encode_style(small)
+
+        return self._once(("style", *_key(style)), compute)
+
+    def affine_map(self, frame: Image, style_code: Floats) -> Floats:
+        """Return the affine map of a frame, float32 (1, gh, gw, 12)."""
+
+        def compute() -> Tensor:
+            small = resize(_unit(frame), network_size(frame.shape[0], frame.shape[1], self.stylizer.dims))
+            affine_map = self.stylizer.affine_map(small, torch.from_numpy(style_code))
+            return affine_map.permute(0, 2, 3, 1)
+
+        return self._once(("map", *_key(frame), *_key(style_code)), compute)
+
+    @torch.no_grad()
+    def stylized(self, frame: Image, style_code: Floats, r: float) -> NDArray[np.float64]:
+        """Return the stylized frame in whole gray levels, float64 (1, round(r·H), round(r·W), 3)."""
+        affine_map = torch.from_numpy(self.affine_map(frame, style_code)).permute(0, 3, 1, 2)
+        # The exported file receives r as float32, and r decides the output size.
+        stylized = self.stylizer.render(_unit(frame), affine_map, float(np.float32(r)))
+        gray: NDArray[np.float64] = (stylized * 255).round().permute(0, 2, 3, 1).double().numpy()
+        return gray
+
+    @torch.no_grad()
+    def _once(self, key: tuple[Any, ...], compute: Callable[[], Tensor]) -> Floats:
+        if key not in self._outputs:
+            self._outputs[key] = np.ascontiguousarray(compute().numpy())
+        return self._outputs[key]
+
+
+def _unit(picture: Image) -> Tensor:
+    return torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1).unsqueeze(0)
+
+
+def _key(values: NDArray[Any]) -> tuple[tuple[int, ...], bytes]:
+    return values.shape, sha256(values.tobytes()).digest()

@@ -1,0 +1,84 @@
+"""The ONNX files: style encoder, stylizer, and the stylizer's map alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from export.cost import style_encoder_macs, stylizer_macs
+from export.errors import GraphError
+from export.onnx_models.contract import contract
+from export.onnx_models.file import parameters
+from export.onnx_models.graphs import write_style_encoder, write_stylizer, write_stylizer_map
+from export.onnx_models.weight_swap import BaseBundle, check_complete, refill, weights_of
+from export.parity.latency import onnx_latency
+from export.parity.onnx import check_style_encoder, check_stylizer, check_stylizer_map
+from export.runtimes.difference import rounded
+from export.writers.draft import Draft
+from mvstylizer.bundle import file_spec
+
+_TRACED: Final = ("style_encoder", "stylizer")  # the map is cut out of the stylizer
+
+
+def write_onnx(draft: Draft, source: dict[str, Any], base: BaseBundle | None) -> None:
+    """Write and check the ONNX files.
+
+    Args:
+        draft: The bundle.
+        source: Origin of the checkpoint, for the files' metadata.
+        base: A bundle of the same architecture whose graphs take the new weights; None traces PyTorch.
+
+    Raises:
+        ParityError: A file does not compute what PyTorch computes.
+        GraphError: A traced graph is not valid, or not clean.
+    """
+    precision = draft.network["precision"]
+    metadata = {**{f"source.{key}": str(value) for key, value in source.items()}, "precision": precision}
+    encoder, stylizer, stylizer_map = (
+        draft.folder / f"{role}.onnx" for role in ("style_encoder", "stylizer", "stylizer_map")
+    )
+    if base is None or not _swap_weights(draft, base, metadata):
+        write_style_encoder(draft.reference.stylizer, encoder, precision, metadata)
+        write_stylizer(draft.reference.stylizer, stylizer, precision, metadata)
+    write_stylizer_map(stylizer, stylizer_map)
+    encoder_macs, map_macs = _macs(draft, base)
+    _add(draft, encoder, check_style_encoder(encoder, draft.reference), encoder_macs)
+    _add(draft, stylizer, check_stylizer(stylizer, draft.reference), map_macs)
+    _add(draft, stylizer_map, check_stylizer_map(stylizer_map, draft.reference), map_macs)
+
+
+def _swap_weights(draft: Draft, base: BaseBundle, metadata: dict[str, str]) -> bool:
+    """Write the traced files with the base bundle's graphs; return False where a weight is not in them."""
+    before, after = base.weights(), weights_of(draft.reference.stylizer)
+    found: set[str] = set()
+    try:
+        for role in _TRACED:
+            found |= refill(base.bundle.file(role), draft.folder / f"{role}.onnx", before, after, metadata)
+        check_complete(found, after)
+    except GraphError as err:
+        draft.report(f"Tracing again: {err}")
+        return False
+    return True
+
+
+def _macs(draft: Draft, base: BaseBundle | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the cost of one style code and of one map, which depends on the architecture alone."""
+    if base is None:
+        return style_encoder_macs(draft.reference.stylizer), stylizer_macs(draft.reference.stylizer)
+    encoder, stylizer = (base.bundle.spec(role).cost for role in _TRACED)
+    return dict(encoder), dict(stylizer)
+
+
+def _add(draft: Draft, path: Path, parity: dict[str, Any], macs: dict[str, Any]) -> None:
+    inputs, outputs = contract(path.stem, draft.network["style_code"])
+    spec = file_spec(
+        draft.folder,
+        path.stem,
+        path.name,
+        inputs,
+        outputs,
+        parity=rounded(parity),
+        cost={"parameters": parameters(path), **macs},
+    )
+    draft.add(replace(spec, latency=onnx_latency(path, spec)))
