@@ -43,7 +43,7 @@ def test_a_missing_model_exits_with_1_and_a_fix(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=120)
     assert done.returncode == 1
     assert "models" in done.stdout
-    assert "fix: Install the kit again" in done.stdout
+    assert "fix: Reinstall mvstylizer" in done.stdout
     assert "Traceback" not in done.stderr
 
 
