@@ -24,7 +24,6 @@ PACKAGES: Final = (
     "ai-edge-litert",
     "torch",
     "tritonclient",
-    "nvidia-pytriton",
     "flwr",
 )
 THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 TESTS = Path(__file__).parent
 CLIP_FRAMES = 36
-PATIENCE_MS = 240_000  # a loaded machine is no fault
+PATIENCE_MS = 240_000  # long, because a test must not fail on a loaded machine
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 # Without a sandbox for the user root; quiet, and alone with the page.
 CHROMIUM_OPTIONS = [

@@ -44,7 +44,7 @@ class Limits:
         body_timeout_s: Time for a message's body to arrive, in seconds.
         request_timeout_s: Time for a whole request, whatever deadline the client sets, in seconds.
         handshake_timeout_s: Time for a new connection to speak HTTP/2, in seconds.
-        max_connection_age_s: Age at which a connection is told to reconnect, in seconds.
+        max_connection_age_s: Age at which a connection is closed so that the client reconnects, in seconds.
     """
 
     max_message_bytes: int = 64 << 20
@@ -82,7 +82,7 @@ class Guard:
         )
 
     def options(self) -> list[tuple[str, int]]:
-        """Return the gRPC options of a server behind this guard."""
+        """Return the gRPC options of a server that uses this guard."""
         limits = self._limits
         return [
             ("grpc.so_reuseport", 0),  # otherwise two edges on one port would silently share its requests

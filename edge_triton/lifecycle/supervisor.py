@@ -1,6 +1,6 @@
 """Keeps Triton answering: watches its processes, sends canary inferences, and restarts it when they fail.
 
-Triton's own ready endpoints report success while the model behind them is dead, so they are not used. Every
+Triton's own ready endpoints report success while the model is dead, so they are not used. Every
 failure has one remedy, a restart of the whole server: it takes about a second, and the reaper removes the old
 server's processes and shared memory.
 """

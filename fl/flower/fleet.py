@@ -1,4 +1,4 @@
-"""The edges behind Flower's grid: a `fl.fleet.Fleet` that also distributes releases."""
+"""The edges on Flower's grid: a `fl.fleet.Fleet` that also distributes releases."""
 
 from __future__ import annotations
 

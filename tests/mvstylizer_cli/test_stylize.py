@@ -179,8 +179,8 @@ def test_the_report_lists_every_label(style: Path, masks: tuple[str, ...], tmp_p
     assert report["warnings"] == []
     assert read_photo(out).shape == (400, 600, 3)
     words = [word for word in command(style, style, out, *masks) if word != "--json"]
-    told = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
-    assert "labels: 0 (50.0 %), 7 (4.2 %, the whole style), 255 (45.8 %)" in told.stdout + told.stderr
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert "labels: 0 (50.0 %), 7 (4.2 %, the whole style), 255 (45.8 %)" in done.stdout + done.stderr
 
 
 def test_a_label_image_of_another_aspect_ratio_is_refused_in_one_line(

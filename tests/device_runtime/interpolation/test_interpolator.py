@@ -34,8 +34,8 @@ def transfer(kernels: Path) -> Iterator[Transfer]:
 @pytest.fixture
 def warps(kernels: Path) -> Iterator[tuple[Warp, Warp]]:
     path = kernels / "warp.tflite"
-    with Warp(path, threads=1) as before, Warp(path, threads=1) as behind:
-        yield before, behind
+    with Warp(path, threads=1) as before, Warp(path, threads=1) as after:
+        yield before, after
 
 
 def with_image(image: NDArray[np.uint8], rgb: NDArray[np.uint8] = FRAME) -> KeyFrameResult:
