@@ -10,31 +10,21 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.data.lut_truth import LutTruthError, TruthCase, held_out, load_luts, lut_cases, read_cases
 from benchmarks.data.models import shipped
-from benchmarks.data.pairs import LookPair, Pair, free_pairs, look_pairs, pair_names, read_pair
+from benchmarks.data.pairs import Pair, free_pairs, look_pairs, pair_names, read_pair
 from benchmarks.harness.contact_sheet import write_sheet
 from benchmarks.harness.registry import Budget, Progress, Table
-from benchmarks.harness.result import Figure, Result, Row, Value, find
+from benchmarks.harness.result import Figure, Result, Row, find
 from benchmarks.harness.tables import number
-from benchmarks.metrics.gram import GramDistance
 from benchmarks.metrics.mkl import transported
-from benchmarks.metrics.similarity import (
-    at_long_side,
-    edge_ssim,
-    luma,
-    psnr,
-    resized,
-    sliced_wasserstein,
-    ssim,
-)
+from benchmarks.picture_scores import Method, Scorer, artefact_figures, reference_figures, truth_figures
 from device_runtime.interpolation.interpolator import blended
 from device_runtime.media.photo import read_photo
 from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
 
 Picture = NDArray[np.uint8]
-Method = Callable[[Pair], Picture | None]
-
-ALL_LAYERS: Final = 4
+TRUTH_CASES: Final = 60
 FIGURES: Final = {
     "pairs": Figure("pairs", "number of pairs with a result; all means are over these"),
     "edge_ssim": Figure(
@@ -54,6 +44,42 @@ FIGURES: Final = {
     "identity_error": Figure(
         "gray levels", "mean absolute change with the content as its own style", "lower", 0.02
     ),
+    "black_point": Figure("L*", "black point above the higher of content and style", "lower", 0.02),
+    "black_point_middle": Figure("L*", "black point above the middle of content and style", "lower", 0.02),
+    "local_contrast": Figure("ratio", "local contrast / the lower of content and style", "higher", 0.02),
+    "patches": Figure("ΔE", "drift of equal content colors past the best global mapping", "lower", 0.02),
+    "bleeding": Figure("ΔE", "that drift next to strong edges, less elsewhere", "lower", 0.05),
+    "neutral_drift": Figure("ΔE", "shift of neutrals against the shift of the picture", "lower", 0.02),
+    "skin_drift": Figure("ΔE", "mean change of skin-colored pixels", "neither", 0.02),
+    "truth_psnr": Figure("dB", "PSNR to the known answer under a grading LUT", "higher", 0.005),
+    "truth_ssim": Figure("ratio", "SSIM to it", "higher", 0.005),
+    "truth_delta_e": Figure("ΔE2000", "mean color difference to it", "lower", 0.01),
+    "truth_histogram": Figure("ratio", "correlation of joint RGB histograms with it", "higher", 0.01),
+}
+
+STYLE_COLUMNS: Final = {
+    "edge_ssim": "edge SSIM ↑",
+    "ssim": "SSIM ↑",
+    "relative_gram": "rel. Gram ↓",
+    "relative_gram_to_relu3_3": "rel. Gram to 3_3 ↓",
+    "wasserstein_lab": "Wasserstein Lab ↓",
+    "look_psnr": "known pairs, dB ↑",
+    "identity_error": "identity, |Δ| ↓",
+}
+ARTEFACT_COLUMNS: Final = {
+    "black_point": "black point, L* ↓",
+    "black_point_middle": "over middle, L* ↓",
+    "local_contrast": "local contrast ↑",
+    "patches": "patches, ΔE ↓",
+    "bleeding": "bleeding, ΔE ↓",
+    "neutral_drift": "neutrals, ΔE ↓",
+    "skin_drift": "skin, ΔE",
+}
+TRUTH_COLUMNS: Final = {
+    "truth_psnr": "PSNR ↑",
+    "truth_ssim": "SSIM ↑",
+    "truth_delta_e": "ΔE2000 ↓",
+    "truth_histogram": "histogram corr. ↑",
 }
 
 
@@ -64,6 +90,8 @@ def run(
     pairs: Path | None = None,
     peers: Sequence[Path] = (),
     photos: Path | None = None,
+    luts: Path | None = None,
+    targets: Path | None = None,
     look_count: int | None = None,
     bundles: Sequence[Path] = (),
     strengths: Sequence[float] = (1.0, 0.8),
@@ -79,6 +107,10 @@ def run(
         pairs: Folder of ``NN_content`` and ``NN_style`` photos; defaults to the free pairs.
         peers: Folders of other methods' results, ``NN.jpg`` or ``NN.png``, named after the method.
         photos: Photos for pairs with known results; defaults to the free photos.
+        luts: Grading LUTs (.npz) for cases with a known answer, made from `photos`. Only those that training
+            keeps out are used, every fifth.
+        targets: Folder of ``NN_content``, ``NN_style`` and ``NN_target`` photos, such as PST50, instead of
+            `luts`.
         look_count: Number of pairs with known results; defaults to 24, or fewer if quick.
         bundles: Model bundles; defaults to all bundled models.
         strengths: Style strengths, for every model.
@@ -92,7 +124,8 @@ def run(
     names = pair_names(pairs)[: budget.pick(None, 4)] if pairs else []
     free = free_pairs()[: budget.pick(None, 1)]
     scored = [read_pair(pairs, name) for name in names] if pairs else free
-    scorer = _Scorer(vgg)
+    scorer = Scorer(vgg)
+    known = _truth_cases(photos, luts, targets, budget.pick(TRUTH_CASES, 2))
     models = shipped(bundles)
     with ExitStack() as stack:
         stylizers = {m.name: stack.enter_context(OnnxStylizer(m, threads=budget.threads)) for m in models}
@@ -102,14 +135,15 @@ def run(
             for name, method in full.items()
             for strength in strengths
         }
-        methods: dict[str, Method] = {**ours, "MKL": _mkl, **{folder.name: _peer(folder) for folder in peers}}
+        runnable: dict[str, Method] = {**ours, "MKL": _mkl, "content": lambda pair: pair.content}
+        methods = {**runnable, **{folder.name: _peer(folder) for folder in peers}}
         looks = look_pairs(photos, look_count or budget.pick(24, 1))
         rows = []
         for name, method in methods.items():
             progress(f"quality: {name}, {len(scored)} pairs")
-            figures = scorer.means(method, scored)
-            if name in ours or name == "MKL":
-                figures |= _reference_figures(method, looks, scored)
+            figures = scorer.means(method, scored) | artefact_figures(method, scored)
+            if name in runnable:
+                figures |= reference_figures(method, looks, scored) | truth_figures(method, known)
             rows.append(Row({"method": name}, figures))
         _draw(sheet, free, {**{name: ours[name] for name in full if name in ours}, "MKL": _mkl})
         _draw(pairs_sheet, scored, methods)
@@ -117,51 +151,27 @@ def run(
         "pairs": len(scored),
         "pairs_from": pairs.name if pairs else "scikit-image and samples",
         "look_pairs": len(looks),
+        "truth_cases": len(known),
+        "truth_from": (targets or luts or Path("none")).name,
         "gram_layers": [f"relu{layer}" for layer in scorer.layers],
         "models": {bundle.name: bundle.version for bundle in models},
     }
     return Result("quality", FIGURES, rows, settings)
 
 
-def _reference_figures(method: Method, looks: Sequence[LookPair], pairs: Sequence[Pair]) -> dict[str, Value]:
-    """Return the figures that need new results of a method: known pairs, and contents as their own style."""
-    known = [psnr(_made(method, Pair("", look.content, look.style)), look.target) for look in looks]
-    own = [_change(method, Pair("", pair.content, pair.content)) for pair in pairs]
-    return {"look_psnr": float(np.mean(known)), "identity_error": float(np.mean(own))}
-
-
-class _Scorer:
-    """Scores results; features of styles are cached between methods."""
-
-    def __init__(self, vgg: Path | None) -> None:
-        self._distance = GramDistance(vgg)
-        self.layers = self._distance.layers
-        self._styles: dict[str, list[Any]] = {}
-
-    def means(self, method: Method, pairs: Sequence[Pair]) -> dict[str, Value]:
-        """Return the mean figures of a method over the pairs with a result."""
-        scores = [self._score(pair, made) for pair in pairs if (made := method(pair)) is not None]
-        means: dict[str, Value] = {"pairs": len(scores)}
-        for name in scores[0] if scores else ():
-            means[name] = float(np.mean([score[name] for score in scores]))
-        return means
-
-    def _score(self, pair: Pair, made: Picture) -> dict[str, float]:
-        content = at_long_side(pair.content)
-        style = at_long_side(pair.style)
-        result = resized(made, content.shape[1], content.shape[0])
-        if pair.name not in self._styles:
-            self._styles[pair.name] = self._distance.grams(style)
-        wanted, got = self._styles[pair.name], self._distance.grams(result)
-        scores = {
-            "edge_ssim": edge_ssim(content, result),
-            "ssim": ssim(luma(content), luma(result)),
-            "relative_gram_to_relu3_3": self._distance(got[:3], wanted[:3]),
-            "wasserstein_lab": sliced_wasserstein(result, style),
-        }
-        if len(self.layers) == ALL_LAYERS:
-            scores["relative_gram"] = self._distance(got, wanted)
-        return scores
+def _truth_cases(
+    photos: Path | None, luts: Path | None, targets: Path | None, count: int
+) -> list[tuple[Pair, TruthCase]]:
+    """Return cases with known answers and the pairs to stylize for them; empty without LUTs or targets."""
+    if targets:
+        cases = list(read_cases(targets))[:count]
+    elif luts and photos:
+        cases = list(lut_cases(photos, held_out(load_luts(luts)), count))
+    elif luts:
+        raise LutTruthError("LUTs need photos to grade", "Name a folder of photos with --photos")
+    else:
+        cases = []
+    return [(Pair(case.name, case.content, case.style), case) for case in cases]
 
 
 def _ours(stylizer: OnnxStylizer) -> Callable[[Pair], Picture]:
@@ -196,17 +206,6 @@ def _peer(folder: Path) -> Method:
     return method
 
 
-def _made(method: Method, pair: Pair) -> Picture:
-    made = method(pair)
-    if made is None:
-        raise ValueError("a method that can be run gave no result")
-    return made
-
-
-def _change(method: Method, pair: Pair) -> float:
-    return float(np.abs(_made(method, pair).astype(np.float32) - pair.content).mean())
-
-
 def _draw(path: Path | None, pairs: Sequence[Pair], methods: Mapping[str, Method]) -> None:
     if path is not None:
         rows = [[pair.content, pair.style, *(method(pair) for method in methods.values())] for pair in pairs]
@@ -214,20 +213,23 @@ def _draw(path: Path | None, pairs: Sequence[Pair], methods: Mapping[str, Method
 
 
 def tables(document: Mapping[str, Any]) -> list[Table]:
-    """Return a table with one row per method."""
-    columns = {
-        "edge_ssim": "edge SSIM ↑",
-        "ssim": "SSIM ↑",
-        "relative_gram": "rel. Gram ↓",
-        "relative_gram_to_relu3_3": "rel. Gram to 3_3 ↓",
-        "wasserstein_lab": "Wasserstein Lab ↓",
-        "look_psnr": "known pairs, dB ↑",
-        "identity_error": "identity, |Δ| ↓",
-    }
-    shown = {name: title for name, title in columns.items() if name in document["figures"]}
+    """Return the tables of a result, with one row per method: style, artefacts, known answers."""
+    settings = document["settings"]
+    caption = f"Means over {settings['pairs']} pairs ({settings['pairs_from']})."
+    found = [_table(document, "Quality: photorealism and style", STYLE_COLUMNS, caption)]
+    if "patches" in document["figures"]:
+        found.append(_table(document, "Quality: artefacts", ARTEFACT_COLUMNS, caption))
+    if settings.get("truth_cases"):
+        caption = f"Means over {settings['truth_cases']} cases ({settings['truth_from']})."
+        found.append(_table(document, "Quality: known answers", TRUTH_COLUMNS, caption))
+    return found
+
+
+def _table(document: Mapping[str, Any], title: str, columns: Mapping[str, str], caption: str) -> Table:
+    shown = {name: text for name, text in columns.items() if name in document["figures"]}
     rows = []
     for row in document["results"]:
         figures = find(document, method=row["case"]["method"]) or {}
-        rows.append([row["case"]["method"], *(number(figures.get(name)) for name in shown)])
-    caption = f"Means over {document['settings']['pairs']} pairs ({document['settings']['pairs_from']})."
-    return [Table("Quality: photorealism and style", ["method", *shown.values()], rows, caption)]
+        if any(name in figures for name in shown):
+            rows.append([row["case"]["method"], *(number(figures.get(name)) for name in shown)])
+    return Table(title, ["method", *shown.values()], rows, caption)

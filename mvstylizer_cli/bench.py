@@ -182,6 +182,14 @@ def quality(
         Path | None,
         typer.Option(metavar="DIR", help="Photos for synthetic pairs with a known result."),
     ] = None,
+    luts: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.npz", help="Grading LUTs, for cases with a known answer."),
+    ] = None,
+    targets: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="NN_content, NN_style and NN_target photos (PST50)."),
+    ] = None,
     bundle: BundlesOption = None,
     strength: Annotated[
         list[float] | None,
@@ -212,6 +220,8 @@ def quality(
         as_json=as_json,
         pairs=pairs,
         peers=peers or [],
+        luts=luts,
+        targets=targets,
         photos=photos,
         bundles=bundle or [],
         strengths=strength or (1.0, 0.8),

@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks import figure5, memory, quality, table1, table2, table4, whole_runs
 from benchmarks.data import footage, paper
+from benchmarks.data.lut_truth import LutTruthError
 from benchmarks.data.pairs import PairsError, look_pairs
 from benchmarks.harness.registry import BenchModule, Budget, Table
 from benchmarks.harness.result import Result, Spread, find, median_of, read, write
@@ -206,10 +207,23 @@ def test_quality(tmp_path: Path) -> None:
         cv2.imwrite(str(pairs / f"{name}_style.png"), footage.skimage_photo(style))
     (peer / "01.png").write_bytes((pairs / "01_content.png").read_bytes())
     sheet = tmp_path / "sheet.png"
+    cv2.imwrite(str(pairs / "01_target.png"), cv2.imread(str(pairs / "01_content.png")))
     result = quality.run(
-        QUICK, print, pairs=pairs, peers=[peer], strengths=[1.0], pairs_sheet=sheet, look_count=1
+        QUICK,
+        print,
+        pairs=pairs,
+        peers=[peer],
+        targets=pairs,
+        strengths=[1.0],
+        pairs_sheet=sheet,
+        look_count=1,
     )
     document = stored(result, tmp_path)
+    unchanged = find(document, method="content")
+    assert unchanged
+    assert unchanged["truth_psnr"] == 100
+    assert unchanged["identity_error"] == 0
+    assert unchanged["patches"] < 0.5
     idle, mkl = find(document, method="idle"), find(document, method="MKL")
     assert idle
     assert mkl
@@ -230,6 +244,10 @@ def test_pairs_with_known_results_are_deterministic(tmp_path: Path) -> None:
         look_pairs(tmp_path, 1)
     with pytest.raises(PairsError, match="contains no pairs"):
         quality.run(QUICK, print, pairs=tmp_path)
+    luts = tmp_path / "luts.npz"
+    np.savez(luts, luts=np.zeros((1, 2, 2, 2, 3), np.float32))
+    with pytest.raises(LutTruthError, match="LUTs need photos"):
+        quality.run(QUICK, print, luts=luts)
 
 
 @pytest.mark.slow
