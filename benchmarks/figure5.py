@@ -25,9 +25,9 @@ from benchmarks.harness.registry import Budget, Progress, Table
 from benchmarks.harness.result import Case, Figure, Result, Row, Value, find, median_of
 from benchmarks.harness.tables import MISSING, number
 from benchmarks.harness.timing import Timings, measure_in_blocks, spread
-from benchmarks.pipeline_run import run_clip
+from benchmarks.runs.pipeline_run import run_clip
+from benchmarks.runs.whole_runs import LONGEST, MAX_WARP, NOISE, ROUNDS, in_rounds
 from benchmarks.table2 import INTERPOLATIONS, STYLIZE
-from benchmarks.whole_runs import LONGEST, MAX_WARP, NOISE, ROUNDS, in_rounds
 from device_runtime.kernels import Transfer, Warp
 from device_runtime.options import Interpolation
 from device_runtime.stylizers.onnx_stylizer import OnnxStylizer

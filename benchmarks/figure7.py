@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.data import paper
-from benchmarks.federation import Point
-from benchmarks.federation_experiment import EDGES, FULL, QUICK, Settings, run_curves
+from benchmarks.federated.experiment import EDGES, FULL, QUICK, Settings, run_curves
+from benchmarks.federated.fleet import Point
+from benchmarks.federated.loss_curve import images_until, smoothed, smoothed_count
 from benchmarks.harness.plot import Plot
 from benchmarks.harness.registry import Budget, Progress, Table
 from benchmarks.harness.result import Figure, Result, Row, find
 from benchmarks.harness.tables import MISSING, number
-from benchmarks.loss_curve import images_until, smoothed, smoothed_count
 
 SHARES: Final = (0.5, 0.75, 0.9, 1.0)  # target losses, as fractions of the loss reduction of one edge
 

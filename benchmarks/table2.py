@@ -23,7 +23,7 @@ from benchmarks.harness.registry import Budget, Progress, Table
 from benchmarks.harness.result import Case, Figure, Result, Row, Value, find, median_of
 from benchmarks.harness.tables import MISSING, number
 from benchmarks.harness.timing import Timings, Work, measure_in_blocks, spread
-from benchmarks.pipeline_run import STAGES, RecordedStylizer, run_clip
+from benchmarks.runs.pipeline_run import STAGES, RecordedStylizer, run_clip
 from device_runtime.interpolation.interpolator import KeyFrameResult, TransferInterpolator, WarpInterpolator
 from device_runtime.kernels import Transfer, Warp
 from device_runtime.motion.flow import DisFlow, Motion

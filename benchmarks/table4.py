@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.clip_quality import Kit, ReferenceClip, picture_ms_ssim
 from benchmarks.data import footage, paper
 from benchmarks.data.models import shipped
 from benchmarks.harness.registry import Budget, Progress, Table
 from benchmarks.harness.result import Figure, Result, Row, Value, find
 from benchmarks.harness.tables import MISSING, number
 from benchmarks.metrics.similarity import psnr
-from benchmarks.pipeline_run import RecordedStylizer
+from benchmarks.runs.clip_quality import Kit, ReferenceClip, picture_ms_ssim
+from benchmarks.runs.pipeline_run import RecordedStylizer
 from benchmarks.table2 import INTERPOLATIONS
 from device_runtime.options import TEMPORAL_SMOOTHING_S, Interpolation, StylizeOptions
 from device_runtime.stylizers.onnx_stylizer import OnnxStylizer

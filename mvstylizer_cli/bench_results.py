@@ -70,7 +70,7 @@ def report(
     with tempfile.TemporaryDirectory() as folder:
         clips = None
         if film:
-            from benchmarks.film import make_film
+            from benchmarks.runs.film import make_film
 
             clips = make_film(Path(folder))
         with pending_file(path) as part:

@@ -11,13 +11,14 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks import figure5, memory, quality, table1, table2, table4, whole_runs
+from benchmarks import figure5, memory, quality, table1, table2, table4
 from benchmarks.data import footage, paper
 from benchmarks.data.lut_truth import LutTruthError
 from benchmarks.data.pairs import PairsError, look_pairs
 from benchmarks.harness.registry import BenchModule, Budget, Table
 from benchmarks.harness.result import Result, Spread, find, median_of, read, write
 from benchmarks.harness.timing import Timings
+from benchmarks.runs import whole_runs
 from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
 from tests.benchmarks.harness.test_harness import ABOUT
 
@@ -162,7 +163,7 @@ def test_every_interval_is_run_at_least_twice() -> None:
 
 def test_repeated_requests_are_cached(bikes: Path) -> None:
     from benchmarks.data.models import shipped
-    from benchmarks.pipeline_run import RecordedStylizer
+    from benchmarks.runs.pipeline_run import RecordedStylizer
 
     with OnnxStylizer(shipped()[0]) as stylizer:
         recorded = RecordedStylizer(stylizer)

@@ -12,13 +12,14 @@ import pytest
 import skimage.data
 from safetensors.numpy import load_file
 
-from benchmarks import figure7, loss_curve
+from benchmarks import figure7
 from benchmarks.data.federation_photos import RetrainingPhotosError, lay_out
-from benchmarks.federation import _SEED_STRIDE, Point
-from benchmarks.federation_experiment import ExperimentError, Settings, run_curves
+from benchmarks.federated import loss_curve
+from benchmarks.federated.experiment import ExperimentError, Settings, run_curves
+from benchmarks.federated.fleet import _SEED_STRIDE, Point
+from benchmarks.federated.loss_curve import images_until, smoothed
 from benchmarks.figure7 import reach_rows
 from benchmarks.harness.result import Result
-from benchmarks.loss_curve import images_until, smoothed
 from fl.local_training import retrain
 
 TINY = Settings(crop=32, steps=1, rounds=(2, 1, 0), contents=2, styles=1)

@@ -14,7 +14,7 @@ from typing import Final
 import torch
 
 from benchmarks.data.federation_photos import HOLDOUT, SPOOL, lay_out
-from benchmarks.federation import LocalFleet, Point, Schedule, run_federation, score
+from benchmarks.federated.fleet import LocalFleet, Point, Schedule, run_federation, score
 from benchmarks.harness.registry import Progress
 from fl.gate import Gate
 from mvstylizer.errors import MVStylizerError

@@ -16,7 +16,7 @@ from pytorch_msssim import ms_ssim
 from benchmarks.data import footage
 from benchmarks.harness.result import Value
 from benchmarks.metrics.similarity import flicker, luma, motions, ssim, warping_errors
-from benchmarks.pipeline_run import RecordedStylizer
+from benchmarks.runs.pipeline_run import RecordedStylizer
 from device_runtime.frames import open_pictures
 from device_runtime.key_frames.scene_cuts import SceneCuts, luma_thumbnail
 from device_runtime.media.reader import Frame

@@ -7,7 +7,7 @@ from itertools import pairwise
 from statistics import fmean
 from typing import Final
 
-from benchmarks.federation import Point
+from benchmarks.federated.fleet import Point
 
 NEIGHBORS: Final = 2  # rounds on each side of the smoothing window
 

@@ -1,0 +1,1 @@
+"""The simulated federation of Figure 7."""

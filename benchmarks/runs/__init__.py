@@ -1,0 +1,1 @@
+"""Runs of the whole pipeline and of methods over photos, which several benchmarks share."""
