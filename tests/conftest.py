@@ -24,10 +24,16 @@ CLIP_FRAMES = 36
 PATIENCE_MS = 240_000  # long, because a test must not fail on a loaded machine
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 # Without a sandbox for the user root; quiet, and alone with the page.
-CHROMIUM_OPTIONS = """
---no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
---disable-component-update --disable-sync --autoplay-policy=no-user-gesture-required
-""".split()
+CHROMIUM_OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+]
 
 
 def pytest_report_header() -> str:
