@@ -61,7 +61,7 @@ def test_an_incomplete_spool_is_reported(checkpoint: Path, tmp_path: Path) -> No
         retrain(checkpoint, tmp_path, steps=1, config=FAST)
     fill(tmp_path / "frames", ("coffee", "chelsea"))
     (tmp_path / "styles").mkdir()
-    with pytest.raises(PhotoFolderError, match="styles holds 0 photos"):
+    with pytest.raises(PhotoFolderError, match="styles has only 0 photos"):
         retrain(checkpoint, tmp_path, steps=1, config=FAST)
 
 
