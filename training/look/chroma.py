@@ -18,6 +18,8 @@ from training.look.tone import quantile, shares_below
 BANDS = 6  # knots of lightness at which mean chroma is measured
 PRIOR = 0.04  # share of the pixels by which a band's mean is drawn to the overall mean
 NOISE = 0.006**2  # variance of chroma that counts as none
+ONE_LUMA = 0.05**2  # variance of luma at which chroma follows luma half as much as it could
+ONE_COLOR = 0.01**2  # variance of chroma at which the bound on the gain is half open
 CAP_QUANTILE = 0.98
 KNEE = 0.85  # share of the cap from which chroma is compressed
 GREY = (0.012, 0.045)  # the style's highest chroma at which it counts as monochrome, and as colored
@@ -33,7 +35,7 @@ class ChromaOptions:
     """
 
     amount: float = 0.9
-    max_gain: float = 1.8
+    max_gain: float = 2.4
 
 
 def move_chroma(nodes: Tensor, content: Tensor, style: Tensor, options: ChromaOptions) -> Tensor:
@@ -45,10 +47,11 @@ def move_chroma(nodes: Tensor, content: Tensor, style: Tensor, options: ChromaOp
         style: Opponent pixels of the style, N×3×P.
         options: How far to go.
     """
-    here, there = _band_means(content), _band_means(style)
+    trust = _luma_range(content)
+    here, there = _band_means(content, trust), _band_means(style, trust)
     spread_here = _covariance(content[:, 1:] - _at(here, content[:, 0]))
     spread_there = _covariance(style[:, 1:] - _at(there, style[:, 0]))
-    gain = _bounded(_transport(spread_here, spread_there), options.max_gain)
+    gain = _bounded(_transport(spread_here, spread_there), _highest_gain(spread_here, options.max_gain))
     moved = _at(there, nodes[:, 0]) + gain @ (nodes[:, 1:] - _at(here, nodes[:, 0]))
     mixed = nodes[:, 1:] + options.amount * (moved - nodes[:, 1:])
     return cap_chroma(mixed, style)
@@ -80,12 +83,19 @@ def _length(chroma: Tensor) -> Tensor:
     return (chroma.square().sum(1, keepdim=True) + 1e-12).sqrt()
 
 
-def _band_means(pixels: Tensor) -> Tensor:
-    """Return mean chroma at each knot of lightness, N×2×`BANDS`."""
+def _luma_range(pixels: Tensor) -> Tensor:
+    """Return 0 for opponent pixels of a single luma, near 1 for a full range, N×1×1."""
+    variance = pixels[:, :1].var(2, correction=0, keepdim=True)
+    return variance / (variance + ONE_LUMA)
+
+
+def _band_means(pixels: Tensor, trust: Tensor) -> Tensor:
+    """Return mean chroma at each knot of luma (N×2×`BANDS`), as far from the overall mean as `trust` says."""
     weights = hats(pixels[:, 0].clamp(0, 1), BANDS)
     count = pixels.shape[2] * PRIOR
     overall = pixels[:, 1:].mean(2, keepdim=True)
-    return (pixels[:, 1:] @ weights + count * overall) / (weights.sum(1, keepdim=True) + count)
+    means = (pixels[:, 1:] @ weights + count * overall) / (weights.sum(1, keepdim=True) + count)
+    return overall + trust * (means - overall)
 
 
 def _at(means: Tensor, lightness: Tensor) -> Tensor:
@@ -108,20 +118,26 @@ def _inverse(matrix: Tensor) -> Tensor:
     det = matrix[:, 0, 0] * matrix[:, 1, 1] - matrix[:, 0, 1] * matrix[:, 1, 0]
     trace = matrix[:, 0, 0] + matrix[:, 1, 1]
     eye = torch.eye(2, device=matrix.device)
-    return (trace.view(-1, 1, 1) * eye - matrix) / det.clamp(min=1e-12).view(-1, 1, 1)
+    return (trace.view(-1, 1, 1) * eye - matrix) / det.clamp(min=1e-30).view(-1, 1, 1)
 
 
 def _root(matrix: Tensor) -> Tensor:
     """Return the square root of symmetric positive definite N×2×2 matrices (Cayley-Hamilton)."""
-    det = (matrix[:, 0, 0] * matrix[:, 1, 1] - matrix[:, 0, 1] * matrix[:, 1, 0]).clamp(min=1e-16).sqrt()
+    det = (matrix[:, 0, 0] * matrix[:, 1, 1] - matrix[:, 0, 1] * matrix[:, 1, 0]).clamp(min=1e-30).sqrt()
     trace = (matrix[:, 0, 0] + matrix[:, 1, 1] + 2 * det).sqrt()
     eye = torch.eye(2, device=matrix.device)
     return (matrix + det.view(-1, 1, 1) * eye) / trace.view(-1, 1, 1)
 
 
-def _bounded(gain: Tensor, highest: float) -> Tensor:
-    """Scale gains down whose largest eigenvalue exceeds `highest`."""
+def _highest_gain(spread: Tensor, highest: float) -> Tensor:
+    """Return the highest gain (N) for a content of this N×2×2 covariance: 1 where it has one color."""
+    variance = (spread[:, 0, 0] + spread[:, 1, 1]) / 2 - NOISE
+    return 1 + (highest - 1) * variance / (variance + ONE_COLOR)
+
+
+def _bounded(gain: Tensor, highest: Tensor) -> Tensor:
+    """Scale N×2×2 gains down whose largest eigenvalue exceeds `highest` (N)."""
     half = (gain[:, 0, 0] + gain[:, 1, 1]) / 2
     det = gain[:, 0, 0] * gain[:, 1, 1] - gain[:, 0, 1] * gain[:, 1, 0]
     largest = half + (half.square() - det).clamp(min=0).sqrt()
-    return gain * (highest / largest.clamp(min=highest)).view(-1, 1, 1)
+    return gain * (highest / largest.maximum(highest)).view(-1, 1, 1)

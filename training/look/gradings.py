@@ -44,9 +44,9 @@ class GradingSampler:
     def _vary(self, luts: Tensor, generator: torch.Generator) -> Tensor:
         """Mix with another LUT, change the strength, permute channels, add a weak synthetic grading."""
         count = len(luts)
-        draw = torch.rand(4, count, 1, 1, 1, 1, generator=generator)
+        draw = torch.rand(5, count, 1, 1, 1, 1, generator=generator)
         mixed = luts + (draw[0] < 0.5) * draw[1] * (self._pick(count, generator) - luts)
-        strength = torch.where(draw[2] < 0.5, 0.3 + 0.9 * torch.rand_like(draw[2]), 1.0)
+        strength = torch.where(draw[2] < 0.5, 0.3 + 0.9 * draw[4], 1.0)
         scaled = (self.identity + strength * (mixed - self.identity)).clamp(0, 1)
         order = torch.randperm(3, generator=generator).tolist()
         permuted = scaled[:, order].permute(0, 1, *[4 - order[2 - axis] for axis in range(3)])

@@ -18,8 +18,8 @@ from training.look.opponent import to_opponent
 from training.look.palette import SIDE, palette_lut
 
 Match = float | Literal["auto"]
-LEAST_AUTO = 0.3  # match of scenes that have nothing in common
-ALIKE = (0.15, 0.7)  # cosine of the scene vectors at which scenes begin to be alike, and are
+LEAST_AUTO = 0.4  # match of scenes that have nothing in common
+ALIKE = (0.1, 0.6)  # cosine of the scene vectors at which scenes begin to be alike, and are
 
 
 @dataclass(frozen=True)

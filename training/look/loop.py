@@ -1,7 +1,6 @@
 """Training of the look network: `python -m training.look.loop --photos DIR --luts FILE --out CHECKPOINT`.
 
-Step k draws its batch from seed (seed, k) and the learning rate follows from k, so a resumed run continues
-exactly where it stopped.
+Batch and learning rate of step k follow from the seed and k alone, so a resumed run continues exactly.
 """
 
 from __future__ import annotations

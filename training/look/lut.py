@@ -1,7 +1,7 @@
 """3D lookup tables (LUTs) as tensors: identity, application, composition, resampling.
 
-A LUT is an N×3×S×S×S float32 tensor of sRGB in [0, 1], indexed (blue, green, red) as in a ``.cube`` file, where
-red varies fastest. Images are N×3×H×W float32 sRGB in [0, 1].
+A LUT is an N×3×S×S×S float32 tensor of sRGB in [0, 1], indexed (blue, green, red) as in a ``.cube`` file,
+where red varies fastest. Images are N×3×H×W float32 sRGB in [0, 1].
 """
 
 from __future__ import annotations

@@ -16,9 +16,11 @@ from training.look.color_statistics import hats
 
 KNOTS = 65  # of histograms and curve
 BLACK, WHITE, BRIGHTEST = 0.005, 0.995, 0.9995  # quantiles that count as black, white and brightest point
-MIN_SLOPE, MAX_SLOPE = 0.35, 2.2
+MIN_SLOPE, MAX_SLOPE = 0.35, 2.0
+MAX_GAIN = 2.4  # of luma, with the stretch to black and white point
 MIN_STRETCH, MAX_STRETCH = 0.8, 1.6  # of the curve below and above its middle, to reach black and white point
 MIN_DEVIATION = 0.03  # luma; bounds the gain of a flat picture
+FLAT = 0.06**2  # variance of luma at which contrast is amplified half as much as it could be
 BLUR = 5  # pixels of a thumbnail over which contrast counts as local
 KEPT_CONTRAST = 0.95  # share of the lower local contrast of content and style that the usual slope keeps
 TOE, SHOULDER = 0.04, 0.15  # luma over which a curve that leaves [0, 1] is rolled off
@@ -35,19 +37,23 @@ class ToneOptions:
         dim: Share of the way down to a style's lower white point; a higher one is always reached for.
     """
 
-    amount: float = 0.85
-    shape: float = 0.5
+    amount: float = 0.8
+    shape: float = 0.4
     lift: float = 0.3
-    dim: float = 0.6
+    dim: float = 0.4
 
 
 @dataclass(frozen=True)
 class Luma:
-    """Statistics of the luma of N pictures: the shares of pixels below the knots, N×`KNOTS`; the rest N×1."""
+    """Statistics of the luma of N pictures: the shares of pixels below the knots, N×`KNOTS`; the rest N×1.
+
+    `range` is 0 for a flat picture, near 1 for one of full contrast: what it lacks is not amplified.
+    """
 
     shares: Tensor
     mean: Tensor
     deviation: Tensor
+    range: Tensor
     local: Tensor
     black: Tensor
     white: Tensor
@@ -62,7 +68,9 @@ def measure(luma: Tensor) -> Luma:
     deviation = _rms(pixels - mean)
     local = _rms((luma - F.avg_pool2d(luma, BLUR, 1, BLUR // 2, count_include_pad=False)).flatten(1))
     levels = [quantile(shares, torch.full_like(mean, level)) for level in (BLACK, WHITE, BRIGHTEST)]
-    return Luma(shares, mean, deviation, local, *levels)
+    variance = deviation.square()
+    spread = variance / (variance + FLAT)
+    return Luma(shares, mean, deviation, spread, local, *levels)
 
 
 def shares_below(values: Tensor) -> Tensor:
@@ -93,10 +101,11 @@ def evaluate(curve: Tensor, luma: Tensor) -> Tensor:
 def tone_curve(content: Luma, style: Luma, options: ToneOptions) -> Tensor:
     """Return the curve at the knots, N×`KNOTS`, rising, within [0, 1]."""
     at = torch.linspace(0, 1, KNOTS, device=content.mean.device).expand_as(content.shares)
-    line = style.mean + style.deviation / content.deviation * (at - content.mean)
+    ratio = 1 + content.range * (style.deviation / content.deviation - 1)
+    line = style.mean + ratio * (at - content.mean)
     kept = KEPT_CONTRAST * (style.local / content.local).clamp(max=1)
-    usual = (1 + options.amount * (style.deviation / content.deviation - 1)).maximum(kept)
-    goal = line + options.shape * (quantile(style.shares, content.shares) - line)
+    usual = (1 + options.amount * (ratio - 1)).maximum(kept)
+    goal = line + options.shape * content.range * (quantile(style.shares, content.shares) - line)
     goal = at + options.amount * (goal - at)
     share = content.shares.diff(dim=1)
     slopes = _slopes(goal, share, usual, kept)
@@ -134,6 +143,9 @@ def _stretch(curve: Tensor, middle: Tensor, content: Luma, style: Luma, o: ToneO
     dark, bright = evaluate(curve, content.black), evaluate(curve, content.white)
     below = ((middle - low) / (middle - dark).clamp(min=0.02)).clamp(MIN_STRETCH, MAX_STRETCH)
     above = ((high - middle) / (bright - middle).clamp(min=0.02)).clamp(MIN_STRETCH, MAX_STRETCH)
+    steepest = curve.diff(dim=1).amax(1, keepdim=True) * (KNOTS - 1)
+    highest = 1 + (MAX_GAIN - 1) * content.range
+    below, above = (x.minimum(highest / steepest) for x in (below, above))
     away = curve - middle
     curve = middle + torch.where(away < 0, below * away, above * away)
     ceiling = torch.maximum(content.black, style.black)
