@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from training.look.network import THUMBNAIL
 STORED = 112  # pixels along each side of a stored thumbnail, from which crops of THUMBNAIL are drawn
 HELD_OUT_PHOTO = 20  # every 20th photo is held out
 HELD_OUT_LUT = 5  # every fifth LUT is held out
+Pixels = np.ndarray[Any, np.dtype[Any]]  # H×W×3, as OpenCV holds it
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
@@ -82,5 +84,5 @@ def crops(thumbnails: Tensor, count: int, generator: torch.Generator) -> tuple[T
     return (crop.flip(3) if torch.rand(1, generator=generator) < 0.5 else crop), which
 
 
-def _square(pixels: np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]) -> np.ndarray:  # type: ignore[type-arg]
+def _square(pixels: Pixels) -> Pixels:
     return cv2.resize(pixels, (STORED, STORED), interpolation=cv2.INTER_AREA)[..., ::-1]

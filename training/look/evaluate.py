@@ -65,9 +65,9 @@ def compare(result: Tensor, truth: Tensor) -> Scores:
     ]
     return Scores(
         psnr=float(-10 * np.log10(max(1e-8, ((ours - theirs) ** 2).mean()))),
-        ssim=float(structural_similarity(ours, theirs, channel_axis=2, data_range=1.0)),
-        delta_e=float(deltaE_ciede2000(rgb2lab(ours), rgb2lab(theirs)).mean()),
-        histogram=float(cv2.compareHist(*histograms, cv2.HISTCMP_CORREL)),
+        ssim=float(structural_similarity(ours, theirs, channel_axis=2, data_range=1.0)),  # type: ignore[no-untyped-call]
+        delta_e=float(deltaE_ciede2000(rgb2lab(ours), rgb2lab(theirs)).mean()),  # type: ignore[no-untyped-call]
+        histogram=float(cv2.compareHist(histograms[0], histograms[1], cv2.HISTCMP_CORREL)),
     )
 
 

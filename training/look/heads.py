@@ -12,10 +12,11 @@ from torch import Tensor
 
 from training.look.checkpoint import load_look
 from training.look.chroma import colorfulness
-from training.look.lut import resample
+from training.look.lut import apply_lut, resample
 from training.look.network import THUMBNAIL, LookNetwork
 from training.look.opponent import to_opponent
 from training.look.palette import SIDE, palette_lut
+from training.look.tone import measure
 
 Match = float | Literal["auto"]
 LEAST_AUTO = 0.4  # match of scenes that have nothing in common
@@ -64,6 +65,8 @@ class GlobalHeads:
         look = resample(lut.clamp(0, 1), SIDE)
         share = auto_match(here, there) if match == "auto" else torch.full((len(content),), float(match))
         mixed = look + share.view(-1, 1, 1, 1, 1) * (palette_lut(content, style) - look)
+        if match == "auto":
+            mixed = lower_black(mixed, content, style)
         return GlobalLook(without_color(mixed, style), share)
 
 
@@ -76,6 +79,14 @@ def auto_match(here: Tensor, there: Tensor) -> Tensor:
     """Return the match (N) for two scene vectors (N×32 of unit length)."""
     alike = (((here * there).sum(1) - ALIKE[0]) / (ALIKE[1] - ALIKE[0])).clamp(0, 1)
     return LEAST_AUTO + (1 - LEAST_AUTO) * alike
+
+
+def lower_black(lut: Tensor, content: Tensor, style: Tensor) -> Tensor:
+    """Re-level a LUT so that the black point is no higher than the middle of content's and style's."""
+    blacks = [measure(to_opponent(x)[:, :1]).black for x in (content, style, apply_lut(lut, content))]
+    excess = (blacks[2] - (blacks[0] + blacks[1]) / 2).clamp(min=0, max=0.5)
+    scale = 1 + excess / (1 - blacks[2]).clamp(min=0.25)
+    return (1 - (1 - lut) * scale.view(-1, 1, 1, 1, 1)).clamp(0, 1)
 
 
 def without_color(lut: Tensor, style: Tensor) -> Tensor:

@@ -162,7 +162,7 @@ def main() -> None:
 
 
 def _chunks(cases: Batch) -> zip[tuple[Tensor, Tensor]]:
-    return zip(cases.content.split(64), cases.style.split(64), strict=True)
+    return zip(torch.split(cases.content, 64), torch.split(cases.style, 64), strict=True)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def pooled_vgg(thumbnails: Tensor, weights: Path) -> Tensor:
     stored = {name: value.bfloat16() for name, value in load_file(weights).items()}
     mean = torch.tensor(MEAN_RGB).view(1, 3, 1, 1)
     pooled = []
-    for part in thumbnails.split(AT_ONCE):
+    for part in torch.split(thumbnails, AT_ONCE):
         x = (part.float() - mean).bfloat16().contiguous(memory_format=torch.channels_last)
         for index, block in enumerate(BLOCKS):
             x = F.max_pool2d(x, 2) if index else x

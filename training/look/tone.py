@@ -18,7 +18,7 @@ KNOTS = 65  # of histograms and curve
 BLACK, WHITE, BRIGHTEST = 0.005, 0.995, 0.9995  # quantiles that count as black, white and brightest point
 MIN_SLOPE, MAX_SLOPE = 0.35, 2.0
 MAX_GAIN = 2.4  # of luma, with the stretch to black and white point
-MIN_STRETCH, MAX_STRETCH = 0.8, 1.6  # of the curve below and above its middle, to reach black and white point
+MAX_STRETCH = 1.6  # of the curve below and above its middle, to reach black and white point
 MIN_DEVIATION = 0.03  # luma; bounds the gain of a flat picture
 FLAT = 0.06**2  # variance of luma at which contrast is amplified half as much as it could be
 BLUR = 5  # pixels of a thumbnail over which contrast counts as local
@@ -114,7 +114,8 @@ def tone_curve(content: Luma, style: Luma, options: ToneOptions) -> Tensor:
     centers = (curve[:, 1:] + curve[:, :-1]) / 2
     share = share / share.sum(1, keepdim=True).clamp(min=1e-6)
     curve = curve + middle - (share * centers).sum(1, keepdim=True)
-    return _roll_off(_stretch(curve, middle, content, style, options), content)
+    curve = _stretch(curve, middle, content, style, options, least=(kept / usual).clamp(max=1))
+    return _roll_off(curve, content)
 
 
 def _slopes(goal: Tensor, share: Tensor, usual: Tensor, kept: Tensor) -> Tensor:
@@ -133,16 +134,18 @@ def _slopes(goal: Tensor, share: Tensor, usual: Tensor, kept: Tensor) -> Tensor:
     kernel = torch.tensor([1.0, 2.0, 3.0, 4.0, 3.0, 2.0, 1.0], device=goal.device).view(1, 1, -1) / 16
     for _ in range(2):
         slopes = F.conv1d(F.pad(slopes, (3, 3), mode="replicate"), kernel)
-    return slopes.squeeze(1).clamp(MIN_SLOPE, MAX_SLOPE).maximum(0.8 * kept)
+    return slopes.squeeze(1).clamp(MIN_SLOPE, MAX_SLOPE).maximum(kept)
 
 
-def _stretch(curve: Tensor, middle: Tensor, content: Luma, style: Luma, o: ToneOptions) -> Tensor:
-    """Move the black and white point to where they belong, without exceeding the bounds of the stretch."""
+def _stretch(
+    curve: Tensor, middle: Tensor, content: Luma, style: Luma, o: ToneOptions, least: Tensor
+) -> Tensor:
+    """Move black and white point to where they belong, by a factor of at least `least` (N×1)."""
     low = content.black + (style.black - content.black) * _share(style.black > content.black, o.lift)
     high = content.white + (style.white - content.white) * _share(style.white < content.white, o.dim)
     dark, bright = evaluate(curve, content.black), evaluate(curve, content.white)
-    below = ((middle - low) / (middle - dark).clamp(min=0.02)).clamp(MIN_STRETCH, MAX_STRETCH)
-    above = ((high - middle) / (bright - middle).clamp(min=0.02)).clamp(MIN_STRETCH, MAX_STRETCH)
+    below = ((middle - low) / (middle - dark).clamp(min=0.02)).clamp(max=MAX_STRETCH).maximum(least)
+    above = ((high - middle) / (bright - middle).clamp(min=0.02)).clamp(max=MAX_STRETCH).maximum(least)
     steepest = curve.diff(dim=1).amax(1, keepdim=True) * (KNOTS - 1)
     highest = 1 + (MAX_GAIN - 1) * content.range
     below, above = (x.minimum(highest / steepest) for x in (below, above))

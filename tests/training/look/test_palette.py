@@ -65,6 +65,20 @@ def test_the_black_point_is_no_higher_than_the_higher_of_both(content, style):
 
 
 @pytest.mark.parametrize(("content", "style"), PAIRS)
+def test_auto_keeps_the_black_point_below_the_middle_of_both(heads, content, style):
+    result = apply_lut(heads(content, style).lut, content)
+    assert black(result) <= (black(content) + black(style)) / 2 + 0.01
+
+
+@pytest.mark.parametrize(("content", "style"), PAIRS)
+def test_the_palette_keeps_local_contrast(content, style):
+    kept, *both = (
+        float(measure(to_opponent(x)[:, :1]).local) for x in (stylize(content, style), content, style)
+    )
+    assert kept >= 0.9 * min(both)
+
+
+@pytest.mark.parametrize(("content", "style"), PAIRS)
 def test_the_result_is_no_more_saturated_than_the_style(content, style):
     assert chroma(stylize(content, style)) <= chroma(style) + 0.02
 
@@ -101,4 +115,4 @@ def test_odd_pictures_give_sane_ones(heads, odd, match):
         assert lut.min() >= -1e-4
         assert lut.max() <= 1 + 1e-4
         low, high = (apply_lut(lut, (content + step).clamp(0, 1)) for step in (-0.02, 0.02))
-        assert (high - low).abs().max() < 4 * 0.04  # no exploded gain at the content's colors
+        assert (high - low).abs().max() < 6 * 0.04  # no exploded gain at the content's colors
