@@ -19,7 +19,7 @@ from training.look.palette import SIDE, palette_lut
 from training.look.tone import measure
 
 Match = float | Literal["auto"]
-LEAST_AUTO = 0.4  # match of scenes that have nothing in common
+LEAST_AUTO = 0.55  # match of scenes that have nothing in common
 ALIKE = (0.1, 0.6)  # cosine of the scene vectors at which scenes begin to be alike, and are
 
 
