@@ -1,4 +1,4 @@
-"""Checkpoints of the look network: the averaged weights to use, and beside them what a resumed run needs.
+"""Checkpoints of the look network: the averaged weights to use, and what a resumed run needs.
 
 ``NAME.safetensors`` holds the weights in half precision. ``NAME.resume.safetensors`` holds the weights being
 trained, their running average and Adam's moments in float32. Both are written under another name and renamed,

@@ -19,7 +19,7 @@ from training.look.palette import SIDE, palette_lut
 from training.look.tone import measure
 
 Match = float | Literal["auto"]
-LEAST_AUTO = 0.55  # match of scenes that have nothing in common
+MIN_AUTO = 0.55  # match of scenes that have nothing in common
 ALIKE = (0.1, 0.6)  # cosine of the scene vectors at which scenes begin to be alike, and are
 
 
@@ -78,11 +78,11 @@ def thumbnail(photo: Tensor) -> Tensor:
 def auto_match(here: Tensor, there: Tensor) -> Tensor:
     """Return the match (N) for two scene vectors (N×32 of unit length)."""
     alike = (((here * there).sum(1) - ALIKE[0]) / (ALIKE[1] - ALIKE[0])).clamp(0, 1)
-    return LEAST_AUTO + (1 - LEAST_AUTO) * alike
+    return MIN_AUTO + (1 - MIN_AUTO) * alike
 
 
 def lower_black(lut: Tensor, content: Tensor, style: Tensor) -> Tensor:
-    """Re-level a LUT so that the black point is no higher than the middle of content's and style's."""
+    """Re-level a LUT so that its black point does not exceed the mean of content's and style's."""
     blacks = [measure(to_opponent(x)[:, :1]).black for x in (content, style, apply_lut(lut, content))]
     excess = (blacks[2] - (blacks[0] + blacks[1]) / 2).clamp(min=0, max=0.5)
     scale = 1 + excess / (1 - blacks[2]).clamp(min=0.25)
