@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from mvstylizer_cli import main as cli
 
@@ -108,3 +109,8 @@ def test_the_peer_adapter_runs(street: Path, tmp_path: Path, monkeypatch: pytest
         if language == "python":
             exec(block, names)
     assert (tmp_path / "c.mp4").stat().st_size > 1000
+
+
+def test_help_describes_positional_arguments() -> None:
+    result = CliRunner().invoke(cli.app, ["stylize", "--help"])
+    assert "Video or photo to stylize" in " ".join(result.output.split())
