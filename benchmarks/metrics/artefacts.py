@@ -1,7 +1,7 @@
 """What an eye objects to in a graded photo and an SSIM or Gram figure does not see.
 
 Haze, patches, colour that bleeds over edges, tinted neutrals and skin. Pictures are uint8 RGB (H, W, 3); a
-result is compared with its content and style, all at a long side of 512 pixels.
+result is compared with its content and style, all at a long side of 256 pixels.
 Differences are in CIE Lab units (ΔE 1976): about 2 is just noticeable next to each other.
 """
 
@@ -20,9 +20,11 @@ Picture = NDArray[np.uint8]
 Lab = NDArray[np.float32]
 
 BLACK_PERCENTILE: Final = 1.0
-LOCAL_SIGMA: Final = 8.0  # pixels at a long side of 512: what counts as local contrast
+LONG_SIDE: Final = 256  # pixels; what is looked for is larger than a few of them
+LOCAL_SIGMA: Final = 4.0  # pixels: what counts as local contrast
+RICHARDSON_STEPS: Final = 6
 BINS: Final = (20, 20, 20)  # cells of a picture's own range of L, a and b, for its global mapping
-EDGE_DISTANCE: Final = 6  # pixels at a long side of 512: how far bleeding is looked for
+EDGE_DISTANCE: Final = 3  # pixels: how far from an edge bleeding is looked for
 EDGE_SHARE: Final = 0.95  # quantile of the gradient above which an edge counts as strong
 NEUTRAL_CHROMA: Final = 5.0
 MIN_SHARE: Final = 0.005  # of the pixels; fewer neutrals or skin pixels say nothing
@@ -57,9 +59,9 @@ class Artefacts:
 
 def artefacts(content: Picture, style: Picture, result: Picture) -> Artefacts:
     """Measure the artefacts of a result. The result is resized to the content's size."""
-    small = at_long_side(content)
+    small = at_long_side(content, LONG_SIDE)
     made = resized(result, small.shape[1], small.shape[0])
-    here, there, out = _lab(small), _lab(at_long_side(style)), _lab(made)
+    here, there, out = _lab(small), _lab(at_long_side(style, LONG_SIDE)), _lab(made)
     blacks = [float(np.percentile(x[..., 0], BLACK_PERCENTILE)) for x in (here, there, out)]
     lower = min(_local_contrast(here), _local_contrast(there))
     drift = np.linalg.norm(out - global_mapping(here, out), axis=-1)
@@ -83,35 +85,26 @@ def global_mapping(content: Lab, result: Lab) -> Lab:
     """
     low = content.reshape(-1, 3).min(0)
     span = content.reshape(-1, 3).max(0) - low + 1e-3
-    at = (content.reshape(-1, 3) - low) / span * (np.array(BINS) - 1)
-    corners = _corners(at)
+    cells = _cells((content.reshape(-1, 3) - low) / span * (np.array(BINS) - 1))
     target = result.reshape(-1, 3).astype(np.float64)
-    table = np.zeros((int(np.prod(BINS)), 3))
-    weight = np.zeros(len(table))
-    for index, share in corners:
-        np.add.at(weight, index, share)
-    for _ in range(6):
-        rest = target - sum(share[:, None] * table[index] for index, share in corners)
-        step = np.zeros_like(table)
-        for index, share in corners:
-            for channel in range(3):
-                step[:, channel] += np.bincount(index, share * rest[:, channel], len(table))
-        table += step / np.maximum(weight, 1e-6)[:, None]
-    fitted = sum(share[:, None] * table[index] for index, share in corners)
-    return np.asarray(fitted, np.float32).reshape(content.shape)
+    weight = np.maximum(np.asarray(cells.sum(0)).ravel(), 1e-6)[:, None]
+    table = np.zeros((cells.shape[1], 3))
+    for _ in range(RICHARDSON_STEPS):
+        table += cells.T @ (target - cells @ table) / weight
+    return np.asarray(cells @ table, np.float32).reshape(content.shape)
 
 
-def _corners(at: NDArray[np.float32]) -> list[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """Return index and weight of the eight table cells around each colour."""
-    limits = np.array(BINS) - 2
-    base = np.clip(at.astype(np.int64), 0, limits)
+def _cells(at: NDArray[np.float32]) -> Any:
+    """Return trilinear weights of the table's cells for each colour, a sparse matrix (pixels, cells)."""
+    from scipy.sparse import csr_array
+
+    base = np.clip(at.astype(np.int64), 0, np.array(BINS) - 2)
     part = at - base
-    found = []
-    for corner in np.ndindex(2, 2, 2):
-        cell = base + corner
-        index = (cell[:, 0] * BINS[1] + cell[:, 1]) * BINS[2] + cell[:, 2]
-        found.append((index, np.prod(np.where(corner, part, 1 - part), axis=1, dtype=np.float64)))
-    return found
+    corners = np.array(list(np.ndindex(2, 2, 2)))
+    weights = np.where(corners, part[:, None], 1 - part[:, None]).prod(-1)
+    columns = np.ravel_multi_index(tuple(np.moveaxis(base[:, None] + corners, -1, 0)), BINS)
+    rows = np.arange(len(at)).repeat(len(corners))
+    return csr_array((weights.ravel(), (rows, columns.ravel())), shape=(len(at), int(np.prod(BINS))))
 
 
 def _local_contrast(lab: Lab) -> float:
