@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from training.look.network import THUMBNAIL
+from training.photos import PhotoFolderError
 
 STORED = 112  # pixels along each side of a stored thumbnail, from which crops of THUMBNAIL are drawn
 HELD_OUT_PHOTO = 20  # every 20th photo is held out
@@ -63,11 +64,17 @@ def load_photo(path: Path, long_side: int | None = None) -> Tensor:
 
 
 def stored_thumbnails(paths: list[Path], seed: int = 0) -> Tensor:
-    """Return two thumbnails of each photo, the whole and a random part of it, as uint8 2N×3×112×112."""
+    """Return two thumbnails of each photo, the whole and a random part of it, as uint8 2N×3×112×112.
+
+    Raises:
+        PhotoFolderError: A photo cannot be read.
+    """
     rng = np.random.default_rng(seed)
     wholes, parts = [], []
     for path in paths:
         pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if pixels is None:
+            raise PhotoFolderError(f"{path} cannot be read", "Remove it from the photos")
         height, width = pixels.shape[:2]
         h, w = (int(side * rng.uniform(0.55, 0.85)) for side in (height, width))
         top, left = int(rng.integers(height - h)), int(rng.integers(width - w))
