@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psutil
 import pytest
@@ -10,19 +11,26 @@ import pytest
 from benchmarks.metrics.memory_usage import memory_mib
 
 
+@contextmanager
+def holding(mebibytes: int) -> Iterator[psutil.Process]:
+    """Run a program that holds this much memory."""
+    held = f"held = b'x' * ({mebibytes} << 20); print(flush=True); input()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", held], **pipes) as program:
+        assert program.stdout
+        program.stdout.readline()
+        yield psutil.Process(program.pid)
+        program.communicate(b"\n")
+
+
 def test_descendants_count_unless_they_have_exited(monkeypatch: pytest.MonkeyPatch) -> None:
-    command = [sys.executable, "-c", "held = b'x' * (64 << 20); print(flush=True); input()"]
     ended = subprocess.Popen([sys.executable, "-c", ""])
     gone = psutil.Process(ended.pid)
     ended.wait()
-    this = psutil.Process(os.getpid())
-    alone = memory_mib(this)
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
-        assert child.stdout
-        child.stdout.readline()
-        monkeypatch.setattr(this, "children", lambda recursive: [gone, psutil.Process(child.pid)])
-        assert 60 < memory_mib(this) - alone < 100
-        child.communicate(b"\n")
+    with holding(1) as program, holding(64) as child:
+        alone = memory_mib(program)
+        monkeypatch.setattr(program, "children", lambda recursive: [gone, child])
+        assert 60 < memory_mib(program) - alone < 100
 
 
 def test_a_program_that_has_exited_is_an_error() -> None:
