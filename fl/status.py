@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from fl.journal import Row, read_journal
 from fl.release import REGISTRY, versions
 from fl.rounds import FEDERATION, JOURNAL
 from mvstylizer.errors import MVStylizerError
+
+SCHEMA_VERSION: Final = 2  # of the status as JSON (docs/schemas.md)
 
 
 class NoFederationError(MVStylizerError):
@@ -23,9 +25,9 @@ def read_status(cloud: Path) -> dict[str, Any]:
         cloud: The cloud's folder.
 
     Returns:
-        ``round``: journal entry of the last round (accepted, refused or failed), or None; ``versions``:
-        released versions; ``edges``: by name, ``version`` (0 = none), ``update`` (journal entry of the last
-        update, or None) and ``error``.
+        ``schema_version``: 2; ``round``: journal entry of the last round (accepted, refused or failed), or
+        None; ``versions``: released versions; ``edges``: by name, ``version`` (0 = none), ``update`` (journal
+        entry of the last update, or None) and ``error``.
 
     Raises:
         NoFederationError: The folder contains no federation.
@@ -42,6 +44,7 @@ def read_status(cloud: Path) -> dict[str, Any]:
             _apply(state, row)
     ended = [row for row in rows if row["event"] in {"accepted", "refused", "failed"}]
     return {
+        "schema_version": SCHEMA_VERSION,
         "round": ended[-1] if ended else None,
         "versions": versions(cloud / REGISTRY),
         "edges": edges,

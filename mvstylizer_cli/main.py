@@ -81,9 +81,12 @@ def doctor(as_json: JsonOption = False) -> None:
         lines.append(f"{finding.verdict:8}{finding.name:16}{finding.found}")
         if finding.fix:
             lines.append(f"{'':24}fix: {finding.fix}")
-    finish(
-        {"ready": ready, "findings": [finding.as_dict() for finding in findings]}, "\n".join(lines), as_json
-    )
+    report = {
+        "schema_version": 2,
+        "ready": ready,
+        "findings": [finding.as_dict() for finding in findings],
+    }
+    finish(report, "\n".join(lines), as_json)
     if not ready:
         raise typer.Exit(1)
 
