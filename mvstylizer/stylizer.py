@@ -9,20 +9,30 @@ from numpy.typing import NDArray
 
 Reply = Literal["image", "map", "both"]
 
+BilateralGrid = NDArray[np.float32]
+"""A map from a frame to its stylization: float32 (rows, columns, bins, 3, 4), finite.
+
+Cell (y, x, k) has the transform [A | b] of stylized = A·rgb + b, with rgb, stylized and b in [0, 1], for
+luma k / (bins - 1). Rows and columns cover the frame with half-pixel centers, and edges are clamped. A pixel
+reads the grid trilinearly at its place and its luma (Chen et al. 2007, Gharbi et al. 2017), so the map follows
+edges and can hold a tone curve. With one bin it does not depend on luma.
+
+Luma is that of ITU-R BT.709, Y' = 0.2126 R' + 0.7152 G' + 0.0722 B', in [0, 1].
+"""
+
 
 class StylizedFrame(NamedTuple):
     """A stylized key frame.
 
     Attributes:
         image: uint8 RGB (round(r·H), round(r·W), 3), or None if not requested.
-        affine_map: float32 (gh, gw, 3, 4), [A | b] of stylized = A·rgb + b, rgb and b in [0, 1], on a grid
-            that covers the frame; or None if not requested.
+        grid: The map, a bilateral grid of affine transforms (see `BilateralGrid`), or None if not requested.
         sent: Tensor bytes sent for it, without gRPC's framing; 0 if it was computed in process.
         received: Tensor bytes received.
     """
 
     image: NDArray[np.uint8] | None
-    affine_map: NDArray[np.float32] | None
+    grid: BilateralGrid | None
     sent: int = 0
     received: int = 0
 
@@ -58,10 +68,10 @@ class Stylizer(Protocol):
             frame: uint8 RGB (H, W, 3).
             style_code: float32 (K,), from `encode_style` of the same model.
             r: Upscaling factor of the image, above 0.
-            reply: What to return: the stylized image, the affine color map on a coarse grid, or both.
+            reply: What to return: the stylized image, the map, or both.
 
         Returns:
-            The image, uint8 RGB (round(r·H), round(r·W), 3), the affine map, float32 (gh, gw, 3, 4), or both.
+            The image, uint8 RGB (round(r·H), round(r·W), 3), the map (see `BilateralGrid`), or both.
 
         Raises:
             MVStylizerError: The stylizer cannot be reached, or rejects the frame.
