@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors with the trainable weights, dimensions and step in the header.
+"""Checkpoints: safetensors with the weights (but VGG's), dimensions and step in the header.
 
 A checkpoint is enough to rebuild the stylizer. Adam's moments, which only a resumed run needs, are in
 ``NAME.optimizer.safetensors`` next to it. Both files are written under another name and renamed, so an
@@ -25,7 +25,7 @@ from mvstylizer.errors import MVStylizerError
 from training.options import StylizerDims
 from training.stylizer import StylizerNetwork
 
-FORMAT = "mvstylizer.checkpoint/1"
+FORMAT = "mvstylizer.checkpoint/2"
 
 
 class CheckpointError(MVStylizerError):
@@ -48,7 +48,7 @@ class CheckpointInfo:
 
 
 def save_checkpoint(path: Path, stylizer: StylizerNetwork, step: int, train: dict[str, Any]) -> None:
-    """Write the trainable weights (float32), dimensions, step and training options."""
+    """Write the weights (float32; VGG's are not part of it), dimensions, step and training options."""
     header = {
         "format": FORMAT,
         "dims": json.dumps(stylizer.dims.as_dict()),

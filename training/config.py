@@ -15,31 +15,31 @@ class StepConfig:
 
     Attributes:
         batch: Samples per step, at least 2: a third look pairs, the rest unrelated pairs.
-        crop: Side of a crop in pixels, a multiple of 8.
+        crop: Side of a crop in pixels, a multiple of the grid's cell.
         learning_rate: Initial learning rate of Adam; `train` lowers it to a tenth over the run.
         style_weight: lambda of Eq. 5.
         content_weight: Weight of the content part of Eq. 5: 1 in the paper, less if structure_weight is set.
         structure_weight: Weight of `structure_loss`.
         look_weight: Weight of the L1 loss of look pairs.
-        roughness_weight: Weight of `map_roughness`.
+        roughness_weight: Weight of `grid_roughness`.
         range_weight: Weight of values that the finish clips.
-        teacher_weight: Weight of the L1 distance to the teacher's picture, if there is a teacher.
-        grade_only: Train only the grading, without the local correction: fast, and most of the effect.
+        contrast_weight: Weight of `contrast_loss`.
+        tint_weight: Weight of `tint_loss`.
         seed: Random seed.
         mixed: Run convolutions in bfloat16.
     """
 
     batch: int = 2
-    crop: int = 128
+    crop: int = 192
     learning_rate: float = 1e-4
     style_weight: float = 1.0
     content_weight: float = 1.0
     structure_weight: float = 1.0
     look_weight: float = 4.0
-    roughness_weight: float = 20.0
+    roughness_weight: float = 0.1
     range_weight: float = 2.0
-    teacher_weight: float = 10.0
-    grade_only: bool = False
+    contrast_weight: float = 2.0
+    tint_weight: float = 4.0
     seed: int = 0
     mixed: bool = False
 
@@ -54,8 +54,7 @@ class TrainConfig(StepConfig):
         steps: Number of steps.
         save_every: Steps between checkpoints.
         dims: The stylizer's dimensions.
-        teacher: Checkpoint of a stylizer to learn from; None trains with the losses alone.
-        start: Checkpoint with the initial weights.
+        start: Checkpoint with the initial weights; without it, the shipped look network is taken.
         tensorboard: Folder for TensorBoard events; None writes none.
     """
 
@@ -64,13 +63,12 @@ class TrainConfig(StepConfig):
     steps: int = 20_000
     save_every: int = 500
     dims: StylizerDims = field(default_factory=StylizerDims)
-    teacher: Path | None = None
     start: Path | None = None
     tensorboard: Path | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the options as plain JSON types, without paths."""
         row = asdict(self)
-        for name in ("photos", "out", "dims", "teacher", "start", "tensorboard"):
+        for name in ("photos", "out", "dims", "start", "tensorboard"):
             del row[name]
         return row

@@ -1,6 +1,6 @@
 """The training loop: from photos to a checkpoint.
 
-The learning rate falls from the paper's 1e-4 (section 4.2) along a cosine. A resumed run continues at its
+The learning rate falls from the paper's 1e-4 (section 4.2) along a cosine; the look network is trained before, by `training.look.loop`. A resumed run continues at its
 last checkpoint with the same losses as an uninterrupted one.
 
 Example:
@@ -16,8 +16,9 @@ from contextlib import nullcontext
 import torch
 
 from training import processes
-from training.checkpoint import load_checkpoint, load_optimizer, restore, save_checkpoint, save_optimizer
+from training.checkpoint import load_optimizer, restore, save_checkpoint, save_optimizer
 from training.config import TrainConfig
+from training.look.checkpoint import LOOK_WEIGHTS, load_look
 from training.loss_log import LossLog
 from training.photos import PhotoFolder
 from training.run_card import write_card
@@ -57,9 +58,10 @@ def _train(config: TrainConfig, device: str, resume: bool, progress: Progress | 
         start = restore(stylizer, config.out)
     elif config.start is not None:
         restore(stylizer, config.start)
+    else:
+        stylizer.heads.network.load_state_dict(load_look(LOOK_WEIGHTS).state_dict())
     stylizer.train().to(device)
     loss_encoder = VggEncoder(mixed=config.mixed).to(device)
-    teacher = _teacher(config, device)
     optimizer = make_optimizer(stylizer, config)
     sources = Sources(photos, photos)
     if resume:
@@ -69,7 +71,7 @@ def _train(config: TrainConfig, device: str, resume: bool, progress: Progress | 
         for step in range(start + 1, config.steps + 1):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(config, step)
-            losses = train_step(stylizer, loss_encoder, optimizer, sources, config, step, device, teacher)
+            losses = train_step(stylizer, loss_encoder, optimizer, sources, config, step, device)
             if log is None:
                 continue
             log.write(step, losses)
@@ -88,10 +90,3 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     cosine = (1 + math.cos(math.pi * step / config.steps)) / 2
     return config.learning_rate * (0.1 + 0.9 * cosine)
 
-
-def _teacher(config: TrainConfig, device: str) -> StylizerNetwork | None:
-    if config.teacher is None:
-        return None
-    teacher, _ = load_checkpoint(config.teacher)
-    teacher.set_mixed(config.mixed)
-    return teacher.to(device)

@@ -21,6 +21,9 @@ from training.vgg import VggEncoder, gram
 CONTENT_LAYER = "3_1"
 STYLE_LAYERS = ("1_2", "2_2", "3_3", "4_1")
 LUMA = (0.299, 0.587, 0.114)
+CONTRAST_SIDES = (7, 25)  # pixels of the windows in which local contrast is measured
+KEPT_CONTRAST = 0.97
+NEUTRAL = 0.06  # distance from gray at which a color stops counting as neutral
 
 
 class Perceptual(NamedTuple):
@@ -69,11 +72,27 @@ def structure_loss(output: Tensor, content: Tensor) -> Tensor:
     return 1 - ssim.mean()
 
 
-def map_roughness(affine_map: Tensor) -> Tensor:
-    """Return the mean squared difference between adjacent cells of an N×12×gh×gw map (as in HDRNet)."""
-    down = affine_map[:, :, 1:] - affine_map[:, :, :-1]
-    right = affine_map[:, :, :, 1:] - affine_map[:, :, :, :-1]
+def grid_roughness(grid: Tensor) -> Tensor:
+    """Return the mean squared difference between adjacent cells of an N×bins×12×rows×columns grid (HDRNet)."""
+    down = grid[..., 1:, :] - grid[..., :-1, :]
+    right = grid[..., 1:] - grid[..., :-1]
     return down.square().mean() + right.square().mean()
+
+
+def contrast_loss(output: Tensor, graded: Tensor) -> Tensor:
+    """Return how much less local contrast of luma `output` has than the globally graded content: haze."""
+    losses = []
+    for side in CONTRAST_SIDES:
+        have, wanted = (_deviation(_luma(image), side) for image in (output, graded))
+        losses.append((KEPT_CONTRAST * wanted - have).clamp(min=0).mean() / wanted.mean().clamp(min=1e-3))
+    return torch.stack(losses).mean()
+
+
+def tint_loss(output: Tensor, graded: Tensor) -> Tensor:
+    """Return how far chroma drifts from the global grade, with more weight where that is neutral."""
+    here, there = graded - _luma(graded), output - _luma(output)
+    neutral = torch.exp(-here.square().sum(1, keepdim=True) / NEUTRAL**2)
+    return ((0.2 + neutral) * (there - here).abs()).mean()
 
 
 def _relative(a: Tensor, b: Tensor) -> Tensor:
@@ -82,9 +101,17 @@ def _relative(a: Tensor, b: Tensor) -> Tensor:
     return (distance / (size + 1e-6)).mean()
 
 
+def _luma(image: Tensor) -> Tensor:
+    return LUMA[0] * image[:, 0:1] + LUMA[1] * image[:, 1:2] + LUMA[2] * image[:, 2:3]
+
+
+def _deviation(luma: Tensor, side: int) -> Tensor:
+    mean = F.avg_pool2d(luma, side, side // 2)
+    return ((F.avg_pool2d(luma * luma, side, side // 2) - mean * mean).clamp(min=0) + 1e-5).sqrt()
+
+
 def _edges(image: Tensor) -> Tensor:
-    luma: Tensor = LUMA[0] * image[:, 0:1] + LUMA[1] * image[:, 1:2] + LUMA[2] * image[:, 2:3]
-    p = F.pad(luma * 255, (1, 1, 1, 1), mode="reflect")
+    p = F.pad(_luma(image) * 255, (1, 1, 1, 1), mode="reflect")
     column = p[:, :, :-2] + 2 * p[:, :, 1:-1] + p[:, :, 2:]
     row = p[:, :, :, :-2] + 2 * p[:, :, :, 1:-1] + p[:, :, :, 2:]
     gx, gy = column[:, :, :, 2:] - column[:, :, :, :-2], row[:, :, 2:] - row[:, :, :-2]

@@ -2,9 +2,8 @@
 
 A batch consists of *look pairs*, two random looks of one photo with a known result, under L1 (the first pair
 is a photo in its own style, whose result is the photo itself), and *unrelated pairs*, any photo as content
-and any other as style, under Eq. 5 and the structure loss. With a *teacher*, the target of every sample is
-the teacher's picture instead: this distillation trains `lite`. Adam has beta = (0.5, 0.999) (paper section
-4.2).
+and any other as style, under Eq. 5 and the losses that keep the result photographic. Only the local part is
+trained, at match 1, where it has its full strength. Adam has beta = (0.5, 0.999) (paper section 4.2).
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from training import processes
-from training.affine import apply_map
 from training.color_augmentation import Look
 from training.config import StepConfig
-from training.grading import apply_grade
-from training.loss import map_roughness, perceptual, structure_loss
+from training.grid import apply_grid
+from training.look.heads import thumbnail, with_match
+from training.loss import contrast_loss, grid_roughness, perceptual, structure_loss, tint_loss
 from training.photos import PhotoFolder
-from training.stylizer import GRADING_SHRINK, StylizerNetwork, resize
+from training.stylizer import StylizerNetwork, resize
 from training.vgg import VggEncoder
 
 
@@ -35,8 +34,8 @@ class Sources(NamedTuple):
 
 
 def make_optimizer(stylizer: StylizerNetwork, config: StepConfig) -> torch.optim.Adam:
-    """Return Adam over all trainable parameters; the frozen encoder's weights are buffers."""
-    return torch.optim.Adam(stylizer.parameters(), lr=config.learning_rate, betas=(0.5, 0.999))
+    """Return Adam over the trainable parameters: those of the local part but the encoder's."""
+    return torch.optim.Adam(trainable(stylizer), lr=config.learning_rate, betas=(0.5, 0.999))
 
 
 def train_step(
@@ -47,35 +46,31 @@ def train_step(
     config: StepConfig,
     step: int,
     device: str,
-    teacher: StylizerNetwork | None = None,
 ) -> dict[str, float]:
     """Draw a batch by (seed, step, process), take one optimizer step and return the losses."""
     content, style, target = (x.to(device) for x in draw(sources, config, step))
-    code = _code(stylizer, style)
-    if config.grade_only:
-        stylized, grade = stylizer.recolor(content, code)
-    else:
-        stylized, grade = stylizer.decode(content, code)
-    affine_map = stylizer.finish(content, stylized, grade)
-    output = apply_map(affine_map, content)
+    code = with_match(_code(stylizer, style), 1.0)
+    mapping = stylizer.mapping(content, code)
+    stylized = stylizer.decode(content, code, mapping)
+    grid = stylizer.finish(content, stylized, mapping)
+    output, graded = apply_grid(grid, content), mapping(content)
     pairs = target.shape[0]
+    eq5 = perceptual(loss_encoder, graded[pairs:], style[pairs:], output[pairs:])
     losses = {
         "look": F.l1_loss(output[:pairs], target),
         "structure": structure_loss(output[pairs:], content[pairs:]),
-        "roughness": map_roughness(affine_map),
+        "roughness": grid_roughness(grid),
         "range": (stylized - stylized.clamp(0, 1)).abs().mean(),
+        "contrast": contrast_loss(output[pairs:], graded[pairs:]),
+        "tint": tint_loss(output[pairs:], graded[pairs:]),
+        "content": eq5.content,
+        "style": eq5.style,
     }
-    if teacher is not None:
-        losses["teacher"] = F.l1_loss(output, _picture(teacher, content, style))
-    else:
-        graded = apply_grade(grade, content).clamp(0, 1).detach()
-        eq5 = perceptual(loss_encoder, graded[pairs:], style[pairs:], output[pairs:])
-        losses |= {"content": eq5.content, "style": eq5.style}
     total = torch.stack([getattr(config, f"{name}_weight") * value for name, value in losses.items()]).sum()
     optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(total)
     processes.average_gradients(stylizer)
-    torch.nn.utils.clip_grad_norm_(stylizer.parameters(), 5.0)
+    torch.nn.utils.clip_grad_norm_(trainable(stylizer), 5.0)
     optimizer.step()
     return {k: round(float(v.detach()), 6) for k, v in {"total": total, **losses}.items()}
 
@@ -95,12 +90,12 @@ def draw(sources: Sources, config: StepConfig, step: int) -> tuple[Tensor, Tenso
     return torch.cat([before, content]), torch.cat([seen, style]), target
 
 
+def trainable(stylizer: StylizerNetwork) -> list[torch.nn.Parameter]:
+    """Return the parameters that training changes."""
+    return [parameter for parameter in stylizer.parameters() if parameter.requires_grad]
+
+
 def _code(stylizer: StylizerNetwork, style: Tensor) -> Tensor:
-    """Encode styles at the size at which the grading sees contents, like an exported stylizer."""
+    """Encode styles at half the size of contents, like an exported stylizer."""
     height, width = style.shape[2:]
-    return stylizer.encode_style(resize(style, (height // GRADING_SHRINK, width // GRADING_SHRINK)))
-
-
-@torch.no_grad()
-def _picture(stylizer: StylizerNetwork, content: Tensor, style: Tensor) -> Tensor:
-    return apply_map(stylizer.affine_map(content, _code(stylizer, style)), content)
+    return stylizer.encode_style(resize(style, (height // 2, width // 2)), thumbnail(style))

@@ -1,15 +1,18 @@
-"""The key-frame stylizer: VGG encoder → colorization → mirrored decoder → meta-smoothing (paper Figure 4).
+"""The key-frame stylizer: a global mapping and, on top of it, the paper's network as its local part.
 
-    content ─ reduce to the budget ─ grade ─ encode ─ colorize ─ decode ─┐
-    style code ────────────────────────┴───────┘                         + → smooth → finish
-                                                        graded content ──┘
+    content ─ reduce ─┬─ thumbnail ─ look and palette heads ─ LUT ─┐
+    style code ───────┴──────────────────────────────────────── map colors
+                                                                   │ globally graded content
+                        VGG encoder ─ colorization ─ decoder ──────┤  (paper Figure 4)
+                                                                   + → smooth → finish (bilateral grid)
 
-The grade (`training.color`, `training.grading`) is the global part of the result, the decoder's correction
-the local part.
+The global mapping (`training.look`) cannot tint patches, bleed over edges or raise a haze; the decoder's
+correction adds what depends on the place, as far as the picture follows the style's palette. The variant
+``lite`` is the global mapping alone.
 
-The style is represented by a *style code*, N×K float32, which `encode_style` computes once per style: RGB
-mean (3), covariance root (9) and tones (27), then mean and standard deviation of each decoder level, shallow
-to deep, and with `attention` 8×8 tokens of the deepest level.
+The style is represented by a *style code*, N×K float32, which `encode_style` computes once per style: the
+global code of `training.look.heads`, whose first value is the match, then, for the local part, mean and
+standard deviation of each decoder level, shallow to deep, and with `attention` 8×8 tokens of the deepest one.
 
 Images are N×3×H×W float32 RGB in [0, 1].
 """
@@ -22,23 +25,73 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.affine import apply_map, fit_map
-from training.color import color_moments, style_color, transport
 from training.colorization import TOKENS, Colorization, channel_moments, style_tokens
 from training.decoder import LEVELS, VGG_CHANNELS, Decoder
-from training.grading import KNOTS, Grade, Grading, Moments, apply_grade, curve_slope, tones
-from training.lite import LITE_CHANNELS, LiteEncoder
+from training.global_mapping import GlobalMapping
+from training.grid import apply_grid, fit_grid
+from training.look.heads import GLOBAL_CODE, GlobalHeads, thumbnail
+from training.look.network import LookNetwork
 from training.options import StylizerDims
 from training.smoothing import MetaSmoothing, scaled_size
 from training.vgg import VggEncoder, mixed_precision
 
-COLOR_CODE = 12  # mean and covariance root
-TONE_CODE = 3 * KNOTS
-GRADING_SHRINK = 2  # the grading works at half the network's size
+Moments = list[tuple[Tensor, Tensor]]
+
+
+class LocalPart(nn.Module):
+    """The paper's modules: encoder (frozen), colorization, mirrored decoder, meta-smoothing.
+
+    Args:
+        dims: Dimensions.
+    """
+
+    def __init__(self, dims: StylizerDims) -> None:
+        super().__init__()
+        self.attends = dims.colorization == "attention"
+        self.max_correction = dims.max_correction
+        self.encoder = VggEncoder(last=LEVELS[-1])
+        self.colorization = Colorization(dims.colorization)
+        self.decoder = Decoder(VGG_CHANNELS)
+        self.smoothing = MetaSmoothing(dims.smoothing_maps)
+
+    @property
+    def code_size(self) -> int:
+        """Length of the local part of a style code."""
+        return 2 * sum(VGG_CHANNELS) + (TOKENS * VGG_CHANNELS[-1] if self.attends else 0)
+
+    def encode_style(self, style: Tensor) -> Tensor:
+        """Return the local part of the style code of N×3×h×w style images."""
+        features = self.encoder(style, LEVELS)
+        parts = [moment for level in LEVELS for moment in channel_moments(features[level])]
+        if self.attends:
+            parts.append(style_tokens(features[LEVELS[-1]]).flatten(1))
+        return torch.cat(parts, dim=1)
+
+    def correction(self, graded: Tensor, code: Tensor, *, mixed: bool) -> Tensor:
+        """Return the decoder's correction to graded content (N×3×h×w), within `max_correction`."""
+        features = self.encoder(graded, LEVELS)
+        tokens = self._tokens(code)
+        colorized = {
+            level: self.colorization(features[level], *moments, tokens if level == LEVELS[-1] else None)
+            for level, moments in zip(LEVELS, self._moments(code), strict=True)
+        }
+        with mixed_precision(graded, mixed):
+            correction = self.decoder(features, colorized).float()
+        return self.max_correction * torch.tanh(correction / self.max_correction)
+
+    def _moments(self, code: Tensor) -> Moments:
+        sizes = [size for channels in VGG_CHANNELS for size in (channels, channels)]
+        parts = torch.split(code[:, : sum(sizes)], sizes, dim=1)
+        return list(zip(parts[0::2], parts[1::2], strict=True))
+
+    def _tokens(self, code: Tensor) -> Tensor | None:
+        if not self.attends:
+            return None
+        return code[:, -TOKENS * VGG_CHANNELS[-1] :].view(-1, TOKENS, VGG_CHANNELS[-1])
 
 
 class StylizerNetwork(nn.Module):
-    """The complete network. The VGG encoder is frozen; everything else is trained.
+    """The complete network. The look network and the VGG encoder are trained elsewhere and frozen here.
 
     Args:
         dims: Dimensions; None uses the defaults.
@@ -48,90 +101,70 @@ class StylizerNetwork(nn.Module):
     def __init__(self, dims: StylizerDims | None = None, *, mixed: bool = False) -> None:
         super().__init__()
         self.dims = dims or StylizerDims()
-        lite = self.dims.variant == "lite"
-        self.channels = LITE_CHANNELS if lite else VGG_CHANNELS
-        self.encoder = LiteEncoder() if lite else VggEncoder(last=LEVELS[-1])
-        self.grading = Grading(self.channels, self.dims.grading_rounds)
-        self.colorization = Colorization(self.dims.colorization)
-        self.decoder = Decoder(self.channels)
-        self.smoothing = MetaSmoothing(self.dims.smoothing_maps)
+        self.heads = GlobalHeads(LookNetwork()).requires_grad_(False)
+        self.local = LocalPart(self.dims) if self.dims.variant == "mvstylizer" else None
         self.set_mixed(mixed)
 
     def set_mixed(self, mixed: bool) -> None:
         """Switch the convolutions to bfloat16, or back to float32."""
-        self.mixed = self.encoder.mixed = mixed
+        self.mixed = mixed
+        if self.local is not None:
+            self.local.encoder.mixed = mixed
 
     @property
     def style_code_size(self) -> int:
         """Length K of a style code."""
-        tokens = TOKENS * self.channels[-1] if self.dims.colorization == "attention" else 0
-        return COLOR_CODE + TONE_CODE + 2 * sum(self.channels) + tokens
+        return GLOBAL_CODE + (0 if self.local is None else self.local.code_size)
 
-    def encode_style(self, style: Tensor) -> Tensor:
-        """Return the style code, N×K, of a style image; reduce it to `dims.style_pixels` first."""
-        mean, root = style_color(style)
-        features = self.encoder(style, LEVELS)
-        moments = [m for level in LEVELS for m in channel_moments(features[level])]
-        parts = [mean, root.flatten(1), tones(style), *moments]
-        if self.dims.colorization == "attention":
-            parts.append(style_tokens(features[LEVELS[-1]]).flatten(1))
-        return torch.cat(parts, dim=1)
-
-    def grade(self, content: Tensor, style_code: Tensor) -> Grade:
-        """Return the global grade of a content image (N×3×h×w) for a style."""
-        root = style_code[:, 3:COLOR_CODE].view(-1, 3, 3)
-        start = transport(*color_moments(content), style_code[:, :3], root)
-        small = F.avg_pool2d(content, GRADING_SHRINK)
-        style_tones = style_code[:, COLOR_CODE : COLOR_CODE + TONE_CODE]
-        grade: Grade = self.grading(small, start, style_tones, self._moments(style_code), self._look)
-        return grade
-
-    def recolor(self, content: Tensor, style_code: Tensor) -> tuple[Tensor, Grade]:
-        """Return the content with its global grade applied (N×3×h×w, unbounded), and the grade."""
-        grade = self.grade(content, style_code)
-        return apply_grade(grade, content), grade
-
-    def decode(self, content: Tensor, style_code: Tensor) -> tuple[Tensor, Grade]:
-        """Run grading, encoder, colorization and decoder at the network's size.
+    def encode_style(self, style: Tensor, thumb: Tensor | None = None) -> Tensor:
+        """Return the style code, N×K, of style images.
 
         Args:
-            content: N×3×h×w; h and w are multiples of 8.
+            style: N×3×h×w; reduce it to `dims.style_pixels` first.
+            thumb: Its thumbnail, N×3×96×96; None computes it.
+        """
+        code = self.heads.encode_style(thumbnail(style) if thumb is None else thumb)
+        return code if self.local is None else torch.cat([code, self.local.encode_style(style)], dim=1)
+
+    def mapping(self, content: Tensor, style_code: Tensor, thumb: Tensor | None = None) -> GlobalMapping:
+        """Return the global mapping of content images (N×3×h×w) for a style; see `encode_style`."""
+        small = thumbnail(content) if thumb is None else thumb
+        look = self.heads.decide(small, style_code[:, :GLOBAL_CODE])
+        return GlobalMapping(look.lut, look.match.unsqueeze(1))
+
+    def decode(self, content: Tensor, style_code: Tensor, mapping: GlobalMapping) -> Tensor:
+        """Return I_cs, the stylized image at the network's size before meta-smoothing.
+
+        Args:
+            content: N×3×h×w; h and w are multiples of the grid's cell.
             style_code: N×K.
+            mapping: The global mapping of the content.
 
         Returns:
-            I_cs, the stylized image before meta-smoothing (N×3×h×w, unbounded), and the grade.
+            N×3×h×w, not clamped.
         """
-        graded, grade = self.recolor(content, style_code)
-        features = self.encoder(graded.clamp(0, 1), LEVELS)
-        tokens = self._tokens(style_code)
-        colorized = {
-            level: self.colorization(features[level], *moments, tokens if level == LEVELS[-1] else None)
-            for level, moments in zip(LEVELS, self._moments(style_code), strict=True)
-        }
-        with mixed_precision(content, self.mixed):
-            correction = self.decoder(features, colorized)
-        return graded + correction.float(), grade
+        graded = mapping(content)
+        if self.local is None:
+            return graded
+        correction = self.local.correction(graded, style_code[:, GLOBAL_CODE:], mixed=self.mixed)
+        return graded + mapping.match.view(-1, 1, 1, 1) * correction
 
-    def affine_map(self, content: Tensor, style_code: Tensor) -> Tensor:
-        """Return the affine map N×12×h/cell×w/cell for a content image at the network's size."""
-        stylized, grade = self.decode(content, style_code)
-        return self.finish(content, stylized, grade)
+    def grid(self, content: Tensor, style_code: Tensor, thumb: Tensor | None = None) -> Tensor:
+        """Return the bilateral grid, N×bins×12×h/cell×w/cell, of content images at the network's size."""
+        mapping = self.mapping(content, style_code, thumb)
+        return self.finish(content, self.decode(content, style_code, mapping), mapping)
 
-    def finish(self, content: Tensor, stylized: Tensor, grade: Grade) -> Tensor:
-        """Smooth the result of `decode` and return its affine map N×12×h/cell×w/cell."""
-        matrix, shift = grade.affine[:, :, :3], grade.affine[:, :, 3]
-
-        def gain(colors: Tensor) -> Tensor:
-            graded = torch.einsum("nij,njhw->nihw", matrix, colors) + shift[:, :, None, None]
-            return curve_slope(grade.slopes, graded).unsqueeze(2) * matrix[:, :, :, None, None]
-
-        smooth = self.smoothing(stylized)
-        return fit_map(content, smooth, gain, self.dims.map_cell, self.dims.ridge, grade.detail)
+    def finish(self, content: Tensor, stylized: Tensor, mapping: GlobalMapping) -> Tensor:
+        """Smooth the result of `decode` and return its bilateral grid, N×bins×12×h/cell×w/cell."""
+        smooth = stylized if self.local is None else self.local.smoothing(stylized)
+        return fit_grid(
+            content, smooth, mapping, mapping.gain, self.dims.map_cell, self.dims.bins, self.dims.ridge
+        )
 
     def forward(self, frame: Tensor, style_code: Tensor, r: float = 1.0) -> Tensor:
         """Stylize a frame of any size; the result is round(r·H) × round(r·W).
 
-        The network's input is the frame reduced to the pixel budget. With the ``affine`` finish its map is
+        The network's input is the frame reduced to the pixel budget. With the ``grid`` finish its grid is
         applied to the frame resized by r; with ``plain``, Eq. 3 upscales the small stylized image.
 
         Raises:
@@ -139,41 +172,26 @@ class StylizerNetwork(nn.Module):
         """
         height, width = frame.shape[2:]
         small = resize(frame, network_size(height, width, self.dims))
-        if self.dims.finish == "affine":
-            return self.render(frame, self.affine_map(small, style_code), r)
+        if self.dims.finish == "grid" or self.local is None:
+            return self.render(frame, self.grid(small, style_code), r)
         out_size = scaled_size(height, width, r)
-        stylized, _ = self.decode(small, style_code)
-        upscaled = self.smoothing(stylized, r=out_size[0] / small.shape[2])
+        stylized = self.decode(small, style_code, self.mapping(small, style_code))
+        upscaled = self.local.smoothing(stylized, r=out_size[0] / small.shape[2])
         return resize(upscaled, out_size).clamp(0, 1)
 
     @staticmethod
-    def render(frame: Tensor, affine_map: Tensor, r: float = 1.0) -> Tensor:
-        """Apply an affine map to a frame resized by r; the result is N×3×round(r·H)×round(r·W).
+    def render(frame: Tensor, grid: Tensor, r: float = 1.0) -> Tensor:
+        """Apply a grid to a frame resized by r; the result is N×3×round(r·H)×round(r·W).
 
         Raises:
             ValueError: r is not a positive number.
         """
         height, width = frame.shape[2:]
-        return apply_map(affine_map, resize(frame, scaled_size(height, width, r)))
-
-    def _look(self, image: Tensor) -> Moments:
-        features = self.encoder(image, LEVELS)
-        return [channel_moments(features[level]) for level in LEVELS]
-
-    def _moments(self, style_code: Tensor) -> Moments:
-        sizes = [size for channels in self.channels for size in (channels, channels)]
-        start = COLOR_CODE + TONE_CODE
-        parts = torch.split(style_code[:, start : start + sum(sizes)], sizes, dim=1)
-        return list(zip(parts[0::2], parts[1::2], strict=True))
-
-    def _tokens(self, style_code: Tensor) -> Tensor | None:
-        if self.dims.colorization != "attention":
-            return None
-        return style_code[:, -TOKENS * self.channels[-1] :].view(-1, TOKENS, self.channels[-1])
+        return apply_grid(grid, resize(frame, scaled_size(height, width, r)))
 
 
 def network_size(height: int, width: int, dims: StylizerDims) -> tuple[int, int]:
-    """Return the network's input size for a frame: within the pixel budget, multiples of the map cell.
+    """Return the network's input size for a frame: within the pixel budget, multiples of the grid's cell.
 
     The limit is an area, so that the cost does not depend on the aspect ratio.
     """

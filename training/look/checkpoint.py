@@ -17,6 +17,7 @@ from torch import Tensor
 from training.look.network import LookNetwork
 
 FORMAT = "mvstylizer.look/1"
+LOOK_WEIGHTS = Path(__file__).parents[1] / "weights" / "look.safetensors"
 State = dict[str, Tensor]
 
 
