@@ -24,14 +24,14 @@ Shape = tuple[int, ...]
 
 @torch.no_grad()
 def stylizer_macs(stylizer: StylizerNetwork) -> dict[str, Any]:
-    """Count one affine map of a 1080p frame; the guided finish has no matrix products.
+    """Count one grid of a 1080p frame; the guided finish has no matrix products.
 
     Returns:
         ``macs``, and ``macs_size``, the size of the network's input.
     """
     height, width = network_size(HEIGHT, WIDTH, stylizer.dims)
     with FlopCounterMode(display=False) as counter:
-        stylizer.affine_map(torch.rand(1, 3, height, width), torch.rand(1, stylizer.style_code_size))
+        stylizer.grid(torch.rand(1, 3, height, width), torch.rand(1, stylizer.style_code_size))
     return {"macs": counter.get_total_flops() // 2, "macs_size": f"{width}x{height}"}
 
 

@@ -59,7 +59,7 @@ def export_bundle(
         checkpoint: File written by `mvstylizer train`.
         out: Folder of the bundle. An existing bundle is replaced; any other content is refused.
         version: Release number, from 1.
-        ridge: Regularization of the affine finish (`StylizerDims.ridge`), instead of the checkpoint's; larger
+        ridge: Regularization of the grid finish (`StylizerDims.ridge`), instead of the checkpoint's; larger
             values keep more of the frame's own contrast.
         precision: Precision of the weights in the network's files.
         sizes: Frame sizes that accelerators get kernels for.
@@ -101,16 +101,16 @@ def export_bundle(
 
 
 def _check_exportable(dims: StylizerDims, *, static: bool) -> None:
-    if dims.finish != "affine":
+    if dims.finish != "grid":
         raise GraphError(
-            f"A stylizer with finish {dims.finish} cannot be exported", "Train one with the affine finish"
+            f"A stylizer with finish {dims.finish} cannot be exported", "Train one with the grid finish"
         )
     if static:
         check_static(dims)
 
 
 def _grid_of(dims: StylizerDims) -> Callable[[int, int], WidthHeight]:
-    """Return a function from a frame's width and height to the columns and rows of its affine map."""
+    """Return a function from a frame's width and height to the columns and rows of its grid."""
 
     def grid(width: int, height: int) -> WidthHeight:
         rows, columns = network_size(height, width, dims)

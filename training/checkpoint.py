@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mvstylizer.errors import MVStylizerError
+from training.look.checkpoint import FORMAT as LOOK_FORMAT
 from training.options import StylizerDims
 from training.stylizer import StylizerNetwork
 
@@ -61,6 +62,9 @@ def save_checkpoint(path: Path, stylizer: StylizerNetwork, step: int, train: dic
 def load_checkpoint(path: Path) -> tuple[StylizerNetwork, CheckpointInfo]:
     """Rebuild a stylizer (evaluation mode) from a checkpoint.
 
+    Args:
+        path: A stylizer's checkpoint, or that of a look network, which is a ``lite`` stylizer.
+
     Raises:
         CheckpointError: The file is missing, damaged or of another format, or its weights do not fit.
     """
@@ -77,6 +81,8 @@ def read_info(path: Path) -> CheckpointInfo:
         CheckpointError: The file is missing, damaged or of another format.
     """
     _, header = _load(path)
+    if header.get("format") == LOOK_FORMAT:
+        return CheckpointInfo(StylizerDims(variant="lite"), int(header["step"]), {})
     found, (family, version) = header.get("format", ""), FORMAT.split("/")
     if found != FORMAT and found.startswith(f"{family}/"):
         raise CheckpointError(
@@ -99,7 +105,9 @@ def restore(stylizer: StylizerNetwork, path: Path) -> int:
         CheckpointError: See `read_info`; or the weights do not fit.
     """
     info = read_info(path)
-    tensors, _ = _load(path)
+    tensors, header = _load(path)
+    if header.get("format") == LOOK_FORMAT:
+        tensors = {f"heads.network.{name}": value.float() for name, value in tensors.items()}
     try:
         stylizer.load_state_dict(tensors)
     except RuntimeError as err:

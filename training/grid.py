@@ -31,6 +31,8 @@ LUMA = (0.2126, 0.7152, 0.0722)  # ITU-R BT.709
 STRIDE = 2  # the fit reads every second pixel of every second row: enough for the moments of a cell
 SHARE_OF_ALL = 2e-3  # weight of all pixels of a luma beside a cell's own
 SHARE_OF_GRAY = 1e-5  # weight of a gray pixel of that luma, mapped globally
+MIDDLE = 0.5
+TERMS = 1 + 3 + 3 + 6 + 9
 Mapping = Callable[[Tensor], Tensor]
 
 
@@ -57,11 +59,15 @@ def fit_grid(
     Returns:
         N×bins×12×H/cell×W/cell.
     """
-    x, y = content[:, :, ::STRIDE, ::STRIDE], stylized[:, :, ::STRIDE, ::STRIDE]
-    guide = luma(x)
-    return torch.stack(
-        [_fit_bin(x, y, guide, k, mapping, gain, cell // STRIDE, bins, ridge) for k in range(bins)], dim=1
-    )
+    sums = _blur(_cell_sums(content, stylized, cell, bins))
+    count = sums.shape[0] // bins
+    nodes = torch.linspace(0, 1, bins, device=content.device)
+    gray = nodes.view(1, 1, bins, 1).expand(count, 3, bins, 1)
+    of_gray = _terms(gray, mapping(gray)).permute(0, 2, 1, 3).reshape(-1, TERMS, 1, 1)
+    everywhere = sums.mean((2, 3), keepdim=True)
+    sums = sums + SHARE_OF_ALL * everywhere + SHARE_OF_GRAY * of_gray
+    transforms = _solve(sums[:, 1:] / sums[:, :1], lambda colors: _by_bin(gain, colors, bins), ridge)
+    return transforms.view(count, bins, 12, *transforms.shape[2:])
 
 
 def apply_grid(grid: Tensor, frame: Tensor) -> Tensor:
@@ -78,36 +84,40 @@ def apply_grid(grid: Tensor, frame: Tensor) -> Tensor:
     return torch.cat(rows, dim=1).clamp(0, 1)
 
 
-def _fit_bin(
-    x: Tensor,
-    y: Tensor,
-    guide: Tensor,
-    k: int,
-    mapping: Mapping,
-    gain: Mapping,
-    cell: int,
-    bins: int,
-    ridge: float,
-) -> Tensor:
-    """Return the transforms of one bin of luma, N×12×rows×columns."""
-    level = k / (bins - 1)
-    gray = torch.full_like(x[:, :, :1, :1], level)
-    # Moments around a constant near the bin's colors keep two more digits of a flat area in float32.
-    weight = (1 - (guide * (bins - 1) - k).abs()).clamp(min=0)
-    x0, y0 = x - level, y - level
-    products = [x0[:, i : i + 1] * x0[:, j : j + 1] for i, j in _PAIRS]
-    crosses = [y0[:, i : i + 1] * x0[:, j : j + 1] for i in range(3) for j in range(3)]
-    sums = F.avg_pool2d(
-        weight * torch.cat([torch.ones_like(guide), x0, y0, *products, *crosses], dim=1), cell
-    )
-    gray_y = mapping(gray) - level
-    prior = torch.cat([torch.ones_like(gray_y[:, :1]), 0 * gray_y, gray_y, *[0 * gray_y] * 5], dim=1)
-    sums = _blur(sums) + SHARE_OF_ALL * sums.mean((2, 3), keepdim=True) + SHARE_OF_GRAY * prior
-    moments = sums[:, 1:] / sums[:, :1]
+def _cell_sums(content: Tensor, stylized: Tensor, cell: int, bins: int) -> Tensor:
+    """Return the weighted mean of `_terms` over each cell, N·bins×`TERMS`×rows×columns."""
+    x, y = content[:, :, ::STRIDE, ::STRIDE], stylized[:, :, ::STRIDE, ::STRIDE]
+    at = torch.arange(bins, device=x.device, dtype=x.dtype).view(1, bins, 1, 1)
+    weights = (1 - (luma(x) * (bins - 1) - at).abs()).clamp(min=0)
+    weighted = weights.unsqueeze(2) * _terms(x, y).unsqueeze(1)
+    return F.avg_pool2d(weighted.flatten(0, 1), cell // STRIDE)
+
+
+def _terms(x: Tensor, y: Tensor) -> Tensor:
+    """Return 1, x, y, the products of x with itself and of y with x for each pixel, N×`TERMS`×h×w.
+
+    Around mid-gray, which keeps two more digits of a flat area's covariance in float32.
+    """
+    x, y = x - MIDDLE, y - MIDDLE
+    products = [x[:, i : i + 1] * x[:, j : j + 1] for i, j in _PAIRS]
+    crosses = [y[:, i : i + 1] * x for i in range(3)]
+    return torch.cat([torch.ones_like(x[:, :1]), x, y, *products, *crosses], dim=1)
+
+
+def _by_bin(gain: Mapping, colors: Tensor, bins: int) -> Tensor:
+    """Call a function of N×3×h×w for N·bins×3×rows×columns, whose bins share a picture."""
+    _, _, rows, columns = colors.shape
+    stacked = colors.view(-1, bins, 3, rows, columns).transpose(1, 2).reshape(-1, 3, bins * rows, columns)
+    found = gain(stacked).view(-1, 3, 3, bins, rows, columns)
+    return found.permute(0, 3, 1, 2, 4, 5).reshape(-1, 3, 3, rows, columns)
+
+
+def _solve(moments: Tensor, gain: Mapping, ridge: float) -> Tensor:
+    """Return the transforms of cells from their means of `_terms` without the 1, M×12×rows×columns."""
     mean_x, mean_y = moments[:, 0:3], moments[:, 3:6]
     cov_xx = {(i, j): moments[:, 6 + n] - mean_x[:, i] * mean_x[:, j] for n, (i, j) in enumerate(_PAIRS)}
     cov_yx = [[moments[:, 12 + 3 * i + j] - mean_y[:, i] * mean_x[:, j] for j in range(3)] for i in range(3)]
-    start = gain((mean_x + level).clamp(0, 1))
+    start = gain((mean_x + MIDDLE).clamp(0, 1))
     inverse = _inverse_symmetric([c + ridge if i == j else c for (i, j), c in cov_xx.items()])
     rows = []
     for i in range(3):
@@ -115,7 +125,7 @@ def _fit_bin(
         left = [cov_yx[i][j] - known[j] for j in range(3)]
         more = [_sum(left[n] * inverse[n][j] for n in range(3)) for j in range(3)]
         gains = [start[:, i, j] + more[j] for j in range(3)]
-        offset = mean_y[:, i] + level - _sum(gains[j] * (mean_x[:, j] + level) for j in range(3))
+        offset = mean_y[:, i] + MIDDLE - _sum(gains[j] * (mean_x[:, j] + MIDDLE) for j in range(3))
         rows += [*gains, offset]
     return torch.stack(rows, dim=1)
 

@@ -89,4 +89,3 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     """Return the learning rate of a step: a cosine from `learning_rate` to a tenth of it."""
     cosine = (1 + math.cos(math.pi * step / config.steps)) / 2
     return config.learning_rate * (0.1 + 0.9 * cosine)
-

@@ -8,7 +8,9 @@ from mvstylizer.bundle import TensorSpec
 
 _RGB = "NHWC RGB"
 _FRAME = TensorSpec("frame", "uint8", (1, -1, -1, 3), _RGB, "0..255")
-_MAP = TensorSpec("affine_map", "float32", (1, -1, -1, 12), "NHW(3×4), [A | b] per cell", "RGB in 0..1")
+_GRID = TensorSpec(
+    "grid", "float32", (1, -1, -1, -1, 12), "N, rows, columns, bins of luma, 3×4 [A | b]", "RGB in 0..1"
+)
 
 ROLES: Final = ("style_encoder", "stylizer", "stylizer_map")
 
@@ -24,7 +26,7 @@ def contract(role: str, style_code: int) -> tuple[tuple[TensorSpec, ...], tuple[
     if role == "style_encoder":
         return (TensorSpec("style", "uint8", (1, -1, -1, 3), _RGB, "0..255"),), (code,)
     if role == "stylizer_map":
-        return (_FRAME, code), (_MAP,)
+        return (_FRAME, code), (_GRID,)
     factor = TensorSpec("r", "float32", (1,), "upscaling factor", "above 0")
     image = TensorSpec("stylized", "uint8", (1, -1, -1, 3), f"{_RGB}, round(r·H) × round(r·W)", "0..255")
-    return (_FRAME, code, factor), (image, _MAP)
+    return (_FRAME, code, factor), (image, _GRID)

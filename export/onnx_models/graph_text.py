@@ -5,6 +5,9 @@ from __future__ import annotations
 import onnx
 from onnx import parser
 
+from training.grid import LUMA
+from training.look.network import THUMBNAIL
+
 OPSET = 18  # opset 20 renames modes of GridSample and others, which converters do not support yet
 IR_VERSION = 8  # the first with opset 18; ONNX Runtime reads it since 2023
 
@@ -15,7 +18,8 @@ def reduction(
     """Return a graph from uint8 NHWC to float NCHW in [0, 1], reduced to a pixel budget and whole cells.
 
     It computes the same sizes as `training.stylizer.network_size` and `style_size`, in double precision too.
-    A picture within the budget whose sides are whole cells is not resized.
+    A picture within the budget whose sides are whole cells is not resized. A second output, ``thumb``, is the
+    thumbnail of the reduced picture (`training.look.heads.thumbnail`).
 
     Args:
         source: Name of the input.
@@ -26,14 +30,15 @@ def reduction(
         whole: Add outputs for the full-size picture (``unit``) and its size (``frame_size``).
     """
     sizes = "float[1,3,A,B] unit, int64[2] frame_size, " if whole else ""
-    return parser.parse_model(
+    return _parsed(
+        "before",
         f"""
         <ir_version: {IR_VERSION}, opset_import: ["" : {OPSET}]>
-        before (uint8[1,H,W,3] {source}) => ({sizes}float[1,3,h,w] {target}) {{
+        before (uint8[1,H,W,3] {source}) => ({sizes}float[1,3,h,w] {target}, float[1,3,T,T] thumb) {{
             planar = Transpose <perm = [0, 3, 1, 2]> ({source})
             gray = Cast <to = 1> (planar)
-            full = Constant <value = float {{255.0}}> ()
-            unit = Div (gray, full)
+            white = Constant <value = float {{255.0}}> ()
+            unit = Div (gray, white)
             frame_size = Shape <start = 1, end = 3> ({source})
             extent = Cast <to = 11> (frame_size)
             area = ReduceProd <keepdims = 0> (extent)
@@ -53,53 +58,95 @@ def reduction(
             batch_channels = Constant <value = int64[2] {{1, 3}}> ()
             sizes = Concat <axis = 0> (batch_channels, small_size)
             {target} = Resize <mode = "linear", antialias = 1, exclude_outside = 1> (unit, , , sizes)
+            thumb_sizes = Constant <value = int64[4] {{1, 3, {THUMBNAIL}, {THUMBNAIL}}}> ()
+            thumb = Resize <mode = "linear", antialias = 1, exclude_outside = 1> ({target}, , , thumb_sizes)
         }}
-        """
+        """,
     )
 
 
-# The guided finish: resize the frame by r, enlarge the map to that size, one affine product per pixel.
-FINISH = f"""
-<ir_version: {IR_VERSION}, opset_import: ["" : {OPSET}]>
-finish (float[1,gh,gw,12] map, float[1,3,A,B] unit_in, int64[2] size_in, float[1] r)
-    => (uint8[1,P,Q,3] stylized) {{
-    size_float = Cast <to = 11> (size_in)
-    r_double = Cast <to = 11> (r)
-    scaled_out = Mul (size_float, r_double)
-    rounded_out = Round (scaled_out)
-    one_out = Constant <value = double {{1.0}}> ()
-    atleast_out = Max (rounded_out, one_out)
-    out_size = Cast <to = 7> (atleast_out)
-    one_three = Constant <value = int64[2] {{1, 3}}> ()
-    frame_sizes = Concat <axis = 0> (one_three, out_size)
-    guide = Resize <mode = "linear", antialias = 1, exclude_outside = 1> (unit_in, , , frame_sizes)
-    planes = Transpose <perm = [0, 3, 1, 2]> (map)
-    one_twelve = Constant <value = int64[2] {{1, 12}}> ()
-    map_sizes = Concat <axis = 0> (one_twelve, out_size)
-    dense = Resize <mode = "linear"> (planes, , , map_sizes)
-    per_row = Constant <value = int64[3] {{4, 4, 4}}> ()
-    row_r, row_g, row_b = Split <axis = 1> (dense, per_row)
-    gain_and_shift = Constant <value = int64[2] {{3, 1}}> ()
-    gain_r, shift_r = Split <axis = 1> (row_r, gain_and_shift)
-    gain_g, shift_g = Split <axis = 1> (row_g, gain_and_shift)
-    gain_b, shift_b = Split <axis = 1> (row_b, gain_and_shift)
-    channel_axis = Constant <value = int64[1] {{1}}> ()
-    product_r = Mul (gain_r, guide)
-    product_g = Mul (gain_g, guide)
-    product_b = Mul (gain_b, guide)
-    linear_r = ReduceSum (product_r, channel_axis)
-    linear_g = ReduceSum (product_g, channel_axis)
-    linear_b = ReduceSum (product_b, channel_axis)
-    red = Add (linear_r, shift_r)
-    green = Add (linear_g, shift_g)
-    blue = Add (linear_b, shift_b)
-    color = Concat <axis = 1> (red, green, blue)
-    gray_scale = Constant <value = float {{255.0}}> ()
-    gray_out = Mul (color, gray_scale)
-    nearest = Round (gray_out)
-    black = Constant <value = float {{0.0}}> ()
-    clamped = Clip (nearest, black, gray_scale)
-    bytes_planar = Cast <to = 2> (clamped)
-    stylized = Transpose <perm = [0, 2, 3, 1]> (bytes_planar)
-}}
-"""
+def finish(bins: int) -> onnx.ModelProto:
+    """Return the guided finish: resize the frame by r and apply the bilateral grid to it.
+
+    A trilinear read is a sum over bins: each bin's transforms, enlarged to the frame and weighted with the
+    hat function of luma around the bin.
+    """
+    sums = "\n".join(_bin(k, bins) for k in range(bins))
+    return _parsed(
+        "finish",
+        f"""
+        <ir_version: {IR_VERSION}, opset_import: ["" : {OPSET}]>
+        finish (float[1,rows,columns,{bins},12] grid_in, float[1,3,A,B] unit_in, int64[2] size_in, float[1] r)
+            => (uint8[1,P,Q,3] stylized) {{
+            size_float = Cast <to = 11> (size_in)
+            r_double = Cast <to = 11> (r)
+            scaled_out = Mul (size_float, r_double)
+            rounded_out = Round (scaled_out)
+            one_out = Constant <value = double {{1.0}}> ()
+            atleast_out = Max (rounded_out, one_out)
+            out_size = Cast <to = 7> (atleast_out)
+            one_three = Constant <value = int64[2] {{1, 3}}> ()
+            frame_sizes = Concat <axis = 0> (one_three, out_size)
+            guide = Resize <mode = "linear", antialias = 1, exclude_outside = 1> (unit_in, , , frame_sizes)
+            luma_weights = Constant <value = float[1,3,1,1] {{{", ".join(map(str, LUMA))}}}> ()
+            luma = Conv (guide, luma_weights)
+            last_bin = Constant <value = float {{{float(max(bins - 1, 1))}}}> ()
+            place = Mul (luma, last_bin)
+            one_unit = Constant <value = float {{1.0}}> ()
+            zero_unit = Constant <value = float {{0.0}}> ()
+            ones = Add (zero_unit, one_unit)
+            zeros_plane = Mul (luma, zero_unit)
+            ones_plane = Add (zeros_plane, ones)
+            terms = Concat <axis = 1> (guide, ones_plane)
+            planes = Transpose <perm = [3, 0, 4, 1, 2]> (grid_in)
+            one_twelve = Constant <value = int64[2] {{1, 12}}> ()
+            grid_sizes = Concat <axis = 0> (one_twelve, out_size)
+            per_row = Constant <value = int64[3] {{4, 4, 4}}> ()
+            channel_axis = Constant <value = int64[1] {{1}}> ()
+            color_0 = Concat <axis = 1> (zeros_plane, zeros_plane, zeros_plane)
+            {sums}
+            gray_scale = Constant <value = float {{255.0}}> ()
+            gray_out = Mul (color_{bins}, gray_scale)
+            nearest = Round (gray_out)
+            clamped = Clip (nearest, zero_unit, gray_scale)
+            bytes_planar = Cast <to = 2> (clamped)
+            stylized = Transpose <perm = [0, 2, 3, 1]> (bytes_planar)
+        }}
+        """,
+    )
+
+
+def _parsed(name: str, text: str) -> onnx.ModelProto:
+    """Parse a graph; `name` goes before the names inside it, which must differ from those of a traced one."""
+    model = parser.parse_model(text)
+    keep = {"rename_inputs": False, "rename_outputs": False}
+    return onnx.compose.add_prefix(model, f"{name}.", **keep)
+
+
+def _bin(k: int, bins: int) -> str:
+    """Return the text that adds bin k to ``color_k``, as ``color_k+1``."""
+    weight = (
+        f"""
+            center_{k} = Constant <value = float {{{float(k)}}}> ()
+            apart_{k} = Sub (place, center_{k})
+            distance_{k} = Abs (apart_{k})
+            falling_{k} = Sub (one_unit, distance_{k})
+            weight_{k} = Relu (falling_{k})
+            weighted_{k} = Mul (terms, weight_{k})"""
+        if bins > 1
+        else f"""
+            weighted_{k} = Identity (terms)"""
+    )
+    rows = "".join(
+        f"""
+            product_{k}_{i} = Mul (row_{k}_{i}, weighted_{k})
+            sum_{k}_{i} = ReduceSum (product_{k}_{i}, channel_axis)"""
+        for i in range(3)
+    )
+    return f"""{weight}
+            index_{k} = Constant <value = int64 {{{k}}}> ()
+            cells_{k} = Gather <axis = 0> (planes, index_{k})
+            dense_{k} = Resize <mode = "linear"> (cells_{k}, , , grid_sizes)
+            row_{k}_0, row_{k}_1, row_{k}_2 = Split <axis = 1> (dense_{k}, per_row){rows}
+            part_{k} = Concat <axis = 1> (sum_{k}_0, sum_{k}_1, sum_{k}_2)
+            color_{k + 1} = Add (color_{k}, part_{k})"""

@@ -8,8 +8,8 @@ Inputs and outputs (see `export.onnx_models.contract`):
 
     style_encoder  style uint8 [1, H, W, 3]                     → style_code float32 [1, K]
     stylizer       frame uint8 [1, H, W, 3], style_code, r [1]  → stylized uint8 [1, round(rH), round(rW), 3],
-                                                                  affine_map float32 [1, gh, gw, 12]
-    stylizer_map   frame uint8 [1, H, W, 3], style_code         → affine_map float32 [1, gh, gw, 12]
+                                                                  grid float32 [1, rows, columns, bins, 12]
+    stylizer_map   frame uint8 [1, H, W, 3], style_code         → grid
 
 The map has its own file, because runtimes do not prune a graph to the outputs that a call names. It takes a
 frame of any size; a frame that already has the network's size is not resized.
@@ -25,52 +25,39 @@ from typing import Any
 
 import onnx
 import torch
-from onnx import parser
 from torch import Tensor, nn
 
 from export.onnx_models.file import Precision, save_model
-from export.onnx_models.graph_text import FINISH, IR_VERSION, OPSET, reduction
+from export.onnx_models.graph_text import IR_VERSION, OPSET, finish, reduction
 from export.sizes import WidthHeight
-from training.stylizer import StylizerNetwork, network_size
+from training.look.network import THUMBNAIL
+from training.stylizer import StylizerNetwork
 
 Metadata = Mapping[str, str]
 
 
 class MapCore(nn.Module):
-    """Trace-only wrapper: small content (1×3×h×w) and style code → affine map 1×gh×gw×12."""
+    """Trace-only wrapper: content (1×3×h×w), thumbnail and style code → grid 1×rows×columns×bins×12."""
 
     def __init__(self, stylizer: StylizerNetwork) -> None:
         super().__init__()
         self.stylizer = stylizer
 
-    def forward(self, content: Tensor, style_code: Tensor) -> Tensor:
-        """See `StylizerNetwork.affine_map`."""
-        return self.stylizer.affine_map(content, style_code).permute(0, 2, 3, 1)
-
-
-class StaticMapCore(nn.Module):
-    """Trace-only wrapper: uint8 frame (1×h×w×3) and style code → affine map 1×gh×gw×12."""
-
-    def __init__(self, stylizer: StylizerNetwork) -> None:
-        super().__init__()
-        self.stylizer = stylizer
-
-    def forward(self, frame: Tensor, style_code: Tensor) -> Tensor:
-        """See `StylizerNetwork.affine_map`."""
-        content = frame.permute(0, 3, 1, 2).float() * (1 / 255)
-        return self.stylizer.affine_map(content, style_code).permute(0, 2, 3, 1)
+    def forward(self, content: Tensor, thumb: Tensor, style_code: Tensor) -> Tensor:
+        """See `StylizerNetwork.grid`."""
+        return self.stylizer.grid(content, style_code, thumb).permute(0, 3, 4, 1, 2)
 
 
 class StyleCore(nn.Module):
-    """Trace-only wrapper: style image (1×3×h×w) → style code 1×K."""
+    """Trace-only wrapper: style image (1×3×h×w) and thumbnail → style code 1×K."""
 
     def __init__(self, stylizer: StylizerNetwork) -> None:
         super().__init__()
         self.stylizer = stylizer
 
-    def forward(self, style: Tensor) -> Tensor:
+    def forward(self, style: Tensor, thumb: Tensor) -> Tensor:
         """See `StylizerNetwork.encode_style`."""
-        return self.stylizer.encode_style(style)
+        return self.stylizer.encode_style(style, thumb)
 
 
 def write_style_encoder(
@@ -87,11 +74,12 @@ def write_style_encoder(
     Raises:
         GraphError: The traced graph is not valid, or not clean.
     """
-    core = _trace(
-        StyleCore(stylizer), (torch.rand(1, 3, 96, 128),), ["style_small"], ["style_code"], multiple=1
-    )
+    example = (torch.rand(1, 3, 96, 128), torch.rand(1, 3, THUMBNAIL, THUMBNAIL))
+    core = _trace(StyleCore(stylizer), example, ["style_small", "thumb"], ["style_code"], multiple=1)
     before = reduction("style", "style_small", stylizer.dims.style_pixels, cell=1, min_cells=16)
-    model = onnx.compose.merge_models(before, core, io_map=[("style_small", "style_small")])
+    model = onnx.compose.merge_models(
+        before, core, io_map=[("style_small", "style_small"), ("thumb", "thumb")]
+    )
     save_model(model, path, precision, metadata or {})
 
 
@@ -100,20 +88,21 @@ def write_stylizer(
 ) -> None:
     """Write ``stylizer.onnx``; see `write_style_encoder`."""
     dims = stylizer.dims
-    example = (torch.rand(1, 3, 96, 128), torch.rand(1, stylizer.style_code_size))
+    thumb = torch.rand(1, 3, THUMBNAIL, THUMBNAIL)
+    example = (torch.rand(1, 3, 96, 128), thumb, torch.rand(1, stylizer.style_code_size))
     core = _trace(
-        MapCore(stylizer), example, ["content", "style_code"], ["affine_map"], multiple=dims.map_cell
+        MapCore(stylizer), example, ["content", "thumb", "style_code"], ["grid"], multiple=dims.map_cell
     )
     before = reduction("frame", "content", dims.network_pixels, dims.map_cell, min_cells=2, whole=True)
-    model = onnx.compose.merge_models(before, core, io_map=[("content", "content")])
+    model = onnx.compose.merge_models(before, core, io_map=[("content", "content"), ("thumb", "thumb")])
     model = onnx.compose.merge_models(
         model,
-        parser.parse_model(FINISH),
-        io_map=[("affine_map", "map"), ("unit", "unit_in"), ("frame_size", "size_in")],
-        outputs=["stylized", "affine_map"],
+        finish(dims.bins),
+        io_map=[("grid", "grid_in"), ("unit", "unit_in"), ("frame_size", "size_in")],
+        outputs=["stylized", "grid"],
     )
     _order(model.graph.input, ["frame", "style_code", "r"])
-    _order(model.graph.output, ["stylized", "affine_map"])
+    _order(model.graph.output, ["stylized", "grid"])
     save_model(model, path, precision, metadata or {})
 
 
@@ -128,19 +117,10 @@ def write_stylizer_map(stylizer_onnx: Path, path: Path) -> None:
         GraphError: The part is not valid, or not clean.
     """
     whole = onnx.load(stylizer_onnx)
-    part = onnx.utils.Extractor(whole).extract_model(["frame", "style_code"], ["affine_map"])
+    part = onnx.utils.Extractor(whole).extract_model(["frame", "style_code"], ["grid"])
     metadata = {entry.key.removeprefix("mvstylizer."): entry.value for entry in whole.metadata_props}
     part.ir_version = IR_VERSION
     save_model(part, path, "fp32", metadata)  # leaves the weights as they are
-
-
-def static_map_graph(stylizer: StylizerNetwork, size: WidthHeight) -> onnx.ModelProto:
-    """Return a static graph of the map for frames of one size; see `StaticMapCore`."""
-    width, height = size
-    rows, columns = network_size(height, width, stylizer.dims)
-    frame = torch.zeros(1, rows, columns, 3, dtype=torch.uint8)
-    example = (frame, torch.rand(1, stylizer.style_code_size))
-    return traced(StaticMapCore(stylizer), example, ["frame", "style_code"], ["affine_map"])
 
 
 def _trace(
@@ -183,7 +163,7 @@ def traced(
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
-            optimize=True,
+            optimize=False,  # it drops constants of Clip nodes; runtimes optimize graphs themselves
         )
     assert program is not None
     model: onnx.ModelProto = program.model_proto
@@ -192,6 +172,19 @@ def traced(
     for node in model.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
+    return _with_plain_casts(model)
+
+
+def _with_plain_casts(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Replace each CastLike by a Cast: ONNX Runtime cannot fold the former and warns of every one."""
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    values = [*graph.value_info, *graph.input, *graph.output]
+    types = {value.name: value.type.tensor_type.elem_type for value in values}
+    types |= {initializer.name: initializer.data_type for initializer in graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "CastLike":
+            node.op_type = "Cast"
+            node.attribute.append(onnx.helper.make_attribute("to", types[node.input.pop()]))
     return model
 
 

@@ -38,8 +38,8 @@ _KERNEL_CASES = {
 # Role → output → tolerance and peak. The code is compared relative to its largest entry.
 _ONNX = {
     "style_encoder": {"style_code": (Tolerance.CODE, 1.0)},
-    "stylizer": {"stylized": (Tolerance.GRAY, 255.0), "affine_map": (Tolerance.MAP, 1.0)},
-    "stylizer_map": {"affine_map": (Tolerance.MAP, 1.0)},
+    "stylizer": {"stylized": (Tolerance.GRAY, 255.0), "grid": (Tolerance.MAP, 1.0)},
+    "stylizer_map": {"grid": (Tolerance.MAP, 1.0)},
 }
 
 
@@ -96,7 +96,7 @@ def _network_vectors(reference: Reference) -> dict[str, Array]:
     }
     for role in ("stylizer", "stylizer_map"):
         vectors |= {f"{role}/in/frame": frame[None], f"{role}/in/style_code": code}
-        vectors[f"{role}/out/affine_map"] = reference.affine_map(frame, code)
+        vectors[f"{role}/out/grid"] = reference.grid(frame, code)
     return vectors
 
 

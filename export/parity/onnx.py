@@ -59,10 +59,10 @@ def check_stylizer(path: Path, reference: Reference) -> dict[str, Any]:
     maps = Differences(f"The map of {path.name}", Tolerance.MAP, 1.0)
     for frame, r in _frames():
         inputs = {"frame": frame[None], "style_code": code, "r": np.array([r], np.float32)}
-        stylized, affine_map = session.run(None, inputs)
+        stylized, grid = session.run(None, inputs)
         case = f"{frame.shape[1]}x{frame.shape[0]} r={r}"
         frames.add(case, LANE, stylized, reference.stylized(frame, code, r))
-        maps.add(case, LANE, affine_map, reference.affine_map(frame, code))
+        maps.add(case, LANE, grid, reference.grid(frame, code))
     return {**frames.summary(), "map_max": maps.summary()["max"]}
 
 
@@ -79,9 +79,9 @@ def check_stylizer_map(path: Path, reference: Reference) -> dict[str, Any]:
     code = _style_code(reference)
     differences = Differences(path.name, Tolerance.MAP, 1.0)
     for frame, _ in _frames():
-        (affine_map,) = session.run(None, {"frame": frame[None], "style_code": code})
+        (grid,) = session.run(None, {"frame": frame[None], "style_code": code})
         case = f"{frame.shape[1]}x{frame.shape[0]}"
-        differences.add(case, LANE, affine_map, reference.affine_map(frame, code))
+        differences.add(case, LANE, grid, reference.grid(frame, code))
     return differences.summary()
 
 

@@ -39,22 +39,22 @@ class Reference:
 
         return self._once(("style", *_key(style)), compute)
 
-    def affine_map(self, frame: Image, style_code: Floats) -> Floats:
-        """Return the affine map of a frame, float32 (1, gh, gw, 12)."""
+    def grid(self, frame: Image, style_code: Floats) -> Floats:
+        """Return the bilateral grid of a frame, float32 (1, rows, columns, bins, 12)."""
 
         def compute() -> Tensor:
             small = resize(_unit(frame), network_size(frame.shape[0], frame.shape[1], self.stylizer.dims))
-            affine_map = self.stylizer.affine_map(small, torch.from_numpy(style_code))
-            return affine_map.permute(0, 2, 3, 1)
+            grid = self.stylizer.grid(small, torch.from_numpy(style_code))
+            return grid.permute(0, 3, 4, 1, 2)
 
         return self._once(("map", *_key(frame), *_key(style_code)), compute)
 
     @torch.no_grad()
     def stylized(self, frame: Image, style_code: Floats, r: float) -> NDArray[np.float64]:
         """Return the stylized frame in whole gray levels, float64 (1, round(r·H), round(r·W), 3)."""
-        affine_map = torch.from_numpy(self.affine_map(frame, style_code)).permute(0, 3, 1, 2)
+        grid = torch.from_numpy(self.grid(frame, style_code)).permute(0, 3, 4, 1, 2)
         # The exported file receives r as float32, and r decides the output size.
-        stylized = self.stylizer.render(_unit(frame), affine_map, float(np.float32(r)))
+        stylized = self.stylizer.render(_unit(frame), grid, float(np.float32(r)))
         gray: NDArray[np.float64] = (stylized * 255).round().permute(0, 2, 3, 1).double().numpy()
         return gray
 

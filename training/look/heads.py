@@ -109,7 +109,7 @@ def auto_match(here: Tensor, there: Tensor) -> Tensor:
 def lower_black(lut: Tensor, content: Tensor, style: StyleColors) -> Tensor:
     """Re-level a LUT so that its black point does not exceed the mean of content's and style's."""
     before, black = (measure(to_opponent(x)[:, :1]).black for x in (content, apply_lut(lut, content)))
-    excess = (black - (before + style.luma.black) / 2).clamp(min=0, max=0.5)
+    excess = (black - (before + style.luma.black) / 2).clamp(min=0.0, max=0.5)
     scale = 1 + excess / (1 - black).clamp(min=0.25)
     return (1 - (1 - lut) * scale.view(-1, 1, 1, 1, 1)).clamp(0, 1)
 
