@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runtime.interpolation.affine_map import AffineMap, moved, on_grid, weakened
+from device_runtime.interpolation.grid import moved, on_grid, weakened
 from device_runtime.kernels import Transfer, Warp
 from device_runtime.motion.flow import Motion
-from mvstylizer.stylizer import StylizedFrame
+from mvstylizer.stylizer import BilateralGrid, StylizedFrame
 
 Picture = NDArray[np.uint8]
 
@@ -33,15 +33,15 @@ class KeyFrameResult:
 
     Attributes:
         rgb: The key frame, uint8 RGB (H, W, 3).
-        reply: Its stylized image of the same size, its affine map, or both.
+        reply: Its stylized image of the same size, its map, or both.
     """
 
     rgb: Picture
     reply: StylizedFrame
 
-    def with_map(self, affine_map: AffineMap) -> KeyFrameResult:
+    def with_map(self, grid: BilateralGrid) -> KeyFrameResult:
         """Return the same key frame with another map and without an image."""
-        return KeyFrameResult(self.rgb, StylizedFrame(None, affine_map))
+        return KeyFrameResult(self.rgb, StylizedFrame(None, grid))
 
 
 class Interpolator(Protocol):
@@ -130,7 +130,7 @@ class WarpInterpolator:
 
 
 class TransferInterpolator:
-    """Warps the affine color maps of the key frames and applies them to the frame itself.
+    """Warps the maps of the key frames and applies them to the frame itself.
 
     Detail, edges and new objects come from the frame itself, so there is no tearing or ghosting. Key frames
     are also made from their maps, so that they do not stand out from their neighbors.
@@ -143,15 +143,15 @@ class TransferInterpolator:
     def __init__(self, transfer: Transfer, *, strength: float = 1.0) -> None:
         self._transfer = transfer
         self._strength = strength
-        self._past: NDArray[np.float32] | None = None
-        self._following: NDArray[np.float32] | None = None
+        self._past: BilateralGrid | None = None
+        self._following: BilateralGrid | None = None
 
     def begin(self, past: KeyFrameResult, following: KeyFrameResult | None) -> Picture:
         """See `Interpolator.begin`."""
         self._past = weakened(_map_of(past), self._strength)
         self._following = None
         if following is not None:
-            next_map = on_grid(_map_of(following), *self._past.shape[:2])
+            next_map = on_grid(_map_of(following), *self._past.shape[:3])
             self._following = weakened(next_map, self._strength)
         return self._transfer(past.rgb, self._past)
 
@@ -159,13 +159,13 @@ class TransferInterpolator:
         """See `Interpolator.between`."""
         if self._past is None:
             raise ValueError("call begin before between")
-        affine_map = moved(self._past, past)
+        grid = moved(self._past, past)
         if self._following is not None and following is not None:
-            rows, columns = affine_map.shape[:2]
+            rows, columns = grid.shape[:2]
             visible = past.visible_on(rows, columns), following.visible_on(rows, columns)
-            share = _share_of_past(*visible, position)[..., None, None]
-            affine_map = share * affine_map + (1 - share) * moved(self._following, following)
-        return self._transfer(frame, np.asarray(affine_map, np.float32))
+            share = _share_of_past(*visible, position)[..., None, None, None]
+            grid = share * grid + (1 - share) * moved(self._following, following)
+        return self._transfer(frame, np.asarray(grid, np.float32))
 
 
 def blended(original: Picture, styled: Picture, strength: float) -> Picture:
@@ -175,10 +175,10 @@ def blended(original: Picture, styled: Picture, strength: float) -> Picture:
     return np.asarray(cv2.addWeighted(original, 1 - strength, styled, strength, 0), np.uint8)
 
 
-def _map_of(key: KeyFrameResult) -> NDArray[np.float32]:
-    if key.reply.affine_map is None:
-        raise ValueError("this interpolation needs affine maps: request reply='map' from the stylizer")
-    return key.reply.affine_map
+def _map_of(key: KeyFrameResult) -> BilateralGrid:
+    if key.reply.grid is None:
+        raise ValueError("this interpolation needs maps: request reply='map' from the stylizer")
+    return key.reply.grid
 
 
 def _share_of_past(

@@ -45,7 +45,7 @@ class Motion:
         """Return the backward flow on another grid over the same frame, in units of that grid.
 
         Args:
-            height: Rows of the grid: those of the frame for pixels, those of an affine map for cells.
+            height: Rows of the grid: those of the frame for pixels, those of a map for cells.
             width: Columns of the grid.
 
         Returns:
@@ -165,7 +165,7 @@ class DisFlow:
 
 
 def map_flow(*, refined: bool = False) -> DisFlow:
-    """Return an estimator for moving affine maps, whose cells are many pixels wide.
+    """Return an estimator for moving maps, whose cells are many pixels wide.
 
     A quarter of the frame's sides shows their motion well enough. The variational refinement of single pixels
     is left out: by the measures of `bench table4` frames are as good without it, where maps are moved (where

@@ -88,7 +88,7 @@ class KeyRequests:
             key: uint8 RGB (H, W, 3).
 
         Returns:
-            The pending reply; its `result` raises what the stylizer raised, or KeyReplyError.
+            The pending reply; its `result` raises what the stylizer raised, KeyReplyError, or GridError.
         """
         # Not the executor's own future: a running one cannot be cancelled.
         reply: Future[StylizedFrame] = Future()
@@ -120,7 +120,7 @@ class KeyRequests:
         with self._watch.measure("edge"):
             guarded = self._stylizer.stylize(sent, self._reply)
         got = guarded.key
-        fits = got.affine_map is not None if self._reply == "map" else _shape(got.image) == key.shape
+        fits = got.grid is not None if self._reply == "map" else _shape(got.image) == key.shape
         if not fits:
             raise KeyReplyError(
                 f"The stylizer's reply ({self._reply}) does not fit a key frame of shape {key.shape}",

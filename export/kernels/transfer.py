@@ -1,15 +1,18 @@
-"""``transfer.tflite``: style an intermediate frame with an affine color map on a coarse grid.
+"""``transfer.tflite``: apply a bilateral grid of affine color transforms to the planes of a frame.
 
-The map has a 3×4 matrix [A | b] per grid cell. It is read bilinearly at every pixel (half-pixel centers,
-edges clamped), and the pixel becomes A·rgb + 255·b, rounded to the nearest gray level and saturated.
+A pixel reads the grid trilinearly at its place and its luma (`mvstylizer.stylizer.BilateralGrid`). There is
+no gather, so that XNNPACK takes the whole graph as one partition:
 
-Bilinear interpolation is separable: for a tile of R rows and C columns, ``rows`` (R × cells) contains the two
-weights of each pixel row, ``columns`` (cells × C) those of each pixel column, and ``rows · cells · columns``
-is the map over the tile. Two small matrix products replace a resize, which would fix the sizes and write
-twelve planes of the whole frame to memory. The rest is multiply and add on planes. Without a gather, XNNPACK
-takes the whole graph as one partition.
+- Luma: bin k has the hat function max(0, 1 - |t - k|) as its weight, t being luma in units of bins. All
+  bins are computed and summed with their weights.
+- Place: a tile lies between the centers of 2 × 2 cells. The two rows are blended on the coefficients, which
+  are few. The two columns are blended on the planes: left and right weight times the three planes and 1 are
+  eight planes, and one matrix product per pixel row, bins × 8 by 8 × pixels, applies every bin's transform.
 
-The caller feeds tiles, so that the twelve planes stay in a core's cache and a tile covers few cells.
+The planes may be those of RGB or of Y'CbCr, and any number of output planes is computed: the caller gives the
+coefficients in the planes' units, and the luma as a linear function of the planes.
+
+The caller feeds tiles, so that the planes stay in a core's cache.
 """
 
 from __future__ import annotations
@@ -20,12 +23,22 @@ from export.kernels.convert import convert, tensorflow
 from mvstylizer.bundle import TensorSpec
 
 TRANSFER_INPUTS = (
-    TensorSpec("frame", "uint8", (1, 3, -1, -1), "NCHW RGB, the tile", "0..255"),
-    TensorSpec("cells", "float32", (4, 3, -1, -1), "(r, g, b, 1) × RGB out × the tile's cells", "unit range"),
-    TensorSpec("rows", "float32", (1, 1, -1, -1), "pixel row × cell row", "bilinear weight 0..1"),
-    TensorSpec("columns", "float32", (1, 1, -1, -1), "cell column × pixel column", "bilinear weight 0..1"),
+    TensorSpec("frame", "uint8", (3, -1, 1, -1), "plane × row × 1 × column, the tile", "0..255"),
+    TensorSpec(
+        "cells",
+        "float32",
+        (-1, 2, -1, 8),
+        "output plane × (upper, lower) × bin × (the planes, 1; left and right of each)",
+        "gray levels: biases are 255 times those of the unit range",
+    ),
+    TensorSpec("rows", "float32", (1, -1, 1, 1), "weight of the lower cells for each pixel row", "0..1"),
+    TensorSpec("columns", "float32", (1, 1, 2, -1), "weights of left and right cells", "0..1"),
+    TensorSpec("guide", "float32", (5, 1, 1, 1), "luma in bins: factors of the planes and 1; last bin", ""),
+    TensorSpec("bins", "float32", (1, 1, -1, 1), "number of each bin: 0, 1, …", ""),
 )
-TRANSFER_OUTPUTS = (TensorSpec("styled", "uint8", (1, 3, -1, -1), "NCHW RGB, the tile", "0..255"),)
+TRANSFER_OUTPUTS = (
+    TensorSpec("styled", "uint8", (-1, -1, 1, -1), "plane × row × 1 × column, the tile", "0..255"),
+)
 
 
 def build_transfer() -> bytes:
@@ -37,12 +50,18 @@ def build_transfer() -> bytes:
     """
     tf = tensorflow()
 
-    def transfer(frame: Any, cells: Any, rows: Any, columns: Any) -> Any:
-        *factors, bias = tf.split(tf.matmul(rows, cells), 4, axis=0)
-        # Scale the bias while it is small; split the planes while they are bytes, since a split copies.
-        styled = tf.matmul(bias * 255.0, columns)
-        for factor, plane in zip(factors, tf.split(frame, 3, axis=1), strict=True):
-            styled += tf.matmul(factor, columns) * tf.cast(plane, tf.float32)
-        return tf.cast(styled, tf.uint8)
+    def transfer(frame: Any, cells: Any, rows: Any, columns: Any, guide: Any, bins: Any) -> Any:
+        planes = [tf.cast(plane, tf.float32) for plane in tf.split(frame, 3, axis=0)]
+        *gains, offset, last = tf.split(guide, 5, axis=0)
+        place = offset
+        for gain, plane in zip(gains, planes, strict=True):
+            place += gain * plane
+        place = tf.minimum(tf.nn.relu(place), last)
+        hats = tf.nn.relu(1.0 - tf.abs(place - bins))
+        ones = rows * 0.0 + 1.0
+        sides = tf.concat([plane * columns for plane in (*planes, ones)], axis=2)
+        upper, lower = tf.split(cells, 2, axis=1)
+        by_bin = tf.matmul(upper + rows * (lower - upper), sides)
+        return tf.cast(tf.reduce_sum(by_bin * hats, axis=2, keepdims=True), tf.uint8)
 
     return convert(transfer, TRANSFER_INPUTS, TRANSFER_OUTPUTS)

@@ -66,7 +66,7 @@ class ColorStylizer:
             raise MVStylizerError("The edge went away", "Start it again")
         color = self.colors[number % len(self.colors)]
         if reply == "map":
-            return StylizedFrame(None, np.broadcast_to(color, (18, 32, 3, 4)).astype(np.float32))
+            return StylizedFrame(None, np.broadcast_to(color, (9, 16, 4, 3, 4)).astype(np.float32))
         return StylizedFrame(colored(frame, color), None)
 
     def close(self) -> None:
@@ -445,7 +445,7 @@ class Still:
     def encode_style(self, style):
         return np.zeros(4, np.float32)
     def stylize(self, frame, style_code, *, r=1.0, reply="map"):
-        return StylizedFrame(None, np.broadcast_to(np.eye(3, 4, dtype=np.float32), (18, 32, 3, 4)).copy())
+        return StylizedFrame(None, np.broadcast_to(np.eye(3, 4, dtype=np.float32), (9, 16, 4, 3, 4)).copy())
     def close(self):
         pass
 
