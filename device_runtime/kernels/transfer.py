@@ -22,20 +22,21 @@ from device_runtime.kernels.interpreter import (
 from mvstylizer.stylizer import BilateralGrid
 
 MAX_TILE: Final = 128  # pixels a side: the planes of a tile fit a core's L2 cache
-TILE_COST: Final = 16  # pixels a side: what a tile costs beyond its pixels, as if it were so much larger
+TILE_COST: Final = 1800  # pixels: what a tile costs beyond its own
+FIXED_COST: Final = 2.5  # columns: what a pixel costs beyond the columns of cells that its tile reads
 
 
 class _Part(NamedTuple):
-    """Part of one axis of the frame, between the centers of two neighboring cells.
+    """Part of one axis of the frame.
 
     Attributes:
         pixels: Its pixels.
-        cell: The first of the two cells.
-        weights: Weight of the second cell for each pixel, float32, 0 to 1.
+        cells: The cells that they read.
+        weights: Linear weights, float32 (cells, pixels).
     """
 
     pixels: slice
-    cell: int
+    cells: slice
     weights: NDArray[np.float32]
 
 
@@ -74,7 +75,7 @@ class Transfer:
             raise KernelError(f"Map is {grid.dtype} {grid.shape}, not float32 (rows, columns, bins, 3, 4)")
         check_finite(grid, "Map")
         self._plan((*frame.shape[:2], *grid.shape[:3]))
-        cells = _by_tile(grid)
+        cells = _by_row(grid)
         planes = np.empty((3, *frame.shape[:2]), np.uint8)
         cv2.split(frame, tuple(planes))
         out = np.empty_like(planes)
@@ -111,13 +112,15 @@ class Transfer:
             return
         height, width, rows, columns, bins = sizes
         self._sizes = ()  # stays empty if a kernel rejects the shapes
-        self._rows, self._columns = _parts(height, rows), _parts(width, columns)
-        tile_height, tile_width = len(self._rows[0].weights), len(self._columns[0].weights)
+        self._rows = _row_parts(height, rows)
+        tile_height = self._rows[0].weights.shape[1]
+        self._columns = _column_parts(width, columns, tile_height)
+        span, tile_width = self._columns[0].weights.shape
         shapes = {
             "frame": (3, tile_height, 1, tile_width),
-            "cells": (3, 2, bins, 8),
+            "cells": (3, 2, bins, 4 * span),
             "rows": (1, tile_height, 1, 1),
-            "columns": (1, 1, 2, tile_width),
+            "columns": (1, 1, span, tile_width),
             "guide": (5, 1, 1, 1),
             "bins": (1, 1, bins, 1),
         }
@@ -129,41 +132,62 @@ class Transfer:
         self._sizes = sizes
 
 
-def _by_tile(grid: BilateralGrid) -> NDArray[np.float32]:
-    """Return the kernel's ``cells`` between each 2 × 2 cells, float32 (rows - 1, columns - 1, 3, 2, bins, 8).
+def _by_row(grid: BilateralGrid) -> NDArray[np.float32]:
+    """Return the kernel's ``cells`` for each pair of rows, float32 (pairs, 3, 2, bins, 4, columns).
 
-    A single row or column is used on both sides.
+    A single row is both of its pair.
     """
-    scaled = np.pad(grid, [(0, int(size == 1)) for size in grid.shape[:2]] + [(0, 0)] * 3, "edge")
-    scaled = scaled * np.array([1, 1, 1, 255], np.float32)
-    sides = np.stack([scaled[:, :-1], scaled[:, 1:]], -1)  # the last axis is left, right
-    corners = np.stack([sides[:-1], sides[1:]], 3)  # (rows - 1, columns - 1, bins, 2, 3, 4, 2)
-    by_tile = corners.transpose(0, 1, 4, 3, 2, 5, 6)
-    return np.ascontiguousarray(by_tile).reshape(*by_tile.shape[:5], 8)
+    scaled = grid * np.array([1, 1, 1, 255], np.float32)
+    if len(scaled) == 1:
+        scaled = np.repeat(scaled, 2, 0)
+    pairs = np.stack([scaled[:-1], scaled[1:]], 1)  # (pairs, 2, columns, bins, 3, 4)
+    return np.ascontiguousarray(pairs.transpose(0, 4, 1, 3, 5, 2))
 
 
-def _parts(length: int, cells: int) -> list[_Part]:
-    """Divide an axis into parts of equal size, each between the centers of two neighboring cells."""
-    place = (np.arange(length) + 0.5) * cells / length - 0.5
-    cell = np.clip(np.floor(place).astype(np.int64), 0, max(0, cells - 2))
-    weights = np.clip(place - cell, 0, 1).astype(np.float32)
+def _row_parts(length: int, cells: int) -> list[_Part]:
+    """Divide the rows into parts of equal height, each between the centers of two neighboring cells."""
+    place = _places(length, cells)
+    cell = np.minimum(place.astype(np.int64), max(0, cells - 2))
     edges = [0, *(np.flatnonzero(np.diff(cell)) + 1).tolist(), length]
     spans = list(pairwise(edges))
-    size = _part_size([end - start for start, end in spans])
-    # The last part of a span starts early enough to have full size; where parts overlap, both results agree.
-    starts = [min(start, last - size) for first, last in spans for start in range(first, last, size)]
-    return [
-        _Part(slice(start, start + size), int(cell[start]), weights[start : start + size]) for start in starts
-    ]
-
-
-def _part_size(spans: list[int]) -> int:
-    """Return the size of parts that cover spans of these lengths with the least work."""
 
     def cost(size: int) -> int:
-        return sum(-(-span // size) for span in spans) * (size + TILE_COST)
+        return sum(-(-(last - first) // size) for first, last in spans) * (size + TILE_COST // MAX_TILE)
 
-    return min(range(min(*spans, MAX_TILE), 0, -1), key=cost)
+    size = min(range(min(MAX_TILE, *(last - first for first, last in spans)), 0, -1), key=cost)
+    # The last part of a span starts early enough to have full size; where parts overlap, both results agree.
+    starts = [min(start, last - size) for first, last in spans for start in range(first, last, size)]
+    return [_part(place, start, size, int(cell[start]), 2) for start in starts]
+
+
+def _column_parts(length: int, cells: int, tile_height: int) -> list[_Part]:
+    """Divide the columns into parts of equal width, as wide as costs least for tiles of this height."""
+    place = _places(length, cells)
+
+    def starts(size: int) -> list[int]:
+        return [min(start, length - size) for start in range(0, length, size)]
+
+    def span(size: int) -> int:
+        """Return the number of cells that a part of this size reads at most."""
+        return max(int(np.ceil(place[at + size - 1])) - int(place[at]) + 1 for at in starts(size))
+
+    def cost(size: int) -> float:
+        return len(starts(size)) * (size * tile_height + TILE_COST) * (span(size) + FIXED_COST)
+
+    size = min(range(min(length, 2 * MAX_TILE), 0, -1), key=cost)
+    most = min(span(size), cells)
+    return [_part(place, at, size, min(int(place[at]), cells - most), most) for at in starts(size)]
+
+
+def _places(length: int, cells: int) -> NDArray[np.float64]:
+    """Return the place of each pixel among the cells' centers: half-pixel centers, edges clamped."""
+    return np.clip((np.arange(length) + 0.5) * cells / length - 0.5, 0, cells - 1)
+
+
+def _part(place: NDArray[np.float64], start: int, size: int, cell: int, cells: int) -> _Part:
+    own = place[start : start + size]
+    weights = np.maximum(0, 1 - np.abs(own - np.arange(cell, cell + cells)[:, None]))
+    return _Part(slice(start, start + size), slice(cell, cell + cells), weights.astype(np.float32))
 
 
 def _transfer_tile(
@@ -175,9 +199,9 @@ def _transfer_tile(
     out: NDArray[np.uint8],
 ) -> None:
     kernel.tensor("frame")[:, :, 0] = planes[:, row.pixels, column.pixels]
-    kernel.tensor("cells")[:] = cells[row.cell, column.cell]
-    kernel.tensor("rows")[0, :, 0, 0] = row.weights
-    left, right = kernel.tensor("columns")[0, 0]
-    left[:], right[:] = 1 - column.weights, column.weights
+    into = kernel.tensor("cells")
+    into.reshape(*into.shape[:3], 4, -1)[:] = cells[row.cells.start][..., column.cells]
+    kernel.tensor("rows")[0, :, 0, 0] = row.weights[1]
+    kernel.tensor("columns")[0, 0] = column.weights
     kernel.invoke()
     out[:, row.pixels, column.pixels] = kernel.tensor("styled")[:, :, 0]

@@ -5,9 +5,10 @@ no gather, so that XNNPACK takes the whole graph as one partition:
 
 - Luma: bin k has the hat function max(0, 1 - |t - k|) as its weight, t being luma in units of bins. All
   bins are computed and summed with their weights.
-- Place: a tile lies between the centers of 2 × 2 cells. The two rows are blended on the coefficients, which
-  are few. The two columns are blended on the planes: left and right weight times the three planes and 1 are
-  eight planes, and one matrix product per pixel row, bins × 8 by 8 × pixels, applies every bin's transform.
+- Place: a tile lies between the centers of two rows of cells, over a few columns of them. The two rows are
+  blended on the coefficients, which are few. The columns are blended on the planes: the three planes and 1,
+  each times the weight of each column, are 4 × columns planes, and one matrix product for each pixel row,
+  (bins) × (4 × columns) by (4 × columns) × (pixels), applies the transforms of all bins.
 
 The planes may be those of RGB or of Y'CbCr, and any number of output planes is computed: the caller gives the
 coefficients in the planes' units, and the luma as a linear function of the planes.
@@ -27,12 +28,12 @@ TRANSFER_INPUTS = (
     TensorSpec(
         "cells",
         "float32",
-        (-1, 2, -1, 8),
-        "output plane × (upper, lower) × bin × (the planes, 1; left and right of each)",
+        (-1, 2, -1, -1),
+        "output plane × (upper, lower) × bin × (the planes, 1; columns of each)",
         "gray levels: biases are 255 times those of the unit range",
     ),
     TensorSpec("rows", "float32", (1, -1, 1, 1), "weight of the lower cells for each pixel row", "0..1"),
-    TensorSpec("columns", "float32", (1, 1, 2, -1), "weights of left and right cells", "0..1"),
+    TensorSpec("columns", "float32", (1, 1, -1, -1), "weight of each column of cells × pixel", "0..1"),
     TensorSpec("guide", "float32", (5, 1, 1, 1), "luma in bins: factors of the planes and 1; last bin", ""),
     TensorSpec("bins", "float32", (1, 1, -1, 1), "number of each bin: 0, 1, …", ""),
 )

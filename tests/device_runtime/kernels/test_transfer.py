@@ -34,7 +34,7 @@ def noise_map(rows: int, columns: int, bins: int, spread: float, seed: int = 0) 
 
 
 def applied(frame: Image, grid: Map) -> Image:
-    """Enlarge each bin with OpenCV to twelve full-size channels, interpolate by luma, multiply at each pixel."""
+    """Enlarge each bin with OpenCV to twelve full-size channels and multiply the one read by luma."""
     height, width = frame.shape[:2]
     bins = grid.shape[2]
     place = frame.astype(np.float64) @ [0.2126, 0.7152, 0.0722] / 255 * (bins - 1)
