@@ -12,13 +12,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from device_runtime.interpolation.interpolator import Interpolator, TransferInterpolator, WarpInterpolator
 from device_runtime.interpolation.segments import Segment, motions, segments
 from device_runtime.interpolation.temporal_smoothing import TemporalSmoothing
 from device_runtime.kernels import Transfer, Warp
+from device_runtime.media.planes import Picture
 from device_runtime.media.reader import Frame
 from device_runtime.motion.flow import DisFlow, FlowEstimator, Motion, map_flow
 from device_runtime.options import StylizeOptions
@@ -39,13 +37,13 @@ class Finished(NamedTuple):
 
     Attributes:
         frame: The frame as filmed.
-        picture: uint8 RGB (H, W, 3).
+        picture: The finished picture, in planes if `frame` has planes and maps are moved.
         is_key: Whether it is a key frame.
         grid: The map of a key frame, if it has one.
     """
 
     frame: Frame
-    picture: NDArray[np.uint8]
+    picture: Picture
     is_key: bool
     grid: BilateralGrid | None = None
 
@@ -194,7 +192,7 @@ def _finished(
     for move in moves:
         if isinstance(move, _Step):
             with watch.measure("interpolate"):
-                picture = interpolator.between(move.frame.rgb, *move[1:])
+                picture = interpolator.between(move.frame.picture, *move[1:])
             yield Finished(move.frame, picture, False)
             continue
         past = smoothing.key(move.segment)

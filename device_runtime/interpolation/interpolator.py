@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from device_runtime.interpolation.grid import moved, on_grid, weakened
 from device_runtime.kernels import Transfer, Warp
+from device_runtime.media.planes import Picture, Planes, in_rgb
 from device_runtime.motion.flow import Motion
 from mvstylizer.stylizer import BilateralGrid, StylizedFrame
 
-Picture = NDArray[np.uint8]
+Rgb = NDArray[np.uint8]
 
 MIN_VISIBILITY: Final = (
     1e-3  # keeps weights positive where a place is hidden on both sides: time decides there
@@ -32,16 +33,16 @@ class KeyFrameResult:
     """A key frame and its stylized version.
 
     Attributes:
-        rgb: The key frame, uint8 RGB (H, W, 3).
+        picture: The key frame.
         reply: Its stylized image of the same size, its map, or both.
     """
 
-    rgb: Picture
+    picture: Picture
     reply: StylizedFrame
 
     def with_map(self, grid: BilateralGrid) -> KeyFrameResult:
         """Return the same key frame with another map and without an image."""
-        return KeyFrameResult(self.rgb, StylizedFrame(None, grid))
+        return KeyFrameResult(self.picture, StylizedFrame(None, grid))
 
 
 class Interpolator(Protocol):
@@ -55,7 +56,7 @@ class Interpolator(Protocol):
             following: The next key frame, or None if a cut or the end of the video comes first.
 
         Returns:
-            The finished picture of `past`, uint8 RGB (H, W, 3).
+            The finished picture of `past`, in planes only if `past` is.
         """
         ...
 
@@ -63,13 +64,13 @@ class Interpolator(Protocol):
         """Make one intermediate frame.
 
         Args:
-            frame: The frame as filmed, uint8 RGB (H, W, 3).
+            frame: The frame as filmed.
             past: Its motion relative to the previous key frame.
             following: Its motion relative to the next key frame, if there is one.
             position: Position in time between the previous (0) and the next key frame (1).
 
         Returns:
-            uint8 RGB (H, W, 3).
+            The picture, in planes only if `frame` is.
         """
         ...
 
@@ -96,7 +97,7 @@ class WarpInterpolator:
         self._transfer = transfer
         self._strength = strength
         self._loaded: KeyFrameResult | None = None  # what self._after holds
-        self._image: Picture | None = None
+        self._image: Rgb | None = None
 
     def begin(self, past: KeyFrameResult, following: KeyFrameResult | None) -> Picture:
         """See `Interpolator.begin`."""
@@ -110,7 +111,7 @@ class WarpInterpolator:
         if following is not None:
             self._image = self._styled(following)
             self._after.set_key(self._image)
-        return blended(past.rgb, image, self._strength)
+        return blended(in_rgb(past.picture), image, self._strength)
 
     def between(self, frame: Picture, past: Motion, following: Motion | None, position: float) -> Picture:
         """See `Interpolator.between`."""
@@ -121,12 +122,12 @@ class WarpInterpolator:
             share = _share_of_past(past.visible, following.visible, position)
             share = np.asarray(cv2.resize(share, (width, height)), np.float32)
             image = np.asarray(cv2.blendLinear(image, other, share, 1 - share), np.uint8)
-        return blended(frame, image, self._strength)
+        return blended(in_rgb(frame), image, self._strength)
 
-    def _styled(self, key: KeyFrameResult) -> Picture:
+    def _styled(self, key: KeyFrameResult) -> Rgb:
         if key.reply.image is not None:
             return key.reply.image
-        return self._transfer(key.rgb, _map_of(key))
+        return self._transfer(in_rgb(key.picture), _map_of(key))
 
 
 class TransferInterpolator:
@@ -153,7 +154,7 @@ class TransferInterpolator:
         if following is not None:
             next_map = on_grid(_map_of(following), *self._past.shape[:3])
             self._following = weakened(next_map, self._strength)
-        return self._transfer(past.rgb, self._past)
+        return transferred(self._transfer, past.picture, self._past)
 
     def between(self, frame: Picture, past: Motion, following: Motion | None, position: float) -> Picture:
         """See `Interpolator.between`."""
@@ -165,10 +166,17 @@ class TransferInterpolator:
             visible = past.visible_on(rows, columns), following.visible_on(rows, columns)
             share = _share_of_past(*visible, position)[..., None, None, None]
             grid = share * grid + (1 - share) * moved(self._following, following)
-        return self._transfer(frame, np.asarray(grid, np.float32))
+        return transferred(self._transfer, frame, np.asarray(grid, np.float32))
 
 
-def blended(original: Picture, styled: Picture, strength: float) -> Picture:
+def transferred(transfer: Transfer, picture: Picture, grid: BilateralGrid) -> Picture:
+    """Apply a map to a picture, in RGB or in planes, whichever it has."""
+    if isinstance(picture, Planes):
+        return Planes(transfer.yuv420(picture.i420, grid, picture.codes), picture.color)
+    return transfer(picture, grid)
+
+
+def blended(original: Rgb, styled: Rgb, strength: float) -> Rgb:
     """Blend two pictures pixel by pixel: (1 - s)·original + s·styled, uint8 RGB (H, W, 3)."""
     if strength == 1.0:
         return styled

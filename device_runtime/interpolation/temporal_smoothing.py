@@ -52,7 +52,7 @@ class TemporalSmoothing:
 
     def key(self, segment: Segment) -> KeyFrameResult:
         """Return the key frame at the start of a segment; waits for its reply."""
-        if self._last is None or self._last.rgb is not segment.key.frame.rgb:
+        if self._last is None or self._last.picture is not segment.key.frame.picture:
             self._last = segment.key.stylized
             if self._carried is not None and self._last.reply.grid is not None:
                 self._last = self._last.with_map(self._carried)
