@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from device_runtime.interpolation.interpolator import KeyFrameResult
 from device_runtime.key_frames.policy import KeyFrameSelector
-from device_runtime.media.planes import Picture, Planes
+from device_runtime.media.planes import Picture, luma_of
 from device_runtime.media.reader import Frame
 from device_runtime.motion.flow import FlowEstimator, Luma, Motion
 from device_runtime.report import Stopwatch
@@ -122,11 +122,6 @@ def motions(frames: Sequence[PreparedFrame], key: KeyFrame, flow: FlowEstimator)
     for each in frames:
         yield motion(each.luma, _step(previous, each.frame))
         previous = each.frame
-
-
-def luma_of(picture: Picture) -> NDArray[np.uint8]:
-    """Return the luma plane of a picture in planes, or the whole picture in RGB, for `FlowEstimator`."""
-    return picture.luma if isinstance(picture, Planes) else picture
 
 
 def _step(neighbor: Frame, frame: Frame) -> NDArray[np.float32] | None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from device_runtime.kernels.interpreter import KernelInterpreter, KernelPool
 
 MAX_TILE: Final = 128  # pixels a side: the planes of a tile fit a core's L2 cache
-TILE_COST: Final = 1800  # pixels: what a tile costs beyond its own
+TILE_COST: Final = 3000  # pixels: what a tile costs beyond its own
 FIXED_COST: Final = 2.5  # columns: what a pixel costs beyond the columns of cells that its tile reads
 
 
@@ -142,11 +142,19 @@ def _column_parts(length: int, cells: int, tile_height: int) -> list[_Part]:
         return max(int(np.ceil(place[at + size - 1])) - int(place[at]) + 1 for at in starts(size))
 
     def cost(size: int) -> float:
-        return len(starts(size)) * (size * tile_height + TILE_COST) * (span(size) + FIXED_COST)
+        return len(starts(size)) * _cost(size * tile_height, span(size))
 
     size = min(range(min(length, 2 * MAX_TILE), 0, -1), key=cost)
+    between = _row_parts(length, cells)
+    if cells > 1 and len(between) * _cost(between[0].weights.shape[1] * tile_height, 2) < cost(size):
+        return between
     most = min(span(size), cells)
     return [_part(place, at, size, min(int(place[at]), cells - most), most) for at in starts(size)]
+
+
+def _cost(pixels: int, columns: int) -> float:
+    """Return what a tile costs that reads so many columns of cells."""
+    return (pixels + TILE_COST) * (columns + FIXED_COST)
 
 
 def _places(length: int, cells: int) -> NDArray[np.float64]:

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from device_runtime.interpolation.grid import grid_of, moved, on_grid, weakened
+from device_runtime.interpolation.interpolator import transferred
 from device_runtime.kernels import Transfer
 from device_runtime.key_frames.scene_cuts import SceneCuts, luma_thumbnail
+from device_runtime.media.planes import Picture, luma_of
 from device_runtime.motion.flow import Follow, Luma, Motion, map_flow
 from device_runtime.stylizers.request_queue import KeyRequests
 from mvstylizer.stylizer import BilateralGrid, StylizedFrame
@@ -76,29 +77,31 @@ class LiveStyle:
         self._pending: tuple[_Key, Future[StylizedFrame]] | None = None
         self._gap = 0
 
-    def __call__(self, rgb: NDArray[np.uint8], seconds: float) -> NDArray[np.uint8]:
+    def __call__(self, picture: Picture, seconds: float) -> Picture:
         """Stylize a picture with the map known so far; return it unchanged before the first reply.
 
         Args:
-            rgb: uint8 RGB (H, W, 3).
+            picture: uint8 RGB (H, W, 3) or planes.
             seconds: When it was captured, on any clock.
 
         Returns:
-            uint8 RGB (H, W, 3).
+            The picture, in planes only if `picture` is.
 
         Raises:
             MVStylizerError: The stylizer or the kernel fails.
         """
-        luma = self._flow.prepare(rgb)
-        if self._begins_scene(luma_thumbnail(rgb)):
+        luma = self._flow.prepare(luma_of(picture))
+        if self._begins_scene(luma_thumbnail(picture)):
             self._leave_scene()
         grid, trust = self._carried(luma)
         grid = self._received(luma, grid)
         self._gap += 1
         if self._pending is None and (self._key is None or self._gap >= MIN_INTERVAL):
             key = _Key(seconds, self._flow.follow(luma), grid if self._key else None, trust)
-            self._pending, self._gap = (key, self._requests.submit(rgb)), 0
-        return rgb if grid is None else self._transfer(rgb, weakened(grid, self._strength))
+            self._pending, self._gap = (key, self._requests.submit(picture)), 0
+        if grid is None:
+            return picture
+        return transferred(self._transfer, picture, weakened(grid, self._strength))
 
     def _leave_scene(self) -> None:
         if self._map is not None:

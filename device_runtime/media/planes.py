@@ -85,6 +85,11 @@ def in_rgb(picture: Picture) -> NDArray[np.uint8]:
     return picture.rgb if isinstance(picture, Planes) else picture
 
 
+def luma_of(picture: Picture) -> NDArray[np.uint8]:
+    """Return the luma plane of a picture in planes, or the whole picture in RGB, for `FlowEstimator`."""
+    return picture.luma if isinstance(picture, Planes) else picture
+
+
 def planes_of(frame: av.VideoFrame, color: Color, orientation: Orientation) -> Planes | None:
     """Copy the planes of a decoded frame, upright.
 

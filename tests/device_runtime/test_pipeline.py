@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from skimage import data, io
 
 from device_runtime.media.atomic_file import OutputError
+from device_runtime.media.color import ColorConverter
 from device_runtime.media.photo import PhotoError, read_photo, write_photo
 from device_runtime.media.reader import VideoReader
 from device_runtime.media.video_info import VideoError
@@ -321,6 +322,22 @@ def test_any_flow_estimator_is_accepted(street: Path, style: Path, out: Path, bu
     assert flow.asked == 76 - 6
     shown = pictures(out)
     assert np.abs(shown[14].astype(int) - shown[0]).mean() < 2, "the key frame, unmoved"
+
+
+def test_no_frame_is_converted_to_rgb_where_maps_are_moved(
+    bikes: Path, style: Path, out: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> NDArray[np.uint8]:
+        raise AssertionError("a whole frame was converted")
+
+    source = remux(bikes, out.parent.parent / "part.mp4", until=1.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(ColorConverter, "to_rgb", refuse)
+        patched.setattr(ColorConverter, "from_rgb", refuse)
+        options = StylizeOptions(policy="every:10")
+        stylize_video(source, style, out, options=options, stylizer=ColorStylizer(WARM), bundle=bundle)
+    before, after = (np.stack(pictures(each)).mean((0, 1, 2)) for each in (source, out))
+    assert after[0] / after[2] > before[0] / before[2]
 
 
 def test_memory_does_not_grow_with_the_length(bikes: Path, style: Path, out: Path, bundle: Bundle) -> None:
