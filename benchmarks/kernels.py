@@ -28,6 +28,7 @@ from benchmarks.harness.tables import number, span
 from benchmarks.harness.timing import Timings, Work, measure
 from device_runtime.kernels import KeyFrameScore, Transfer, Warp
 from device_runtime.kernels.key_frame import LUMA_SHAPE
+from device_runtime.media.color import BT601, LIMITED_RANGE, Color, codes_of
 from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
 from mvstylizer.bundle import Bundle
 from mvstylizer.stylizer import BilateralGrid
@@ -37,6 +38,7 @@ Flow = NDArray[np.float32]
 THREADS: Final = (1, 2)
 REACH: Final = 8.0  # pixels, a fast pan at 1080p
 SIZED: Final = ("warp_accel", "transfer_accel")  # kernels of one static size that run on a CPU
+BT601_LIMITED: Final = Color(BT601, LIMITED_RANGE, BT601, BT601, BT601)  # what OpenCV converts to
 FIGURES: Final = {
     "seconds": Figure("s", "wall time per frame", "lower", 0.10),
     "of_opencv": Figure("ratio", "seconds / OpenCV's add and remap", "lower", 0.10),
@@ -122,6 +124,7 @@ def cases(
     decide, luma = KeyFrameScore(bundle.file("key_frame")), _thumbnail(frame)
     warp.set_key(key)
     out = np.empty_like(frame)
+    i420, codes = np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2YUV_I420), np.uint8), codes_of(BT601_LIMITED)
     return {
         "copy": lambda: np.copyto(out, frame),
         "opencv": _opencv(key, flow, out),
@@ -129,6 +132,7 @@ def cases(
         "warp": lambda: warp(flow),
         "warp, new key": lambda: warp.set_key(key),
         "transfer": lambda: transfer(frame, grid),
+        "transfer, 4:2:0": lambda: transfer.yuv420(i420, grid, codes),
         "key_frame": lambda: decide(_thumbnail(frame), luma, threshold=0.5, gap=1, max_gap=30),
         **_sized(bundle, flow, threads),
     }
