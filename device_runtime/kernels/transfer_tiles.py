@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from device_runtime.kernels.interpreter import KernelInterpreter, KernelPool
 
 MAX_TILE: Final = 128  # pixels a side: the planes of a tile fit a core's L2 cache
+MIN_WIDTH: Final = 16  # pixels: narrower tiles cost more than they save in columns of cells
 TILE_COST: Final = 3000  # pixels: what a tile costs beyond its own
 FIXED_COST: Final = 2.5  # columns: what a pixel costs beyond the columns of cells that its tile reads
 
@@ -144,7 +145,7 @@ def _column_parts(length: int, cells: int, tile_height: int) -> list[_Part]:
     def cost(size: int) -> float:
         return len(starts(size)) * _cost(size * tile_height, span(size))
 
-    size = min(range(min(length, 2 * MAX_TILE), 0, -1), key=cost)
+    size = min(range(min(length, 2 * MAX_TILE), min(length, MIN_WIDTH) - 1, -1), key=cost)
     between = _row_parts(length, cells)
     if cells > 1 and len(between) * _cost(between[0].weights.shape[1] * tile_height, 2) < cost(size):
         return between

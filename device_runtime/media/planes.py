@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -16,6 +17,9 @@ from device_runtime.media.color import FULL_RANGE, Color, ColorConverter, codes_
 from device_runtime.media.orientation import Orientation
 
 FORMATS: Final = ("yuv420p", "yuvj420p", "nv12")  # of 8 bits; other pictures are converted to RGB
+
+
+_kept = threading.local()
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +52,7 @@ class Planes:
     @cached_property
     def rgb(self) -> NDArray[np.uint8]:
         """The picture in uint8 RGB (H, W, 3); the conversion is kept."""
-        return ColorConverter(self.color).to_rgb(self.frame(), self.shape[1], self.shape[0])
+        return _converter(self.color).to_rgb(self.frame(), self.shape[1], self.shape[0])
 
     def frame(self) -> av.VideoFrame:
         """Return it as a yuv420p frame for an encoder, without timestamps."""
@@ -105,6 +109,14 @@ def planes_of(frame: av.VideoFrame, color: Color, orientation: Orientation) -> P
     turned = [orientation.apply(np.ascontiguousarray(plane)) for plane in stored._split()]
     width = turned[0].shape[1]
     return Planes(np.concatenate([plane.reshape(-1, width) for plane in turned]), color)
+
+
+def _converter(color: Color) -> ColorConverter:
+    """Return this thread's converter, which keeps swscale's context."""
+    if getattr(_kept, "color", None) != color:
+        _kept.color, _kept.converter = color, ColorConverter(color)
+    converter: ColorConverter = _kept.converter
+    return converter
 
 
 def _from_nv12(frame: av.VideoFrame) -> NDArray[np.uint8]:
