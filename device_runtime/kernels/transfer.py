@@ -94,8 +94,8 @@ class Transfer:
 
     @property
     def last(self) -> KernelInterpreter:
-        """The first interpreter for RGB, with the inputs and outputs of its last tile."""
-        return self._rgb.pool.interpreters[0]
+        """The interpreter of the last RGB tile, with its inputs and outputs."""
+        return self._rgb.last
 
     @property
     def tiles(self) -> int:
@@ -106,7 +106,7 @@ class Transfer:
         """Stop the threads."""
         for each in (self._rgb, self._luma, self._chroma):
             if each is not None:
-                each.pool.close()
+                each.close()
 
     def __enter__(self) -> Self:
         """Return itself."""

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runtime.kernels.interpreter import KernelInterpreter, KernelPool
+from device_runtime.kernels.interpreter import KernelInterpreter, KernelPool, balanced
 
-MAX_TILE: Final = 128  # pixels a side: the planes of a tile fit a core's L2 cache
-MIN_WIDTH: Final = 16  # pixels: narrower tiles cost more than they save in columns of cells
-TILE_COST: Final = 3000  # pixels: what a tile costs beyond its own
-FIXED_COST: Final = 2.5  # columns: what a pixel costs beyond the columns of cells that its tile reads
+# The planes of a tile of this size fit a core's L2 cache; small tiles read few cells and touch few bins.
+TILE_PIXELS: Final = 12_288
+TILE_WIDTH: Final = 96
+NO_LUMA: Final = 1e-3  # bins: a plane that moves luma less does not count
 
 
 class _Part(NamedTuple):
@@ -24,7 +25,7 @@ class _Part(NamedTuple):
     Attributes:
         pixels: Its pixels.
         cells: The cells that they read.
-        weights: Linear weights, float32 (cells, pixels).
+        weights: Linear weights, float32 (pixels, cells).
     """
 
     pixels: slice
@@ -32,8 +33,27 @@ class _Part(NamedTuple):
     weights: NDArray[np.float32]
 
 
+class _Tile(NamedTuple):
+    """A tile, and the bins that its luma touches."""
+
+    row: _Part
+    column: _Part
+    bins: slice
+
+    @property
+    def depth(self) -> int:
+        """Number of bins."""
+        return int(self.bins.stop - self.bins.start)
+
+
 class TiledTransfer:
     """Runs the kernel over planes of one kind: the same number of outputs, sizes that rarely change.
+
+    A tile is computed with the bins that its luma touches, often half of all. Each number of bins has
+    interpreters of its own, because resizing one costs more than a tile.
+
+    Attributes:
+        last: The interpreter of the last tile, with its inputs and outputs.
 
     Args:
         path: ``transfer.tflite``.
@@ -44,7 +64,10 @@ class TiledTransfer:
     """
 
     def __init__(self, path: Path | str, threads: int | None = None) -> None:
-        self.pool = KernelPool(path, threads)
+        self._path = path
+        self._pool = KernelPool(path, threads)
+        self.last = self._pool.interpreters[0]
+        self._variants: dict[tuple[KernelInterpreter, int], KernelInterpreter] = {}
         self._sizes: tuple[int, ...] = ()
         self._rows: list[_Part] = []
         self._columns: list[_Part] = []
@@ -53,6 +76,10 @@ class TiledTransfer:
     def tiles(self) -> int:
         """Number of tiles of the last frame."""
         return len(self._rows) * len(self._columns)
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self._pool.close()
 
     def __call__(
         self,
@@ -73,116 +100,98 @@ class TiledTransfer:
             KernelError: The kernel rejects the shapes.
         """
         self._plan((*planes[0].shape, *coefficients.shape[:4]))
-        bins = coefficients.shape[2]
-        weights = np.array([*((bins - 1) * guide), bins - 1], np.float32).reshape(5, 1, 1, 1)
-        for interpreter in self.pool.interpreters:
-            interpreter.tensor("guide")[:] = weights
-        cells = _by_row(coefficients)
-        tiles = [(row, column) for row in self._rows for column in self._columns]
-        self.pool.run(tiles, lambda kernel, tile: _transfer_tile(kernel, *tile, planes, cells, out))
+        in_bins = (coefficients.shape[2] - 1) * guide
+        weights = np.array([*in_bins, coefficients.shape[2] - 1], np.float32)
+        cells = np.ascontiguousarray(coefficients.transpose(4, 3, 2, 0, 1))
+
+        def do(kernel: KernelInterpreter, tile: _Tile) -> None:
+            own = self._with_bins(kernel, tile.depth)
+            _transfer_tile(own, tile, planes, cells, weights, out)
+            self.last = own
+
+        def tile(row: _Part, column: _Part) -> _Tile:
+            own = [plane[row.pixels, column.pixels] for plane in planes]
+            return _Tile(row, column, _touched(own, in_bins, coefficients.shape[2]))
+
+        tiles = [tile(row, column) for row in self._rows for column in self._columns]
+        # In order of the number of bins: switching interpreters costs what is in the cache.
+        self._pool.run(sorted(tiles, key=lambda each: each.depth), do)
 
     def _plan(self, sizes: tuple[int, ...]) -> None:
         if sizes == self._sizes:
             return
-        height, width, rows, columns, bins, outputs = sizes
-        self._sizes = ()  # stays empty if a kernel rejects the shapes
-        self._rows = _row_parts(height, rows)
-        tile_height = self._rows[0].weights.shape[1]
-        self._columns = _column_parts(width, columns, tile_height)
-        span, tile_width = self._columns[0].weights.shape
-        shapes = {
-            "frame": (3, tile_height, 1, tile_width),
-            "cells": (outputs, 2, bins, 4 * span),
-            "rows": (1, tile_height, 1, 1),
-            "columns": (1, 1, span, tile_width),
-            "guide": (5, 1, 1, 1),
-            "bins": (1, 1, bins, 1),
-        }
-        for interpreter in self.pool.interpreters:
-            interpreter.resize(shapes)
-            interpreter.put("bins", np.arange(bins, dtype=np.float32).reshape(1, 1, bins, 1))
+        height, width, rows, columns, *_ = sizes
+        tile_width = balanced(width, TILE_WIDTH)
+        tile_height = balanced(height, TILE_PIXELS // tile_width)
+        self._rows = _parts(height, rows, tile_height)
+        self._columns = _parts(width, columns, tile_width)
+        self._variants.clear()
         self._sizes = sizes
 
-
-def _by_row(coefficients: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the kernel's ``cells`` for each pair of rows, float32 (pairs, outputs, 2, bins, 4, columns).
-
-    A single row is both of its pair.
-    """
-    if len(coefficients) == 1:
-        coefficients = np.repeat(coefficients, 2, 0)
-    pairs = np.stack([coefficients[:-1], coefficients[1:]], 1)  # (pairs, 2, columns, bins, outputs, 4)
-    return np.ascontiguousarray(pairs.transpose(0, 4, 1, 3, 5, 2))
-
-
-def _row_parts(length: int, cells: int) -> list[_Part]:
-    """Divide the rows into parts of equal height, each between the centers of two neighboring cells."""
-    place = _places(length, cells)
-    cell = np.minimum(place.astype(np.int64), max(0, cells - 2))
-    edges = [0, *(np.flatnonzero(np.diff(cell)) + 1).tolist(), length]
-    spans = list(pairwise(edges))
-
-    def cost(size: int) -> int:
-        return sum(-(-(last - first) // size) for first, last in spans) * (size + TILE_COST // MAX_TILE)
-
-    size = min(range(min(MAX_TILE, *(last - first for first, last in spans)), 0, -1), key=cost)
-    # The last part of a span starts early enough to have full size; where parts overlap, both results agree.
-    starts = [min(start, last - size) for first, last in spans for start in range(first, last, size)]
-    return [_part(place, start, size, int(cell[start]), 2) for start in starts]
+    def _with_bins(self, kernel: KernelInterpreter, bins: int) -> KernelInterpreter:
+        """Return the interpreter of one thread, known by its own, for a number of bins."""
+        if (kernel, bins) not in self._variants:
+            rows, columns = self._rows[0].weights.shape, self._columns[0].weights.shape
+            variant = KernelInterpreter(self._path)
+            variant.resize(
+                {
+                    "frame": (1, 3, rows[0], columns[0]),
+                    "cells": (4 * self._sizes[-1], bins, rows[1], columns[1]),
+                    "rows": (1, 1, *rows),
+                    "columns": (1, 1, *columns[::-1]),
+                    "guide": (5, 1, 1, 1),
+                    "bins": (1, bins, 1, 1),
+                }
+            )
+            self._variants[kernel, bins] = variant
+        return self._variants[kernel, bins]
 
 
-def _column_parts(length: int, cells: int, tile_height: int) -> list[_Part]:
-    """Divide the columns into parts of equal width, as wide as costs least for tiles of this height."""
-    place = _places(length, cells)
-
-    def starts(size: int) -> list[int]:
-        return [min(start, length - size) for start in range(0, length, size)]
-
-    def span(size: int) -> int:
-        """Return the number of cells that a part of this size reads at most."""
-        return max(int(np.ceil(place[at + size - 1])) - int(place[at]) + 1 for at in starts(size))
-
-    def cost(size: int) -> float:
-        return len(starts(size)) * _cost(size * tile_height, span(size))
-
-    size = min(range(min(length, 2 * MAX_TILE), min(length, MIN_WIDTH) - 1, -1), key=cost)
-    between = _row_parts(length, cells)
-    if cells > 1 and len(between) * _cost(between[0].weights.shape[1] * tile_height, 2) < cost(size):
-        return between
-    most = min(span(size), cells)
-    return [_part(place, at, size, min(int(place[at]), cells - most), most) for at in starts(size)]
+def _touched(planes: Sequence[NDArray[np.uint8]], in_bins: NDArray[np.float64], bins: int) -> slice:
+    """Return the bins that the luma of a tile can touch, from the range of each plane."""
+    low = high = float(in_bins[3])
+    for plane, factor in zip(planes, in_bins[:3].tolist(), strict=True):
+        least, most = 0.0, 255.0
+        if abs(factor) * 255 > NO_LUMA:
+            least, most, *_ = cv2.minMaxLoc(plane)
+        low += min(factor * least, factor * most)
+        high += max(factor * least, factor * most)
+    first, last = (min(max(place, 0.0), bins - 1.0) for place in (low - NO_LUMA, high + NO_LUMA))
+    return slice(math.floor(first), math.ceil(last) + 1)
 
 
-def _cost(pixels: int, columns: int) -> float:
-    """Return what a tile costs that reads so many columns of cells."""
-    return (pixels + TILE_COST) * (columns + FIXED_COST)
-
-
-def _places(length: int, cells: int) -> NDArray[np.float64]:
-    """Return the place of each pixel among the cells' centers: half-pixel centers, edges clamped."""
-    return np.clip((np.arange(length) + 0.5) * cells / length - 0.5, 0, cells - 1)
-
-
-def _part(place: NDArray[np.float64], start: int, size: int, cell: int, cells: int) -> _Part:
-    own = place[start : start + size]
-    weights = np.maximum(0, 1 - np.abs(own - np.arange(cell, cell + cells)[:, None]))
-    return _Part(slice(start, start + size), slice(cell, cell + cells), weights.astype(np.float32))
+def _parts(length: int, cells: int, size: int) -> list[_Part]:
+    """Divide an axis into parts of equal size that read equally many cells."""
+    place = np.clip((np.arange(length) + 0.5) * cells / length - 0.5, 0, cells - 1)
+    # The last part starts early enough to have full size; where it overlaps its neighbor, both results agree.
+    starts = [min(start, length - size) for start in range(0, length, size)]
+    span = max(math.ceil(place[start + size - 1]) - int(place[start]) + 1 for start in starts)
+    parts = []
+    for start in starts:
+        first = min(int(place[start]), cells - span)
+        near = place[start : start + size, None] - np.arange(first, first + span)
+        weights = np.maximum(0, 1 - np.abs(near)).astype(np.float32)
+        parts.append(_Part(slice(start, start + size), slice(first, first + span), weights))
+    return parts
 
 
 def _transfer_tile(
     kernel: KernelInterpreter,
-    row: _Part,
-    column: _Part,
+    tile: _Tile,
     planes: Sequence[NDArray[np.uint8]],
     cells: NDArray[np.float32],
+    guide: NDArray[np.float32],
     out: Sequence[NDArray[np.uint8]],
 ) -> None:
-    frame, into = kernel.tensor("frame"), kernel.tensor("cells")
-    for number, plane in enumerate(planes):
-        frame[number, :, 0] = plane[row.pixels, column.pixels]
-    into.reshape(*into.shape[:3], 4, -1)[:] = cells[row.cells.start][..., column.cells]
-    kernel.tensor("rows")[0, :, 0, 0] = row.weights[1]
-    kernel.tensor("columns")[0, 0] = column.weights
+    row, column, bins = tile
+    for into, plane in zip(kernel.tensor("frame")[0], planes, strict=True):
+        into[:] = plane[row.pixels, column.pixels]
+    own = cells[:, :, bins, row.cells, column.cells]
+    kernel.tensor("cells").reshape(own.shape)[:] = own
+    kernel.tensor("rows")[0, 0] = row.weights
+    kernel.tensor("columns")[0, 0] = column.weights.T
+    kernel.tensor("guide")[:, 0, 0, 0] = guide
+    kernel.tensor("bins")[0, :, 0, 0] = np.arange(bins.start, bins.stop)
     kernel.invoke()
-    for plane, styled in zip(out, kernel.tensor("styled"), strict=True):
-        plane[row.pixels, column.pixels] = styled[:, 0]
+    for plane, styled in zip(out, kernel.tensor("styled")[:, 0], strict=True):
+        plane[row.pixels, column.pixels] = styled

@@ -3,17 +3,15 @@
 A pixel reads the grid trilinearly at its place and its luma (`mvstylizer.stylizer.BilateralGrid`). There is
 no gather, so that XNNPACK takes the whole graph as one partition:
 
-- Luma: bin k has the hat function max(0, 1 - |t - k|) as its weight, t being luma in units of bins. All
-  bins are computed and summed with their weights.
-- Place: a tile lies between the centers of two rows of cells, over a few columns of them. The two rows are
-  blended on the coefficients, which are few. The columns are blended on the planes: the three planes and 1,
-  each times the weight of each column, are 4 × columns planes, and one matrix product for each pixel row,
-  (bins) × (4 × columns) by (4 × columns) × (pixels), applies the transforms of all bins.
+- Place: for a tile of R rows and C columns, ``rows`` (R × cells) contains the two weights of each pixel row,
+  ``columns`` (cells × C) those of each pixel column, and ``rows · cells · columns`` is one coefficient of one
+  bin over the tile. Two small matrix products replace a resize, which would fix the sizes.
+- Luma: bin k has the hat function max(0, 1 - |t - k|) as its weight, t being luma in units of bins. The
+  transform of each bin is applied, and the results are summed with their weights.
 
 The planes may be those of RGB or of Y'CbCr, and any number of output planes is computed: the caller gives the
-coefficients in the planes' units, and the luma as a linear function of the planes.
-
-The caller feeds tiles, so that the planes stay in a core's cache.
+coefficients in the planes' units, and the luma as a linear function of the planes. It feeds tiles, so that
+the planes stay in a core's cache, with the bins that the tile's luma touches.
 """
 
 from __future__ import annotations
@@ -24,22 +22,20 @@ from export.kernels.convert import convert, tensorflow
 from mvstylizer.bundle import TensorSpec
 
 TRANSFER_INPUTS = (
-    TensorSpec("frame", "uint8", (3, -1, 1, -1), "plane × row × 1 × column, the tile", "0..255"),
+    TensorSpec("frame", "uint8", (1, 3, -1, -1), "NCHW, the tile's planes", "0..255"),
     TensorSpec(
         "cells",
         "float32",
-        (-1, 2, -1, -1),
-        "output plane × (upper, lower) × bin × (the planes, 1; columns of each)",
+        (-1, -1, -1, -1),
+        "(the planes, 1) by output plane × bin × the tile's cells",
         "gray levels: biases are 255 times those of the unit range",
     ),
-    TensorSpec("rows", "float32", (1, -1, 1, 1), "weight of the lower cells for each pixel row", "0..1"),
-    TensorSpec("columns", "float32", (1, 1, -1, -1), "weight of each column of cells × pixel", "0..1"),
+    TensorSpec("rows", "float32", (1, 1, -1, -1), "pixel row × cell row", "bilinear weight 0..1"),
+    TensorSpec("columns", "float32", (1, 1, -1, -1), "cell column × pixel column", "bilinear weight 0..1"),
     TensorSpec("guide", "float32", (5, 1, 1, 1), "luma in bins: factors of the planes and 1; last bin", ""),
-    TensorSpec("bins", "float32", (1, 1, -1, 1), "number of each bin: 0, 1, …", ""),
+    TensorSpec("bins", "float32", (1, -1, 1, 1), "number of each bin in `cells`", ""),
 )
-TRANSFER_OUTPUTS = (
-    TensorSpec("styled", "uint8", (-1, -1, 1, -1), "plane × row × 1 × column, the tile", "0..255"),
-)
+TRANSFER_OUTPUTS = (TensorSpec("styled", "uint8", (-1, 1, -1, -1), "output plane × 1 × the tile", "0..255"),)
 
 
 def build_transfer() -> bytes:
@@ -52,17 +48,15 @@ def build_transfer() -> bytes:
     tf = tensorflow()
 
     def transfer(frame: Any, cells: Any, rows: Any, columns: Any, guide: Any, bins: Any) -> Any:
-        planes = [tf.cast(plane, tf.float32) for plane in tf.split(frame, 3, axis=0)]
-        *gains, offset, last = tf.split(guide, 5, axis=0)
-        place = offset
-        for gain, plane in zip(gains, planes, strict=True):
+        planes = [tf.cast(plane, tf.float32) for plane in tf.split(frame, 3, axis=1)]
+        *gains, place, last = tf.split(guide, 5, axis=0)
+        # Split the coefficients while they are few, since a split copies.
+        *factors, bias = tf.split(tf.matmul(rows, cells), 4, axis=0)
+        by_bin = tf.matmul(bias, columns)
+        for gain, factor, plane in zip(gains, factors, planes, strict=True):
             place += gain * plane
-        place = tf.minimum(tf.nn.relu(place), last)
-        hats = tf.nn.relu(1.0 - tf.abs(place - bins))
-        ones = rows * 0.0 + 1.0
-        sides = tf.concat([plane * columns for plane in (*planes, ones)], axis=2)
-        upper, lower = tf.split(cells, 2, axis=1)
-        by_bin = tf.matmul(upper + rows * (lower - upper), sides)
-        return tf.cast(tf.reduce_sum(by_bin * hats, axis=2, keepdims=True), tf.uint8)
+            by_bin += tf.matmul(factor, columns) * plane
+        hats = tf.nn.relu(1.0 - tf.abs(tf.minimum(tf.nn.relu(place), last) - bins))
+        return tf.cast(tf.reduce_sum(by_bin * hats, axis=1, keepdims=True), tf.uint8)
 
     return convert(transfer, TRANSFER_INPUTS, TRANSFER_OUTPUTS)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 from export.errors import GraphError
@@ -124,9 +123,7 @@ KERNELS = {
     "transfer": Kernel(
         "transfer",
         build_transfer,
-        lambda: chain.from_iterable(
-            map(transfer_reference.tile_cases, transfer_reference.transfer_problems())
-        ),
+        lambda: map(transfer_reference.tile_case, transfer_reference.transfer_problems()),
         TRANSFER_INPUTS,
         TRANSFER_OUTPUTS,
         delegates=("XNNPACK",),

@@ -17,7 +17,7 @@ import onnxruntime
 from ai_edge_litert.interpreter import Interpreter
 
 from export.parity.kernels import KERNELS, Kernel
-from export.parity.transfer_reference import tile_cases, transfer_problems_at
+from export.parity.transfer_reference import tile_case, transfer_problems_at
 from export.parity.warp_reference import noise_problem, strip_case
 from export.runtimes.difference import Array
 from mvstylizer.bundle import FileSpec
@@ -100,7 +100,7 @@ def _kernel_inputs(kernel: Kernel) -> tuple[str, Mapping[str, Array]]:
     if kernel is KERNELS["warp"]:
         return "512x32", strip_case(noise_problem(512, 32)).inputs
     if kernel is KERNELS["transfer"]:
-        return "128x64", next(tile_cases(next(transfer_problems_at(128, 64, 2, 2, 8)))).inputs
+        return "128x64", tile_case(next(transfer_problems_at(128, 64, 2, 2, 8))).inputs
     size = "160x90" if kernel.size is None else "{}x{}".format(*kernel.size)
     return size, next(kernel.cases()).inputs
 

@@ -52,7 +52,7 @@ def transfer_problems_at(
     yield TransferProblem(f"identity {size}", frame, np.broadcast_to(identity, noise.shape))
     yield TransferProblem(f"random {size}", frame, noise)
     yield TransferProblem(f"black and white {size}", frame // 128 * 255, identity + noise / 8)
-    yield TransferProblem(f"saturated {size}", frame, 100 * noise)
+    yield TransferProblem(f"saturated {size}", frame, np.clip(30 * noise, -32, 32))  # the largest allowed
 
 
 def transferred(problem: TransferProblem) -> Array:
@@ -87,37 +87,30 @@ def _around(luma: Array, bins: int) -> tuple[tuple[Array, Array], tuple[Array, A
     return (low, 1 - part), (np.minimum(low + 1, bins - 1), part)
 
 
-def tile_cases(problem: TransferProblem) -> Iterator[Case]:
-    """Yield the problem as cases of ``transfer.tflite``: a tile between each 2 × 2 cells, four at most."""
+def tile_case(problem: TransferProblem) -> Case:
+    """Return the problem as a case of ``transfer.tflite``, the whole frame as one tile."""
     name, frame, grid = problem
-    expected, bins = transferred(problem), grid.shape[2]
-    rows, columns = _spans(frame.shape[0], grid.shape[0]), _spans(frame.shape[1], grid.shape[1])
-    for (top, down), (left, across) in product(rows, columns):
-        corner = grid[[top, min(top + 1, grid.shape[0] - 1)]]
-        corner = corner[:, [left, min(left + 1, grid.shape[1] - 1)]]
-        cells = np.array(corner.transpose(3, 0, 2, 4, 1))  # output, row, bin, input, column
-        cells[..., 3, :] *= 255
-        inputs = {
-            "frame": frame[np.ix_(down[0], across[0])].transpose(2, 0, 1)[:, :, None],
-            "cells": cells.reshape(3, 2, bins, 8),
-            "rows": down[1].astype(np.float32)[None, :, None, None],
-            "columns": np.stack([1 - across[1], across[1]]).astype(np.float32)[None, None],
-            "guide": (
-                np.array([0.2126 / 255, 0.7152 / 255, 0.0722 / 255, 0, 1], np.float32) * np.float32(bins - 1)
-            ).reshape(5, 1, 1, 1),
-            "bins": np.arange(bins, dtype=np.float32).reshape(1, 1, bins, 1),
-        }
-        wanted = expected[np.ix_(down[0], across[0])].transpose(2, 0, 1)
-        yield Case(f"{name}, cell {top} {left}", inputs, np.ascontiguousarray(wanted).ravel())
+    rows, columns, bins = grid.shape[:3]
+    cells = np.array(grid.transpose(4, 3, 2, 0, 1))  # input, output, bin, row, column
+    cells[3] *= 255
+    luma = np.array([0.2126 / 255, 0.7152 / 255, 0.0722 / 255, 0, 1], np.float32)
+    inputs = {
+        "frame": frame.transpose(2, 0, 1)[None],
+        "cells": cells.reshape(12, bins, rows, columns),
+        "rows": _tent(frame.shape[0], rows).astype(np.float32)[None, None],
+        "columns": np.ascontiguousarray(_tent(frame.shape[1], columns).T).astype(np.float32)[None, None],
+        "guide": (luma * np.float32(bins - 1)).reshape(5, 1, 1, 1),
+        "bins": np.arange(bins, dtype=np.float32).reshape(1, bins, 1, 1),
+    }
+    return Case(name, inputs, transferred(problem).transpose(2, 0, 1).ravel())
 
 
-def _spans(pixels: int, cells: int) -> Iterator[tuple[int, tuple[Array, Array]]]:
-    """Yield the first and last pair of cells, with the pixels between them and the second cell's weight."""
-    place = np.clip((np.arange(pixels) + 0.5) * cells / pixels - 0.5, 0, cells - 1)
-    for first in sorted({0, max(cells - 2, 0)}):
-        inside = np.flatnonzero((place >= first) & (place <= first + 1))
-        if len(inside):
-            yield first, (inside, place[inside] - first)
+def _tent(pixels: int, cells: int) -> Array:
+    """Return bilinear weights (pixels, cells)."""
+    weights = np.zeros((pixels, cells))
+    for cell, weight in _neighbors(pixels, cells):
+        np.add.at(weights, (np.arange(pixels), cell), weight)
+    return weights
 
 
 def accel_case(problem: TransferProblem) -> Case:

@@ -48,13 +48,12 @@ def test_a_missing_bias_is_detected() -> None:
     tf = tensorflow()
 
     def without_bias(frame: Any, cells: Any, rows: Any, columns: Any, guide: Any, bins: Any) -> Any:
-        planes = tf.cast(frame, tf.float32)
-        place = tf.reduce_sum(guide[:3] * planes, 0, keepdims=True)
+        red, green, blue, _ = tf.split(tf.matmul(tf.matmul(rows, cells), columns), 4, axis=0)
+        r, g, b = tf.split(tf.cast(frame, tf.float32), 3, axis=1)
+        place = guide[0] * r + guide[1] * g + guide[2] * b
         hats = tf.nn.relu(1.0 - tf.abs(place - bins))
-        sides = tf.concat([plane * columns for plane in tf.split(planes, 3, axis=0)], axis=2)
-        upper, lower = tf.split(cells[..., :6], 2, axis=1)
-        by_bin = tf.matmul(upper + rows * (lower - upper), sides)
-        return tf.cast(tf.reduce_sum(by_bin * hats, axis=2, keepdims=True), tf.uint8)
+        by_bin = red * r + green * g + blue * b
+        return tf.cast(tf.reduce_sum(by_bin * hats, axis=1, keepdims=True), tf.uint8)
 
     with pytest.raises(ParityError, match=r"Kernel transfer differs .* in case near identity 64x48"):
         KERNELS["transfer"].check(convert(without_bias, TRANSFER_INPUTS, TRANSFER_OUTPUTS))
