@@ -130,8 +130,8 @@ def _frame_seconds(bundle: Bundle, stylizer: OnnxStylizer, resolution: str, budg
     """Time stylizing, warping and transferring a frame as in the paper: from one side, with given flow."""
     frame = footage.photo(*footage.size(resolution))
     code = stylizer.encode_style(footage.style())
-    affine_map = stylizer.stylize(frame, code, reply="map").affine_map
-    if affine_map is None:
+    grid = stylizer.stylize(frame, code, reply="map").grid
+    if grid is None:
         raise ValueError("the stylizer gave no map")
     flow = np.full((*frame.shape[:2], 2), 1.5, np.float32)
     with (
@@ -139,7 +139,7 @@ def _frame_seconds(bundle: Bundle, stylizer: OnnxStylizer, resolution: str, budg
         Transfer(bundle.file("transfer"), threads=budget.threads) as transfer,
     ):
         warp.set_key(frame)
-        quick = {"warp": lambda: warp(flow), "transfer": lambda: transfer(frame, affine_map)}
+        quick = {"warp": lambda: warp(flow), "transfer": lambda: transfer(frame, grid)}
         _, per_block = measure_in_blocks(
             lambda: stylizer.stylize(frame, code), quick, blocks=budget.pick(5, 2), repeats=3, name=STYLIZE
         )

@@ -28,14 +28,17 @@ from benchmarks.harness.tables import number, span
 from benchmarks.harness.timing import Timings, Work, measure
 from device_runtime.kernels import KeyFrameScore, Transfer, Warp
 from device_runtime.kernels.key_frame import LUMA_SHAPE
+from device_runtime.media.color import BT601, LIMITED_RANGE, Color, codes_of
 from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
 from mvstylizer.bundle import Bundle
+from mvstylizer.stylizer import BilateralGrid
 
 Flow = NDArray[np.float32]
 
 THREADS: Final = (1, 2)
 REACH: Final = 8.0  # pixels, a fast pan at 1080p
 SIZED: Final = ("warp_accel", "transfer_accel")  # kernels of one static size that run on a CPU
+BT601_LIMITED: Final = Color(BT601, LIMITED_RANGE, BT601, BT601, BT601)  # what OpenCV converts to
 FIGURES: Final = {
     "seconds": Figure("s", "wall time per frame", "lower", 0.10),
     "of_opencv": Figure("ratio", "seconds / OpenCV's add and remap", "lower", 0.10),
@@ -71,12 +74,12 @@ def run(
         frame, flow = footage.photo(width, height), smooth_flow(width, height)
         with OnnxStylizer(model, threads=budget.threads) as stylizer:
             reply = stylizer.stylize(frame, stylizer.encode_style(footage.style()), reply="both")
-        if reply.image is None or reply.affine_map is None:
+        if reply.image is None or reply.grid is None:
             raise ValueError("the stylizer gave no image or no map")
         for threads in (count for count in THREADS if count <= budget.threads):
             progress(f"kernels: {resolution}, {threads} thread{'s' * (threads > 1)}")
             with ExitStack() as stack:
-                work = cases(stack, model, frame, reply.image, reply.affine_map, flow, threads)
+                work = cases(stack, model, frame, reply.image, reply.grid, flow, threads)
                 times = measure(work, repeats=repeats, warmup=3)
             rows += [_row(resolution, threads, name, times) for name in times]
     settings = {
@@ -99,7 +102,7 @@ def cases(
     bundle: Bundle,
     frame: Picture,
     key: Picture,
-    affine_map: NDArray[np.float32],
+    grid: BilateralGrid,
     flow: Flow,
     threads: int,
 ) -> dict[str, Work]:
@@ -110,7 +113,7 @@ def cases(
         bundle: Model bundle.
         frame: uint8 RGB (H, W, 3), an intermediate frame.
         key: The stylized key frame, same size.
-        affine_map: float32 (gh, gw, 3, 4).
+        grid: float32 (rows, columns, bins, 3, 4), its map.
         flow: Backward flow, float32 (H, W, 2).
         threads: Threads of every library.
     """
@@ -121,13 +124,15 @@ def cases(
     decide, luma = KeyFrameScore(bundle.file("key_frame")), _thumbnail(frame)
     warp.set_key(key)
     out = np.empty_like(frame)
+    i420, codes = np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2YUV_I420), np.uint8), codes_of(BT601_LIMITED)
     return {
         "copy": lambda: np.copyto(out, frame),
         "opencv": _opencv(key, flow, out),
         "torch": _torch(key, flow),
         "warp": lambda: warp(flow),
         "warp, new key": lambda: warp.set_key(key),
-        "transfer": lambda: transfer(frame, affine_map),
+        "transfer": lambda: transfer(frame, grid),
+        "transfer, 4:2:0": lambda: transfer.yuv420(i420, grid, codes),
         "key_frame": lambda: decide(_thumbnail(frame), luma, threshold=0.5, gap=1, max_gap=30),
         **_sized(bundle, flow, threads),
     }

@@ -121,7 +121,7 @@ class _Runner:
             "style_code": self._code[None],
             "r": np.ones(1, np.float32),
         }
-        output = {"image": "stylized", "map": "affine_map"}[reply]
+        output = {"image": "stylized", "map": "grid"}[reply]
         return count_macs(self.bundle.file("stylizer"), inputs, [output]) / 1e9
 
     def _sent(self, frame: NDArray[np.uint8], reply: Reply) -> NDArray[np.uint8]:

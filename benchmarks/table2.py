@@ -161,14 +161,14 @@ def _kernels(bundle: Bundle, scene: _Scene, threads: int) -> Iterator[dict[str, 
     """Yield the cases, from a plain copy to a frame interpolated from both sides."""
     height, width = scene.frame.shape[:2]
     flow = scene.motions[0].flow_on(height, width)
-    image, affine_map = scene.past.reply.image, scene.past.reply.affine_map
-    if image is None or affine_map is None:
+    image, grid = scene.past.reply.image, scene.past.reply.grid
+    if image is None or grid is None:
         raise ValueError("the scene was stylized without image or map")
-    grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
-    target, out = np.empty_like(grid), np.empty_like(scene.frame)
+    pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
+    target, out = np.empty_like(pixels), np.empty_like(scene.frame)
 
     def opencv() -> None:
-        cv2.add(flow, grid, target)
+        cv2.add(flow, pixels, target)
         cv2.remap(image, target, None, cv2.INTER_LINEAR, out, cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
 
     def between(interpolator: WarpInterpolator | TransferInterpolator) -> Work:
@@ -187,7 +187,7 @@ def _kernels(bundle: Bundle, scene: _Scene, threads: int) -> Iterator[dict[str, 
             "copy": lambda: np.copyto(out, scene.frame),
             "opencv": opencv,
             "warp": lambda: warp(flow),
-            "transfer": lambda: transfer(scene.frame, affine_map),
+            "transfer": lambda: transfer(scene.frame, grid),
             "warp, both sides": between(WarpInterpolator(past_warp, following_warp, transfer)),
             "transfer, both sides": between(TransferInterpolator(transfer)),
         }

@@ -12,14 +12,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from device_runtime.interpolation.affine_map import AffineMap
 from device_runtime.interpolation.interpolator import Interpolator, TransferInterpolator, WarpInterpolator
 from device_runtime.interpolation.segments import Segment, motions, segments
 from device_runtime.interpolation.temporal_smoothing import TemporalSmoothing
 from device_runtime.kernels import Transfer, Warp
+from device_runtime.media.planes import Picture
 from device_runtime.media.reader import Frame
 from device_runtime.motion.flow import DisFlow, FlowEstimator, Motion, map_flow
 from device_runtime.options import StylizeOptions
@@ -29,7 +26,7 @@ from device_runtime.stylizers.fallback import Fallback
 from device_runtime.stylizers.request_queue import KeyRequests
 from device_runtime.stylizers.style_mix import StyleMix
 from mvstylizer.bundle import Bundle
-from mvstylizer.stylizer import Stylizer
+from mvstylizer.stylizer import BilateralGrid, Stylizer
 
 NETWORK_PIXELS: Final = 512 * 288  # for bundles that do not declare it
 QUEUED_FRAMES: Final = 3  # between two stages: absorbs the other stage's slow frames
@@ -40,15 +37,15 @@ class Finished(NamedTuple):
 
     Attributes:
         frame: The frame as filmed.
-        picture: uint8 RGB (H, W, 3).
+        picture: The finished picture, in planes if `frame` has planes and maps are moved.
         is_key: Whether it is a key frame.
-        affine_map: The map of a key frame, if it has one.
+        grid: The map of a key frame, if it has one.
     """
 
     frame: Frame
-    picture: NDArray[np.uint8]
+    picture: Picture
     is_key: bool
-    affine_map: AffineMap | None = None
+    grid: BilateralGrid | None = None
 
 
 class Pictures:
@@ -92,7 +89,7 @@ def open_pictures(
     watch: Stopwatch,
     fallback: Fallback | None = None,
     first: int = 0,
-    carried: AffineMap | None = None,
+    carried: BilateralGrid | None = None,
     flow: FlowEstimator | None = None,
 ) -> Iterator[Pictures]:
     """Make the pictures of a video.
@@ -195,14 +192,14 @@ def _finished(
     for move in moves:
         if isinstance(move, _Step):
             with watch.measure("interpolate"):
-                picture = interpolator.between(move.frame.rgb, *move[1:])
+                picture = interpolator.between(move.frame.picture, *move[1:])
             yield Finished(move.frame, picture, False)
             continue
         past = smoothing.key(move.segment)
         following = smoothing.following(*move)
         with watch.measure("interpolate"):
             picture = interpolator.begin(past, following)
-        yield Finished(move.segment.key.frame, picture, True, past.reply.affine_map)
+        yield Finished(move.segment.key.frame, picture, True, past.reply.grid)
 
 
 @contextmanager

@@ -34,7 +34,7 @@ class StylizeOptions:
     Attributes:
         policy: Key-frame policy: ``codec``, ``content``, ``every:N`` or ``adaptive:Q`` (see `parse_policy`).
         interpolation: How intermediate frames are made: ``warp`` moves pixels of the stylized key frames,
-            ``transfer`` moves their affine color maps.
+            ``transfer`` moves their maps.
         edge_output: What the edge returns, ``image`` or ``map``. None selects what the interpolation needs;
             ``transfer`` requires ``map``.
         strength: 0 (the original) to 1 (the full style).

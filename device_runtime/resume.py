@@ -11,7 +11,6 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from device_runtime.frames import Finished, Pictures
-from device_runtime.interpolation.affine_map import AffineMap
 from device_runtime.media.encoder import PictureEncoder
 from device_runtime.media.reader import Frame
 from device_runtime.media.video_info import VideoInfo
@@ -21,6 +20,7 @@ from device_runtime.report import Stopwatch
 from device_runtime.resume_folder import SCHEMA_VERSION, WorkFolder
 from device_runtime.stylizers.style_mix import StylePhotos, normalized
 from mvstylizer.bundle import Bundle, sha256_of
+from mvstylizer.stylizer import BilateralGrid
 
 MIN_PIECE_FRAMES: Final = 100  # an interruption costs at most the work on one piece
 
@@ -75,7 +75,7 @@ def keep_pieces(
     for each in finished:
         with watch.measure("encode"):
             if piece is not None and each.is_key and piece.frames >= MIN_PIECE_FRAMES:
-                piece.keep(folder, pictures, each.affine_map)
+                piece.keep(folder, pictures, each.grid)
                 piece = None
             piece = piece or _OpenPiece(each.frame, info, crf)
             piece.encode(each)
@@ -119,7 +119,7 @@ class _OpenPiece:
         self._packets += self._encoder.encode(each.picture, each.frame.pts, each.frame.duration)
         self.frames += 1
 
-    def keep(self, folder: WorkFolder, pictures: Pictures, carried: AffineMap | None = None) -> None:
+    def keep(self, folder: WorkFolder, pictures: Pictures, carried: BilateralGrid | None = None) -> None:
         indices = range(self._first, self._first + self.frames)
         folder.add(
             [*self._packets, *self._encoder.finish()],

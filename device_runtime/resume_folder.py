@@ -23,13 +23,14 @@ import av
 import numpy as np
 from av.packet import Packet
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
 
+from device_runtime.interpolation.grid import GridError, check_grid
 from device_runtime.media.atomic_file import OutputError, pending_file
+from mvstylizer.stylizer import BilateralGrid
 
 JOB: Final = "job.json"
 SCHEMA_VERSION: Final = (
-    3  # of job.json and the pieces; raised when a release makes other pictures of the same job
+    4  # of job.json and the pieces; raised when a release makes other pictures of the same job
 )
 
 
@@ -59,7 +60,7 @@ class Piece:
         key_frames: Indices in the video of its key frames.
         fallback_key_frames: Indices of those that the device stylized.
         packets: In decoding order.
-        carried: Smoothed affine map of the key frame that follows the piece, from which a resumed run
+        carried: Smoothed map of the key frame that follows the piece, from which a resumed run
             continues; None without one.
     """
 
@@ -68,7 +69,7 @@ class Piece:
     key_frames: list[int]
     fallback_key_frames: list[int]
     packets: list[PacketTimes]
-    carried: NDArray[np.float32] | None = None
+    carried: BilateralGrid | None = None
 
     def contents(self) -> Iterator[bytes]:
         """Read the packets one by one."""
@@ -113,8 +114,8 @@ class WorkFolder:
         return sum(piece.frames for piece in self.pieces)
 
     @property
-    def carried(self) -> NDArray[np.float32] | None:
-        """Smoothed affine map of the first unfinished frame, if it has one."""
+    def carried(self) -> BilateralGrid | None:
+        """Smoothed map of the first unfinished frame, if it has one."""
         return self.pieces[-1].carried if self.pieces else None
 
     def add(
@@ -124,7 +125,7 @@ class WorkFolder:
         frames: int,
         key_frames: list[int],
         fallback_key_frames: list[int],
-        carried: NDArray[np.float32] | None = None,
+        carried: BilateralGrid | None = None,
     ) -> None:
         """Store the next piece durably: it survives a crash of the machine.
 
@@ -200,12 +201,14 @@ def _read(path: Path) -> Piece | None:
             return None
         packets = [PacketTimes(*each) for each in header.pop("packets")]
         return Piece(path, packets=packets, carried=_array(header.pop("carried")), **header)
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, GridError):
         return None
 
 
-def _array(kept: tuple[list[int], str] | None) -> NDArray[np.float32] | None:
-    return None if kept is None else np.frombuffer(b64decode(kept[1]), np.float32).reshape(kept[0])
+def _array(kept: tuple[list[int], str] | None) -> BilateralGrid | None:
+    if kept is None:
+        return None
+    return check_grid(np.frombuffer(b64decode(kept[1]), np.float32).reshape(kept[0]))
 
 
 def _write(path: Path, content: bytes) -> None:

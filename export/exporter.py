@@ -109,12 +109,12 @@ def _check_exportable(dims: StylizerDims, *, static: bool) -> None:
         check_static(dims)
 
 
-def _grid_of(dims: StylizerDims) -> Callable[[int, int], WidthHeight]:
-    """Return a function from a frame's width and height to the columns and rows of its grid."""
+def _grid_of(dims: StylizerDims) -> Callable[[int, int], tuple[int, int, int]]:
+    """Return a function from a frame's width and height to the columns, rows and bins of its grid."""
 
-    def grid(width: int, height: int) -> WidthHeight:
+    def grid(width: int, height: int) -> tuple[int, int, int]:
         rows, columns = network_size(height, width, dims)
-        return columns // dims.map_cell, rows // dims.map_cell
+        return columns // dims.map_cell, rows // dims.map_cell, dims.bins
 
     return grid
 

@@ -109,8 +109,10 @@ def sized_kernel(bundle: Bundle, spec: FileSpec) -> Kernel:
             "Check the bundle with the version of mvstylizer that wrote it",
         )
     size = int(match["width"]), int(match["height"])
-    _, rows, columns, _ = next((t.shape for t in spec.inputs if t.name == "cells"), (1, 1, 1, 12))
-    return next(k for k in sized_kernels([size], lambda *_: (columns, rows)) if k.role == spec.role)
+    _, rows, columns, channels = next((t.shape for t in spec.inputs if t.name == "cells"), (1, 1, 1, 12))
+    return next(
+        k for k in sized_kernels([size], lambda *_: (columns, rows, channels // 12)) if k.role == spec.role
+    )
 
 
 def _line(row: Checked) -> str:

@@ -19,6 +19,7 @@ from benchmarks.metrics.similarity import flicker, luma, motions, ssim, warping_
 from benchmarks.runs.pipeline_run import RecordedStylizer
 from device_runtime.frames import open_pictures
 from device_runtime.key_frames.scene_cuts import SceneCuts, luma_thumbnail
+from device_runtime.media.planes import in_rgb
 from device_runtime.media.reader import Frame
 from device_runtime.motion.flow import Motion
 from device_runtime.options import StylizeOptions
@@ -61,7 +62,7 @@ class Kit:
             bundle=self.bundle,
             watch=Stopwatch(),
         ) as pictures:
-            yield ((each.picture, each.is_key) for each in pictures)
+            yield ((in_rgb(each.picture), each.is_key) for each in pictures)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from device_runtime.kernels.key_frame import LUMA_SHAPE
 from mvstylizer.bundle import Bundle
 
 Array = NDArray[Any]
+GRID: Final = (9, 16, 8)  # rows, columns and bins of a map
 
 
 class KernelCase(NamedTuple):
@@ -62,13 +63,11 @@ def _warp(bundle: Bundle, width: int, height: int) -> KernelCase:
 
 
 def _transfer(bundle: Bundle, width: int, height: int) -> KernelCase:
-    noise = np.random.default_rng(1).normal(0, 0.1, (*_map_grid(bundle, width, height), 3, 4))
-    affine_map = (np.eye(3, 4) + noise).astype(np.float32)
+    noise = np.random.default_rng(1).normal(0, 0.1, (*GRID, 3, 4))
+    grid = (np.eye(3, 4) + noise).astype(np.float32)
     with Transfer(bundle.file("transfer"), threads=1) as transfer:
-        transfer(_picture(height, width), affine_map)
-        tile_height, tile_width = transfer.last.tensor("frame").shape[2:]
-        tiles = -(-height // tile_height) * -(-width // tile_width)
-        return _case(bundle, "transfer", transfer.last, tiles)
+        transfer(_picture(height, width), grid)
+        return _case(bundle, "transfer", transfer.last, transfer.tiles)
 
 
 def _key_frame(bundle: Bundle) -> KernelCase:
@@ -86,13 +85,6 @@ def _picture(height: int, width: int) -> NDArray[np.uint8]:
     slopes = np.stack([rows * 120 // height, columns * 120 // width, (rows + columns) % 120], axis=-1)
     picture: NDArray[np.uint8] = (slopes + bars[..., None] + grain).astype(np.uint8)
     return picture
-
-
-def _map_grid(bundle: Bundle, width: int, height: int) -> tuple[int, int]:
-    """Return rows and columns of the stylizer's affine map for a frame of this size."""
-    pixels, cell = bundle.network.get("network_pixels", 147_456), bundle.network.get("map_cell", 8)
-    scale = min(1.0, (pixels / (width * height)) ** 0.5)
-    return max(2, round(height * scale / cell)), max(2, round(width * scale / cell))
 
 
 def _case(bundle: Bundle, kernel: str, done: KernelInterpreter, calls: int) -> KernelCase:

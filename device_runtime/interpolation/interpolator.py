@@ -15,12 +15,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runtime.interpolation.affine_map import AffineMap, moved, on_grid, weakened
+from device_runtime.interpolation.grid import moved, on_grid, weakened
 from device_runtime.kernels import Transfer, Warp
+from device_runtime.media.planes import Picture, Planes, in_rgb
 from device_runtime.motion.flow import Motion
-from mvstylizer.stylizer import StylizedFrame
+from mvstylizer.stylizer import BilateralGrid, StylizedFrame
 
-Picture = NDArray[np.uint8]
+Rgb = NDArray[np.uint8]
 
 MIN_VISIBILITY: Final = (
     1e-3  # keeps weights positive where a place is hidden on both sides: time decides there
@@ -32,16 +33,16 @@ class KeyFrameResult:
     """A key frame and its stylized version.
 
     Attributes:
-        rgb: The key frame, uint8 RGB (H, W, 3).
-        reply: Its stylized image of the same size, its affine map, or both.
+        picture: The key frame.
+        reply: Its stylized image of the same size, its map, or both.
     """
 
-    rgb: Picture
+    picture: Picture
     reply: StylizedFrame
 
-    def with_map(self, affine_map: AffineMap) -> KeyFrameResult:
+    def with_map(self, grid: BilateralGrid) -> KeyFrameResult:
         """Return the same key frame with another map and without an image."""
-        return KeyFrameResult(self.rgb, StylizedFrame(None, affine_map))
+        return KeyFrameResult(self.picture, StylizedFrame(None, grid))
 
 
 class Interpolator(Protocol):
@@ -55,7 +56,7 @@ class Interpolator(Protocol):
             following: The next key frame, or None if a cut or the end of the video comes first.
 
         Returns:
-            The finished picture of `past`, uint8 RGB (H, W, 3).
+            The finished picture of `past`, in planes only if `past` is.
         """
         ...
 
@@ -63,13 +64,13 @@ class Interpolator(Protocol):
         """Make one intermediate frame.
 
         Args:
-            frame: The frame as filmed, uint8 RGB (H, W, 3).
+            frame: The frame as filmed.
             past: Its motion relative to the previous key frame.
             following: Its motion relative to the next key frame, if there is one.
             position: Position in time between the previous (0) and the next key frame (1).
 
         Returns:
-            uint8 RGB (H, W, 3).
+            The picture, in planes only if `frame` is.
         """
         ...
 
@@ -96,7 +97,7 @@ class WarpInterpolator:
         self._transfer = transfer
         self._strength = strength
         self._loaded: KeyFrameResult | None = None  # what self._after holds
-        self._image: Picture | None = None
+        self._image: Rgb | None = None
 
     def begin(self, past: KeyFrameResult, following: KeyFrameResult | None) -> Picture:
         """See `Interpolator.begin`."""
@@ -110,7 +111,7 @@ class WarpInterpolator:
         if following is not None:
             self._image = self._styled(following)
             self._after.set_key(self._image)
-        return blended(past.rgb, image, self._strength)
+        return blended(in_rgb(past.picture), image, self._strength)
 
     def between(self, frame: Picture, past: Motion, following: Motion | None, position: float) -> Picture:
         """See `Interpolator.between`."""
@@ -121,16 +122,16 @@ class WarpInterpolator:
             share = _share_of_past(past.visible, following.visible, position)
             share = np.asarray(cv2.resize(share, (width, height)), np.float32)
             image = np.asarray(cv2.blendLinear(image, other, share, 1 - share), np.uint8)
-        return blended(frame, image, self._strength)
+        return blended(in_rgb(frame), image, self._strength)
 
-    def _styled(self, key: KeyFrameResult) -> Picture:
+    def _styled(self, key: KeyFrameResult) -> Rgb:
         if key.reply.image is not None:
             return key.reply.image
-        return self._transfer(key.rgb, _map_of(key))
+        return self._transfer(in_rgb(key.picture), _map_of(key))
 
 
 class TransferInterpolator:
-    """Warps the affine color maps of the key frames and applies them to the frame itself.
+    """Warps the maps of the key frames and applies them to the frame itself.
 
     Detail, edges and new objects come from the frame itself, so there is no tearing or ghosting. Key frames
     are also made from their maps, so that they do not stand out from their neighbors.
@@ -143,42 +144,49 @@ class TransferInterpolator:
     def __init__(self, transfer: Transfer, *, strength: float = 1.0) -> None:
         self._transfer = transfer
         self._strength = strength
-        self._past: NDArray[np.float32] | None = None
-        self._following: NDArray[np.float32] | None = None
+        self._past: BilateralGrid | None = None
+        self._following: BilateralGrid | None = None
 
     def begin(self, past: KeyFrameResult, following: KeyFrameResult | None) -> Picture:
         """See `Interpolator.begin`."""
         self._past = weakened(_map_of(past), self._strength)
         self._following = None
         if following is not None:
-            next_map = on_grid(_map_of(following), *self._past.shape[:2])
+            next_map = on_grid(_map_of(following), *self._past.shape[:3])
             self._following = weakened(next_map, self._strength)
-        return self._transfer(past.rgb, self._past)
+        return transferred(self._transfer, past.picture, self._past)
 
     def between(self, frame: Picture, past: Motion, following: Motion | None, position: float) -> Picture:
         """See `Interpolator.between`."""
         if self._past is None:
             raise ValueError("call begin before between")
-        affine_map = moved(self._past, past)
+        grid = moved(self._past, past)
         if self._following is not None and following is not None:
-            rows, columns = affine_map.shape[:2]
+            rows, columns = grid.shape[:2]
             visible = past.visible_on(rows, columns), following.visible_on(rows, columns)
-            share = _share_of_past(*visible, position)[..., None, None]
-            affine_map = share * affine_map + (1 - share) * moved(self._following, following)
-        return self._transfer(frame, np.asarray(affine_map, np.float32))
+            share = _share_of_past(*visible, position)[..., None, None, None]
+            grid = share * grid + (1 - share) * moved(self._following, following)
+        return transferred(self._transfer, frame, np.asarray(grid, np.float32))
 
 
-def blended(original: Picture, styled: Picture, strength: float) -> Picture:
+def transferred(transfer: Transfer, picture: Picture, grid: BilateralGrid) -> Picture:
+    """Apply a map to a picture, in RGB or in planes, whichever it has."""
+    if isinstance(picture, Planes):
+        return Planes(transfer.yuv420(picture.i420, grid, picture.codes), picture.color)
+    return transfer(picture, grid)
+
+
+def blended(original: Rgb, styled: Rgb, strength: float) -> Rgb:
     """Blend two pictures pixel by pixel: (1 - s)·original + s·styled, uint8 RGB (H, W, 3)."""
     if strength == 1.0:
         return styled
     return np.asarray(cv2.addWeighted(original, 1 - strength, styled, strength, 0), np.uint8)
 
 
-def _map_of(key: KeyFrameResult) -> NDArray[np.float32]:
-    if key.reply.affine_map is None:
-        raise ValueError("this interpolation needs affine maps: request reply='map' from the stylizer")
-    return key.reply.affine_map
+def _map_of(key: KeyFrameResult) -> BilateralGrid:
+    if key.reply.grid is None:
+        raise ValueError("this interpolation needs maps: request reply='map' from the stylizer")
+    return key.reply.grid
 
 
 def _share_of_past(

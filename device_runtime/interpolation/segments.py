@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from device_runtime.interpolation.interpolator import KeyFrameResult
 from device_runtime.key_frames.policy import KeyFrameSelector
+from device_runtime.media.planes import Picture, luma_of
 from device_runtime.media.reader import Frame
 from device_runtime.motion.flow import FlowEstimator, Luma, Motion
 from device_runtime.report import Stopwatch
@@ -35,7 +36,7 @@ class KeyFrame(PreparedFrame):
     @cached_property
     def stylized(self) -> KeyFrameResult:
         """The key frame with its reply; waits for it and raises what the request raised."""
-        return KeyFrameResult(self.frame.rgb, self.reply.result())
+        return KeyFrameResult(self.frame.picture, self.reply.result())
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Segment:
 def segments(
     frames: Iterable[Frame],
     selector: KeyFrameSelector,
-    submit: Callable[[NDArray[np.uint8]], Future[StylizedFrame]],
+    submit: Callable[[Picture], Future[StylizedFrame]],
     flow: FlowEstimator,
     watch: Stopwatch,
     *,
@@ -103,11 +104,11 @@ def segments(
         if frame.index < first:
             continue
         with watch.measure("flow"):
-            luma = flow.prepare(frame.rgb)
+            luma = flow.prepare(luma_of(frame.picture))
         if segment is not None and not decision.is_key:
             segment.between.append(PreparedFrame(frame, luma))
             continue
-        key = KeyFrame(frame, luma, submit(frame.rgb))
+        key = KeyFrame(frame, luma, submit(frame.picture))
         if segment is not None:
             yield replace(segment, following=key if two_sided and not decision.is_cut else None)
         segment = Segment(key)

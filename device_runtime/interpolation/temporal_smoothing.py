@@ -1,4 +1,4 @@
-"""Temporal smoothing: an exponential average of the affine maps of a scene's key frames.
+"""Temporal smoothing: an exponential average of the maps of a scene's key frames.
 
 Each key frame is stylized independently, so its map follows every change of its statistics: flickering light,
 an object at the border, noise. Blending between key frames turns that into a slow wobble. Here the map of one
@@ -14,10 +14,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runtime.interpolation.affine_map import AffineMap, moved, on_grid
+from device_runtime.interpolation.grid import moved, on_grid
 from device_runtime.interpolation.interpolator import KeyFrameResult
 from device_runtime.interpolation.segments import Segment
 from device_runtime.motion.flow import FlowEstimator, Motion
+from mvstylizer.stylizer import BilateralGrid
 
 STEP: Final = 6  # frames per search step: large enough to save time, small enough for the search to succeed
 
@@ -31,7 +32,7 @@ class TemporalSmoothing:
         carried: Smoothed map of the first key frame, if an interrupted run computed it.
     """
 
-    def __init__(self, seconds: float, flow: FlowEstimator, carried: AffineMap | None = None) -> None:
+    def __init__(self, seconds: float, flow: FlowEstimator, carried: BilateralGrid | None = None) -> None:
         self._seconds = seconds
         self._flow = flow
         self._carried = carried
@@ -51,9 +52,9 @@ class TemporalSmoothing:
 
     def key(self, segment: Segment) -> KeyFrameResult:
         """Return the key frame at the start of a segment; waits for its reply."""
-        if self._last is None or self._last.rgb is not segment.key.frame.rgb:
+        if self._last is None or self._last.picture is not segment.key.frame.picture:
             self._last = segment.key.stylized
-            if self._carried is not None and self._last.reply.affine_map is not None:
+            if self._carried is not None and self._last.reply.grid is not None:
                 self._last = self._last.with_map(self._carried)
         self._carried = None
         return self._last
@@ -68,7 +69,7 @@ class TemporalSmoothing:
         if segment.following is None:
             return None
         past, found = self.key(segment), segment.following.stylized
-        before, now = past.reply.affine_map, found.reply.affine_map
+        before, now = past.reply.grid, found.reply.grid
         if motion is not None and before is not None and now is not None:
             share = math.exp(-segment.seconds / self._seconds)
             found = found.with_map(averaged(before, now, motion, share))
@@ -76,18 +77,17 @@ class TemporalSmoothing:
         return found
 
 
-def averaged(before: AffineMap, now: AffineMap, motion: Motion, share: float) -> AffineMap:
+def averaged(before: BilateralGrid, now: BilateralGrid, motion: Motion, share: float) -> BilateralGrid:
     """Average a key frame's map with that of the previous key frame.
 
     Args:
-        before: float32 (gh, gw, 3, 4), map of the previous key frame.
-        now: float32 (gh', gw', 3, 4), map of this key frame.
+        before: float32 (rows', columns', bins', 3, 4), map of the previous key frame.
+        now: float32 (rows, columns, bins, 3, 4), map of this key frame.
         motion: Motion of this key frame relative to the previous one.
         share: Weight of the previous map, 0 to 1, where the place was visible.
 
     Returns:
-        float32, on the grid of `now`.
+        float32, of the shape of `now`.
     """
-    rows, columns = now.shape[:2]
-    kept: NDArray[np.float32] = share * motion.visible_on(rows, columns)[..., None, None]
-    return np.asarray(now + kept * (moved(on_grid(before, rows, columns), motion) - now), np.float32)
+    kept: NDArray[np.float32] = share * motion.visible_on(*now.shape[:2])[..., None, None, None]
+    return np.asarray(now + kept * (moved(on_grid(before, *now.shape[:3]), motion) - now), np.float32)

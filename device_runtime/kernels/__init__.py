@@ -2,7 +2,7 @@
 
 Usage:
     with Transfer(bundle.file("transfer")) as transfer:
-        styled = transfer(frame, affine_map)
+        styled = transfer(frame, grid)
 """
 
 from device_runtime.kernels.interpreter import KernelError

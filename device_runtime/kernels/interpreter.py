@@ -50,6 +50,11 @@ class KernelInterpreter:
         self._outputs = {d["name"]: int(d["index"]) for d in self._interpreter.get_output_details()}
         self._memory: dict[str, NDArray[Any]] = {}
 
+    @property
+    def outputs(self) -> set[str]:
+        """Names of the outputs."""
+        return set(self._outputs)
+
     def resize(self, shapes: Mapping[str, Shape]) -> None:
         """Resize the named inputs and allocate; the contents of all tensors are lost.
 

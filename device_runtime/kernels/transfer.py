@@ -1,46 +1,25 @@
-"""``transfer.tflite`` over whole frames: applies an affine map on a coarse grid to a frame."""
+"""``transfer.tflite`` over whole frames: applies a bilateral grid of affine color transforms to a frame."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Final, Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runtime.kernels.interpreter import (
-    KernelError,
-    KernelInterpreter,
-    KernelPool,
-    balanced,
-    check_finite,
-    check_image,
-)
+from device_runtime.interpolation.grid import LUMA
+from device_runtime.kernels.interpreter import KernelError, KernelInterpreter, check_finite, check_image
+from device_runtime.kernels.transfer_tiles import TiledTransfer
+from mvstylizer.stylizer import BilateralGrid
 
-# The planes of a tile of this size fit a core's L2 cache; narrow tiles read few grid cells.
-TILE_PIXELS = 16_384
-TILE_WIDTH = 128
-
-
-class _Part(NamedTuple):
-    """Part of one axis of the frame.
-
-    Attributes:
-        pixels: Its pixels.
-        cells: The grid cells that they read.
-        weights: Weights of these cells, in the kernel's layout: (1, 1, pixels, cells) for rows,
-            (1, 1, cells, pixels) for columns.
-    """
-
-    pixels: slice
-    cells: slice
-    weights: NDArray[np.float32]
+GRAY_LEVELS: Final = np.diag([255.0, 255, 255, 1])  # from RGB in the unit range and 1 to bytes and 1
 
 
 class Transfer:
-    """Applies affine maps to frames. Not thread-safe; frame and grid may change size between calls.
+    """Applies bilateral grids to frames. Not thread-safe; frame and grid may change size between calls.
 
     Args:
         path: ``transfer.tflite``.
@@ -51,44 +30,83 @@ class Transfer:
     """
 
     def __init__(self, path: Path | str, *, threads: int | None = None) -> None:
-        self._pool = KernelPool(path, threads)
-        self._sizes: tuple[int, ...] = ()
-        self._rows: list[_Part] = []
-        self._columns: list[_Part] = []
+        self._path, self._threads = path, threads
+        self._rgb = TiledTransfer(path, threads)  # loaded at once, so that a bad file is found early
+        self._luma: TiledTransfer | None = None
+        self._chroma: TiledTransfer | None = None
 
-    def __call__(self, frame: NDArray[np.uint8], affine_map: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Return A·rgb + b at every pixel: bilinear sampling of the map, half-pixel centers, clamped edges.
+    def __call__(self, frame: NDArray[np.uint8], grid: BilateralGrid) -> NDArray[np.uint8]:
+        """Return A·rgb + b at every pixel, with [A | b] read trilinearly at its place and its luma.
 
         Args:
             frame: uint8 RGB (H, W, 3).
-            affine_map: float32 (gh, gw, 3, 4), [A | b] per cell for RGB in the unit range; covers the frame.
+            grid: float32 (rows, columns, bins, 3, 4); see `BilateralGrid`.
 
         Returns:
             uint8 RGB (H, W, 3), rounded to nearest and saturated.
 
         Raises:
-            KernelError: An argument has the wrong dtype or shape, or the map has values that are not finite.
+            KernelError: An argument has the wrong dtype or shape, or the grid has values that are not finite.
         """
         check_image(frame, "Frame")
-        if affine_map.dtype != np.float32 or affine_map.shape[2:] != (3, 4) or 0 in affine_map.shape:
-            raise KernelError(f"Map is {affine_map.dtype} {affine_map.shape}, not float32 (gh, gw, 3, 4)")
-        check_finite(affine_map, "Map")
-        self._plan((*frame.shape[:2], *affine_map.shape[:2]))
-        cells = np.ascontiguousarray(affine_map.transpose(3, 2, 0, 1))
-        frame = np.ascontiguousarray(frame)
-        out = np.empty_like(frame)
-        tiles = [(row, column) for row in self._rows for column in self._columns]
-        self._pool.run(tiles, lambda kernel, tile: _transfer_tile(kernel, *tile, frame, cells, out))
+        _check(grid)
+        planes, out = cv2.split(frame), np.empty((3, *frame.shape[:2]), np.uint8)
+        self._rgb(planes, *_in_codes(grid, GRAY_LEVELS), out)  # type: ignore[arg-type]
+        return np.asarray(cv2.merge(tuple(out)), np.uint8)
+
+    def yuv420(
+        self, i420: NDArray[np.uint8], grid: BilateralGrid, codes: NDArray[np.float64]
+    ) -> NDArray[np.uint8]:
+        """Do the same to a picture in Y'CbCr 4:2:0, without converting it to RGB.
+
+        The transforms are converted instead, once per cell. Luma is computed at every pixel, from the chroma
+        enlarged to its size, and chroma at its own size, from the mean luma of the pixels that it covers.
+        Colors outside RGB are left to the player, which clips them.
+
+        Args:
+            i420: uint8 (3·H/2, W): the H rows of Y', then Cb and Cr; H and W are even.
+            grid: float32 (rows, columns, bins, 3, 4); see `BilateralGrid`.
+            codes: float64 (4, 4), from R', G', B' in the unit range and 1 to Y', Cb, Cr in codes and 1.
+
+        Returns:
+            uint8 (3·H/2, W).
+
+        Raises:
+            KernelError: The picture has the wrong dtype or shape, or see `__call__`.
+        """
+        if i420.dtype != np.uint8 or i420.ndim != 2 or len(i420) % 3 or i420.shape[1] % 2:
+            raise KernelError(f"Frame is {i420.dtype} {i420.shape}, not uint8 (3·height/2, width), both even")
+        _check(grid)
+        self._luma = self._luma or TiledTransfer(self._path, self._threads)
+        self._chroma = self._chroma or TiledTransfer(self._path, self._threads)
+        coefficients, guide = _in_codes(grid, codes)
+        y, u, v = split_i420(i420)
+        size, half = y.shape[::-1], u.shape[::-1]
+        out = np.empty_like(i420)
+        styled = split_i420(out)
+        large = [
+            np.asarray(cv2.resize(each, size, interpolation=cv2.INTER_LINEAR), np.uint8) for each in (u, v)
+        ]
+        small = np.asarray(cv2.resize(y, half, interpolation=cv2.INTER_AREA), np.uint8)
+        self._luma([y, *large], coefficients[..., :1, :], guide, styled[:1])
+        self._chroma([small, u, v], coefficients[..., 1:, :], guide, styled[1:])
         return out
 
     @property
     def last(self) -> KernelInterpreter:
-        """The first interpreter, with the inputs and outputs of its last tile."""
-        return self._pool.interpreters[0]
+        """The interpreter of the last RGB tile, with its inputs and outputs."""
+        return self._rgb.last
+
+    @property
+    def tiles(self) -> int:
+        """Number of tiles of the last RGB frame."""
+        return self._rgb.tiles
 
     def close(self) -> None:
         """Stop the threads."""
-        self._pool.close()
+        for each in (self._rgb, self._luma, self._chroma):
+            if each is not None:
+                each.close()
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -100,62 +118,36 @@ class Transfer:
         """Stop the threads."""
         self.close()
 
-    def _plan(self, sizes: tuple[int, ...]) -> None:
-        if sizes == self._sizes:
-            return
-        height, width, grid_rows, grid_columns = sizes
-        tile_width = balanced(width, TILE_WIDTH)
-        tile_height = balanced(height, TILE_PIXELS // tile_width)
-        self._sizes = ()  # stays empty if a kernel rejects the shapes
-        self._rows = _parts(height, grid_rows, tile_height)
-        self._columns = [
-            part._replace(weights=np.ascontiguousarray(part.weights.swapaxes(2, 3)))
-            for part in _parts(width, grid_columns, tile_width)
-        ]
-        rows, columns = self._rows[0].weights.shape, self._columns[0].weights.shape
-        shapes = {
-            "frame": (1, 3, tile_height, tile_width),
-            "cells": (4, 3, rows[3], columns[2]),
-            "rows": rows,
-            "columns": columns,
-        }
-        for interpreter in self._pool.interpreters:
-            interpreter.resize(shapes)
-        self._sizes = sizes
+
+def split_i420(
+    i420: NDArray[np.uint8],
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return views of the planes Y' (H, W), Cb and Cr (H/2, W/2) of a picture, uint8 (3·H/2, W)."""
+    height, width = len(i420) * 2 // 3, i420.shape[1]
+    u, v = i420[height:].reshape(2, height // 2, width // 2)
+    return i420[:height], u, v
 
 
-def _parts(length: int, cells: int, size: int) -> list[_Part]:
-    place = (np.arange(length) + 0.5) * cells / length - 0.5
-    whole = np.floor(place).astype(np.int64)
-    low, high = np.clip(whole, 0, cells - 1), np.clip(whole + 1, 0, cells - 1)
-    # The last part starts early enough to have full size; where it overlaps its neighbor, both results agree.
-    starts = [min(start, length - size) for start in range(0, length, size)]
-    span = max(int(high[start + size - 1] - low[start]) + 1 for start in starts)
-    parts = []
-    for start in starts:
-        inside = slice(start, start + size)
-        cell = min(int(low[start]), cells - span)
-        fraction = place[inside] - whole[inside]
-        weights = np.zeros((size, span), np.float32)
-        np.add.at(weights, (np.arange(size), low[inside] - cell), 1 - fraction)
-        np.add.at(weights, (np.arange(size), high[inside] - cell), fraction)
-        parts.append(_Part(inside, slice(cell, cell + span), weights[None, None]))
-    return parts
+def _check(grid: BilateralGrid) -> None:
+    if grid.dtype != np.float32 or grid.shape[3:] != (3, 4) or 0 in grid.shape:
+        raise KernelError(f"Map is {grid.dtype} {grid.shape}, not float32 (rows, columns, bins, 3, 4)")
+    check_finite(grid, "Map")
 
 
-def _transfer_tile(
-    kernel: KernelInterpreter,
-    row: _Part,
-    column: _Part,
-    frame: NDArray[np.uint8],
-    cells: NDArray[np.float32],
-    out: NDArray[np.uint8],
-) -> None:
-    planes = kernel.tensor("frame")[0]
-    cv2.split(frame[row.pixels, column.pixels], (planes[0], planes[1], planes[2]))
-    kernel.put("cells", cells[:, :, row.cells, column.cells])
-    kernel.put("rows", row.weights)
-    kernel.put("columns", column.weights)
-    kernel.invoke()
-    styled = kernel.tensor("styled")[0]
-    cv2.merge((styled[0], styled[1], styled[2]), out[row.pixels, column.pixels])
+def _in_codes(
+    grid: BilateralGrid, codes: NDArray[np.float64]
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Convert transforms of R', G', B' to transforms of codes: C·[A | b]·C⁻¹; and luma to factors of codes.
+
+    Args:
+        grid: float32 (rows, columns, bins, 3, 4).
+        codes: C, float64 (4, 4), from R', G', B' in the unit range and 1 to codes and 1.
+
+    Returns:
+        Transforms, float32 (rows, columns, bins, 3, 4), and the factors of the codes and 1, float64 (4,),
+        whose sum is BT.709 luma.
+    """
+    back = np.linalg.inv(codes)
+    coefficients = codes[:3, :3] @ (grid @ back)
+    coefficients[..., 3] += codes[:3, 3]
+    return coefficients.astype(np.float32), LUMA.astype(np.float64) @ back[:3]

@@ -185,7 +185,7 @@ class KeyFrameSelector:
 
     def decide(self, frame: Frame) -> KeyFrameDecision:
         """Decide on the next frame."""
-        luma = luma_thumbnail(frame.rgb)
+        luma = luma_thumbnail(frame.picture)
         self._gap += 1
         is_cut = self._begins_scene(luma)
         is_key = is_cut or self._is_due(frame, luma)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_runtime.kernels.key_frame import LUMA_SHAPE
+from device_runtime.media.planes import Picture, Planes
 from device_runtime.motion.similarity import MotionCompensatedSSIM
 
 # On real footage cuts stay below 0.28 and everything else (pans of 90 pixels per frame at 640, camera shake,
@@ -16,17 +17,19 @@ from device_runtime.motion.similarity import MotionCompensatedSSIM
 MIN_SSIM: Final = 0.35
 
 
-def luma_thumbnail(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def luma_thumbnail(picture: Picture) -> NDArray[np.uint8]:
     """Shrink a frame to the 90×160 luma thumbnail used to detect cuts and select key frames.
 
     Args:
-        rgb: uint8 RGB (H, W, 3), any size; the aspect ratio is not kept.
+        picture: uint8 RGB (H, W, 3) or planes, any size; the aspect ratio is not kept.
 
     Returns:
-        uint8 (90, 160), BT.601 luma 0..255.
+        uint8 (90, 160), luma 0..255: of BT.601 for RGB, otherwise of the video's own matrix.
     """
     height, width = LUMA_SHAPE
-    small = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
+    if isinstance(picture, Planes):
+        return picture.thumbnail(width, height)
+    small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""Blend several affine maps into one picture, with region borders that follow the photo's edges.
+"""Blend several maps into one picture, with region borders that follow the photo's edges.
 
 Each map is applied to the photo itself, so it is defined on both sides of a border, where the results are
 blended. The pictures from which the maps were computed are not visible.
@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runtime.interpolation.affine_map import AffineMap
+from device_runtime.interpolation.grid import applied, sliced
+from mvstylizer.stylizer import BilateralGrid
 
 REACH: Final = 0.004  # of the diagonal: width of the feathering, and how far a border may miss an edge
 EDGE: Final = 1e-3  # luma variance, unit range: a step of about 6 % of white or more counts as an edge
@@ -22,21 +23,20 @@ STRIP: Final = 128  # rows per pass, so that memory does not grow with picture s
 
 
 def blended_maps(
-    photo: NDArray[np.uint8], regions: NDArray[np.uint8], maps: Sequence[AffineMap]
+    photo: NDArray[np.uint8], regions: NDArray[np.uint8], maps: Sequence[BilateralGrid]
 ) -> NDArray[np.uint8]:
     """Apply each region's map, feathered at the borders.
 
     Args:
         photo: uint8 RGB (H, W, 3).
         regions: uint8 (H, W), index into `maps` for each pixel.
-        maps: float32 (gh, gw, 3, 4) each, in the unit range; their grids may differ.
+        maps: float32 (rows, columns, bins, 3, 4) each; their shapes may differ.
 
     Returns:
         uint8 RGB (H, W, 3).
     """
     height, width = photo.shape[:2]
     reach = max(1, round(REACH * math.hypot(height, width)))
-    tall = [_resized(each.reshape(*each.shape[:2], 12), each.shape[1], height) for each in maps]
     result = np.empty_like(photo)
     for top in range(0, height, STRIP):
         bottom = min(height, top + STRIP)
@@ -45,9 +45,10 @@ def blended_maps(
         weights = feathered(photo[near[0]], regions[near[0]], len(maps), reach)[:, near[1]]
         unit = photo[top:bottom].astype(np.float32) / np.float32(255)
         total = np.zeros_like(unit)
-        for weight, rows in zip(weights, tall, strict=True):
+        for weight, grid in zip(weights, maps, strict=True):
             if weight.any():
-                total += weight[..., None] * _applied(unit, rows[top:bottom])
+                colors = applied(sliced(grid, unit, top=top, height=height), unit)
+                total += weight[..., None] * np.clip(colors, 0, 1)
         result[top:bottom] = np.rint(255 * total)
     return result
 
@@ -84,15 +85,3 @@ def feathered(
         weights[number] = np.clip(mean(gain) * luma + mean(mask_mean - gain * luma_mean), 0, 1)
     weights /= weights.sum(0)
     return weights
-
-
-def _applied(unit: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Apply a map that is already resized to the picture's rows, (h, gw, 12), to a unit-range picture."""
-    height, width = unit.shape[:2]
-    dense = _resized(rows, width, height).reshape(height, width, 3, 4)
-    colors = np.einsum("hwij,hwj->hwi", dense[..., :3], unit) + dense[..., 3]
-    return np.asarray(np.clip(colors, 0, 1), np.float32)
-
-
-def _resized(values: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
-    return np.asarray(cv2.resize(values, (width, height)), np.float32)

@@ -2,7 +2,7 @@
 
 A *label image* assigns each pixel of a photo a label: the pixel's value. Content and style labels of the same
 value form a pair, and each pair is stylized separately: both photos are filled with the label's pixels (see
-`labels.fill`), so that the stylizer sees the statistics of that label alone and returns an affine map for it.
+`labels.fill`), so that the stylizer sees the statistics of that label alone and returns a map for it.
 The maps are applied to the photo and blended at the borders (see `labels.blend`).
 """
 
@@ -16,7 +16,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runtime.interpolation.affine_map import AffineMap
 from device_runtime.labels.blend import blended_maps
 from device_runtime.labels.fill import filled
 from device_runtime.media.photo import read_photo, read_pixels
@@ -24,7 +23,7 @@ from device_runtime.report import LabelUse, Stopwatch
 from device_runtime.stylizers.request_queue import KeyRequests
 from device_runtime.stylizers.style_mix import StyleMix, StylePhotos, normalized
 from mvstylizer.errors import MVStylizerError
-from mvstylizer.stylizer import Stylizer
+from mvstylizer.stylizer import BilateralGrid, Stylizer
 
 MAX_LABELS: Final = 16
 MIN_SHARE: Final = 0.005  # of a photo: a smaller area does not define a style
@@ -156,16 +155,16 @@ def stylize_labels(
         MVStylizerError: The stylizer cannot be reached, or rejects a photo.
     """
     uses, regions, values = _paired(labels, style_labels)
-    maps: list[AffineMap] = []
+    maps: list[BilateralGrid] = []
     sent = received = 0
     for value in values:
         with watch.measure("interpolate"):
             content = photo if value is None else filled(photo, labels == value)
             mix = StyleMix.of(style if value is None else filled(style, style_labels == value))
         with KeyRequests(stylizer, mix, reply="map", map_pixels=map_pixels, watch=watch) as requests:
-            _, affine_map, *traffic = requests.submit(content).result()
-        assert affine_map is not None, "checked by KeyRequests"
-        maps.append(affine_map)
+            _, grid, *traffic = requests.submit(content).result()
+        assert grid is not None, "checked by KeyRequests"
+        maps.append(grid)
         sent, received = sent + traffic[0], received + traffic[1]
         if progress is not None:
             progress(len(maps), len(values))

@@ -8,8 +8,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
+import av
 import numpy as np
-from numpy.typing import NDArray
 
 from device_runtime.frames import NETWORK_PIXELS
 from device_runtime.kernels import Transfer
@@ -17,6 +17,8 @@ from device_runtime.live.sink import LiveSink, open_sink
 from device_runtime.live.source import Captured, LiveSource
 from device_runtime.live.stylizer import LiveStyle
 from device_runtime.media.color import Color, ColorConverter
+from device_runtime.media.orientation import Orientation
+from device_runtime.media.planes import Picture, planes_of
 from device_runtime.media.video_info import VideoError
 from device_runtime.options import DEFAULT_OPTIONS, StylizeOptions
 from device_runtime.report import Stopwatch, versioned
@@ -157,11 +159,18 @@ class _Run:
         with open_sink(self._out, self._size, color) as sink, suppress(KeyboardInterrupt):
             captured: Captured | None = first
             while captured is not None and (seconds is None or captured.arrived - self._began < seconds):
-                rgb = colors.to_rgb(captured.picture, *self._size[::-1])
-                self._show(rgb, captured.arrived, sink)
+                self._show(self._picture(captured.picture, colors, color), captured.arrived, sink)
                 if progress is not None:
                     progress(self._frames, self._latencies[-1])
                 captured = self._next()
+
+    def _picture(self, frame: av.VideoFrame, colors: ColorConverter, color: Color) -> Picture:
+        """Return the planes of a frame if it has the size of the first one, otherwise RGB of that size."""
+        if (frame.height, frame.width) == self._size:
+            planes = planes_of(frame, color, Orientation())
+            if planes is not None:
+                return planes
+        return colors.to_rgb(frame, *self._size[::-1])
 
     def report(self, requests: KeyRequests) -> LiveReport:
         """Return the report."""
@@ -191,8 +200,8 @@ class _Run:
             self._warnings.append(error.message)
             return None
 
-    def _show(self, rgb: NDArray[np.uint8], arrived: float, sink: LiveSink) -> None:
-        sink.show(self._style(rgb, arrived), arrived - self._began)
+    def _show(self, picture: Picture, arrived: float, sink: LiveSink) -> None:
+        sink.show(self._style(picture, arrived), arrived - self._began)
         self._ended = time.monotonic()
         self._latencies = [*self._latencies[1 - RECENT :], self._ended - arrived]
         self._frames += 1

@@ -10,13 +10,12 @@ from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
 import av
-import numpy as np
 from av.container import OutputContainer
 from av.video.codeccontext import VideoCodecContext
-from numpy.typing import NDArray
 
 from device_runtime.media.atomic_file import check_output, pending_file
 from device_runtime.media.color import Color, ColorConverter
+from device_runtime.media.planes import Picture, Planes, in_rgb
 from device_runtime.media.video_info import VideoError
 
 WINDOW: Final = "window"
@@ -30,8 +29,8 @@ FILES: Final = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".ts": "mpegts
 class LiveSink(Protocol):
     """Shows pictures one after the other; a context manager."""
 
-    def show(self, rgb: NDArray[np.uint8], seconds: float) -> None:
-        """Show a picture, uint8 RGB (H, W, 3), with its time in seconds since the first one."""
+    def show(self, picture: Picture, seconds: float) -> None:
+        """Show a picture, uint8 RGB (H, W, 3) or planes, with its time in seconds since the first one."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -94,10 +93,13 @@ class _Stream:
         with self._opened:
             self._mux(None)
 
-    def show(self, rgb: NDArray[np.uint8], seconds: float) -> None:
+    def show(self, picture: Picture, seconds: float) -> None:
         """See `LiveSink.show`."""
         height, width = self._size
-        frame = self._colors.from_rgb(rgb[:height, :width], "yuv420p")
+        if isinstance(picture, Planes):  # of even size
+            frame = picture.frame()
+        else:
+            frame = self._colors.from_rgb(picture[:height, :width], "yuv420p")
         frame.pts = self._last = max(self._last + 1, round(seconds / TIME_BASE))
         frame.time_base = TIME_BASE
         if seconds >= self._next_key_s:
@@ -144,10 +146,11 @@ class _Window:
     ) -> None:
         self._root.destroy()
 
-    def show(self, rgb: NDArray[np.uint8], seconds: float) -> None:
+    def show(self, picture: Picture, seconds: float) -> None:
         """See `LiveSink.show`; closing the window acts like Ctrl-C."""
         if not self._is_open:
             raise KeyboardInterrupt
+        rgb = in_rgb(picture)
         height, width = rgb.shape[:2]
         photo = self._photo_of(data=b"P6 %d %d 255 " % (width, height) + rgb.tobytes(), format="ppm")
         self._label.configure(image=photo)

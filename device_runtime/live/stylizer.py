@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from device_runtime.interpolation.affine_map import AffineMap, moved, on_grid, weakened
+from device_runtime.interpolation.grid import grid_of, moved, on_grid, weakened
+from device_runtime.interpolation.interpolator import transferred
 from device_runtime.kernels import Transfer
 from device_runtime.key_frames.scene_cuts import SceneCuts, luma_thumbnail
+from device_runtime.media.planes import Picture, luma_of
 from device_runtime.motion.flow import Follow, Luma, Motion, map_flow
-from device_runtime.stylizers.request_queue import KeyReplyError, KeyRequests
-from mvstylizer.stylizer import StylizedFrame
+from device_runtime.stylizers.request_queue import KeyRequests
+from mvstylizer.stylizer import BilateralGrid, StylizedFrame
 
 MIN_INTERVAL: Final = 8  # pictures from one key frame to the next
 
@@ -39,7 +40,7 @@ class _Key:
 
     seconds: float
     follow: Follow
-    before: AffineMap | None
+    before: BilateralGrid | None
     trust: Motion | None
 
 
@@ -71,48 +72,50 @@ class LiveStyle:
         self._strength, self._steady_s = strength, temporal_smoothing_s
         self._flow = map_flow(refined=True)  # refined, because its visibility is used too
         self._begins_scene = SceneCuts()
-        self._map: AffineMap | None = None
+        self._map: BilateralGrid | None = None
         self._key: _Key | None = None  # the key frame of that map
         self._pending: tuple[_Key, Future[StylizedFrame]] | None = None
         self._gap = 0
 
-    def __call__(self, rgb: NDArray[np.uint8], seconds: float) -> NDArray[np.uint8]:
+    def __call__(self, picture: Picture, seconds: float) -> Picture:
         """Stylize a picture with the map known so far; return it unchanged before the first reply.
 
         Args:
-            rgb: uint8 RGB (H, W, 3).
+            picture: uint8 RGB (H, W, 3) or planes.
             seconds: When it was captured, on any clock.
 
         Returns:
-            uint8 RGB (H, W, 3).
+            The picture, in planes only if `picture` is.
 
         Raises:
             MVStylizerError: The stylizer or the kernel fails.
         """
-        luma = self._flow.prepare(rgb)
-        if self._begins_scene(luma_thumbnail(rgb)):
+        luma = self._flow.prepare(luma_of(picture))
+        if self._begins_scene(luma_thumbnail(picture)):
             self._leave_scene()
-        affine_map, trust = self._carried(luma)
-        affine_map = self._received(luma, affine_map)
+        grid, trust = self._carried(luma)
+        grid = self._received(luma, grid)
         self._gap += 1
         if self._pending is None and (self._key is None or self._gap >= MIN_INTERVAL):
-            key = _Key(seconds, self._flow.follow(luma), affine_map if self._key else None, trust)
-            self._pending, self._gap = (key, self._requests.submit(rgb)), 0
-        return rgb if affine_map is None else self._transfer(rgb, weakened(affine_map, self._strength))
+            key = _Key(seconds, self._flow.follow(luma), grid if self._key else None, trust)
+            self._pending, self._gap = (key, self._requests.submit(picture)), 0
+        if grid is None:
+            return picture
+        return transferred(self._transfer, picture, weakened(grid, self._strength))
 
     def _leave_scene(self) -> None:
         if self._map is not None:
             self._map = np.broadcast_to(self._map.mean((0, 1), keepdims=True), self._map.shape).copy()
         self._key = self._pending = None
 
-    def _carried(self, luma: Luma) -> tuple[AffineMap | None, Motion | None]:
+    def _carried(self, luma: Luma) -> tuple[BilateralGrid | None, Motion | None]:
         """Return the current map, warped onto a picture, and the motion used."""
         if self._map is None or self._key is None:
             return self._map, None
         motion = self._key.follow(luma)
         return moved(self._map, motion), motion
 
-    def _received(self, luma: Luma, carried: AffineMap | None) -> AffineMap | None:
+    def _received(self, luma: Luma, carried: BilateralGrid | None) -> BilateralGrid | None:
         """Return the map of a reply that has arrived, warped onto this picture; otherwise `carried`."""
         if self._pending is None:
             return carried
@@ -120,17 +123,14 @@ class LiveStyle:
         motion = key.follow(luma)  # on every picture, because large motion is found step by step
         if not reply.done():
             return carried
-        found = reply.result().affine_map
-        if found is None:
-            raise KeyReplyError("The stylizer sent no map", "Check that the edge serves an MVStylizer bundle")
+        found = grid_of(reply.result())
         self._map, self._key, self._pending = self._smoothed(found, key), key, None
         self.key_frames += 1
         return moved(self._map, motion)
 
-    def _smoothed(self, found: AffineMap, key: _Key) -> AffineMap:
+    def _smoothed(self, found: BilateralGrid, key: _Key) -> BilateralGrid:
         if key.before is None or key.trust is None or self._key is None or self._steady_s == 0:
             return found
         share = math.exp(-(key.seconds - self._key.seconds) / self._steady_s)
-        rows, columns = found.shape[:2]
-        kept = share * key.trust.visible_on(rows, columns)[..., None, None]
-        return np.asarray(found + kept * (on_grid(key.before, rows, columns) - found), np.float32)
+        kept = share * key.trust.visible_on(*found.shape[:2])[..., None, None, None]
+        return np.asarray(found + kept * (on_grid(key.before, *found.shape[:3]) - found), np.float32)

@@ -1,8 +1,9 @@
 """Fit a 3D LUT to the global part of a style: the mapping of each color, independent of its position.
 
-The style of a shot is a grid of affine color maps per frame. A LUT has no positions, so each of its nodes
-takes the mean of what the shot's maps do to similar colors. Far from every color of the shot, it follows the
-single affine map that fits all of them best, so that the LUT stays smooth and usable on neighboring shots.
+The style of a shot is a bilateral grid of affine color transforms per frame. A LUT has no positions, so each
+of its nodes takes the mean of what the shot's maps do to similar colors. Far from every color of the shot, it
+follows the single affine transform that fits all of them best, so that the LUT stays smooth and usable on
+neighboring shots.
 """
 
 from __future__ import annotations
@@ -16,38 +17,41 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runtime.interpolation.affine_map import AffineMap
+from device_runtime.interpolation.grid import applied, sliced
 from device_runtime.media.atomic_file import OutputError, check_output, pending_file
+from mvstylizer.stylizer import BilateralGrid
 
 SIZE: Final = 33
 REACH: Final = 0.04  # of the unit range: standard deviation of a color's influence
-PRIOR: Final = 0.5  # map cells; nodes with less data nearby follow the affine map
+PLACES: Final = 2304  # pixels to which a key frame is reduced
+PRIOR: Final = 0.5  # of those pixels; nodes with less data nearby follow the affine transform
 RIDGE: Final = 1e-3  # variance in the unit range; regularizes shots of a single color
 
 Lut = NDArray[np.float32]
 """float32 (n, n, n, 3), RGB in the unit range at [blue, green, red]."""
 
 
-def fit_lut(keys: Sequence[tuple[NDArray[np.uint8], AffineMap]], size: int = SIZE) -> Lut:
-    """Fit a LUT to key frames and their affine maps.
+def fit_lut(keys: Sequence[tuple[NDArray[np.uint8], BilateralGrid]], size: int = SIZE) -> Lut:
+    """Fit a LUT to key frames and their maps.
 
     Args:
-        keys: Key frames, uint8 RGB (H, W, 3), and their maps, float32 (gh, gw, 3, 4). At least one.
+        keys: Key frames, uint8 RGB (H, W, 3), and their maps, float32 (rows, columns, bins, 3,
+            4). At least one.
         size: Nodes per axis, at least 2.
 
     Returns:
         float32 (size, size, size, 3), 0..1.
     """
     places = [_places(*key) for key in keys]
-    before, after = (np.concatenate(part) for part in zip(*places, strict=True))
-    usual = np.asarray(np.mean([affine_map.mean((0, 1)) for _, affine_map in keys], 0, np.float64))
+    before, after, transforms = (np.concatenate(part) for part in zip(*places, strict=True))
+    usual = transforms.mean(0)
     color_map = _affine(before, after, usual)
     axis = np.linspace(0, 1, size)
     nodes = np.stack(np.meshgrid(axis, axis, axis, indexing="ij")[::-1], -1)
-    residual = after - _applied(color_map, before)
+    residual = after - _mapped(color_map, before)
     weighed = _splat(before, np.column_stack([residual, np.ones(len(before))]), size)
     local = weighed[..., :3] / (weighed[..., 3:] + PRIOR)
-    return np.clip(_applied(color_map, nodes) + local, 0, 1).astype(np.float32)
+    return np.clip(_mapped(color_map, nodes) + local, 0, 1).astype(np.float32)
 
 
 def write_cube(target: Path, lut: Lut, title: str) -> None:
@@ -84,20 +88,26 @@ def check_cube_output(target: Path, *inputs: Path) -> Path:
     return check_output(target, *inputs)
 
 
-def _places(rgb: NDArray[np.uint8], affine_map: AffineMap) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the mean color of each map cell before and after the map, float64 (cells, 3) each."""
-    rows, columns = affine_map.shape[:2]
-    small = cv2.resize(rgb, (columns, rows), interpolation=cv2.INTER_AREA)
-    before = small.reshape(-1, 3) / 255
-    maps = affine_map.reshape(-1, 3, 4).astype(np.float64)
-    after = np.einsum("pij,pj->pi", maps[..., :3], before) + maps[..., 3]
-    return before, np.clip(after, 0, 1)
+def _places(
+    rgb: NDArray[np.uint8], grid: BilateralGrid
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return colors before and after the map, float64 (n, 3) each, and its transforms, float64 (n, 3, 4)."""
+    scale = min(1.0, (PLACES / (rgb.shape[0] * rgb.shape[1])) ** 0.5)
+    rows, columns = (max(1, round(scale * side)) for side in rgb.shape[:2])
+    unit = cv2.resize(rgb, (columns, rows), interpolation=cv2.INTER_AREA).astype(np.float32) / np.float32(255)
+    transforms = sliced(grid, unit)
+    after = np.clip(applied(transforms, unit), 0, 1)
+    return (
+        unit.reshape(-1, 3).astype(np.float64),
+        after.reshape(-1, 3).astype(np.float64),
+        transforms.reshape(-1, 3, 4).astype(np.float64),
+    )
 
 
 def _affine(
     before: NDArray[np.float64], after: NDArray[np.float64], usual: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Fit one map, float64 (3, 4), by least squares, with its gains regularized towards the mean map's."""
+    """Fit one transform, float64 (3, 4), by least squares, its gains regularized towards the mean's."""
     mean_before, mean_after = before.mean(0), after.mean(0)
     centerd = before - mean_before
     rest = after - mean_after - centerd @ usual[:, :3].T
@@ -106,7 +116,7 @@ def _affine(
     return np.column_stack([gains, mean_after - gains @ mean_before])
 
 
-def _applied(color_map: NDArray[np.float64], rgb: NDArray[np.float64]) -> NDArray[np.float64]:
+def _mapped(color_map: NDArray[np.float64], rgb: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(rgb @ color_map[:, :3].T + color_map[:, 3], np.float64)
 
 

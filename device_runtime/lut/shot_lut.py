@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_runtime.frames import NETWORK_PIXELS
-from device_runtime.interpolation.affine_map import weakened
+from device_runtime.interpolation.grid import grid_of, weakened
 from device_runtime.lut.cube import SIZE, check_cube_output, fit_lut, write_cube
 from device_runtime.media.photo import is_photo, read_photo
 from device_runtime.media.reader import VideoReader
 from device_runtime.media.video_info import VideoError
 from device_runtime.options import DEFAULT_OPTIONS, StylizeOptions
 from device_runtime.report import versioned
-from device_runtime.stylizers.request_queue import KeyReplyError
 from device_runtime.stylizers.resize import shrunk
 from device_runtime.stylizers.style_mix import StyleMix, StylePhotos, normalized
 from mvstylizer.bundle import Bundle
@@ -99,10 +98,8 @@ def shot_lut(
     pairs = []
     for key in _spread(keys):
         small = shrunk(key.rgb, pixels)
-        affine_map = stylizer.stylize(small, code, reply="map").affine_map
-        if affine_map is None:
-            raise KeyReplyError("The stylizer sent no map", "Check that the edge serves an MVStylizer bundle")
-        pairs.append((small, weakened(affine_map, options.strength)))
+        grid = grid_of(stylizer.stylize(small, code, reply="map"))
+        pairs.append((small, weakened(grid, options.strength)))
     write_cube(out, fit_lut(pairs, size), " + ".join(path.stem for path in normalized(style_photo)))
     return LutReport(str(out), size, [key.index for key in _spread(keys)], round(keys[0].time, 3))
 

@@ -85,6 +85,17 @@ class Color:
         )
 
 
+def codes_of(color: Color) -> NDArray[np.float64]:
+    """Return the matrix from R', G', B' in the unit range and 1 to 8-bit Y', Cb, Cr and 1, float64 (4, 4)."""
+    full = _full_range_matrix(*_RED_AND_BLUE[color.conversion])
+    codes = np.vstack([full * np.array([255, 255, 255, 1]), [0, 0, 0, 1]])
+    if color.range == FULL_RANGE:
+        return codes
+    to_limited = np.array([[219 / 255, 0, 0, 16], [0, 224 / 255, 0, 0], [0, 0, 224 / 255, 0], [0, 0, 0, 1]])
+    to_limited[1:3, 3] = 128 * (1 - 224 / 255)
+    return np.asarray(to_limited @ codes)
+
+
 class ColorConverter:
     """Converts the frames of one video; reuses swscale's context."""
 

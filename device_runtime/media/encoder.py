@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Final, cast
 
 import av
-import numpy as np
 from av.codec.context import Flags
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
 
 from device_runtime.media.color import ColorConverter
+from device_runtime.media.planes import Picture, Planes
 from device_runtime.media.video_info import VideoInfo
 
 CODEC: Final = "libx264"
@@ -56,11 +55,11 @@ class PictureEncoder:
         self._codec.options = {"crf": str(crf), "preset": preset, "x264-params": LOOKAHEAD}
         self._describe(self._codec)
 
-    def encode(self, rgb: NDArray[np.uint8], pts: int, duration: int = 0) -> list[Packet[VideoStream]]:
+    def encode(self, picture: Picture, pts: int, duration: int = 0) -> list[Packet[VideoStream]]:
         """Encode one picture.
 
         Args:
-            rgb: uint8 RGB (H, W, 3) of the source's size.
+            picture: uint8 RGB (H, W, 3), or planes, of the source's size.
             pts: When it is shown, in units of the source's time base; increasing.
             duration: How long, in the same units; 0 = until the next frame (the last one: 1 / rate).
 
@@ -70,9 +69,12 @@ class PictureEncoder:
         Raises:
             FFmpegError: x264 fails.
         """
-        if rgb.shape != (self._like.height, self._like.width, 3):
-            raise ValueError(f"frame {rgb.shape} in a video of {self._like.width}×{self._like.height}")
-        frame = self._colors.from_rgb(rgb, self._pixel_format)
+        if picture.shape != (self._like.height, self._like.width, 3):
+            raise ValueError(f"frame {picture.shape} in a video of {self._like.width}×{self._like.height}")
+        if isinstance(picture, Planes):
+            frame = picture.frame()
+        else:
+            frame = self._colors.from_rgb(picture, self._pixel_format)
         frame.pts = pts - self._shift
         frame.time_base = self._like.time_base
         self._durations[frame.pts] = duration or self._step

@@ -1,4 +1,4 @@
-"""Read a video: upright RGB frames in presentation order, one at a time, with their display times.
+"""Read a video: upright frames in presentation order, one at a time, with their display times.
 
 Usage:
     with VideoReader(Path("street.mp4")) as reader:
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from device_runtime.media.color import ColorConverter
 from device_runtime.media.motion_vectors import CodecMotion
+from device_runtime.media.planes import Picture, in_rgb, planes_of
 from device_runtime.media.video_info import (
     NO_PICTURE_HINT,
     VideoError,
@@ -41,7 +42,8 @@ class Frame:
 
     Attributes:
         index: Index in presentation order, from 0.
-        rgb: uint8 RGB (H, W, 3), upright, 0..255.
+        picture: Upright; planes of Y'CbCr if the codec gives 4:2:0 with 8 bits, otherwise uint8 RGB
+            (H, W, 3).
         pts: When it is shown, in units of `time_base`; strictly increasing.
         time_base: Seconds per unit.
         duration: How long it is shown, in units of `time_base`; above 0.
@@ -51,12 +53,17 @@ class Frame:
     """
 
     index: int
-    rgb: NDArray[np.uint8]
+    picture: Picture
     pts: int
     time_base: Fraction
     duration: int
     codec_key: bool
     codec_motion: NDArray[np.float32] | None = None
+
+    @property
+    def rgb(self) -> NDArray[np.uint8]:
+        """The picture in RGB, uint8 (H, W, 3), 0..255; a conversion is kept with it."""
+        return in_rgb(self.picture)
 
 
 class VideoReader:
@@ -128,17 +135,24 @@ class VideoReader:
 
     def _frame(self, index: int, picture: av.VideoFrame, pts: int, duration: int) -> Frame:
         orientation = self.info.orientation
-        width, height = self.info.width, self.info.height
-        rgb = self._colors.to_rgb(picture, *((height, width) if orientation.transposed else (width, height)))
         return Frame(
             index=index,
-            rgb=orientation.apply(rgb),
+            picture=self._upright(picture),
             pts=pts,
             time_base=self.info.time_base,
             duration=duration,
             codec_key=picture.key_frame,
             codec_motion=self._codec_motion(picture, index, orientation) if self._codec_motion else None,
         )
+
+    def _upright(self, picture: av.VideoFrame) -> Picture:
+        orientation, width, height = self.info.orientation, self.info.width, self.info.height
+        stored = (height, width) if orientation.transposed else (width, height)
+        if (picture.width, picture.height) == stored:
+            planes = planes_of(picture, self.info.color, orientation)
+            if planes is not None:
+                return planes
+        return orientation.apply(self._colors.to_rgb(picture, *stored))
 
     def _end(self, pts: int, last: av.VideoFrame) -> int:
         """Return when the last frame ends; its own duration in an MP4 refers to decoding order."""

@@ -11,15 +11,14 @@ from types import TracebackType
 from typing import Final, Self
 
 import av
-import numpy as np
 from av.container import OutputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
 
 from device_runtime.media.atomic_file import check_output, pending_file
 from device_runtime.media.encoder import CODEC, PRESET, PictureEncoder
 from device_runtime.media.passthrough import SideStreams
+from device_runtime.media.planes import Picture
 from device_runtime.media.video_info import VideoError, VideoInfo
 
 CONTAINERS: Final = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
@@ -91,11 +90,11 @@ class VideoWriter:
                 self._side_streams.finish()
             self._container.close()
 
-    def write(self, rgb: NDArray[np.uint8], pts: int, duration: int = 0) -> None:
+    def write(self, picture: Picture, pts: int, duration: int = 0) -> None:
         """Append one frame.
 
         Args:
-            rgb: uint8 RGB (H, W, 3) of the source's size.
+            picture: uint8 RGB (H, W, 3), or planes, of the source's size.
             pts: When it is shown, in units of the source's time base; increasing.
             duration: How long, in the same units; 0 = until the next frame (the last one: 1 / rate).
 
@@ -103,7 +102,7 @@ class VideoWriter:
             VideoError: The file cannot be written, for example because the disk is full.
         """
         with _writing(self._target):
-            self._mux(self._encoder.encode(rgb, pts, duration))
+            self._mux(self._encoder.encode(picture, pts, duration))
 
     def append(self, packet: Packet[VideoStream]) -> None:
         """Append a packet of a `PictureEncoder` with the same options, instead of writing frames.

@@ -45,7 +45,7 @@ class Motion:
         """Return the backward flow on another grid over the same frame, in units of that grid.
 
         Args:
-            height: Rows of the grid: those of the frame for pixels, those of an affine map for cells.
+            height: Rows of the grid: those of the frame for pixels, those of a map for cells.
             width: Columns of the grid.
 
         Returns:
@@ -77,8 +77,8 @@ class Follow(Protocol):
 class FlowEstimator(Protocol):
     """Estimates motion between frames of one video; `stylize_video` accepts any implementation."""
 
-    def prepare(self, rgb: NDArray[np.uint8]) -> Luma:
-        """Return the small luma that `follow` needs of a frame, uint8 RGB (H, W, 3)."""
+    def prepare(self, picture: NDArray[np.uint8]) -> Luma:
+        """Return the small luma that `follow` needs of a frame, uint8 luma (H, W) or RGB (H, W, 3)."""
         ...
 
     def follow(self, key: Luma) -> Follow:
@@ -119,9 +119,10 @@ class DisFlow:
         self._max_short_side = max_short_side
         self._search = cv2.DISOpticalFlow.create(preset)
 
-    def prepare(self, rgb: NDArray[np.uint8]) -> Luma:
+    def prepare(self, picture: NDArray[np.uint8]) -> Luma:
         """Return the frame's luma at working resolution; see `FlowEstimator.prepare`."""
-        return self._shrink(np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8))
+        luma = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+        return self._shrink(np.asarray(luma, np.uint8))
 
     def follow(self, key: Luma) -> Follow:
         """Track the motion away from a key frame; see `FlowEstimator.follow`."""
@@ -165,7 +166,7 @@ class DisFlow:
 
 
 def map_flow(*, refined: bool = False) -> DisFlow:
-    """Return an estimator for moving affine maps, whose cells are many pixels wide.
+    """Return an estimator for moving maps, whose cells are many pixels wide.
 
     A quarter of the frame's sides shows their motion well enough. The variational refinement of single pixels
     is left out: by the measures of `bench table4` frames are as good without it, where maps are moved (where

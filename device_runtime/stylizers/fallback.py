@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from device_runtime.interpolation.grid import GridError, check_reply
 from device_runtime.stylizers.style_mix import StyleMix
 from edge_triton.client.client import EdgeUnavailableError
 from mvstylizer.stylizer import Reply, StylizedFrame, Stylizer
@@ -32,6 +33,8 @@ class GuardedStylizer:
     the circuit: every frame goes to the fallback at once, while a background thread keeps requesting the
     style code from the edge, a small but real inference. Its first success closes the circuit, and frames go
     to the edge again with the new code, because the edge may have restarted with another model.
+
+    A map that no stylizer gives (see `check_grid`) counts as no answer.
 
     An edge that does not answer at the start is an error: a mistyped address must not go unnoticed.
 
@@ -66,20 +69,22 @@ class GuardedStylizer:
 
         Raises:
             EdgeUnavailableError: The edge is unavailable and there is no fallback.
+            GridError: Its map is not one, and there is no fallback.
             MVStylizerError: The edge rejects the frame, or the fallback fails too.
         """
         code = self._edge_code
         if code is not None:
             try:
-                return GuardedReply(self._edge.stylize(frame, code, r=1.0, reply=reply), False)
-            except EdgeUnavailableError:
+                answer = self._edge.stylize(frame, code, r=1.0, reply=reply)
+                return GuardedReply(check_reply(answer), False)
+            except (EdgeUnavailableError, GridError):
                 if self._fallback is None:
                     raise
                 self._edge_code = None
                 # A daemon: a probe in progress must not delay the end of the program.
                 threading.Thread(target=self._probe, name="edge-probe", daemon=True).start()
         local, code = self._loaded_fallback()
-        return GuardedReply(local.stylize(frame, code, r=1.0, reply=reply), True)
+        return GuardedReply(check_reply(local.stylize(frame, code, r=1.0, reply=reply)), True)
 
     def close(self) -> None:
         """Stop probing and close the fallback; the caller closes the edge."""

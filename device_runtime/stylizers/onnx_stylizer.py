@@ -16,14 +16,15 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from device_runtime.interpolation.grid import check_grid, check_map_output
 from mvstylizer.bundle import Bundle
 from mvstylizer.errors import MVStylizerError
 from mvstylizer.stylizer import Reply, StylizedFrame
 
 OUTPUTS: Final[dict[Reply, tuple[str, ...]]] = {
     "image": ("stylized",),
-    "map": ("affine_map",),
-    "both": ("stylized", "affine_map"),
+    "map": ("grid",),
+    "both": ("stylized", "grid"),
 }
 
 
@@ -42,11 +43,13 @@ class OnnxStylizer:
     Raises:
         BundleError: A file is missing or differs from the manifest.
         LocalStylizerError: ONNX Runtime cannot load it.
+        GridError: It is a model of an older release, with an affine map.
     """
 
     def __init__(self, bundle: Bundle, *, threads: int = 0, provider: str = "CPUExecutionProvider") -> None:
         self._style_encoder = _session(bundle.file("style_encoder"), threads, provider)
         self._stylizer = _session(bundle.file("stylizer"), threads, provider)
+        check_map_output({output.name for output in self._stylizer.get_outputs()}, "stylizer.onnx")
 
     def __enter__(self) -> Self:
         return self
@@ -80,6 +83,7 @@ class OnnxStylizer:
 
         Raises:
             LocalStylizerError: ONNX Runtime reports a failure.
+            GridError: The map is not finite or out of range.
         """
         inputs: dict[str, NDArray[Any]] = {
             "frame": frame[None],
@@ -87,10 +91,10 @@ class OnnxStylizer:
             "r": np.array([r], np.float32),
         }
         found = dict(zip(OUTPUTS[reply], _run(self._stylizer, OUTPUTS[reply], inputs), strict=True))
-        image, affine_map = found.get("stylized"), found.get("affine_map")
+        image, grid = found.get("stylized"), found.get("grid")
         return StylizedFrame(
             None if image is None else image[0],
-            None if affine_map is None else affine_map[0].reshape(*affine_map.shape[1:3], 3, 4),
+            None if grid is None else check_grid(grid[0].reshape(*grid.shape[1:4], 3, 4)),
         )
 
 

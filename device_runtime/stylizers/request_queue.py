@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from device_runtime.media.planes import Picture, Planes, in_rgb
 from device_runtime.report import Stopwatch
 from device_runtime.stylizers.fallback import Fallback, GuardedReply, GuardedStylizer
 from device_runtime.stylizers.resize import shrunk
@@ -81,14 +82,14 @@ class KeyRequests:
             reply.cancel()
         self._stylizer.close()
 
-    def submit(self, key: NDArray[np.uint8]) -> Future[StylizedFrame]:
+    def submit(self, key: Picture) -> Future[StylizedFrame]:
         """Send a key frame.
 
         Args:
-            key: uint8 RGB (H, W, 3).
+            key: uint8 RGB (H, W, 3) or planes, which are converted to RGB.
 
         Returns:
-            The pending reply; its `result` raises what the stylizer raised, or KeyReplyError.
+            The pending reply; its `result` raises what the stylizer raised, KeyReplyError, or GridError.
         """
         # Not the executor's own future: a running one cannot be cancelled.
         reply: Future[StylizedFrame] = Future()
@@ -101,7 +102,7 @@ class KeyRequests:
         with self._watch.measure("edge"):
             return GuardedStylizer(stylizer, style, fallback)
 
-    def _answer(self, reply: Future[StylizedFrame], number: int, key: NDArray[np.uint8]) -> None:
+    def _answer(self, reply: Future[StylizedFrame], number: int, key: Picture) -> None:
         try:
             guarded = self._request(key)
         except BaseException as error:
@@ -115,18 +116,22 @@ class KeyRequests:
         if not reply.cancelled():
             reply.set_result(guarded.key)
 
-    def _request(self, key: NDArray[np.uint8]) -> GuardedReply:
-        sent = shrunk(key, self._map_pixels) if self._reply == "map" else key
+    def _request(self, key: Picture) -> GuardedReply:
+        sent = _small(key, self._map_pixels) if self._reply == "map" else in_rgb(key)
         with self._watch.measure("edge"):
             guarded = self._stylizer.stylize(sent, self._reply)
         got = guarded.key
-        fits = got.affine_map is not None if self._reply == "map" else _shape(got.image) == key.shape
+        fits = got.grid is not None if self._reply == "map" else _shape(got.image) == key.shape
         if not fits:
             raise KeyReplyError(
                 f"The stylizer's reply ({self._reply}) does not fit a key frame of shape {key.shape}",
                 "Check that the edge serves an MVStylizer bundle",
             )
         return guarded
+
+
+def _small(key: Picture, pixels: int) -> NDArray[np.uint8]:
+    return key.shrunk(pixels) if isinstance(key, Planes) else shrunk(key, pixels)
 
 
 def _shape(picture: NDArray[np.uint8] | None) -> tuple[int, ...]:

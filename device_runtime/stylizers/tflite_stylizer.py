@@ -1,6 +1,6 @@
 """Run the stylizer on the device: the lite bundle's TFLite files in LiteRT, without other dependencies.
 
-This is the fallback while the edge is unavailable. The network runs at its own size; its affine map is
+This is the fallback while the edge is unavailable. The network runs at its own size; its map is
 applied to the full-size frame by the same kernel that makes intermediate frames.
 """
 
@@ -14,11 +14,12 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from device_runtime.interpolation.grid import check_grid, check_map_output
 from device_runtime.kernels.interpreter import KernelError, KernelInterpreter, check_image
 from device_runtime.kernels.transfer import Transfer
 from device_runtime.stylizers.resize import HeightWidth, network_size, resized, style_size
 from mvstylizer.bundle import LITE_ROLES, Bundle
-from mvstylizer.stylizer import Reply, StylizedFrame
+from mvstylizer.stylizer import BilateralGrid, Reply, StylizedFrame
 
 STYLE_ENCODER, STYLIZER_MAP = LITE_ROLES
 MAX_THREADS: Final = 4  # phones have at most this many fast cores
@@ -39,6 +40,7 @@ class TFLiteStylizer:
     Raises:
         BundleError: A file is missing or differs from the manifest.
         KernelError: LiteRT cannot load one.
+        GridError: It is a model of an older release, with an affine map.
     """
 
     def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
@@ -46,6 +48,7 @@ class TFLiteStylizer:
         self._network = bundle.network
         self._encoder = _Model(bundle.file(STYLE_ENCODER), "style", count)
         self._map = _Model(bundle.file(STYLIZER_MAP), "frame", count)
+        check_map_output(self._map.outputs, "stylizer_map.tflite")
         self._transfer = Transfer(bundle.file("transfer"), threads=count)
 
     def __enter__(self) -> Self:
@@ -82,15 +85,16 @@ class TFLiteStylizer:
 
         Raises:
             KernelError: The frame or code has the wrong type or shape, r is not above 0, or LiteRT fails.
+            GridError: The map is not finite or out of range.
         """
         check_image(frame, "Frame")
-        affine_map = self._affine_map(frame, style_code)
+        grid = self._grid(frame, style_code)
         image = None
         if reply != "map":
-            image = self._transfer(resized(frame, _scaled(frame.shape[:2], r)), affine_map)
-        return StylizedFrame(image, None if reply == "image" else affine_map)
+            image = self._transfer(resized(frame, _scaled(frame.shape[:2], r)), grid)
+        return StylizedFrame(image, None if reply == "image" else grid)
 
-    def _affine_map(self, frame: NDArray[np.uint8], style_code: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _grid(self, frame: NDArray[np.uint8], style_code: NDArray[np.float32]) -> BilateralGrid:
         expected = (self._network["style_code"],)
         if style_code.dtype != np.float32 or style_code.shape != expected:
             raise KernelError(
@@ -99,8 +103,8 @@ class TFLiteStylizer:
             )
         pixels, cell = self._network["network_pixels"], self._network["map_cell"]
         small = resized(frame, network_size(*frame.shape[:2], pixels=pixels, cell=cell))
-        grid = self._map.run(small, "affine_map", style_code)
-        return grid.reshape(*grid.shape[:2], 3, 4)
+        grid = self._map.run(small, "grid", style_code)
+        return check_grid(grid.reshape(*grid.shape[:3], 3, 4))
 
 
 class _Model:
@@ -110,6 +114,11 @@ class _Model:
         self._interpreter = KernelInterpreter(path, threads=threads)
         self._picture = picture
         self._size: tuple[int, ...] = ()
+
+    @property
+    def outputs(self) -> set[str]:
+        """Names of the outputs."""
+        return self._interpreter.outputs
 
     def run(
         self, picture: NDArray[np.uint8], output: str, style_code: NDArray[np.float32] | None = None

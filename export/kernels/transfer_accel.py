@@ -1,25 +1,35 @@
-"""``transfer_accel_WxH.tflite``: the affine transfer for accelerators, whole frames of one static size.
+"""``transfer_accel_WxH.tflite``: the transfer for accelerators, whole frames of one static size.
 
-The same formula as `export.kernels.transfer`: the map of 3×4 matrices, read bilinearly at every pixel
-(half-pixel centers, edges clamped), is applied to the pixel. Here one RESIZE_BILINEAR of twelve channels
-reads the map, and four products of rank 4 apply it: GPU and NPU delegates run these without a gather. Planes
-of the whole frame, too large for a CPU's cache, cost an accelerator little.
+The same formula as `export.kernels.transfer`: the bilateral grid, read trilinearly at each pixel's place and
+luma, is applied to the pixel. Here one RESIZE_BILINEAR of twelve channels per bin reads the grid, four
+products of rank 4 apply it, and the hat function of the bin over luma weights the result: GPU and NPU
+delegates run these without a gather, and no index or large sum depends on float16. One bin after another
+keeps the twelve planes of one bin in memory, not of all.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from export.kernels.convert import convert, tensorflow
 from mvstylizer.bundle import TensorSpec
 
+LUMA: Final = (0.2126, 0.7152, 0.0722)  # of R', G', B' (ITU-R BT.709)
 
-def transfer_accel_inputs(width: int, height: int, columns: int, rows: int) -> tuple[TensorSpec, ...]:
-    """Return the manifest's rows of the inputs, for a map of rows × columns cells."""
-    shape = (1, rows, columns, 12)
+
+def transfer_accel_inputs(
+    width: int, height: int, columns: int, rows: int, bins: int
+) -> tuple[TensorSpec, ...]:
+    """Return the manifest's rows of the inputs, for a grid of rows × columns × bins."""
     return (
         TensorSpec("frame", "float32", (1, height, width, 3), "NHWC RGB", "0..255"),
-        TensorSpec("cells", "float32", shape, "NHW(4×3), (r, g, b, 1) × RGB", "unit range"),
+        TensorSpec(
+            "cells",
+            "float32",
+            (1, rows, columns, 12 * bins),
+            "NHW(bins×4×3), per bin (r, g, b, 1) × RGB",
+            "unit range",
+        ),
     )
 
 
@@ -28,8 +38,8 @@ def transfer_accel_outputs(width: int, height: int) -> tuple[TensorSpec, ...]:
     return (TensorSpec("styled", "float32", (1, height, width, 3), "NHWC RGB", "0..255, not rounded"),)
 
 
-def build_transfer_accel(width: int, height: int, columns: int, rows: int) -> bytes:
-    """Build the file for frames of width × height and maps of rows × columns cells; return its content.
+def build_transfer_accel(width: int, height: int, columns: int, rows: int, bins: int) -> bytes:
+    """Build the file for frames of width × height and grids of rows × columns × bins; return its content.
 
     Raises:
         KernelBuildError: The converter wrote an operator that phones lack.
@@ -38,10 +48,16 @@ def build_transfer_accel(width: int, height: int, columns: int, rows: int) -> by
     tf = tensorflow()
 
     def transfer(frame: Any, cells: Any) -> Any:
-        dense = tf.image.resize(cells, [height, width])
-        red, green, blue, bias = tf.split(dense, 4, axis=3)
         r, g, b = tf.split(frame, 3, axis=3)
-        return tf.clip_by_value(red * r + green * g + blue * b + bias * 255.0, 0.0, 255.0)
+        scale = (bins - 1) / 255
+        place = r * (LUMA[0] * scale) + g * (LUMA[1] * scale) + b * (LUMA[2] * scale)
+        styled = None
+        for number, cell in enumerate(tf.split(cells, bins, axis=3)):
+            red, green, blue, bias = tf.split(tf.image.resize(cell, [height, width]), 4, axis=3)
+            hat = tf.nn.relu(1.0 - tf.abs(place - float(number)))
+            part = hat * (red * r + green * g + blue * b + bias * 255.0)
+            styled = part if styled is None else styled + part
+        return tf.clip_by_value(styled, 0.0, 255.0)
 
-    inputs = transfer_accel_inputs(width, height, columns, rows)
+    inputs = transfer_accel_inputs(width, height, columns, rows, bins)
     return convert(transfer, inputs, transfer_accel_outputs(width, height))

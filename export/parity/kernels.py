@@ -141,12 +141,14 @@ KERNELS = {
 """The kernels for any frame size, by role."""
 
 
-def sized_kernels(sizes: Sequence[WidthHeight], grid: Callable[[int, int], WidthHeight]) -> Iterator[Kernel]:
+def sized_kernels(
+    sizes: Sequence[WidthHeight], grid: Callable[[int, int], tuple[int, int, int]]
+) -> Iterator[Kernel]:
     """Yield the kernels for accelerators, which need static shapes.
 
     Args:
         sizes: Frame sizes; each kernel is built for each of them.
-        grid: Returns columns and rows of the affine map of a frame of width × height.
+        grid: Returns columns, rows and bins of the map of a frame of width × height.
     """
     for width, height in sizes:
         yield _warp_accel(width, height)
@@ -182,17 +184,17 @@ def _warp_gpu(width: int, height: int) -> Kernel:
     )
 
 
-def _transfer_accel(width: int, height: int, columns: int, rows: int) -> Kernel:
+def _transfer_accel(width: int, height: int, columns: int, rows: int, bins: int) -> Kernel:
     def cases() -> Iterator[Case]:
-        problems = list(transfer_reference.transfer_problems_at(width, height, columns, rows))
+        problems = list(transfer_reference.transfer_problems_at(width, height, columns, rows, bins))
         few = problems if width * height <= MAX_PIXELS_ALL_PROBLEMS else problems[:1]
         return map(transfer_reference.accel_case, few)
 
     return Kernel(
         f"transfer_accel_{width}x{height}",
-        lambda: build_transfer_accel(width, height, columns, rows),
+        lambda: build_transfer_accel(width, height, columns, rows, bins),
         cases,
-        transfer_accel_inputs(width, height, columns, rows),
+        transfer_accel_inputs(width, height, columns, rows, bins),
         transfer_accel_outputs(width, height),
         tolerance=Tolerance.FLOAT_GRAY,
         delegates=("XNNPACK", "GPU", "HTP"),

@@ -100,7 +100,7 @@ def _kernel_inputs(kernel: Kernel) -> tuple[str, Mapping[str, Array]]:
     if kernel is KERNELS["warp"]:
         return "512x32", strip_case(noise_problem(512, 32)).inputs
     if kernel is KERNELS["transfer"]:
-        return "128x64", tile_case(next(transfer_problems_at(128, 64, 8, 4))).inputs
+        return "128x64", tile_case(next(transfer_problems_at(128, 64, 2, 2, 8))).inputs
     size = "160x90" if kernel.size is None else "{}x{}".format(*kernel.size)
     return size, next(kernel.cases()).inputs
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from ai_edge_litert import schema_py_generated as schema
 from onnx import TensorProto, helper, numpy_helper
 
 from export.errors import GraphError
@@ -24,6 +25,7 @@ _PLAIN = {
     "MUL": "Mul",
     "MAXIMUM": "Max",
     "MINIMUM": "Min",
+    "ABS": "Abs",
     "FLOOR": "Floor",
     "RELU": "Relu",
 }
@@ -57,7 +59,7 @@ class _Translation:
     def model(self) -> onnx.ModelProto:
         for node in self._graph.nodes:
             if node.operator in _PLAIN:
-                self._add(_PLAIN[node.operator], self._inputs(node), self._outputs(node))
+                self._plain(node)
             elif node.operator in self._translate:
                 self._translate[node.operator](node)
             else:
@@ -98,6 +100,17 @@ class _Translation:
 
     def _add(self, kind: str, inputs: list[str], outputs: list[str], **attributes: Any) -> None:
         self._nodes.append(helper.make_node(kind, inputs, outputs, **attributes))
+
+    def _plain(self, node: Node) -> None:
+        fused = getattr(node.options, "fusedActivationFunction", 0)
+        if fused not in (schema.ActivationFunctionType.NONE, schema.ActivationFunctionType.RELU):
+            raise GraphError(f"{node} has a fused activation that cannot be translated to ONNX")
+        outputs = self._outputs(node)
+        if fused:
+            self._add(_PLAIN[node.operator], self._inputs(node), [f"{outputs[0]}.linear"])
+            self._add("Relu", [f"{outputs[0]}.linear"], outputs)
+        else:
+            self._add(_PLAIN[node.operator], self._inputs(node), outputs)
 
     def _cast(self, node: Node) -> None:
         target = _TYPES[self._graph.dtype(node.outputs[0])]

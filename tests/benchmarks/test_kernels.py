@@ -34,11 +34,11 @@ def test_opencv_and_torch_match_the_warp_kernel() -> None:
 @pytest.mark.parametrize("threads", [1, 2])
 def test_every_case_runs(threads: int) -> None:
     photo, flow = footage.photo(*SIZE), kernels.smooth_flow(*SIZE)
-    affine_map = np.zeros((4, 6, 3, 4), np.float32)
+    grid = np.zeros((4, 6, 2, 3, 4), np.float32)
     with ExitStack() as stack:
-        cases = kernels.cases(stack, shipped()[0], photo, photo, affine_map, flow, threads)
+        cases = kernels.cases(stack, shipped()[0], photo, photo, grid, flow, threads)
         times = measure(cases, repeats=1)
-    assert {"copy", "opencv", "torch", "warp", "transfer", "key_frame"} <= set(times)
+    assert {"copy", "opencv", "torch", "warp", "transfer", "transfer, 4:2:0", "key_frame"} <= set(times)
     assert all(each.min > 0 for each in times.values())
 
 

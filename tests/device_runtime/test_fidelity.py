@@ -39,7 +39,7 @@ class PlainStylizer:
         r: float = 1.0,
         reply: Reply = "image",
     ) -> StylizedFrame:
-        identity = np.broadcast_to(np.eye(3, 4, dtype=np.float32), (18, 32, 3, 4)).copy()
+        identity = np.broadcast_to(np.eye(3, 4, dtype=np.float32), (9, 16, 4, 3, 4)).copy()
         return StylizedFrame(frame, None) if reply == "image" else StylizedFrame(None, identity)
 
     def close(self) -> None:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from skimage import data, io
 
 from device_runtime.media.atomic_file import OutputError
+from device_runtime.media.color import ColorConverter
 from device_runtime.media.photo import PhotoError, read_photo, write_photo
 from device_runtime.media.reader import VideoReader
 from device_runtime.media.video_info import VideoError
@@ -66,7 +67,7 @@ class ColorStylizer:
             raise MVStylizerError("The edge went away", "Start it again")
         color = self.colors[number % len(self.colors)]
         if reply == "map":
-            return StylizedFrame(None, np.broadcast_to(color, (18, 32, 3, 4)).astype(np.float32))
+            return StylizedFrame(None, np.broadcast_to(color, (9, 16, 4, 3, 4)).astype(np.float32))
         return StylizedFrame(colored(frame, color), None)
 
     def close(self) -> None:
@@ -323,6 +324,22 @@ def test_any_flow_estimator_is_accepted(street: Path, style: Path, out: Path, bu
     assert np.abs(shown[14].astype(int) - shown[0]).mean() < 2, "the key frame, unmoved"
 
 
+def test_no_frame_is_converted_to_rgb_where_maps_are_moved(
+    bikes: Path, style: Path, out: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> NDArray[np.uint8]:
+        raise AssertionError("a whole frame was converted")
+
+    source = remux(bikes, out.parent.parent / "part.mp4", until=1.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(ColorConverter, "to_rgb", refuse)
+        patched.setattr(ColorConverter, "from_rgb", refuse)
+        options = StylizeOptions(policy="every:10")
+        stylize_video(source, style, out, options=options, stylizer=ColorStylizer(WARM), bundle=bundle)
+    before, after = (np.stack(pictures(each)).mean((0, 1, 2)) for each in (source, out))
+    assert after[0] / after[2] > before[0] / before[2]
+
+
 def test_memory_does_not_grow_with_the_length(bikes: Path, style: Path, out: Path, bundle: Bundle) -> None:
     def dawdle(done: int, _: int | None) -> None:
         # Slow at first, so that every queue is full at every frame and the peak is not a matter of chance.
@@ -445,7 +462,7 @@ class Still:
     def encode_style(self, style):
         return np.zeros(4, np.float32)
     def stylize(self, frame, style_code, *, r=1.0, reply="map"):
-        return StylizedFrame(None, np.broadcast_to(np.eye(3, 4, dtype=np.float32), (18, 32, 3, 4)).copy())
+        return StylizedFrame(None, np.broadcast_to(np.eye(3, 4, dtype=np.float32), (9, 16, 4, 3, 4)).copy())
     def close(self):
         pass
 

@@ -49,9 +49,9 @@ class WarmStylizer:
     ) -> StylizedFrame:
         self.requests += 1
         color = np.diag(frame.mean((0, 1)) / 255 + 0.4)
-        affine_map = np.zeros((18, 32, 3, 4), np.float32)
-        affine_map[..., :3] = color
-        return StylizedFrame(None, affine_map)
+        grid = np.zeros((9, 16, 4, 3, 4), np.float32)
+        grid[..., :3] = color
+        return StylizedFrame(None, grid)
 
     def close(self) -> None:
         pass

@@ -121,7 +121,7 @@ def test_pieces_of_another_release_are_refused_by_version_and_kept(
 ) -> None:
     (folder.path / "job.json").write_text(job)
     before = sorted(os.listdir(folder.path))
-    with pytest.raises(OutputError, match=r"schema version (2|99), this release needs 3") as caught:
+    with pytest.raises(OutputError, match=r"schema version (2|99), this release needs 4") as caught:
         WorkFolder(tmp_path / "out.mp4", JOB)
     assert "\n" not in str(caught.value)
     assert "Delete that folder" in str(caught.value)

@@ -50,7 +50,7 @@ def test_a_gpu_kernel_that_cannot_be_checked_is_skipped(
     lines: list[str] = []
     monkeypatch.setattr(gpu, "why_missing", lambda: "no Vulkan driver")
     draft = Draft(tmp_path, Reference(StylizerNetwork()), {}, lines.append)
-    kernel = next(k for k in sized_kernels([(64, 48)], lambda *_: (8, 6)) if not k.cpu)
+    kernel = next(k for k in sized_kernels([(64, 48)], lambda *_: (8, 6, 4)) if not k.cpu)
     write_kernel(draft, kernel, None)
     assert lines == ["warp_gpu_64x48.tflite: skipped, it cannot be checked here (no Vulkan driver)"]
     assert not draft.files

@@ -23,7 +23,7 @@ BUNDLE = default_bundle()
 
 @pytest.fixture(scope="module")
 def transfer() -> Kernel:
-    kernels = sized_kernels([(64, 48)], lambda *_: (8, 6))
+    kernels = sized_kernels([(64, 48)], lambda *_: (8, 6, 4))
     return next(kernel for kernel in kernels if kernel.role.startswith("transfer_accel"))
 
 

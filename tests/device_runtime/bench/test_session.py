@@ -44,7 +44,7 @@ def test_each_kernel_runs_on_its_callers_input(measure: Any, pixel: EmulatedPhon
     rows = measure(*plan)
     assert [row["verdict"] for row in rows] == ["valid"] * 3
     assert [row["parity"]["passed"] for row in rows] == [True] * 3
-    assert [row["config"]["calls_per_frame"] for row in rows] == [6, 8, 1]
+    assert [row["config"]["calls_per_frame"] for row in rows] == [6, 12, 1]
     flags = [(call["use_xnnpack"], call.get("use_gpu"), call.get("use_nnapi")) for call in calls(pixel.root)]
     cpu, gpu, npu = ("false", None, None), ("false", "true", None), ("false", None, "true")
     assert flags == [cpu, cpu, gpu, gpu, npu, npu]

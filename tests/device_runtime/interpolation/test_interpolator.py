@@ -42,8 +42,8 @@ def with_image(image: NDArray[np.uint8], rgb: NDArray[np.uint8] = FRAME) -> KeyF
     return KeyFrameResult(rgb, StylizedFrame(image, None))
 
 
-def with_map(affine_map: NDArray[np.float32], rgb: NDArray[np.uint8] = FRAME) -> KeyFrameResult:
-    return KeyFrameResult(rgb, StylizedFrame(None, affine_map))
+def with_map(grid: NDArray[np.float32], rgb: NDArray[np.uint8] = FRAME) -> KeyFrameResult:
+    return KeyFrameResult(rgb, StylizedFrame(None, grid))
 
 
 def motion(dx: float = 0, dy: float = 0, visible: float = 1) -> Motion:
@@ -52,8 +52,8 @@ def motion(dx: float = 0, dy: float = 0, visible: float = 1) -> Motion:
 
 
 def plain_map(colors: NDArray[np.float64]) -> NDArray[np.float32]:
-    """The same [A | b] in every cell."""
-    return np.broadcast_to(colors.astype(np.float32), (9, 16, 3, 4)).copy()
+    """The same [A | b] in every cell and bin."""
+    return np.broadcast_to(colors.astype(np.float32), (9, 16, 4, 3, 4)).copy()
 
 
 TINT = plain_map(np.array([[0.8, 0.1, 0, 0.05], [0, 0.7, 0.1, 0], [0.1, 0, 0.6, 0.1]]))
@@ -61,7 +61,7 @@ TINT = plain_map(np.array([[0.8, 0.1, 0, 0.05], [0, 0.7, 0.1, 0], [0.1, 0, 0.6, 
 
 def tinted(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     unit = np.concatenate([frame / 255, np.ones((*frame.shape[:2], 1))], -1)
-    return np.clip(np.rint(unit @ TINT[0, 0].T.astype(float) * 255), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(unit @ TINT[0, 0, 0].T.astype(float) * 255), 0, 255).astype(np.uint8)
 
 
 def difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> int:
@@ -168,5 +168,5 @@ def test_full_strength_leaves_the_styled_picture_as_it_is() -> None:
 
 
 def test_transfer_without_a_map_is_an_error(transfer: Transfer) -> None:
-    with pytest.raises(ValueError, match="needs affine maps"):
+    with pytest.raises(ValueError, match="needs maps"):
         TransferInterpolator(transfer).begin(with_image(RED), None)

@@ -41,7 +41,7 @@ class Levelling:
         reply: Reply = "image",
     ) -> StylizedFrame:
         gain = np.eye(3, 4, dtype=np.float32) * np.float32(120 / frame.mean())
-        return StylizedFrame(None, np.broadcast_to(gain, (12, 20, 3, 4)).copy())
+        return StylizedFrame(None, np.broadcast_to(gain, (12, 20, 2, 3, 4)).copy())
 
     def close(self) -> None:
         pass
@@ -99,7 +99,7 @@ def motion(visible: float, dx: float = 0) -> Motion:
 
 
 def test_the_past_only_counts_where_it_was_visible() -> None:
-    before, now = (np.full((12, 20, 3, 4), value, np.float32) for value in (0.0, 1.0))
+    before, now = (np.full((12, 20, 3, 3, 4), value, np.float32) for value in (0.0, 1.0))
     share = math.exp(-0.5)
     for visible in (0.0, 0.5, 1.0):
         found = averaged(before, now, motion(visible), share)
@@ -107,8 +107,8 @@ def test_the_past_only_counts_where_it_was_visible() -> None:
 
 
 def test_the_past_is_warped_and_may_have_another_grid() -> None:
-    ramp = np.arange(20, dtype=np.float32)[None, :, None, None] * np.ones((12, 1, 3, 4), np.float32)
+    ramp = np.arange(20, dtype=np.float32)[None, :, None, None, None] * np.ones((12, 1, 3, 3, 4), np.float32)
     found = averaged(ramp, np.zeros_like(ramp), motion(1.0, dx=16), 1.0)
     np.testing.assert_allclose(found[:, :18], ramp[:, 2:], atol=1e-4)
-    coarse = averaged(ramp, np.zeros((6, 10, 3, 4), np.float32), motion(1.0), 1.0)
-    np.testing.assert_allclose(coarse, ramp.reshape(6, 2, 10, 2, 3, 4).mean((1, 3)), atol=1e-4)
+    coarse = averaged(ramp, np.zeros((6, 10, 1, 3, 4), np.float32), motion(1.0), 1.0)
+    np.testing.assert_allclose(coarse, ramp[:, :, :1].reshape(6, 2, 10, 2, 1, 3, 4).mean((1, 3)), atol=1e-4)

@@ -77,11 +77,19 @@ def test_balanced_parts_cover_with_less_than_one_row_each_to_spare(length: int, 
 def test_a_tensor_is_the_runtimes_own_memory_and_outlives_the_interpreter(kernels: Path) -> None:
     transfer = KernelInterpreter(kernels / "transfer.tflite")
     transfer.resize(
-        {"frame": (1, 3, 2, 5), "cells": (4, 3, 1, 1), "rows": (1, 1, 2, 1), "columns": (1, 1, 1, 5)}
+        {
+            "frame": (1, 3, 2, 5),
+            "cells": (12, 1, 1, 1),
+            "rows": (1, 1, 2, 1),
+            "columns": (1, 1, 1, 5),
+            "guide": (5, 1, 1, 1),
+            "bins": (1, 1, 1, 1),
+        }
     )
     frame, styled = transfer.tensor("frame"), transfer.tensor("styled")
-    transfer.tensor("cells")[...] = np.eye(4, 3).reshape(4, 3, 1, 1)
+    transfer.tensor("cells")[...] = np.eye(4, 3).reshape(12, 1, 1, 1)
     transfer.tensor("rows")[...] = transfer.tensor("columns")[...] = 1
+    transfer.tensor("guide")[...] = transfer.tensor("bins")[...] = 0
     for gray in (7, 200):  # written in place and read in place, over several invocations
         frame[...] = gray
         transfer.invoke()

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 from skimage import data
 
-from device_runtime.interpolation.affine_map import AffineMap
 from device_runtime.labels import blend
 from device_runtime.labels.blend import EDGE, REACH, blended_maps, feathered
+from mvstylizer.stylizer import BilateralGrid
 
 PHOTO = np.ascontiguousarray(cv2.resize(data.coffee(), (300, 210)))
 HEIGHT, WIDTH = PHOTO.shape[:2]
@@ -25,8 +25,8 @@ COLD = np.array([[0.5, 0, 0.1, 0], [0, 0.7, 0.1, 0.02], [0, 0.1, 0.9, 0.08]], np
 IDENTITY = np.eye(3, 4, dtype=np.float32)
 
 
-def everywhere(color: NDArray[np.float32], rows: int = 9, columns: int = 12) -> AffineMap:
-    return np.broadcast_to(color, (rows, columns, 3, 4)).astype(np.float32)
+def everywhere(color: NDArray[np.float32], rows: int = 9, columns: int = 12, bins: int = 3) -> BilateralGrid:
+    return np.broadcast_to(color, (rows, columns, bins, 3, 4)).astype(np.float32)
 
 
 def colored(photo: NDArray[np.uint8], color: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -101,7 +101,7 @@ def test_a_border_on_an_edge_of_the_photo_stays_sharp() -> None:
 def test_one_map_everywhere_is_that_map_applied() -> None:
     for regions, maps in (
         (np.zeros((HEIGHT, WIDTH), np.uint8), [everywhere(WARM)]),
-        (slanted(3), [everywhere(WARM), everywhere(WARM, 5, 7), everywhere(WARM, 1, 1)]),
+        (slanted(3), [everywhere(WARM), everywhere(WARM, 5, 7), everywhere(WARM, 1, 1, 1)]),
     ):
         result = blended_maps(PHOTO, regions, maps)
         assert (result.dtype, result.shape) == (np.uint8, PHOTO.shape)
@@ -128,9 +128,13 @@ def test_between_two_maps_a_pixel_is_between_their_results() -> None:
     assert (result <= both.max(0) + 0.51).all()
 
 
-def test_a_grid_is_read_bilinearly() -> None:
-    grid = np.random.default_rng(0).normal(0, 0.05, (7, 9, 3, 4)).astype(np.float32) + IDENTITY
-    full = cv2.resize(grid.reshape(7, 9, 12), (WIDTH, HEIGHT)).reshape(HEIGHT, WIDTH, 3, 4)
+def test_a_grid_is_read_trilinearly() -> None:
+    grid = np.random.default_rng(0).normal(0, 0.05, (7, 9, 2, 3, 4)).astype(np.float32) + IDENTITY
+    luma = (PHOTO @ np.array([0.2126, 0.7152, 0.0722]) / 255)[..., None, None]
+    dark, bright = (
+        cv2.resize(np.ascontiguousarray(grid[:, :, k]).reshape(7, 9, 12), (WIDTH, HEIGHT)) for k in range(2)
+    )
+    full = (1 - luma) * dark.reshape(HEIGHT, WIDTH, 3, 4) + luma * bright.reshape(HEIGHT, WIDTH, 3, 4)
     unit = np.concatenate([PHOTO / 255, np.ones((HEIGHT, WIDTH, 1))], -1)
     expected = np.clip(np.einsum("hwij,hwj->hwi", full, unit), 0, 1) * 255
     result = blended_maps(PHOTO, np.zeros((HEIGHT, WIDTH), np.uint8), [grid])

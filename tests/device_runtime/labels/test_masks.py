@@ -44,7 +44,7 @@ class MeanStylizer:
         assert reply == "map"
         self.frames.append(frame)
         cell = np.concatenate([np.zeros((3, 3)), style_code[:, None]], 1)
-        return StylizedFrame(None, np.broadcast_to(cell, (6, 8, 3, 4)).astype(np.float32), 1000, 10)
+        return StylizedFrame(None, np.broadcast_to(cell, (6, 8, 2, 3, 4)).astype(np.float32), 1000, 10)
 
     def close(self) -> None:
         pass

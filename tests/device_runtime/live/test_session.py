@@ -53,7 +53,7 @@ class Reddening:
     ) -> StylizedFrame:
         self.may_answer.wait()
         self.requests += 1
-        return StylizedFrame(None, np.broadcast_to(RED, (6, 8, 3, 4)).copy(), 100, 50)
+        return StylizedFrame(None, np.broadcast_to(RED, (6, 8, 2, 3, 4)).copy(), 100, 50)
 
     def close(self) -> None:
         self.may_answer.set()

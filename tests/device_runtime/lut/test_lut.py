@@ -56,7 +56,7 @@ def error(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
 
 def test_ffmpeg_applies_one_color_transform_exactly(tmp_path: Path) -> None:
     cube = tmp_path / "warm.cube"
-    write_cube(cube, fit_lut([(PHOTO, np.broadcast_to(WARM, (9, 9, 3, 4)))]), 'a "warm"\nlook')
+    write_cube(cube, fit_lut([(PHOTO, np.broadcast_to(WARM, (9, 9, 3, 3, 4)))]), 'a "warm"\nlook')
     wanted = np.clip(np.rint((PHOTO / 255 @ WARM[:, :3].T + WARM[:, 3]) * 255), 0, 255)
     assert np.abs(through_ffmpeg(PHOTO, cube).astype(int) - wanted).max() <= 2
     lines = cube.read_text().splitlines()

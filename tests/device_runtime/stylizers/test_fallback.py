@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from skimage import data
 
+from device_runtime.interpolation.grid import GridError
 from device_runtime.stylizers.fallback import GuardedStylizer
 from device_runtime.stylizers.style_mix import StyleMix
 from device_runtime.stylizers.tflite_stylizer import TFLiteStylizer
@@ -122,6 +123,32 @@ def test_an_unavailable_edge_at_the_start_or_without_fallback_is_an_error() -> N
         alone.stylize(FRAME, "image")
 
 
+class Mapper(Painter):
+    """A stylizer whose maps have one value everywhere."""
+
+    def stylize(
+        self,
+        frame: NDArray[np.uint8],
+        style_code: NDArray[np.float32],
+        *,
+        r: float = 1.0,
+        reply: Reply = "image",
+    ) -> StylizedFrame:
+        self._answer()
+        return StylizedFrame(None, np.full((9, 16, 4, 3, 4), self.gray, np.float32))
+
+
+def test_a_map_that_is_none_counts_as_no_answer() -> None:
+    edge, spare = Mapper(99), Mapper(2)
+    guarded = GuardedStylizer(edge, STYLE, lambda: spare, probe_pause_s=60)
+    answer = guarded.stylize(FRAME, "map")
+    assert answer.fell_back
+    assert answer.key.grid is not None
+    guarded.close()
+    with pytest.raises(GridError, match="values up to 99"):
+        GuardedStylizer(edge, STYLE).stylize(FRAME, "map")
+
+
 def test_an_edge_that_refuses_is_not_replaced() -> None:
     edge = Painter(1)
     guarded = GuardedStylizer(edge, STYLE, lambda: Painter(2))
@@ -160,6 +187,6 @@ def test_a_real_server_killed_and_started_again() -> None:
             await_true(lambda: not guarded.stylize(frame, "map").fell_back)
         guarded.close()
     assert (from_edge.fell_back, from_device.fell_back) == (False, True)
-    assert from_edge.key.affine_map is not None
-    assert from_device.key.affine_map is not None
-    np.testing.assert_allclose(from_device.key.affine_map, from_edge.key.affine_map, atol=5e-3)
+    assert from_edge.key.grid is not None
+    assert from_device.key.grid is not None
+    np.testing.assert_allclose(from_device.key.grid, from_edge.key.grid, atol=5e-3)

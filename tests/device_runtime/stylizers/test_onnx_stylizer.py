@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from skimage import data
 
+from device_runtime.interpolation.grid import applied, sliced
 from device_runtime.stylizers.onnx_stylizer import LocalStylizerError, OnnxStylizer
 from mvstylizer.bundle import BundleError, default_bundle, load_bundle
 
@@ -34,28 +35,24 @@ def test_a_style_code_is_a_vector_of_the_styles_own(stylizer: OnnxStylizer, code
 
 
 def test_a_reply_holds_what_was_asked_for(stylizer: OnnxStylizer, code: np.ndarray) -> None:
-    image, affine_map = (stylizer.stylize(FRAME, code, reply=reply) for reply in ("image", "map"))
+    image, grid = (stylizer.stylize(FRAME, code, reply=reply) for reply in ("image", "map"))
     both = stylizer.stylize(FRAME, code, reply="both")
-    assert image.affine_map is None
-    assert affine_map.image is None
+    assert image.grid is None
+    assert grid.image is None
     assert image.image is not None
-    assert affine_map.affine_map is not None
+    assert grid.grid is not None
     assert (image.image.dtype, image.image.shape) == (np.uint8, FRAME.shape)
-    assert (affine_map.affine_map.dtype, affine_map.affine_map.shape[2:]) == (np.float32, (3, 4))
+    assert (grid.grid.dtype, grid.grid.shape[3:]) == (np.float32, (3, 4))
     np.testing.assert_array_equal(both.image, image.image)
-    np.testing.assert_array_equal(both.affine_map, affine_map.affine_map)
+    np.testing.assert_array_equal(both.grid, grid.grid)
 
 
 def test_the_image_is_the_map_applied_to_the_frame(stylizer: OnnxStylizer, code: np.ndarray) -> None:
     both = stylizer.stylize(FRAME, code, reply="both")
     assert both.image is not None
-    assert both.affine_map is not None
-    grid = both.affine_map.reshape(*both.affine_map.shape[:2], 12)
-    full = cv2.resize(grid, FRAME.shape[1::-1], interpolation=cv2.INTER_LINEAR).reshape(
-        *FRAME.shape[:2], 3, 4
-    )
-    unit = np.concatenate([FRAME / 255, np.ones((*FRAME.shape[:2], 1))], -1)
-    expected = np.clip(np.einsum("hwij,hwj->hwi", full, unit), 0, 1) * 255
+    assert both.grid is not None
+    unit = FRAME.astype(np.float32) / 255
+    expected = np.clip(applied(sliced(both.grid, unit), unit), 0, 1) * 255
     assert np.abs(both.image - expected).max() <= 2
 
 

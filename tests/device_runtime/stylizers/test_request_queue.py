@@ -46,8 +46,8 @@ class Recorder:
             raise self.answer
         if self.answer is not None:
             return self.answer
-        affine_map = np.zeros((9, 16, 3, 4), np.float32)
-        return StylizedFrame(frame, None) if reply == "image" else StylizedFrame(None, affine_map)
+        grid = np.zeros((9, 16, 4, 3, 4), np.float32)
+        return StylizedFrame(frame, None) if reply == "image" else StylizedFrame(None, grid)
 
     def close(self) -> None:
         self.go_on.set()
@@ -61,7 +61,7 @@ def test_an_image_takes_the_whole_frame_and_a_map_a_thumbnail() -> None:
     stylizer = Recorder()
     with requests(stylizer) as images, requests(stylizer, "map") as maps:
         assert images.submit(KEY).result().image is not None
-        assert maps.submit(KEY).result().affine_map is not None
+        assert maps.submit(KEY).result().grid is not None
     assert stylizer.frames == [(90, 160, 3), (45, 80, 3)]
 
 
@@ -77,7 +77,7 @@ def test_replies_come_in_order() -> None:
     ("reply", "answer"),
     [
         ("image", StylizedFrame(np.zeros((45, 80, 3), np.uint8), None)),
-        ("image", StylizedFrame(None, np.zeros((2, 2, 3, 4), np.float32))),
+        ("image", StylizedFrame(None, np.zeros((2, 2, 1, 3, 4), np.float32))),
         ("map", StylizedFrame(KEY, None)),
     ],
 )

@@ -33,8 +33,8 @@ def test_a_key_frame_sends_50_kb_and_receives_30(stylizer: OnnxStylizer, name: s
     sent = bytes(Wire(is_frugal=True).packed("frame", small[None])[0])
     assert len(sent) + code.nbytes < 50_000
     seen = cv2.imdecode(np.frombuffer(sent, np.uint8), cv2.IMREAD_COLOR_RGB)
-    wanted = stylizer.stylize(small, code, reply="map").affine_map
-    got = stylizer.stylize(np.asarray(seen, np.uint8), code, reply="map").affine_map
+    wanted = stylizer.stylize(small, code, reply="map").grid
+    got = stylizer.stylize(np.asarray(seen, np.uint8), code, reply="map").grid
     assert wanted is not None
     assert got is not None
     packed = pack_map(got.reshape(*got.shape[:2], 12))

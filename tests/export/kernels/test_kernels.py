@@ -44,11 +44,12 @@ def test_operators_are_few_and_no_cast_is_left_at_the_uint8_borders(files: Mappi
     assert warp.total() <= 35
     assert not transfer.keys() & {"CAST", "GATHER", "RESIZE_BILINEAR", "TRANSPOSE"}
     assert transfer["DEQUANTIZE"] == 3  # a plane each, after the split
-    assert transfer.total() - transfer["DEQUANTIZE"] <= 15
+    assert transfer["BATCH_MATMUL"] == 5  # of all bins and outputs
+    assert transfer.total() <= 36
     assert {"DEQUANTIZE", "QUANTIZE"} <= warp.keys() & transfer.keys()
 
 
-@pytest.mark.parametrize(("role", "most"), [("warp", 8_000), ("transfer", 6_000), ("key_frame", 130_000)])
+@pytest.mark.parametrize(("role", "most"), [("warp", 8_000), ("transfer", 8_000), ("key_frame", 130_000)])
 def test_no_frame_size_is_baked_in(files: Mapping[str, bytes], role: str, most: int) -> None:
     assert len(files[role]) < most
 
@@ -61,6 +62,8 @@ def test_xnnpack_stays_after_every_resize(files: Mapping[str, bytes], role: str)
             signature = tensor["shape_signature"]
             length = dynamic**2 if len(signature) == 1 else dynamic  # `offset` counts the strip's pixels
             shape = [length if n < 0 else n for n in signature]
+            if tensor["name"] == "cells":
+                shape[0] = 4 * dynamic  # a coefficient of each plane and of 1, for each output
             interpreter.resize_tensor_input(tensor["index"], shape)
         interpreter.allocate_tensors()
         assert "DELEGATE" in {op["op_name"] for op in interpreter._get_ops_details()}

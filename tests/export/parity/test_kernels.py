@@ -47,10 +47,13 @@ def test_nearest_sampling_is_distinguished_from_bilinear() -> None:
 def test_a_missing_bias_is_detected() -> None:
     tf = tensorflow()
 
-    def without_bias(frame: Any, cells: Any, rows: Any, columns: Any) -> Any:
-        red, green, blue = (tf.matmul(tf.matmul(rows, c), columns) for c in tf.split(cells, 4, axis=0)[:3])
+    def without_bias(frame: Any, cells: Any, rows: Any, columns: Any, guide: Any, bins: Any) -> Any:
+        red, green, blue, _ = tf.split(tf.matmul(tf.matmul(rows, cells), columns), 4, axis=0)
         r, g, b = tf.split(tf.cast(frame, tf.float32), 3, axis=1)
-        return tf.cast(red * r + green * g + blue * b, tf.uint8)
+        place = guide[0] * r + guide[1] * g + guide[2] * b
+        hats = tf.nn.relu(1.0 - tf.abs(place - bins))
+        by_bin = red * r + green * g + blue * b
+        return tf.cast(tf.reduce_sum(by_bin * hats, axis=1, keepdims=True), tf.uint8)
 
     with pytest.raises(ParityError, match=r"Kernel transfer differs .* in case near identity 64x48"):
         KERNELS["transfer"].check(convert(without_bias, TRANSFER_INPUTS, TRANSFER_OUTPUTS))

@@ -22,7 +22,7 @@ def found(content: bytes) -> set[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def kernels() -> dict[str, Kernel]:
-    return {k.role.rpartition("_")[0]: k for k in sized_kernels([(WIDTH, HEIGHT)], lambda *_: (12, 10))}
+    return {k.role.rpartition("_")[0]: k for k in sized_kernels([(WIDTH, HEIGHT)], lambda *_: (12, 10, 4))}
 
 
 def test_accelerators_accept_all_of_their_kernels(kernels: dict[str, Kernel]) -> None:
@@ -55,14 +55,14 @@ def test_absolute_coordinates_in_float_are_unsafe() -> None:
 
     content = convert(warp, warp_accel_inputs(WIDTH, HEIGHT), warp_accel_outputs(WIDTH, HEIGHT))
     assert found(content) >= {("GPU", "fp16-coordinate"), ("HTP", "fp16-coordinate")}
-    kernel = next(sized_kernels([(WIDTH, HEIGHT)], lambda *_: (12, 10)))
+    kernel = next(sized_kernels([(WIDTH, HEIGHT)], lambda *_: (12, 10, 4)))
     with pytest.raises(GraphError, match="is not suitable for GPU: fp16-coordinate"):
         kernel.check(content)
 
 
 def test_the_gpus_sampler_is_unsafe_beyond_256() -> None:
     small, large = (
-        next(k for k in sized_kernels([size], lambda *_: (1, 1)) if not k.cpu).build()
+        next(k for k in sized_kernels([size], lambda *_: (1, 1, 1)) if not k.cpu).build()
         for size in ((256, 256), (257, 16))
     )
     assert ("GPU", "fp16-coordinate") not in found(small)

@@ -19,13 +19,13 @@ def test_a_broken_driver_becomes_one_line(monkeypatch: pytest.MonkeyPatch, tmp_p
     """The worker fails in its own process."""
     monkeypatch.setenv("VK_ICD_FILENAMES", str(tmp_path / "none.json"))
     assert gpu.why_missing() is None
-    kernel = next(sized_kernels([(16, 16)], lambda *_: (2, 2)))
+    kernel = next(sized_kernels([(16, 16)], lambda *_: (2, 2, 2)))
     with pytest.raises(LaneError, match="The GPU delegate failed"):
         gpu.run_on_gpu(kernel.build(), list(kernel.cases())[:1])
 
 
 def test_a_kernel_is_checked_on_every_available_lane() -> None:
-    kernel = next(k for k in sized_kernels([(32, 24)], lambda *_: (4, 3)) if k.role.startswith("transfer"))
+    kernel = next(k for k in sized_kernels([(32, 24)], lambda *_: (4, 3, 4)) if k.role.startswith("transfer"))
     lanes = kernel.check(kernel.build())["lanes"]
     expected = {"reference", "built-in operators", "XNNPACK"}
     assert lanes.keys() == (expected if gpu.why_missing() else expected | {gpu.LANE})

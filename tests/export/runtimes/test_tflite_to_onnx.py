@@ -12,7 +12,7 @@ from export.runtimes.tflite_to_onnx import onnx_twin
 
 @pytest.mark.parametrize("kind", ["warp_accel", "transfer_accel"])
 def test_the_twin_computes_the_kernels_formula(kind: str) -> None:
-    kernel = next(k for k in sized_kernels([(40, 24)], lambda *_: (5, 3)) if k.role.startswith(kind))
+    kernel = next(k for k in sized_kernels([(40, 24)], lambda *_: (5, 3, 4)) if k.role.startswith(kind))
     twin = onnxruntime.InferenceSession(onnx_twin(kernel.build()).SerializeToString())
     for case in kernel.cases():
         (found,) = twin.run(None, case.inputs)
