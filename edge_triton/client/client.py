@@ -6,11 +6,12 @@
 
 The same calls work against the bundled server, the official container and the gateway. Frames travel as raw
 uint8. Between a frugal client and a gateway they travel as JPEG, and maps are packed: a key frame of 512×288
-and its map then take some 35 kB up and 15 kB down. Requesting only the map saves the full-size work.
+and its map then take some 35 kB up and at most 10 kB down. Requesting only the map saves the full-size work.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_triton.client.connection import Tls, check_address, connect
-from edge_triton.client.encoding import Wire, unpacked, wire_inputs
+from edge_triton.client.encoding import GRID, OLD_MAP, Wire, unpacked, wire_inputs
 from edge_triton.client.errors import (
     EdgeAddressError,
     EdgeError,
@@ -43,8 +44,8 @@ __all__ = [
 
 _OUTPUTS: dict[Reply, tuple[str, ...]] = {
     "image": ("stylized",),
-    "map": ("affine_map",),
-    "both": ("stylized", "affine_map"),
+    "map": (GRID,),
+    "both": ("stylized", GRID),
 }
 
 
@@ -72,7 +73,7 @@ class EdgeClient:
         jpeg_quality: Send and receive images as JPEG of this quality, 1 to 100 (gateways only): a tenth of
             the bytes, for some milliseconds at each end. None = raw.
         frugal: Save bytes if the edge is a gateway: images are JPEG of the best quality within 2.2 bits per
-            pixel, and maps are packed, which changes a picture by a tenth of a gray level. With Triton itself
+            pixel, and maps are packed, which changes a picture by less than half a gray level. With Triton itself
             everything is raw. The first inference is preceded by a request for the edge's metadata.
 
     Raises:
@@ -145,7 +146,7 @@ class EdgeClient:
             frame: uint8 RGB (H, W, 3).
             style_code: float32 (K,), from `encode_style` of the same model.
             r: Upscaling factor > 0; the image comes back as (round(r·H), round(r·W)).
-            reply: Outputs to return: the image, the affine map, or both.
+            reply: Outputs to return: the image, the map, or both.
 
         Returns:
             The requested outputs, as read-only arrays.
@@ -166,12 +167,12 @@ class EdgeClient:
         names = _OUTPUTS[reply]
         outputs, sent, received = self._infer("stylizer", inputs, names)
         got = dict(zip(names, outputs, strict=True))
-        image, grid = got.get("stylized"), got.get("affine_map")
+        image, grid = got.get("stylized"), got.get(GRID)
         return StylizedFrame(
             None if image is None else self._shaped(image, np.uint8, (-1, -1, 3)),
             None
             if grid is None
-            else self._shaped(grid, np.float32, (-1, -1, 12)).reshape(*grid.shape[1:3], 3, 4),
+            else self._shaped(grid, np.float32, (-1, -1, -1, 12)).reshape(*grid.shape[1:4], 3, 4),
             sent,
             received,
         )
@@ -207,17 +208,23 @@ class EdgeClient:
         tensors, bytes_sent = wire_inputs(wire, inputs)
         names = [wire.name(name) for name in outputs]
         parameters = {"jpeg_quality": wire.reply_quality, "retrain": retrain or self._retrain}
-        result = self._call(
-            lambda: self._client.infer(
-                model,
-                tensors,
-                self._version,
-                outputs=[InferRequestedOutput(name) for name in names],
-                headers=self._headers,
-                client_timeout=self._timeout_s,
-                parameters={key: value for key, value in parameters.items() if value},
+        try:
+            result = self._call(
+                lambda: self._client.infer(
+                    model,
+                    tensors,
+                    self._version,
+                    outputs=[InferRequestedOutput(name) for name in names],
+                    headers=self._headers,
+                    client_timeout=self._timeout_s,
+                    parameters={key: value for key, value in parameters.items() if value},
+                )
             )
-        )
+        except EdgeRefusedError:
+            if GRID in outputs:
+                with contextlib.suppress(EdgeUnavailableError):
+                    self._check_offers_grids()
+            raise
         try:
             received = sum(len(raw) for raw in result.get_response().raw_output_contents)
             return [unpacked(name, result.as_numpy(name)) for name in names], bytes_sent, received
@@ -226,13 +233,27 @@ class EdgeClient:
 
     def _negotiated(self) -> Wire:
         """Return the most compact encoding that the edge offers, by its metadata."""
+        return Wire(self._jpeg_quality, Wire.supports_frugal(self._check_offers_grids()))
+
+    def _check_offers_grids(self) -> list[str]:
+        """Return the names of the stylizer's tensors.
+
+        Raises:
+            EdgeUnavailableError: No answer, or none in time.
+            EdgeRefusedError: The edge is of an older version, or rejects the request.
+        """
         metadata = self._call(
             lambda: self._client.get_model_metadata(
                 "stylizer", self._version, headers=self._headers, client_timeout=self._timeout_s
             )
         )
         names = [tensor.name for tensor in (*metadata.inputs, *metadata.outputs)]
-        return Wire(self._jpeg_quality, Wire.supports_frugal(names))
+        if OLD_MAP in names and GRID not in names:
+            raise EdgeRefusedError(
+                f"The edge at {self.address} is older than this client: it offers affine_map, not grid",
+                "Update mvstylizer and its bundle on the edge, and restart `mvstylizer serve`",
+            )
+        return names
 
     def _call(self, attempt: Callable[[], Any]) -> Any:
         return call_with_retries(attempt, self.address, self._timeout_s, self._patience_s)

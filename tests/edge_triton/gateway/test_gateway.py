@@ -28,7 +28,7 @@ def test_gateway_answers_equal_tritons(phone: EdgeClient, client: EdgeClient, ph
         ours = phone.stylize(photo(height, width), STYLE_CODE, r=r, reply="both")
         theirs = client.stylize(photo(height, width), STYLE_CODE, r=r, reply="both")
         np.testing.assert_array_equal(ours.image, theirs.image)
-        np.testing.assert_array_equal(ours.affine_map, theirs.affine_map)
+        np.testing.assert_array_equal(ours.grid, theirs.grid)
     np.testing.assert_array_equal(phone.encode_style(GRAY), client.encode_style(GRAY))
 
 
@@ -81,7 +81,7 @@ def test_unmodified_tritonclient_works(edge: Edge) -> None:
         assert list(metadata.versions) == ["1"]
         result = client.infer("stylizer", feed(), request_id="seven")
         assert result.as_numpy("stylized").shape == (1, 8, 8, 3)
-        assert result.as_numpy("affine_map").shape == (1, 1, 1, 12)
+        assert result.as_numpy("grid").shape == (1, 1, 1, 2, 12)
         assert result.get_response().id == "seven"
         assert result.get_response().model_version == "1"
 
@@ -96,7 +96,7 @@ def test_jpeg_in_both_directions(edge: Edge, phone: EdgeClient, photo: Photo) ->
     assert packed.image is not None
     assert packed.image.shape == raw.image.shape
     assert np.abs(packed.image.astype(int) - raw.image).mean() < 2
-    np.testing.assert_array_equal(packed.affine_map, raw.affine_map)
+    np.testing.assert_array_equal(packed.grid, raw.grid)
     np.testing.assert_allclose(code, phone.encode_style(frame), atol=0.01)
 
 
@@ -114,8 +114,8 @@ def test_frugal_client_saves_bytes_with_a_gateway_only(
     assert spared.sent < 240 * 320 * 2.2 / 8 + 100
     assert spared.received < raw.received / 4
     assert np.abs(spared.image.astype(int) - raw.image).mean() < 4
-    np.testing.assert_allclose(spared.affine_map, raw.affine_map, atol=0.01)  # JPEG changes the input
-    np.testing.assert_array_equal(untouched.affine_map, raw.affine_map)
+    np.testing.assert_allclose(spared.grid, raw.grid, atol=0.01)  # JPEG changes the input
+    np.testing.assert_array_equal(untouched.grid, raw.grid)
 
 
 def test_model_errors_reveal_no_detail(edge: Edge, photo: Photo) -> None:

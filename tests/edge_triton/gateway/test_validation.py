@@ -125,7 +125,7 @@ BAD = {
     "huge-factor": (request(r=np.array([3e38], np.float32)), INVALID),
     "large-factor": (request(r=np.array([5000], np.float32)), INVALID),
     "unknown-output": (with_output("../../etc/passwd"), INVALID),
-    "jpeg-of-a-map": (with_output("affine_map_jpeg"), INVALID),
+    "jpeg-of-a-map": (with_output("grid_jpeg"), INVALID),
     "packed-image": (with_output("stylized_packed"), INVALID),
     "output-twice": (twice("output"), INVALID),
     "foreign-shared-memory-in": (altered("region", "region"), INVALID),

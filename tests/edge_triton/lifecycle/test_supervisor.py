@@ -59,7 +59,7 @@ class FakeChannel:
         return {
             "style_code": Output("FP32", (1, 3), np.zeros(3, np.float32).tobytes()),
             "stylized": Output("UINT8", (1, 64, 64, 3), b""),
-            "affine_map": Output("FP32", (1, 1, 1, 12), np.full(12, value).tobytes()),
+            "grid": Output("FP32", (1, 1, 1, 1, 12), np.full(12, value).tobytes()),
         }
 
 
