@@ -73,8 +73,8 @@ class EdgeClient:
         jpeg_quality: Send and receive images as JPEG of this quality, 1 to 100 (gateways only): a tenth of
             the bytes, for some milliseconds at each end. None = raw.
         frugal: Save bytes if the edge is a gateway: images are JPEG of the best quality within 2.2 bits per
-            pixel, and maps are packed, which changes a picture by less than half a gray level. With Triton itself
-            everything is raw. The first inference is preceded by a request for the edge's metadata.
+            pixel, and maps are packed, which changes a picture by less than half a gray level. With Triton
+            itself everything is raw. The first inference is preceded by a request for the edge's metadata.
 
     Raises:
         EdgeAddressError: The address is not HOST:PORT.

@@ -1,12 +1,12 @@
 """Compact encoding of bilateral grids between edge and phone: at most 10 kB where floats take 55.
 
 Values are quantized to multiples of 1/steps; gains and offsets share the step, as both have about the same
-effect in gray levels. Each of the 12 planes is predicted from its neighbors along rows, columns and luma, which
-is exact where it is linear in each of them, and the small residuals are deflated. A grid that would exceed
+effect in gray levels. Each of the 12 planes is predicted from its neighbors along rows, columns and luma,
+which is exact where it is linear in each of them, and the small residuals are deflated. A grid that would exceed
 the budget gets fewer steps.
 
-Layout: ``<4s`` magic, ``<BBBH`` rows, columns, bins, steps; then a raw deflate stream of the zigzag residuals as
-uint16, all low bytes before all high bytes, planes outermost, luma next.
+Layout: ``<4s`` magic, ``<BBBH`` rows, columns, bins, steps; then a raw deflate stream of the zigzag residuals
+as uint16, all low bytes before all high bytes, planes outermost, luma next.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def unpack_grid(packed: bytes, max_cells: int = 1 << 18) -> BilateralGrid:
         max_cells: A grid of more rows · columns · bins is rejected before memory is allocated.
 
     Raises:
-        GridCodecError: The bytes are not a packed grid, are truncated or damaged, or hold a value out of range.
+        GridCodecError: The bytes are not a packed grid, are damaged, or hold a value out of range.
     """
     rows, columns, bins, steps = _header(packed)
     cells = rows * columns * bins

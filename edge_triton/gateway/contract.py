@@ -1,7 +1,7 @@
 """The tensors that a model takes and returns, in KServe's terms.
 
-An image tensor ``x`` may also be sent or requested as ``x_jpeg``: BYTES, shape [1], one JPEG file. A bilateral
-grid ``x`` may be requested as ``x_packed``: BYTES, shape [1], see `grid_codec`.
+An image tensor ``x`` may also be sent or requested as ``x_jpeg``: BYTES, shape [1], one JPEG file. A
+bilateral grid ``x`` may be requested as ``x_packed``: BYTES, shape [1], see `grid_codec`.
 """
 
 from __future__ import annotations

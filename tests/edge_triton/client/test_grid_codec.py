@@ -31,7 +31,9 @@ def smooth_grid(
             a, b, c, d = random.uniform(0, 6, 4)
             sizes = random.normal(0, 0.15 / (wave + 1), 2)
             grid[..., row, column] += sizes[0] * np.cos(3 * wave * luma + a)
-            grid[..., row, column] += sizes[1] * np.cos(3 * wave * x + b) * np.cos(3 * wave * y + c + d * luma)
+            grid[..., row, column] += (
+                sizes[1] * np.cos(3 * wave * x + b) * np.cos(3 * wave * y + c + d * luma)
+            )
     return (grid + random.normal(0, noise, grid.shape)).astype(np.float32)
 
 
