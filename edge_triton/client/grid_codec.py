@@ -2,8 +2,8 @@
 
 Values are quantized to multiples of 1/steps; gains and offsets share the step, as both have about the same
 effect in gray levels. Each of the 12 planes is predicted from its neighbors along rows, columns and luma,
-which is exact where it is linear in each of them, and the small residuals are deflated. A grid that would exceed
-the budget gets fewer steps.
+which is exact where it is linear in each of them, and the small residuals are deflated. A grid that would
+exceed the budget gets fewer steps.
 
 Layout: ``<4s`` magic, ``<BBBH`` rows, columns, bins, steps; then a raw deflate stream of the zigzag residuals
 as uint16, all low bytes before all high bytes, planes outermost, luma next.
