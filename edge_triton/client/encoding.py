@@ -9,13 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_triton.client.grid_codec import unpack_grid
-
 _IMAGES = ("frame", "style", "stylized")
 GRID = "grid"
 OLD_MAP = "affine_map"  # of edges before bilateral grids
 _DTYPES = {"uint8": "UINT8", "float32": "FP32", "object": "BYTES"}
-_MAX_PIXELS = 1 << 28  # larger than any reply
 _FRUGAL_QUALITIES = (95, 90, 80, 70, 60, 50)  # the best one within the limit is used
 _FRUGAL_BITS = 2.2  # per pixel: 40 kB for a frame of 512×288
 
@@ -62,26 +59,6 @@ class Wire:
             if len(data) <= limit:
                 break
         return np.array([data], np.object_)
-
-
-def unpacked(name: str, value: NDArray[Any] | None) -> NDArray[Any] | None:
-    """Return a received output in its raw form.
-
-    Args:
-        name: Name under which it was requested.
-        value: Array from tritonclient.
-
-    Raises:
-        ValueError: It is not encoded as its name says.
-    """
-    if value is not None and name.endswith("_jpeg"):
-        from edge_triton.client.jpeg import decode_jpeg
-
-        return decode_jpeg(bytes(value[0]), _MAX_PIXELS)[None]
-    if value is not None and name.endswith("_packed"):
-        grid = unpack_grid(bytes(value[0]))
-        return grid.reshape(1, *grid.shape[:3], 12)
-    return value
 
 
 def wire_inputs(wire: Wire, inputs: Mapping[str, NDArray[Any]]) -> tuple[list[Any], int]:

@@ -173,7 +173,7 @@ def test_unknown_version_raises_after_the_retries(scripted: Script) -> None:
 @pytest.mark.parametrize("shape", [(3,), (3, 1), (1, 4), (1, 1, 3)])
 def test_reply_of_the_wrong_shape_raises(scripted: Script, shape: tuple[int, ...]) -> None:
     _, address = scripted(shape=shape)
-    with EdgeClient(address) as client, pytest.raises(EdgeUnavailableError, match="wrong shape"):
+    with EdgeClient(address) as client, pytest.raises(EdgeUnavailableError, match="sent a wrong reply"):
         client.encode_style(STYLE)
 
 
