@@ -23,8 +23,7 @@ from typing import Any
 
 from mvstylizer.errors import MVStylizerError
 
-SCHEMA = "mvstylizer.bundle/2"
-UNSEALED_SCHEMA = "mvstylizer.bundle/1"  # older; without the hash of the manifest itself
+SCHEMA = "mvstylizer.bundle/3"
 MANIFEST_NAME = "model.json"
 MAIN = "mvstylizer"
 ROLES = ("style_encoder", "stylizer", "warp", "transfer", "key_frame")
@@ -278,7 +277,7 @@ def _integer(value: Any, lowest: int) -> int:
 
 def _check_schema(manifest: Path, body: Any) -> None:
     found = ascii(body.get("schema") if isinstance(body, dict) else None)[:60].strip("'")
-    if found in (SCHEMA, UNSEALED_SCHEMA):
+    if found == SCHEMA:
         return
     family, current = SCHEMA.split("/")
     prefix, _, number = str(found).rpartition("/")
@@ -289,15 +288,13 @@ def _check_schema(manifest: Path, body: Any) -> None:
         )
     newer = int(number) > int(current)
     raise BundleError(
-        f"{manifest} has bundle schema {number}; this version of mvstylizer reads 1 to {current}",
+        f"{manifest} has bundle schema {number}; this version of mvstylizer reads {current}",
         "Update mvstylizer, or export the checkpoint again" if newer else "Export the checkpoint again",
     )
 
 
 def _check_seal(manifest: Path, content: bytes, body: dict[str, Any]) -> None:
     seal = body.get("sha256")
-    if body["schema"] == UNSEALED_SCHEMA and seal is None:
-        return
     unsealed = content.replace(str(seal).encode(), _UNSEALED.encode(), 1)
     if seal != hashlib.sha256(unsealed).hexdigest():
         raise BundleError(

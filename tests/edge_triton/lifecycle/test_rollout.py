@@ -177,7 +177,7 @@ def color(client: EdgeClient, code: np.ndarray) -> np.ndarray:
 
 MANIFESTS = {
     "nested": b"[" * 200_000,
-    "infinite": b'{"schema": "mvstylizer.bundle/2", "version": 1e999}',
+    "infinite": b'{"schema": "mvstylizer.bundle/3", "version": 1e999}',
     "surrogate": b'{"schema": "\\ud800"}',
     "huge-number": b'{"schema": "mvstylizer.bundle/' + b"9" * 5000 + b'"}',
     "not-utf-8": b"\xff\xfe{}",
