@@ -24,8 +24,15 @@ class MVStylizerError(Exception):
 
     def __str__(self) -> str:
         """Return ``message. hint`` in one line."""
-        line = " ".join(self.message.split())
+        line = printable(self.message)
         return f"{line.rstrip('.')}. {self.hint}" if self.hint else line
+
+
+def printable(text: str, max_chars: int = 1000) -> str:
+    """Return text from anywhere as one line without control characters, which a terminal would obey."""
+    line = " ".join(text[: 2 * max_chars].split())
+    line = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
+    return line if len(line) <= max_chars else f"{line[:max_chars]}…"
 
 
 class MissingExtraError(MVStylizerError):

@@ -6,19 +6,21 @@
 
 The same calls work against the bundled server, the official container and the gateway. Frames travel as raw
 uint8. Between a frugal client and a gateway they travel as JPEG, and maps are packed: a key frame of 512×288
-and its map then take some 35 kB up and 15 kB down. Requesting only the map saves the full-size work.
+and its map then take some 35 kB up and at most 10 kB down. Requesting only the map saves the full-size work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_triton.client import replies
 from edge_triton.client.connection import Tls, check_address, connect
-from edge_triton.client.encoding import Wire, unpacked, wire_inputs
+from edge_triton.client.encoding import GRID, OLD_MAP, Wire, wire_inputs
 from edge_triton.client.errors import (
     EdgeAddressError,
     EdgeError,
@@ -26,7 +28,9 @@ from edge_triton.client.errors import (
     EdgeTlsError,
     EdgeUnavailableError,
 )
+from edge_triton.client.replies import STYLE_CODE, Bounds, ReplyError, image_bounds, read_output
 from edge_triton.client.retry import call_with_retries
+from mvstylizer.errors import printable
 from mvstylizer.stylizer import Reply, StylizedFrame
 
 __all__ = [
@@ -43,8 +47,8 @@ __all__ = [
 
 _OUTPUTS: dict[Reply, tuple[str, ...]] = {
     "image": ("stylized",),
-    "map": ("affine_map",),
-    "both": ("stylized", "affine_map"),
+    "map": (GRID,),
+    "both": ("stylized", GRID),
 }
 
 
@@ -72,8 +76,8 @@ class EdgeClient:
         jpeg_quality: Send and receive images as JPEG of this quality, 1 to 100 (gateways only): a tenth of
             the bytes, for some milliseconds at each end. None = raw.
         frugal: Save bytes if the edge is a gateway: images are JPEG of the best quality within 2.2 bits per
-            pixel, and maps are packed, which changes a picture by a tenth of a gray level. With Triton itself
-            everything is raw. The first inference is preceded by a request for the edge's metadata.
+            pixel, and maps are packed, which changes a picture by less than half a gray level. With Triton
+            itself everything is raw. The first inference is preceded by a request for the edge's metadata.
 
     Raises:
         EdgeAddressError: The address is not HOST:PORT.
@@ -128,8 +132,8 @@ class EdgeClient:
             ValueError: Not a uint8 RGB image.
         """
         _check_image(style)
-        (code,), *_ = self._infer("style_encoder", {"style": style[None]}, ("style_code",))
-        return self._shaped(code, np.float32, (-1,))
+        (code,), *_ = self._infer("style_encoder", {"style": style[None]}, {"style_code": STYLE_CODE})
+        return code
 
     def stylize(
         self,
@@ -145,7 +149,7 @@ class EdgeClient:
             frame: uint8 RGB (H, W, 3).
             style_code: float32 (K,), from `encode_style` of the same model.
             r: Upscaling factor > 0; the image comes back as (round(r·H), round(r·W)).
-            reply: Outputs to return: the image, the affine map, or both.
+            reply: Outputs to return: the image, the map, or both.
 
         Returns:
             The requested outputs, as read-only arrays.
@@ -163,15 +167,14 @@ class EdgeClient:
             "style_code": style_code[None].astype(np.float32, copy=False),
             "r": np.array([r], np.float32),
         }
-        names = _OUTPUTS[reply]
-        outputs, sent, received = self._infer("stylizer", inputs, names)
-        got = dict(zip(names, outputs, strict=True))
-        image, grid = got.get("stylized"), got.get("affine_map")
+        bounds = {"stylized": image_bounds(frame, r), GRID: replies.GRID}
+        wanted = {name: bounds[name] for name in _OUTPUTS[reply]}
+        outputs, sent, received = self._infer("stylizer", inputs, wanted)
+        got = dict(zip(wanted, outputs, strict=True))
+        grid = got.get(GRID)
         return StylizedFrame(
-            None if image is None else self._shaped(image, np.uint8, (-1, -1, 3)),
-            None
-            if grid is None
-            else self._shaped(grid, np.float32, (-1, -1, 12)).reshape(*grid.shape[1:3], 3, 4),
+            got.get("stylized"),
+            None if grid is None else grid.reshape(*grid.shape[:3], 3, 4),
             sent,
             received,
         )
@@ -183,7 +186,8 @@ class EdgeClient:
             EdgeUnavailableError: No answer, none in time, or the deletion failed.
             EdgeRefusedError: The edge rejects the request.
         """
-        self._infer("style_encoder", {"style": np.zeros((1, 16, 16, 3), np.uint8)}, ("style_code",), "forget")
+        gray = np.zeros((1, 16, 16, 3), np.uint8)
+        self._infer("style_encoder", {"style": gray}, {"style_code": STYLE_CODE}, "forget")
 
     def server_info(self) -> ServerInfo:
         """Return the server's name and version.
@@ -195,11 +199,11 @@ class EdgeClient:
         answer = self._call(
             lambda: self._client.get_server_metadata(headers=self._headers, client_timeout=self._timeout_s)
         )
-        return ServerInfo(answer.name, answer.version)
+        return ServerInfo(printable(answer.name), printable(answer.version))
 
     def _infer(
-        self, model: str, inputs: dict[str, NDArray[Any]], outputs: Sequence[str], retrain: str = ""
-    ) -> tuple[list[NDArray[Any] | None], int, int]:
+        self, model: str, inputs: dict[str, NDArray[Any]], outputs: Mapping[str, Bounds], retrain: str = ""
+    ) -> tuple[list[NDArray[Any]], int, int]:
         """Run one model; return its outputs in the requested order, and the bytes sent and received."""
         from tritonclient.grpc import InferRequestedOutput
 
@@ -207,52 +211,60 @@ class EdgeClient:
         tensors, bytes_sent = wire_inputs(wire, inputs)
         names = [wire.name(name) for name in outputs]
         parameters = {"jpeg_quality": wire.reply_quality, "retrain": retrain or self._retrain}
-        result = self._call(
-            lambda: self._client.infer(
-                model,
-                tensors,
-                self._version,
-                outputs=[InferRequestedOutput(name) for name in names],
-                headers=self._headers,
-                client_timeout=self._timeout_s,
-                parameters={key: value for key, value in parameters.items() if value},
-            )
-        )
         try:
-            received = sum(len(raw) for raw in result.get_response().raw_output_contents)
-            return [unpacked(name, result.as_numpy(name)) for name in names], bytes_sent, received
-        except ValueError as err:
-            raise self._bad_reply() from err
+            result = self._call(
+                lambda: self._client.infer(
+                    model,
+                    tensors,
+                    self._version,
+                    outputs=[InferRequestedOutput(name) for name in names],
+                    headers=self._headers,
+                    client_timeout=self._timeout_s,
+                    parameters={key: value for key, value in parameters.items() if value},
+                )
+            )
+        except EdgeRefusedError:
+            if GRID in outputs:
+                with contextlib.suppress(EdgeUnavailableError):
+                    self._check_offers_grids()
+            raise
+        response = result.get_response()
+        received = sum(map(len, response.raw_output_contents))
+        try:
+            pairs = zip(names, outputs.values(), strict=True)
+            return [read_output(response, name, bounds) for name, bounds in pairs], bytes_sent, received
+        except ReplyError as err:
+            raise EdgeUnavailableError(
+                f"The edge at {self.address} sent a wrong reply: {err}",
+                "Check that it serves a bundle of this kit: mvstylizer serve --bundle BUNDLE",
+            ) from err
 
     def _negotiated(self) -> Wire:
         """Return the most compact encoding that the edge offers, by its metadata."""
+        return Wire(self._jpeg_quality, Wire.supports_frugal(self._check_offers_grids()))
+
+    def _check_offers_grids(self) -> list[str]:
+        """Return the names of the stylizer's tensors.
+
+        Raises:
+            EdgeUnavailableError: No answer, or none in time.
+            EdgeRefusedError: The edge is of an older version, or rejects the request.
+        """
         metadata = self._call(
             lambda: self._client.get_model_metadata(
                 "stylizer", self._version, headers=self._headers, client_timeout=self._timeout_s
             )
         )
         names = [tensor.name for tensor in (*metadata.inputs, *metadata.outputs)]
-        return Wire(self._jpeg_quality, Wire.supports_frugal(names))
+        if OLD_MAP in names and GRID not in names:
+            raise EdgeRefusedError(
+                f"The edge at {self.address} is older than this client: it offers affine_map, not grid",
+                "Update mvstylizer and its bundle on the edge, and restart `mvstylizer serve`",
+            )
+        return names
 
     def _call(self, attempt: Callable[[], Any]) -> Any:
         return call_with_retries(attempt, self.address, self._timeout_s, self._patience_s)
-
-    def _shaped(
-        self, value: NDArray[Any] | None, dtype: type[np.generic], shape: tuple[int, ...]
-    ) -> NDArray[Any]:
-        """Check a reply's dtype and shape, and drop its leading 1."""
-        if value is None or value.dtype != dtype or value.ndim != len(shape) + 1 or value.shape[0] != 1:
-            raise self._bad_reply()
-        if any(want not in (-1, have) for want, have in zip(shape, value.shape[1:], strict=True)):
-            raise self._bad_reply()
-        reply: NDArray[Any] = value[0]
-        return reply
-
-    def _bad_reply(self) -> EdgeUnavailableError:
-        return EdgeUnavailableError(
-            f"The edge at {self.address} sent a reply of the wrong shape",
-            "Check that it serves a bundle of this kit: mvstylizer serve --bundle BUNDLE",
-        )
 
 
 def _check_image(image: NDArray[np.uint8]) -> None:

@@ -11,6 +11,7 @@ from edge_triton.client.errors import EdgeAddressError, EdgeTlsError
 _ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>[1-9]\d{0,4})", re.ASCII)
 _LOOPBACK = ("127.0.0.1:", "localhost:", "[::1]:")
 _MAX_MESSAGE_BYTES = 2**31 - 1
+_MAX_REPLY_BYTES = 256 << 20  # a raw 8K image has 100 MB; a longer reply is given up at its header
 
 
 class Tls(NamedTuple):
@@ -56,7 +57,7 @@ def connect(address: str, tls: Tls | None) -> Any:
 
     options = [
         ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
-        ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+        ("grpc.max_receive_message_length", _MAX_REPLY_BYTES),
         # gRPC's default backoff grows to two minutes; a restarted edge is back within three seconds.
         ("grpc.initial_reconnect_backoff_ms", 50),
         ("grpc.max_reconnect_backoff_ms", 500),

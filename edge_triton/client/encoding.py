@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_triton.client.map_codec import unpack_map
-
 _IMAGES = ("frame", "style", "stylized")
-_MAP = "affine_map"
+GRID = "grid"
+OLD_MAP = "affine_map"  # of edges before bilateral grids
 _DTYPES = {"uint8": "UINT8", "float32": "FP32", "object": "BYTES"}
-_MAX_PIXELS = 1 << 28  # larger than any reply
 _FRUGAL_QUALITIES = (95, 90, 80, 70, 60, 50)  # the best one within the limit is used
 _FRUGAL_BITS = 2.2  # per pixel: 40 kB for a frame of 512×288
 
@@ -25,7 +23,7 @@ class Wire:
 
     Attributes:
         jpeg_quality: Send images as JPEG of this quality, 1 to 100; None = raw.
-        is_frugal: Pack maps, and unless a quality is given, send images as JPEG of the best quality within
+        is_frugal: Pack grids, and unless a quality is given, send images as JPEG of the best quality within
             2.2 bits per pixel.
     """
 
@@ -35,7 +33,7 @@ class Wire:
     @staticmethod
     def supports_frugal(names: Iterable[str]) -> bool:
         """Return whether an edge offers the frugal encodings, by the names of its stylizer's tensors."""
-        return {"frame_jpeg", "stylized_jpeg", "affine_map_packed"} <= set(names)
+        return {"frame_jpeg", "stylized_jpeg", "grid_packed"} <= set(names)
 
     @property
     def reply_quality(self) -> int | None:
@@ -46,7 +44,7 @@ class Wire:
         """Return the name of a tensor in the encoding that it is sent in."""
         if tensor in _IMAGES and self.reply_quality:
             return f"{tensor}_jpeg"
-        return f"{tensor}_packed" if tensor == _MAP and self.is_frugal else tensor
+        return f"{tensor}_packed" if tensor == GRID and self.is_frugal else tensor
 
     def packed(self, tensor: str, value: NDArray[Any]) -> NDArray[Any]:
         """Return an input as it is sent: the array itself, or an object array (1,) of bytes."""
@@ -61,25 +59,6 @@ class Wire:
             if len(data) <= limit:
                 break
         return np.array([data], np.object_)
-
-
-def unpacked(name: str, value: NDArray[Any] | None) -> NDArray[Any] | None:
-    """Return a received output in its raw form.
-
-    Args:
-        name: Name under which it was requested.
-        value: Array from tritonclient.
-
-    Raises:
-        ValueError: It is not encoded as its name says.
-    """
-    if value is not None and name.endswith("_jpeg"):
-        from edge_triton.client.jpeg import decode_jpeg
-
-        return decode_jpeg(bytes(value[0]), _MAX_PIXELS)[None]
-    if value is not None and name.endswith("_packed"):
-        return unpack_map(bytes(value[0]))[None]
-    return value
 
 
 def wire_inputs(wire: Wire, inputs: Mapping[str, NDArray[Any]]) -> tuple[list[Any], int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mvstylizer.errors import MVStylizerError
+from mvstylizer.errors import MVStylizerError, printable
 
 _TOO_LARGE = "larger than max"  # gRPC's wording
 # Triton answers NOT_FOUND while it drains and while it loads, so that is worth a retry.
@@ -48,7 +48,7 @@ def edge_error(err: Any, address: str, timeout_s: float) -> EdgeError:
         address: Address of the edge.
         timeout_s: Deadline of the call, in seconds.
     """
-    status, text = _status(err), " ".join(str(err.message()).split())
+    status, text = _status(err), printable(str(err.message()))
     if _TOO_LARGE in text:
         return EdgeRefusedError(
             f"The frame is too large for the edge at {address}", "Send smaller frames, or JPEG"

@@ -1,7 +1,7 @@
 """The tensors that a model takes and returns, in KServe's terms.
 
-An image tensor ``x`` may also be sent or requested as ``x_jpeg``: BYTES, shape [1], one JPEG file. An affine
-map ``x`` may be requested as ``x_packed``: BYTES, shape [1], see `map_codec`.
+An image tensor ``x`` may also be sent or requested as ``x_jpeg``: BYTES, shape [1], one JPEG file. A
+bilateral grid ``x`` may be requested as ``x_packed``: BYTES, shape [1], see `grid_codec`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Contract:
     def wire_outputs(self) -> list[WireTensor]:
         """Return every tensor that a request may name as output, JPEG and packed forms included."""
         packed: list[WireTensor] = [
-            (spec.name + PACKED, "BYTES", (1,)) for spec in self.outputs if _is_map(spec)
+            (spec.name + PACKED, "BYTES", (1,)) for spec in self.outputs if _is_grid(spec)
         ]
         return _wire(self.outputs) + packed
 
@@ -53,8 +53,8 @@ def is_image(spec: TensorSpec) -> bool:
     return spec.dtype == "uint8" and len(spec.shape) == 4 and spec.shape[3] == 3
 
 
-def _is_map(spec: TensorSpec) -> bool:
-    return spec.dtype == "float32" and len(spec.shape) == 4 and spec.shape[3] == 12
+def _is_grid(spec: TensorSpec) -> bool:
+    return spec.dtype == "float32" and len(spec.shape) == 5 and spec.shape[4] == 12
 
 
 def _wire(specs: Sequence[TensorSpec]) -> list[WireTensor]:

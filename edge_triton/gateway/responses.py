@@ -9,8 +9,8 @@ import grpc
 import numpy as np
 from tritonclient.grpc import service_pb2
 
+from edge_triton.client.grid_codec import GridCodecError, pack_grid
 from edge_triton.client.jpeg import JpegError, encode_jpeg
-from edge_triton.client.map_codec import MapCodecError, pack_map
 from edge_triton.gateway.contract import PACKED, plain_name
 from edge_triton.gateway.status_error import StatusError, invalid
 from edge_triton.gateway.triton_channel import Output
@@ -27,7 +27,7 @@ async def build_response(
         outputs: Raw outputs by the model's own names.
 
     Raises:
-        StatusError: An image is too large for a JPEG, or a map holds values that no color map has.
+        StatusError: An image is too large for a JPEG, or a grid holds values out of range.
     """
     response = service_pb2.ModelInferResponse(
         model_name=request.model, model_version=str(request.version), id=request.id
@@ -52,11 +52,11 @@ def _as_jpeg(image: Output, quality: int) -> Output:
     return _as_bytes(data)
 
 
-def _as_packed(affine_map: Output) -> Output:
-    """Return a raw map (1, gh, gw, 12) as a BYTES tensor with one packed map."""
+def _as_packed(grid: Output) -> Output:
+    """Return a raw grid (1, rows, columns, bins, 12) as a BYTES tensor with one packed grid."""
     try:
-        data = pack_map(np.frombuffer(affine_map.data, np.float32).reshape(affine_map.shape[1:]))
-    except MapCodecError as err:
+        data = pack_grid(np.frombuffer(grid.data, np.float32).reshape(*grid.shape[1:4], 3, 4))
+    except (GridCodecError, ValueError) as err:
         raise StatusError(grpc.StatusCode.INTERNAL, "the model failed on this input") from err
     return _as_bytes(data)
 

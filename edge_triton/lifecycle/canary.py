@@ -52,6 +52,10 @@ async def _stylizes(channel: TritonChannel, version: int) -> bool:
         "style_code": np.frombuffer(encoded["style_code"].data, np.float32)[None],
         "r": np.ones(1, np.float32),
     }
-    outputs = await channel.infer(STYLIZER, version, tensors, {"stylized": 0, "affine_map": 0})
-    is_finite = np.isfinite(np.frombuffer(outputs["affine_map"].data, np.float32)).all()
-    return outputs["stylized"].shape == gray.shape and bool(is_finite)
+    outputs = await channel.infer(STYLIZER, version, tensors, {"stylized": 0, "grid": 0})
+    grid = np.frombuffer(outputs["grid"].data, np.float32)
+    return (
+        outputs["stylized"].shape == gray.shape
+        and len(outputs["grid"].shape) == 5
+        and bool(np.isfinite(grid).all())
+    )

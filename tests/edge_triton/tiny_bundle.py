@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from mvstylizer.bundle import Bundle, TensorSpec, file_spec, load_bundle, write_manifest
 
 CELL = 16
+BINS = 2
 MAX_ROWS = 512
 CODE = 3
 STYLE = TensorSpec("style", "uint8", (1, -1, -1, 3), "NHWC RGB", "0..255")
@@ -18,7 +19,7 @@ STYLE_CODE = TensorSpec("style_code", "float32", (1, CODE), "", "")
 FRAME = TensorSpec("frame", "uint8", (1, -1, -1, 3), "NHWC RGB", "0..255")
 FACTOR = TensorSpec("r", "float32", (1,), "", "> 0")
 STYLIZED = TensorSpec("stylized", "uint8", (1, -1, -1, 3), "NHWC RGB", "0..255")
-AFFINE_MAP = TensorSpec("affine_map", "float32", (1, -1, -1, 12), "NHWC 3x4", "")
+GRID = TensorSpec("grid", "float32", (1, -1, -1, BINS, 12), "NHWDC 3x4", "")
 
 
 def _value_info(spec: TensorSpec) -> onnx.ValueInfoProto:
@@ -58,7 +59,7 @@ def _save_style_encoder(path: Path, gain: float) -> None:
 
 
 def _save_stylizer(path: Path) -> None:
-    """Half the frame plus half the style's mean color, upscaled by r; and the same as a map.
+    """Half the frame plus half the style's mean color, upscaled by r; and the same as a grid.
 
     Computing an image with more rows than `MAX_ROWS` fails.
     """
@@ -76,10 +77,10 @@ def _save_stylizer(path: Path) -> None:
         "one": np.array([1]),
         "first": np.array([0]),
         "three": np.array([3]),
-        "twelve": np.array([12]),
+        "cell_depth": np.array([BINS, 12]),
         "cell": np.array([CELL]),
         "below": np.array([CELL - 1]),
-        "cell_shape": np.array([1, 1, 1, 12]),
+        "cell_shape": np.array([1, 1, 1, 1, 12]),
         "pixel_shape": np.array([1, 1, 1, CODE]),
         "no_roi": np.zeros(0, np.float32),
         "no_scales": np.zeros(0, np.float32),
@@ -87,14 +88,14 @@ def _save_stylizer(path: Path) -> None:
     }
     nodes = [
         node("Shape", ["frame"], ["size"], start=1, end=3),
-        # affine_map
+        # grid
         node("MatMul", ["style_code", "coefficients"], ["offsets"]),
         node("Add", ["offsets", "gain"], ["row"]),
         node("Reshape", ["row", "cell_shape"], ["one_cell"]),
         node("Add", ["size", "below"], ["up"]),
-        node("Div", ["up", "cell"], ["grid"]),
-        node("Concat", ["one", "grid", "twelve"], ["map_shape"], axis=0),
-        node("Expand", ["one_cell", "map_shape"], ["affine_map"]),
+        node("Div", ["up", "cell"], ["cells"]),
+        node("Concat", ["one", "cells", "cell_depth"], ["grid_shape"], axis=0),
+        node("Expand", ["one_cell", "grid_shape"], ["grid"]),
         # stylized
         node("Cast", ["size"], ["size_f"], to=TensorProto.FLOAT),
         node("Mul", ["size_f", "r"], ["larger_f"]),
@@ -116,7 +117,7 @@ def _save_stylizer(path: Path) -> None:
         node("Round", ["clipped"], ["levels"]),
         node("Cast", ["levels"], ["stylized"], to=TensorProto.UINT8),
     ]
-    _save(path, nodes, (FRAME, STYLE_CODE, FACTOR), (STYLIZED, AFFINE_MAP), constants)
+    _save(path, nodes, (FRAME, STYLE_CODE, FACTOR), (STYLIZED, GRID), constants)
 
 
 def make_bundle(folder: Path, version: int = 1, gain: float = 1.0) -> Bundle:
@@ -125,7 +126,7 @@ def make_bundle(folder: Path, version: int = 1, gain: float = 1.0) -> Bundle:
     _save_stylizer(folder / "stylizer.onnx")
     files = (
         file_spec(folder, "style_encoder", "style_encoder.onnx", (STYLE,), (STYLE_CODE,)),
-        file_spec(folder, "stylizer", "stylizer.onnx", (FRAME, STYLE_CODE, FACTOR), (STYLIZED, AFFINE_MAP)),
+        file_spec(folder, "stylizer", "stylizer.onnx", (FRAME, STYLE_CODE, FACTOR), (STYLIZED, GRID)),
     )
     write_manifest(Bundle(folder, "tiny", version, files))
     return load_bundle(folder)

@@ -38,14 +38,14 @@ def test_all_routes_return_the_same_picture(edge: ServingSetup) -> None:
     with OnnxStylizer(shipped()[0], threads=1) as here:
         wanted = here.stylize(edge.sample.frame, edge.sample.code, reply="both")
     assert wanted.image is not None
-    assert wanted.affine_map is not None
+    assert wanted.grid is not None
     for name, connect in edge.ways().items():
         with connect(1) as request:
             found = request()
         image = found if isinstance(found, np.ndarray) else getattr(found, "image", None)
         if image is None:
             # The frame was compressed as JPEG.
-            assert np.abs(found.affine_map - wanted.affine_map).mean() < 0.1, name
+            assert np.abs(found.grid - wanted.grid).mean() < 0.1, name
         else:
             difference = np.abs(image.astype(int) - wanted.image)
             assert difference.mean() < (10 if "JPEG" in name else 0.1), name

@@ -173,8 +173,38 @@ def test_unknown_version_raises_after_the_retries(scripted: Script) -> None:
 @pytest.mark.parametrize("shape", [(3,), (3, 1), (1, 4), (1, 1, 3)])
 def test_reply_of_the_wrong_shape_raises(scripted: Script, shape: tuple[int, ...]) -> None:
     _, address = scripted(shape=shape)
-    with EdgeClient(address) as client, pytest.raises(EdgeUnavailableError, match="wrong shape"):
+    with EdgeClient(address) as client, pytest.raises(EdgeUnavailableError, match="sent a wrong reply"):
         client.encode_style(STYLE)
+
+
+class OldEdge(service_pb2_grpc.GRPCInferenceServiceServicer):
+    """Offers an affine map, as edges did before bilateral grids."""
+
+    def ModelMetadata(
+        self, request: service_pb2.ModelMetadataRequest, context: grpc.ServicerContext
+    ) -> service_pb2.ModelMetadataResponse:
+        reply = service_pb2.ModelMetadataResponse(name=request.name)
+        for name in ("stylized", "stylized_jpeg", "affine_map", "affine_map_packed"):
+            reply.outputs.add(name=name)
+        return reply
+
+    def ModelInfer(self, request: service_pb2.ModelInferRequest, context: grpc.ServicerContext) -> None:
+        context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the model has no tensor of that name")
+
+
+@pytest.mark.parametrize("is_frugal", [False, True])
+def test_an_older_edge_is_named(is_frugal: bool) -> None:
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(OldEdge(), server)
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    with (
+        EdgeClient(address, frugal=is_frugal) as client,
+        pytest.raises(EdgeRefusedError, match="offers affine_map, not grid") as caught,
+    ):
+        client.stylize(STYLE, CODE, reply="map")
+    server.stop(None).wait()
+    assert "Update mvstylizer" in caught.value.hint
 
 
 def test_loopback_ignores_the_proxy(scripted: Script, monkeypatch: pytest.MonkeyPatch) -> None:

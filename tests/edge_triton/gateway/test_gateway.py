@@ -7,19 +7,22 @@ from collections.abc import Callable
 from typing import Any
 
 import cv2
+import grpc
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
+from tritonclient.grpc import service_pb2_grpc
 
 from edge_triton.client.client import EdgeClient, EdgeUnavailableError
 from edge_triton.edge import Edge
 from edge_triton.triton.server import TritonServer
 from mvstylizer.bundle import Bundle
-from tests.edge_triton.gateway.messages import GRAY, STYLE_CODE, feed
+from tests.edge_triton.gateway.messages import GRAY, STYLE_CODE, feed, request
 
 pytestmark = pytest.mark.server
 Photo = Callable[[int, int], np.ndarray]
 StartEdge = Callable[..., Any]
+Stub = service_pb2_grpc.GRPCInferenceServiceStub
 
 
 def test_gateway_answers_equal_tritons(phone: EdgeClient, client: EdgeClient, photo: Photo) -> None:
@@ -28,7 +31,7 @@ def test_gateway_answers_equal_tritons(phone: EdgeClient, client: EdgeClient, ph
         ours = phone.stylize(photo(height, width), STYLE_CODE, r=r, reply="both")
         theirs = client.stylize(photo(height, width), STYLE_CODE, r=r, reply="both")
         np.testing.assert_array_equal(ours.image, theirs.image)
-        np.testing.assert_array_equal(ours.affine_map, theirs.affine_map)
+        np.testing.assert_array_equal(ours.grid, theirs.grid)
     np.testing.assert_array_equal(phone.encode_style(GRAY), client.encode_style(GRAY))
 
 
@@ -81,9 +84,31 @@ def test_unmodified_tritonclient_works(edge: Edge) -> None:
         assert list(metadata.versions) == ["1"]
         result = client.infer("stylizer", feed(), request_id="seven")
         assert result.as_numpy("stylized").shape == (1, 8, 8, 3)
-        assert result.as_numpy("affine_map").shape == (1, 1, 1, 12)
+        assert result.as_numpy("grid").shape == (1, 1, 1, 2, 12)
         assert result.get_response().id == "seven"
         assert result.get_response().model_version == "1"
+
+
+def test_parameters_that_change_nothing_are_ignored(edge: Edge, stub: Stub, phone: EdgeClient) -> None:
+    # What kserve.InferenceGRPCClient and Triton's HTTP front end add.
+    message = request()
+    for tensor in message.inputs:
+        tensor.parameters["binary_data_size"].int64_param = 192
+    message.outputs.add(name="stylized").parameters["binary_data"].bool_param = True
+    message.parameters["binary_data_output"].bool_param = True
+    message.parameters["content_type"].string_param = "application/x"
+    reply = stub.ModelInfer(message, timeout=60)
+    image = phone.stylize(GRAY, STYLE_CODE).image
+    assert image is not None
+    assert reply.raw_output_contents[0] == image.tobytes()
+
+
+def test_a_parameter_that_would_change_the_answer_is_named(stub: Stub) -> None:
+    for name, kind in (("shared_memory_region", "shared memory"), ("sequence_id", "sequence")):
+        message = request()
+        message.inputs[0].parameters[name].string_param = "x"
+        with pytest.raises(grpc.RpcError, match=f"{kind} parameters are not accepted"):
+            stub.ModelInfer(message, timeout=60)
 
 
 def test_jpeg_in_both_directions(edge: Edge, phone: EdgeClient, photo: Photo) -> None:
@@ -96,7 +121,7 @@ def test_jpeg_in_both_directions(edge: Edge, phone: EdgeClient, photo: Photo) ->
     assert packed.image is not None
     assert packed.image.shape == raw.image.shape
     assert np.abs(packed.image.astype(int) - raw.image).mean() < 2
-    np.testing.assert_array_equal(packed.affine_map, raw.affine_map)
+    np.testing.assert_array_equal(packed.grid, raw.grid)
     np.testing.assert_allclose(code, phone.encode_style(frame), atol=0.01)
 
 
@@ -114,8 +139,8 @@ def test_frugal_client_saves_bytes_with_a_gateway_only(
     assert spared.sent < 240 * 320 * 2.2 / 8 + 100
     assert spared.received < raw.received / 4
     assert np.abs(spared.image.astype(int) - raw.image).mean() < 4
-    np.testing.assert_allclose(spared.affine_map, raw.affine_map, atol=0.01)  # JPEG changes the input
-    np.testing.assert_array_equal(untouched.affine_map, raw.affine_map)
+    np.testing.assert_allclose(spared.grid, raw.grid, atol=0.01)  # JPEG changes the input
+    np.testing.assert_array_equal(untouched.grid, raw.grid)
 
 
 def test_model_errors_reveal_no_detail(edge: Edge, photo: Photo) -> None:

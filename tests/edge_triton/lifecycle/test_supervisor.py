@@ -59,7 +59,7 @@ class FakeChannel:
         return {
             "style_code": Output("FP32", (1, 3), np.zeros(3, np.float32).tobytes()),
             "stylized": Output("UINT8", (1, 64, 64, 3), b""),
-            "affine_map": Output("FP32", (1, 1, 1, 12), np.full(12, value).tobytes()),
+            "grid": Output("FP32", (1, 1, 1, 1, 12), np.full(12, value).tobytes()),
         }
 
 
@@ -106,6 +106,21 @@ def test_cause_of_a_restart(
     monkeypatch.setattr(module, "_CANARY_TIMEOUT_S", 0.05)
     supervisor, _, _ = supervised(bundle, server, behavior, age_s)
     assert asyncio.run(asyncio.wait_for(supervisor._failure(), 60)) == cause
+
+
+def test_a_lack_of_file_descriptors_does_not_end_the_supervisor(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = FakeServer()
+    failures = [OSError(24, "Too many open files")] * 3 + [ServerDiedError("It ended", "Start it again")]
+
+    def check() -> None:
+        raise failures.pop(0)
+
+    monkeypatch.setattr(server, "check", check)
+    supervisor, _, _ = supervised(bundle, server)
+    assert asyncio.run(asyncio.wait_for(supervisor._failure(), 60)) == "server_died"
+    assert caplog.text.count("Too many open files") == 3
 
 
 def test_busy_server_is_not_restarted(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

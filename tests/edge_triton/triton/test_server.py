@@ -52,9 +52,9 @@ def test_key_frame_equals_in_process(
     assert grid is not None
     assert image.shape == (round(r * height), round(r * width), 3)
     np.testing.assert_array_equal(image, expected[0][0])
-    np.testing.assert_array_equal(grid.reshape(*grid.shape[:2], 12), expected[1][0])
-    np.testing.assert_array_equal(grid[0, 0, :, :3], np.eye(3) / 2)
-    np.testing.assert_allclose(grid[0, 0, :, 3], STYLE_CODE / 2)
+    np.testing.assert_array_equal(grid.reshape(*grid.shape[:3], 12), expected[1][0])
+    np.testing.assert_array_equal(grid[0, 0, 1, :, :3], np.eye(3) / 2)
+    np.testing.assert_allclose(grid[0, 0, 1, :, 3], STYLE_CODE / 2)
 
 
 def test_replies_contain_the_requested_outputs(client: EdgeClient, photo: Photo) -> None:
@@ -65,7 +65,7 @@ def test_replies_contain_the_requested_outputs(client: EdgeClient, photo: Photo)
     assert no_map is None
     assert no_image is None
     np.testing.assert_array_equal(image, both.image)
-    np.testing.assert_array_equal(grid, both.affine_map)
+    np.testing.assert_array_equal(grid, both.grid)
 
 
 def test_map_only_request_skips_the_full_size_image(client: EdgeClient, photo: Photo) -> None:
@@ -73,9 +73,9 @@ def test_map_only_request_skips_the_full_size_image(client: EdgeClient, photo: P
     with pytest.raises(EdgeUnavailableError, match="the model failed on this input") as caught:
         client.stylize(frame, STYLE_CODE, reply="image")
     assert "/" not in caught.value.message
-    grid = client.stylize(frame, STYLE_CODE, reply="map").affine_map
+    grid = client.stylize(frame, STYLE_CODE, reply="map").grid
     assert grid is not None
-    assert grid.shape == (38, 2, 3, 4)
+    assert grid.shape == (38, 2, 2, 3, 4)
 
 
 def test_style_code_and_frame_of_any_memory_order(client: EdgeClient, photo: Photo) -> None:
