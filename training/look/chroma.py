@@ -12,17 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from training.look.color_statistics import hats
-from training.look.tone import quantile, shares_below
+from training.look.chroma_statistics import NOISE, at_lightness, band_means, colorfulness, saturation
+from training.look.style_colors import StyleColors
 
-BANDS = 6  # knots of lightness at which mean chroma is measured
-PRIOR = 0.04  # share of the pixels by which a band's mean is drawn to the overall mean
-NOISE = 0.006**2  # variance of chroma that counts as none
 ONE_LUMA = 0.05**2  # variance of luma at which chroma follows luma half as much as it could
 ONE_COLOR = 0.01**2  # variance of chroma at which the bound on the gain is half open
-CAP_QUANTILE = 0.98
 KNEE = 0.85  # share of the cap from which chroma is compressed
-GREY = (0.012, 0.045)  # the style's highest chroma at which it counts as monochrome, and as colored
 
 
 @dataclass(frozen=True)
@@ -38,69 +33,40 @@ class ChromaOptions:
     max_gain: float = 2.4
 
 
-def move_chroma(nodes: Tensor, content: Tensor, style: Tensor, options: ChromaOptions) -> Tensor:
+def move_chroma(nodes: Tensor, content: Tensor, style: StyleColors, options: ChromaOptions) -> Tensor:
     """Return the new chroma of colors, N×2×M.
 
     Args:
         nodes: Opponent colors to move, N×3×M, whose luma is already the new one.
         content: Opponent pixels of the content, N×3×P, whose luma is already the new one.
-        style: Opponent pixels of the style, N×3×P.
+        style: The style's colors.
         options: How far to go.
     """
     trust = _luma_range(content)
-    here, there = _band_means(content, trust), _band_means(style, trust)
-    spread_here = _covariance(content[:, 1:] - _at(here, content[:, 0]))
-    spread_there = _covariance(style[:, 1:] - _at(there, style[:, 0]))
-    gain = _bounded(_transport(spread_here, spread_there), _highest_gain(spread_here, options.max_gain))
-    moved = _at(there, nodes[:, 0]) + gain @ (nodes[:, 1:] - _at(here, nodes[:, 0]))
+    overall = content[:, 1:].mean(2, keepdim=True)
+    here = overall + trust * (band_means(content) - overall)
+    there = style.mean + trust * (style.bands - style.mean)
+    spread_here = _covariance(content[:, 1:] - at_lightness(here, content[:, 0]))
+    gain = _transport(spread_here, style.covariance(trust))
+    gain = _bounded(gain, _highest_gain(spread_here, options.max_gain))
+    moved = at_lightness(there, nodes[:, 0]) + gain @ (nodes[:, 1:] - at_lightness(here, nodes[:, 0]))
     mixed = nodes[:, 1:] + options.amount * (moved - nodes[:, 1:])
-    return cap_chroma(mixed, style)
+    return cap_chroma(mixed, style.highest)
 
 
-def cap_chroma(chroma: Tensor, style: Tensor) -> Tensor:
-    """Compress chroma (N×2×M) softly below the style's (opponent, N×3×P); to zero for a monochrome style."""
-    highest = highest_chroma(style)
-    cap = highest * colorfulness(style)
-    length = _length(chroma)
+def cap_chroma(chroma: Tensor, highest: Tensor) -> Tensor:
+    """Compress chroma (N×2×M) softly below the style's highest (N×1×1); to zero for a monochrome style."""
+    cap = highest * colorfulness(highest)
+    length = saturation(chroma)
     knee, room = KNEE * cap, (1 - KNEE) * cap
     bent = knee + room * torch.tanh((length - knee) / room.clamp(min=1e-6))
     return chroma * torch.where(length > knee, bent / length.clamp(min=1e-6), 1.0)
-
-
-def highest_chroma(pixels: Tensor) -> Tensor:
-    """Return the chroma that 98 % of opponent pixels (N×3×P) stay below, N×1×1."""
-    shares = shares_below(2 * _length(pixels[:, 1:]).squeeze(1))
-    level = torch.full_like(shares[:, :1], CAP_QUANTILE)
-    return quantile(shares, level).unsqueeze(2) / 2
-
-
-def colorfulness(pixels: Tensor) -> Tensor:
-    """Return 0 for monochrome opponent pixels (N×3×P), 1 for colored ones, N×1×1."""
-    return ((highest_chroma(pixels) - GREY[0]) / (GREY[1] - GREY[0])).clamp(0, 1)
-
-
-def _length(chroma: Tensor) -> Tensor:
-    return (chroma.square().sum(1, keepdim=True) + 1e-12).sqrt()
 
 
 def _luma_range(pixels: Tensor) -> Tensor:
     """Return 0 for opponent pixels of a single luma, near 1 for a full range, N×1×1."""
     variance = pixels[:, :1].var(2, correction=0, keepdim=True)
     return variance / (variance + ONE_LUMA)
-
-
-def _band_means(pixels: Tensor, trust: Tensor) -> Tensor:
-    """Return mean chroma at each knot of luma (N×2×`BANDS`), as far from the overall mean as `trust` says."""
-    weights = hats(pixels[:, 0].clamp(0, 1), BANDS)
-    count = pixels.shape[2] * PRIOR
-    overall = pixels[:, 1:].mean(2, keepdim=True)
-    means = (pixels[:, 1:] @ weights + count * overall) / (weights.sum(1, keepdim=True) + count)
-    return overall + trust * (means - overall)
-
-
-def _at(means: Tensor, lightness: Tensor) -> Tensor:
-    """Interpolate band means at N×P lightnesses, N×2×P."""
-    return means @ hats(lightness.clamp(0, 1), BANDS).transpose(1, 2)
 
 
 def _covariance(deviation: Tensor) -> Tensor:

@@ -19,9 +19,24 @@ def identity_lut(side: int) -> Tensor:
 
 
 def apply_lut(lut: Tensor, image: Tensor) -> Tensor:
-    """Map each image (N×3×H×W) through its LUT with trilinear interpolation; the result is not clamped."""
-    where = (2 * image.clamp(0, 1) - 1).permute(0, 2, 3, 1).unsqueeze(1)
-    return F.grid_sample(lut, where, align_corners=True, padding_mode="border").squeeze(2)
+    """Map each image (N×3×H×W) through its LUT with trilinear interpolation; the result is not clamped.
+
+    Written with gathers: opset 18 has no GridSample for volumes.
+    """
+    side, count = lut.shape[-1], len(lut)
+    table = lut.transpose(0, 1).reshape(3, -1)
+    where = image.transpose(0, 1).flatten(2).clamp(0, 1) * (side - 1)  # 3×N×P
+    low = where.detach().floor().clamp(max=side - 2)
+    part = where - low
+    steps = torch.tensor([1, side, side * side], device=lut.device).view(3, 1, 1)
+    first = (low.long() * steps).sum(0) + side**3 * torch.arange(count, device=lut.device).view(-1, 1)
+    red, green, blue = part.split(1, dim=0)
+    planes = [table[:, first + corner] for corner in (0, side, side * side, side * side + side)]
+    nexts = [table[:, first + corner + 1] for corner in (0, side, side * side, side * side + side)]
+    lines = [a + red * (b - a) for a, b in zip(planes, nexts, strict=True)]
+    front = lines[0] + green * (lines[1] - lines[0])
+    back = lines[2] + green * (lines[3] - lines[2])
+    return (front + blue * (back - front)).transpose(0, 1).reshape(image.shape)
 
 
 def compose(first: Tensor, second: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 from training.look.chroma import ChromaOptions, move_chroma
 from training.look.lut import identity_lut
 from training.look.opponent import from_opponent, to_opponent
+from training.look.style_colors import StyleColors
 from training.look.tone import ToneOptions, evaluate, measure, tone_curve
 
 SIDE = 17  # nodes of the LUT along each axis
@@ -31,19 +32,19 @@ class PaletteOptions:
 DEFAULT = PaletteOptions()
 
 
-def palette_lut(content: Tensor, style: Tensor, options: PaletteOptions = DEFAULT) -> Tensor:
+def palette_lut(content: Tensor, style: StyleColors, options: PaletteOptions = DEFAULT) -> Tensor:
     """Return the LUT (N×3×17×17×17, in [0, 1]) that gives content the palette of style.
 
     Args:
         content: N×3×h×w thumbnails, sRGB in [0, 1].
-        style: N×3×h×w thumbnails.
+        style: Colors of the style.
         options: How far to go.
     """
-    curve = tone_curve(measure(to_opponent(content)[:, :1]), measure(to_opponent(style)[:, :1]), options.tone)
-    here, there = to_opponent(content.flatten(2)), to_opponent(style.flatten(2))
+    curve = tone_curve(measure(to_opponent(content)[:, :1]), style.luma, options.tone)
+    here = to_opponent(content.flatten(2))
     nodes = to_opponent(identity_lut(SIDE).to(content).flatten(1).unsqueeze(0)).expand(len(content), -1, -1)
     here, nodes = _relit(here, curve), _relit(nodes, curve)
-    chroma = move_chroma(nodes, here, there, options.chroma)
+    chroma = move_chroma(nodes, here, style, options.chroma)
     moved = from_opponent(torch.cat([nodes[:, :1], chroma], dim=1))
     return moved.view(-1, 3, SIDE, SIDE, SIDE)
 

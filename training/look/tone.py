@@ -7,6 +7,7 @@ TFLite. Luma is in [0, 1].
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -43,8 +44,7 @@ class ToneOptions:
     dim: float = 0.4
 
 
-@dataclass(frozen=True)
-class Luma:
+class Luma(NamedTuple):
     """Statistics of the luma of N pictures: the shares of pixels below the knots, N×`KNOTS`; the rest N×1.
 
     `range` is 0 for a flat picture, near 1 for one of full contrast: what it lacks is not amplified.

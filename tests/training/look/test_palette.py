@@ -6,6 +6,7 @@ from training.look.lut import apply_lut
 from training.look.network import LookNetwork
 from training.look.opponent import from_opponent, to_opponent
 from training.look.palette import palette_lut
+from training.look.style_colors import style_colors, unpack
 from training.look.tone import ToneOptions, measure, tone_curve
 
 
@@ -37,7 +38,7 @@ PAIRS = [(photo(1), photo(2)), (photo(1, 0, 0.3), photo(2, 0.4, 1)), (photo(1, 0
 
 
 def stylize(content, style):
-    return apply_lut(palette_lut(content, style), content)
+    return apply_lut(palette_lut(content, style_colors(style)), content)
 
 
 def black(picture):
@@ -51,7 +52,7 @@ def chroma(picture):
 @pytest.fixture(scope="module")
 def heads():
     torch.manual_seed(0)
-    return GlobalHeads(LookNetwork())
+    return GlobalHeads(LookNetwork()).eval()
 
 
 def test_opponent_colors_convert_back():
