@@ -18,6 +18,7 @@ from mvstylizer.errors import MVStylizerError
 
 Row = dict[str, Any]
 
+_LOCK_POLL_S = 0.1
 _RENAMED_EVENTS = {"answer": "update"}
 _RENAMED_KEYS = {"turn": "round", "answers": "trained_round"}
 
@@ -31,16 +32,17 @@ class Journal:
 
     Args:
         path: The file; created with its folder if missing.
+        wait_s: Time to wait for another process that is writing it, in seconds.
 
     Raises:
         JournalError: A line is not a JSON object, or another process is writing this journal.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, wait_s: float = 0.0) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._stream = path.open("ab")
-        self._lock()
+        self._lock(time.monotonic() + wait_s)
         self.rows: list[Row] = self._recover()
         sync_folder(path.parent)
 
@@ -61,14 +63,22 @@ class Journal:
         """Close the file."""
         self._stream.close()
 
-    def _lock(self) -> None:
-        """Lock the file until it is closed, so that there is only one writer."""
+    def _lock(self, end: float) -> None:
+        """Lock the file until it is closed, so that there is only one writer; try until `end`, monotonic."""
+        while not self._is_locked():
+            if time.monotonic() >= end:
+                self._stream.close()
+                raise JournalError(
+                    f"Another process is writing {self.path}", "Wait for that run to finish, or stop it"
+                )
+            time.sleep(_LOCK_POLL_S)
+
+    def _is_locked(self) -> bool:
         try:
             fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as err:
-            raise JournalError(
-                f"Another process is writing {self.path}", "Wait for that run to finish, or stop it"
-            ) from err
+        except BlockingIOError:
+            return False
+        return True
 
     def _recover(self) -> list[Row]:
         rows = read_journal(self.path)

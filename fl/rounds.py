@@ -62,20 +62,26 @@ class Rounds:
         folder: Folder of the journal and the models.
         start: Initial checkpoint; only read if the folder is new.
         clock: Returns monotonic seconds.
+        wait_s: Time to wait for another process that is writing the folder, in seconds.
 
     Raises:
         RoundError: The folder is new and there is no initial checkpoint.
         ParametersError: The initial checkpoint cannot be read.
-        JournalError: The journal is damaged.
+        JournalError: The journal is damaged, or another process is writing it.
     """
 
     def __init__(
-        self, folder: Path, start: Path | None = None, *, clock: Callable[[], float] = time.monotonic
+        self,
+        folder: Path,
+        start: Path | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wait_s: float = 0.0,
     ) -> None:
         self.folder = folder
         self._clock = clock
         self._training: set[str] = set()  # edges without a reply yet, possibly since an earlier round
-        self.journal = Journal(folder / JOURNAL)
+        self.journal = Journal(folder / JOURNAL, wait_s)
         if not self.journal.events("begun"):
             self._begin(start)
 

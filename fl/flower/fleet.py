@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import httpx
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
 from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
+from flwr.supercore.inflatable.inflatable_utils import ObjectPushError
 
 from fl.fleet import EdgeUpdate
 from fl.flower.run_config import RunConfig
@@ -20,9 +23,14 @@ SERVER_ROUND = "server-round"  # Flower's own key
 POLL_S = 1.0
 TTL_DEADLINES = 3.0  # deadlines after which a reply is discarded
 
+_NOT_SENT = "The message could not be sent: the edge disconnected"
+
 
 class GridFleet:
     """Sends messages to SuperNodes.
+
+    A node that has left since it was listed is reported as lost, and a request that the SuperLink cannot
+    serve at the moment (its database is locked, for example) is repeated with the next poll.
 
     Edges are identified by the name under which the cloud registered their key, which they prove with each
     request; nothing an edge claims about itself is trusted.
@@ -37,10 +45,12 @@ class GridFleet:
         self._config = config
         self._nodes: dict[str, int] = {}
         self._pending: dict[str, tuple[str, int]] = {}  # message id → edge, round
+        self._lost: list[tuple[str, int]] = []  # edge, round of messages that could not be sent
 
     def edges(self) -> Sequence[str]:
         """Return the names of the edges that are online."""
-        self._nodes = {node.name or str(node.node_id): node.node_id for node in self._grid.get_nodes()}
+        with _busy_superlink():
+            self._nodes = {node.name or str(node.node_id): node.node_id for node in self._grid.get_nodes()}
         return sorted(self._nodes)
 
     def train(self, edge: str, server_round: int, model: Path) -> None:
@@ -54,7 +64,8 @@ class GridFleet:
 
     def updates(self) -> Sequence[EdgeUpdate]:
         """Wait a second and return the updates received."""
-        return [self._update(reply, *request) for reply, request in self._pull()]
+        updates = [self._update(reply, *request) for reply, request in self._pull()]
+        return updates + [EdgeUpdate(*sent, error=_NOT_SENT, is_lost=True) for sent in self._take_lost()]
 
     def send_release(self, edge: str, files: Sequence[tuple[str, bytes]]) -> None:
         """Send a release to an edge; the outcome is returned by `installed`."""
@@ -64,7 +75,9 @@ class GridFleet:
     def installed(self) -> list[tuple[str, int, str]]:
         """Wait a second and return the replies to releases: edge, installed version or 0, error."""
         rows = []
-        for reply, (edge, _) in self._pull():
+        replies = self._pull()
+        rows += [(edge, 0, _NOT_SENT) for edge, _ in self._take_lost()]
+        for reply, (edge, _) in replies:
             if reply.has_error():
                 rows.append((edge, 0, reply.error.reason or f"error {reply.error.code}"))
             else:
@@ -74,13 +87,26 @@ class GridFleet:
     def _send(self, edge: str, server_round: int, content: RecordDict, kind: str) -> None:
         ttl = self._config.deadline_s * TTL_DEADLINES
         message = Message(content, self._nodes[edge], kind, group_id=str(server_round), ttl=ttl)
-        for message_id in self._grid.push_messages([message]):
-            self._pending[message_id] = (edge, server_round)
+        message_ids: Iterable[str] = ()
+        with _busy_superlink(), contextlib.suppress(ObjectPushError):
+            message_ids = self._grid.push_messages([message])
+        sent = list(filter(None, message_ids))  # an empty id: the node is no longer registered
+        self._pending.update({message_id: (edge, server_round) for message_id in sent})
+        if not sent:
+            self._lost.append((edge, server_round))
 
     def _pull(self) -> list[tuple[Message, tuple[str, int]]]:
         time.sleep(POLL_S)
-        replies = list(self._grid.pull_messages(list(self._pending))) if self._pending else []
-        return [(reply, self._pending.pop(reply.metadata.reply_to_message_id)) for reply in replies]
+        replies: list[Message] = []
+        if self._pending:
+            with _busy_superlink():
+                replies = list(self._grid.pull_messages(list(self._pending)))
+        requests = [self._pending.pop(reply.metadata.reply_to_message_id, None) for reply in replies]
+        return [(reply, request) for reply, request in zip(replies, requests, strict=True) if request]
+
+    def _take_lost(self) -> list[tuple[str, int]]:
+        lost, self._lost = self._lost, []
+        return lost
 
     def _update(self, reply: Message, edge: str, server_round: int) -> EdgeUpdate:
         if reply.has_error():
@@ -97,3 +123,13 @@ class GridFleet:
         except (KeyError, TypeError, ValueError, EOFError) as err:
             return EdgeUpdate(edge, server_round, error=f"Unreadable update: {type(err).__name__}: {err}")
         return EdgeUpdate(edge, server_round, parameters, frames, losses, sha256)
+
+
+@contextlib.contextmanager
+def _busy_superlink() -> Iterator[None]:
+    """Ignore a server error of the SuperLink, which ends neither the run nor the round."""
+    try:
+        yield
+    except httpx.HTTPStatusError as err:
+        if not err.response.is_server_error:
+            raise

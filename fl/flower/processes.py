@@ -92,6 +92,27 @@ def running(argv: Sequence[str], env: Mapping[str, str], log: Path) -> Iterator[
         process.wait()
 
 
+def end_with_parent() -> None:
+    """Have the kernel kill this process when its parent dies.
+
+    Flower's ServerApp otherwise lives, and holds the journal, for 10 s after its SuperLink was killed.
+    """
+    parent = os.getppid()
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it died before the call
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def exception_line(log: Path) -> str:
+    """Return the last line of the last traceback in a log, ``TYPE: MESSAGE``; empty if there is none."""
+    lines = iter(log.read_text(errors="replace").splitlines() if log.is_file() else [])
+    found = ""
+    for line in lines:
+        if line.startswith("Traceback (most recent call last):"):
+            found = next((after for after in lines if after and not after[0].isspace()), "")
+    return found
+
+
 def last_lines(log: Path, count: int = 3) -> str:
     """Return the last lines of a log as one line, for an error message."""
     lines = log.read_text(errors="replace").splitlines() if log.is_file() else []

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fl.flower.cloud import CONNECTION, CloudFolder
-from fl.flower.processes import FederationError, last_lines, program
+from fl.flower.processes import FederationError, exception_line, last_lines, program
 from fl.flower.run_config import RunConfig
 from fl.journal import Row, read_journal
 from fl.rounds import JOURNAL
@@ -118,7 +118,9 @@ def _check(rows: list[Row], config: RunConfig, log: Path) -> None:
     hint = "Submit again to resume the unfinished round"
     ours = [row for row in rows if row.get("submission") == config.submission]
     if not ours:
-        raise FederationError(f"The run exited without a result: {last_lines(log)}", hint)
+        raise FederationError(
+            f"The run exited without a result: {exception_line(log) or last_lines(log)}", hint
+        )
     if ours[-1]["event"] == "stopped":
         raise FederationError(str(ours[-1]["reason"]), hint)
 

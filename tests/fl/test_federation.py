@@ -48,6 +48,7 @@ class Federation:
     def __init__(self, folder: Path) -> None:
         self.folder, self.cloud = folder, folder / "cloud"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.submissions: set[str] = set()
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = str(free.getsockname()[1])
@@ -100,6 +101,7 @@ class Federation:
         return self.federate("submit", "--folder", str(self.cloud), *TINY, *arguments)
 
     def start_submission(self, name: str, *arguments: str) -> None:
+        self.submissions.add(name)
         self.start(name, "submit", "--folder", str(self.cloud), *TINY, *arguments)
 
     def journal(self, *events: str) -> list[Row]:
@@ -126,8 +128,25 @@ class Federation:
     def wait(self, condition: Callable[[], bool]) -> None:
         end = time.monotonic() + 900
         while not condition():
+            self.check_submissions()
             assert time.monotonic() < end, {name: self.said(name) for name in self.processes}
             time.sleep(0.2)
+
+    def check_submissions(self) -> None:
+        """Fail at once, with what Flower logged, if a submission has ended with an error."""
+        for name in self.submissions & self.processes.keys():
+            if self.processes[name].poll():
+                pytest.fail(f"{self.said(name)}\n{(self.cloud / 'flower' / 'run.log').read_text()}")
+
+    def server_apps(self) -> list[int]:
+        """Return the process ids of the cloud's ServerApps."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                is_ours = process.environ().get("MVSTYLIZER_CLOUD") == str(self.cloud.resolve())
+                if is_ours and any("flwr-serverapp" in word for word in process.cmdline()):
+                    found.append(process.pid)
+        return found
 
     def stop(self) -> None:
         for process in reversed(self.processes.values()):
@@ -269,8 +288,13 @@ def test_a_round_resumes_after_the_cloud_and_an_edge_were_killed(tmp_path: Path)
         b = federation.start_edge("b", ("coffee", "chelsea", "rocket"))
         log = b / "flower" / "supernode.log"
         federation.wait(lambda: log.is_file() and "Receiving: train" in log.read_text())
+        assert federation.server_apps() != []
         federation.kill("b")
         kill_superlink(federation)
+        end = time.monotonic() + 5  # Flower itself takes 10 s
+        while federation.server_apps():
+            assert time.monotonic() < end, "the ServerApp outlives its SuperLink"
+            time.sleep(0.1)
         federation.start_cloud()
         federation.start_edge("b", ("coffee", "chelsea", "rocket"))
         federation.start_submission("second")

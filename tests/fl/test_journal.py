@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,16 @@ def test_a_second_writer_is_refused(tmp_path: Path) -> None:
         Journal(tmp_path / "journal.jsonl")
     journal.close()
     Journal(tmp_path / "journal.jsonl").close()
+
+
+def test_a_second_writer_waits_for_the_first_one_to_end(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.write("opened", round=1)
+    threading.Timer(0.5, journal.close).start()
+    second = Journal(tmp_path / "journal.jsonl", wait_s=30)
+    assert [row["event"] for row in second.rows] == ["opened"]
+    with pytest.raises(JournalError, match="Another process is writing"):
+        Journal(tmp_path / "journal.jsonl", wait_s=0.2)
 
 
 def test_a_journal_with_the_former_names_is_still_read(tmp_path: Path) -> None:

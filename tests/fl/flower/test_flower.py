@@ -6,17 +6,23 @@ import json
 import shutil
 import ssl
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
 
+import httpx
 import numpy as np
+import psutil
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key, load_ssh_public_key
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.common.constant import ErrorCode
+from flwr.supercore.inflatable.inflatable_utils import ObjectPushError
+from flwr.supercore.run import RunNotRunningException
 from safetensors.numpy import load_file
 
 from fl.average import Averaging
@@ -25,10 +31,11 @@ from fl.flower.certificates import make_certificates, make_node_keys
 from fl.flower.cloud import CloudFolder
 from fl.flower.edge import EdgeFolder
 from fl.flower.fleet import LOSSES, MODEL, UPDATE, GridFleet
-from fl.flower.processes import CLOUD_VARIABLE, EDGE_VARIABLE, FederationError
+from fl.flower.processes import CLOUD_VARIABLE, EDGE_VARIABLE, FederationError, exception_line
 from fl.flower.run_config import RunConfig
 from fl.flower.submit import submit
 from fl.gate import GateDecision
+from fl.journal import read_journal
 from fl.parameters import fingerprint
 from fl.release import newest, seal
 from fl.round_config import RoundConfig
@@ -86,6 +93,7 @@ class Always:
 @pytest.fixture(autouse=True)
 def _keep_priority(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_app, "lower_priority", lambda: None)  # a priority cannot be raised again
+    monkeypatch.setattr(server_app, "end_with_parent", lambda: None)
 
 
 pytestmark = pytest.mark.usefixtures("identity")
@@ -200,6 +208,47 @@ def test_an_edge_that_disconnects_is_lost(edges: dict[str, Path], checkpoint: Pa
     assert [(update.edge, update.is_lost) for update in fleet.updates()] == [("a", True), ("b", False)]
 
 
+class Busy(Loopback):
+    """A SuperLink whose first answer to each kind of call is an error, and that has lost a node."""
+
+    failed: set[str]
+
+    def fail_once(self, call: str, status: int = 500) -> None:
+        if call not in self.failed:
+            self.failed.add(call)
+            request = httpx.Request("POST", f"https://127.0.0.1/v1/runtime/{call}")
+            raise httpx.HTTPStatusError(
+                "database is locked", request=request, response=httpx.Response(status)
+            )
+
+    def get_nodes(self) -> list[SimpleNamespace]:
+        self.fail_once("get-nodes")
+        return super().get_nodes()
+
+    def pull_messages(self, numbers: Iterable[str]) -> list[Message]:
+        self.fail_once("pull-messages")
+        return super().pull_messages(numbers)
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        if "push-messages" not in self.failed:
+            self.failed.add("push-messages")
+            return [""]  # as for a node that is no longer registered
+        if "push-object" not in self.failed:
+            self.failed.add("push-object")
+            raise ObjectPushError("1", "2", "3")
+        return super().push_messages(messages)
+
+
+def test_a_round_survives_a_busy_superlink_and_stale_nodes(rounds: Rounds, edges: dict[str, Path]) -> None:
+    grid = Busy(edges, {"a": echo, "b": echo})
+    grid.failed = set()
+    row = rounds.run(GridFleet(grid, CONFIG), CONFIG.round_config, Always())
+    assert row["edges"] == ["a", "b"]
+    assert grid.failed == {"get-nodes", "push-messages", "push-object", "pull-messages"}
+    lost = {row["reason"] for row in rounds.journal.events("discarded")}
+    assert lost == {"The message could not be sent: the edge disconnected"}
+
+
 def test_an_edge_with_a_full_disk_reports_it_and_loses_nothing(
     rounds: Rounds, edges: dict[str, Path], no_room: Callable[[int], AbstractContextManager[None]]
 ) -> None:
@@ -307,6 +356,48 @@ def test_a_round_without_edges_stops_the_run_with_a_reason(
     lines = (folder.federation / "journal.jsonl").read_text().splitlines()
     assert [json.loads(line)["event"] for line in lines] == ["begun", "opened", "failed", "stopped"]
     assert json.loads(lines[-1])["submission"] == "x"
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("by zero"), RunNotRunningException()])
+def test_an_unexpected_exception_is_recorded_with_its_type(
+    error: BaseException, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    folder = CloudFolder(tmp_path / "cloud")
+    folder.root.mkdir()
+    shutil.copy(checkpoint, folder.start)
+    monkeypatch.setenv(CLOUD_VARIABLE, str(folder.root))
+    monkeypatch.setattr(server_app, "run_rounds", fail)
+    with pytest.raises(type(error)):
+        server_app.app(Loopback({}), Context(1, 1, {}, RecordDict(), RunConfig(submission="x").as_dict()))
+    row = read_journal(folder.federation / "journal.jsonl")[-1]
+    assert (row["event"], row["submission"]) == ("stopped", "x")
+    assert row["reason"] == f"{type(error).__name__}: {error}".removesuffix(": ")
+
+
+def test_the_exception_of_a_log_is_found(tmp_path: Path) -> None:
+    log = tmp_path / "run.log"
+    assert exception_line(log) == ""
+    first = "Traceback (most recent call last):\n  File a, line 1\n    lock()\nBlockingIOError: busy\n"
+    second = first.replace("BlockingIOError: busy", "fl.journal.JournalError: Another process")
+    log.write_text(f"Started\n{first}\nThe above exception was …\n\n{second}\x1b[91mERROR: Exit Code: 201\n")
+    assert exception_line(log) == "fl.journal.JournalError: Another process"
+
+
+def test_a_process_ends_with_its_parent() -> None:
+    child = (
+        "import time; from fl.flower.processes import end_with_parent; end_with_parent();"
+        "print(1, flush=True); time.sleep(60)"
+    )
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"1\n"
+        (orphan,) = psutil.Process(process.pid).children()
+        process.kill()
+        orphan.wait(10)
 
 
 def test_a_run_config_is_read_back() -> None:
