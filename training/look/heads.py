@@ -75,6 +75,7 @@ class GlobalHeads(nn.Module):
         mixed = mixed + auto.view(-1, 1, 1, 1, 1) * (lowered - mixed)
         return GlobalLook(without_color(mixed, style), share.squeeze(1))
 
+    @torch.no_grad()
     def forward(self, content: Tensor, style: Tensor, match: Match = "auto") -> GlobalLook:
         """Decide on the LUT for N×3×H×W photos (sRGB in [0, 1], any size).
 
