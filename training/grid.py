@@ -38,7 +38,7 @@ Mapping = Callable[[Tensor], Tensor]
 
 def luma(image: Tensor) -> Tensor:
     """Return the BT.709 luma of N×3×H×W sRGB, N×1×H×W."""
-    red, green, blue = image.split(1, dim=1)
+    red, green, blue = image[:, 0:1], image[:, 1:2], image[:, 2:3]
     return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
 
 
