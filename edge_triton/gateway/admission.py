@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,7 @@ import grpc
 from edge_triton.gateway.status_error import StatusError
 from mvstylizer.errors import MVStylizerError
 
+_LOG = logging.getLogger(__name__)
 MIN_TOKEN_CHARS = 16
 _MAX_CLIENTS = 4096
 _REREAD_S = 1.0
@@ -26,8 +28,9 @@ class TokenFileError(MVStylizerError):
 class Tokens:
     """The bearer tokens of a file: one ``NAME TOKEN`` per line, ``#`` starts a comment.
 
-    The file is read again when it changes, so tokens can be added and revoked while the edge serves. A file
-    that becomes unreadable or malformed leaves the tokens unchanged.
+    The file is read again when it changes, so tokens can be added and revoked while the edge serves. A line
+    that is not NAME TOKEN is logged and skipped; a file without tokens admits nobody. Only a file that is not
+    text, or that cannot be read, leaves the tokens unchanged, which is logged at each check.
 
     Args:
         path: The file.
@@ -39,7 +42,11 @@ class Tokens:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._stamp = self._stamp_now()
-        self._names = self._read()
+        self._names, problems = self._read()
+        if problems:
+            raise problems[0]
+        if not self._names:
+            raise TokenFileError(f"Token file {path} contains no token", "Add a line: NAME TOKEN")
         self._last_check = time.monotonic()
 
     def name(self, header: str) -> str:
@@ -62,10 +69,17 @@ class Tokens:
         self._last_check = time.monotonic()
         try:
             stamp = self._stamp_now()
-            if stamp != self._stamp:
-                self._names, self._stamp = self._read(), stamp
-        except TokenFileError:
+            if stamp == self._stamp:
+                return
+            self._names, problems = self._read()
+        except TokenFileError as err:
+            _LOG.warning("the last good tokens stay valid: %s", err)
             return
+        self._stamp = stamp
+        for problem in problems:
+            _LOG.warning("skipped: %s", problem)
+        if not self._names:
+            _LOG.warning("token file %s contains no token: every request is rejected", self._path)
 
     def _stamp_now(self) -> tuple[int, int, int]:
         try:
@@ -76,28 +90,29 @@ class Tokens:
             ) from err
         return status.st_mtime_ns, status.st_size, status.st_ino
 
-    def _read(self) -> dict[bytes, str]:
+    def _read(self) -> tuple[dict[bytes, str], list[TokenFileError]]:
+        """Return names by token digest, and an error for each line that is not NAME TOKEN."""
         try:
             lines = self._path.read_text().splitlines()
         except (OSError, ValueError) as err:
             raise TokenFileError(
                 f"Token file {self._path} cannot be read", "Pass a readable text file to --token-file"
             ) from err
-        names = {}
+        names, problems = {}, []
         for number, line in enumerate(lines, 1):
             words = line.partition("#")[0].split()
-            if not words:
-                continue
-            if len(words) != 2 or len(words[1]) < MIN_TOKEN_CHARS:
-                raise TokenFileError(
-                    f"Token file {self._path}, line {number}: expected NAME TOKEN, with a token of at least"
-                    f" {MIN_TOKEN_CHARS} characters",
-                    "Generate a token with: openssl rand -hex 32",
-                )
-            names[_digest(words[1])] = words[0]
-        if not names:
-            raise TokenFileError(f"Token file {self._path} contains no token", "Add a line: NAME TOKEN")
-        return names
+            if len(words) == 2 and len(words[1]) >= MIN_TOKEN_CHARS:
+                names[_digest(words[1])] = words[0]
+            elif words:
+                problems.append(self._bad_line(number))
+        return names, problems
+
+    def _bad_line(self, number: int) -> TokenFileError:
+        return TokenFileError(
+            f"Token file {self._path}, line {number}: expected NAME TOKEN, with a token of at least"
+            f" {MIN_TOKEN_CHARS} characters",
+            "Generate a token with: openssl rand -hex 32",
+        )
 
 
 class RateLimit:

@@ -106,14 +106,45 @@ def test_tokens_are_revoked_and_added_without_a_restart(
     with start_edge(bundle, token_file=token_file) as running:
         address = running.edge.address
         assert stylizes(address, token=TOKEN)
-        token_file.write_text("not a good file")
-        time.sleep(1.2)
-        assert stylizes(address, token=TOKEN)  # a half-written file revokes no token
         token_file.write_text("phone-2 fedcba9876543210\n")
         time.sleep(1.2)
         assert stylizes(address, token="fedcba9876543210")
         with pytest.raises(EdgeRefusedError):
             stylizes(address, token=TOKEN)
+
+
+@pytest.mark.parametrize("left", ["", "# all revoked\n", "phone-1 short\nphone-2 fedcba9876543210\n"])
+def test_a_removed_token_never_stays_valid(
+    start_edge: StartEdge, bundle: Bundle, token_file: Path, left: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with start_edge(bundle, token_file=token_file) as running:
+        assert stylizes(running.edge.address, token=TOKEN)
+        token_file.write_text(left)
+        time.sleep(1.2)
+        with pytest.raises(EdgeRefusedError, match="a valid token is needed"):
+            stylizes(running.edge.address, token=TOKEN)
+        if "phone-2" in left:
+            assert stylizes(running.edge.address, token="fedcba9876543210")
+            assert "line 1: expected NAME TOKEN" in caplog.text
+        else:
+            assert "contains no token" in caplog.text
+
+
+def test_a_damaged_token_file_is_logged_at_each_check(
+    start_edge: StartEdge, bundle: Bundle, token_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with start_edge(bundle, token_file=token_file) as running:
+        good = token_file.read_bytes()
+        for damage in (lambda: token_file.write_bytes(b"\xff\xfe\x00"), token_file.unlink):
+            damage()
+            for _ in range(2):
+                caplog.clear()
+                time.sleep(1.2)
+                assert stylizes(running.edge.address, token=TOKEN)
+                assert "the last good tokens stay valid" in caplog.text
+        token_file.write_bytes(good)
+        time.sleep(1.2)
+        assert stylizes(running.edge.address, token=TOKEN)
 
 
 def test_body_without_token_is_not_read(start_edge: StartEdge, bundle: Bundle, token_file: Path) -> None:
