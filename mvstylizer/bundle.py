@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -223,26 +224,60 @@ def load_bundle(path: Path | str) -> Bundle:
             f"{folder} is not a bundle: it has no {MANIFEST_NAME}",
             "Name a folder written by `mvstylizer export`",
         )
+    if manifest.stat().st_size > _MAX_MANIFEST_BYTES:
+        raise BundleError(f"{manifest} is too large for a manifest", "Export the bundle again")
     content = manifest.read_bytes()
     try:
-        body = json.loads(content)
-    except ValueError as err:
+        body = json.loads(content, parse_constant=_no_number, parse_float=_finite)
+    except (ValueError, RecursionError) as err:
         raise BundleError(f"{manifest} is not JSON: {err}", "Export the bundle again") from err
     _check_schema(manifest, body)
     _check_seal(manifest, content, body)
     try:
         bundle = _bundle_from(folder, body)
-    except (KeyError, TypeError, ValueError) as err:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as err:
         raise BundleError(f"{manifest}: {type(err).__name__}: {err}", "Export the bundle again") from err
     bundle.verify()
     return bundle
 
 
 _UNSEALED = "0" * 64
+_MAX_MANIFEST_BYTES = 4 << 20
+_MAX_INTEGER = 2**53
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is not a number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _no_number(text)
+
+
+def _text(value: Any) -> str:
+    """Return a string that can be written to a file.
+
+    Raises:
+        TypeError: Not a string.
+        ValueError: It contains half a surrogate pair or a control character.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a text")
+    value.encode()
+    if not value.isprintable():
+        raise ValueError(f"{value!r} contains a control character")
+    return value
+
+
+def _integer(value: Any, lowest: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= _MAX_INTEGER:
+        raise ValueError(f"{str(value)[:40]!r} must be a whole number from {lowest}")
+    return value
 
 
 def _check_schema(manifest: Path, body: Any) -> None:
-    found = body.get("schema") if isinstance(body, dict) else None
+    found = ascii(body.get("schema") if isinstance(body, dict) else None)[:60].strip("'")
     if found in (SCHEMA, UNSEALED_SCHEMA):
         return
     family, current = SCHEMA.split("/")
@@ -273,13 +308,10 @@ def _check_seal(manifest: Path, content: bytes, body: dict[str, Any]) -> None:
 
 def _bundle_from(folder: Path, body: dict[str, Any]) -> Bundle:
     files = tuple(_file_from(row) for row in body["files"])
-    version = body["version"]
-    if not isinstance(version, int) or version < 1:
-        raise ValueError(f"version {version!r} must be a whole number from 1")
     return Bundle(
         folder,
-        str(body["name"]),
-        version,
+        _text(body["name"]),
+        _integer(body["version"], 1),
         files,
         dict(body.get("source", {})),
         dict(body.get("network", {})),
@@ -293,11 +325,11 @@ def _file_from(row: dict[str, Any]) -> FileSpec:
         raise ValueError(f"path {row['path']!r} must be a plain file name")
     tensors = {side: tuple(_tensor_from(t) for t in row[side]) for side in ("inputs", "outputs")}
     return FileSpec(
-        row["role"],
-        row["path"],
-        row["format"],
-        row["sha256"],
-        int(row["bytes"]),
+        _text(row["role"]),
+        _text(row["path"]),
+        _text(row["format"]),
+        _text(row["sha256"]),
+        _integer(row["bytes"], 0),
         tensors["inputs"],
         tensors["outputs"],
         **{name: dict(row.get(name, {})) for name in ("parity", "cost", "latency", "delegates")},
@@ -308,7 +340,11 @@ def _tensor_from(row: dict[str, Any]) -> TensorSpec:
     if row["dtype"] not in DTYPES:
         raise ValueError(f"tensor {row['name']!r} has dtype {row['dtype']!r}, not one of {', '.join(DTYPES)}")
     return TensorSpec(
-        row["name"], row["dtype"], tuple(int(d) for d in row["shape"]), row["layout"], row["range"]
+        _text(row["name"]),
+        row["dtype"],
+        tuple(_integer(dim, -1) for dim in row["shape"]),
+        _text(row["layout"]),
+        _text(row["range"]),
     )
 
 

@@ -48,6 +48,9 @@ class ReleaseFolder:
                 except (MVStylizerError, OSError) as err:  # a file may vanish while it is read
                     self._verified[stamp] = None
                     reasons.append(str(err))
+                except Exception as err:  # whatever is wrong with one bundle must not end the edge
+                    self._verified[stamp] = None
+                    reasons.append(f"{path}: {type(err).__name__}: {err}")
             bundle = seen[stamp] = self._verified[stamp]
             if bundle is not None and bundle.version > best.version:
                 best = bundle

@@ -58,7 +58,7 @@ class Releases:
         async with self._state.changing:
             try:
                 await self._load_and_test(bundle)
-            except (BundleError, ReleaseError, OSError):
+            except (BundleError, ReleaseError, OSError, ValueError):
                 self._count("refused")
                 raise
             self._count("promoted")
@@ -97,7 +97,11 @@ class Releases:
                 continue
             try:
                 await self._switch_to(bundle)
-            except (MVStylizerError, OSError) as err:
+            except (
+                MVStylizerError,
+                OSError,
+                ValueError,
+            ) as err:  # ValueError: a name that no config can have
                 folder.refuse(bundle)
                 _LOG.warning("refused version %d: %s", bundle.version, err)
             else:

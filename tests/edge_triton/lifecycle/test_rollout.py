@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +16,7 @@ import tritonclient.grpc as triton
 
 from edge_triton.client.client import EdgeClient, EdgeRefusedError
 from edge_triton.edge import Edge
-from mvstylizer.bundle import Bundle, BundleError, load_bundle, write_manifest
+from mvstylizer.bundle import Bundle, BundleError, load_bundle, sealed, write_manifest
 from mvstylizer.release import ReleaseError
 from tests.edge_triton.lifecycle.releases import (
     CODE,
@@ -172,3 +173,54 @@ def color(client: EdgeClient, code: np.ndarray) -> np.ndarray:
     assert image is not None
     assert (image == image[0, 0]).all()
     return np.asarray(image[0, 0])
+
+
+MANIFESTS = {
+    "nested": b"[" * 200_000,
+    "infinite": b'{"schema": "mvstylizer.bundle/2", "version": 1e999}',
+    "surrogate": b'{"schema": "\\ud800"}',
+    "huge-number": b'{"schema": "mvstylizer.bundle/' + b"9" * 5000 + b'"}',
+    "not-utf-8": b"\xff\xfe{}",
+    "list": b"[]",
+    "large": b" " * (5 << 20),
+}
+WRONG: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "version-text": lambda body: body.update(version="2"),
+    "version-true": lambda body: body.update(version=True),
+    "version-large": lambda body: body.update(version=10**400),
+    "name-list": lambda body: body.update(name=["tiny"]),
+    "name-surrogate": lambda body: body.update(name="\ud800"),
+    "files-text": lambda body: body.update(files="none"),
+    "row-text": lambda body: body["files"].append("none"),
+    "path-number": lambda body: body["files"][0].update(path=7),
+    "path-zero-byte": lambda body: body["files"][0].update(path="a\0b"),
+    "bytes-large": lambda body: body["files"][0].update(bytes=10**400),
+    "shape-text": lambda body: body["files"][0]["inputs"][0].update(shape="x"),
+    "tensor-name": lambda body: body["files"][0]["inputs"][0].update(name='"}\n'),
+    "inputs-number": lambda body: body["files"][0].update(inputs=3),
+    "network-number": lambda body: body.update(network=3),
+}
+
+
+def test_a_bad_manifest_is_refused_by_name_and_the_edge_serves_on(
+    start_edge: StartEdge, bundle: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "releases"
+    folder.mkdir()
+    with start_edge(bundle, watch=folder) as running:
+        for name, content in MANIFESTS.items():
+            (folder / f".{name}").mkdir()
+            (folder / f".{name}" / "model.json").write_bytes(content)
+            (folder / f".{name}").rename(folder / name)
+        for name, change in WRONG.items():
+            shutil.copytree(bundle.path, folder / f".{name}")
+            manifest = folder / f".{name}" / "model.json"
+            body = json.loads(manifest.read_text())
+            change(body)
+            manifest.write_bytes(sealed(body))
+            (folder / f".{name}").rename(folder / name)
+        names = [*MANIFESTS, *WRONG]
+        running.until(lambda: all(str(folder / name) in caplog.text for name in names), 60)
+        publish(bundle, folder / "2", 2)
+        running.until(lambda: facts(running)["version"] == 2, 60)
+    assert "Traceback" not in caplog.text
