@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from mvstylizer.bundle import load_bundle
 
 __all__ = ["Edge", "EdgeConfigError", "EdgeOptions"]
 
+_LOG = logging.getLogger(__name__)
 _SPOOL_INTERVAL_S = 600.0
 
 
@@ -131,7 +133,10 @@ class Edge:
 async def _expire(spool: Spool) -> None:
     """Delete expired files even if no new ones arrive."""
     while True:
-        await asyncio.to_thread(spool.shrink)
+        try:
+            await asyncio.to_thread(spool.shrink)
+        except OSError as err:
+            _LOG.warning("spool: %s", err)
         await asyncio.sleep(_SPOOL_INTERVAL_S)
 
 

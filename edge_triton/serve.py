@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -31,7 +32,14 @@ def serve(
         EdgeConfigError: The options are inconsistent or unsafe.
         TokenFileError: The token file cannot be used.
     """
+    raise_file_limit()
     asyncio.run(_serve(bundle, options or EdgeOptions(), on_ready))
+
+
+def raise_file_limit() -> None:
+    """Raise the limit of open files, usually 1024, to the highest that this process may set."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _serve(bundle: Path, options: EdgeOptions, on_ready: Callable[[Edge], None]) -> None:

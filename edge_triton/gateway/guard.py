@@ -44,6 +44,8 @@ class Limits:
         body_timeout_s: Time for a message's body to arrive, in seconds.
         request_timeout_s: Time for a whole request, whatever deadline the client sets, in seconds.
         handshake_timeout_s: Time for a new connection to speak HTTP/2, in seconds.
+        max_connections: Open connections in total.
+        idle_timeout_s: Time after which a connection without a call is closed, in seconds.
         max_connection_age_s: Age at which a connection is closed so that the client reconnects, in seconds.
     """
 
@@ -56,6 +58,8 @@ class Limits:
     body_timeout_s: float = 10.0
     request_timeout_s: float = 60.0
     handshake_timeout_s: float = 10.0
+    max_connections: int = 512
+    idle_timeout_s: float = 60.0
     max_connection_age_s: float = 600.0
 
 
@@ -89,6 +93,8 @@ class Guard:
             ("grpc.max_receive_message_length", limits.max_message_bytes),
             ("grpc.max_concurrent_streams", _MAX_STREAMS),
             ("grpc.server_handshake_timeout_ms", int(1000 * limits.handshake_timeout_s)),
+            ("grpc.max_allowed_incoming_connections", limits.max_connections),
+            ("grpc.max_connection_idle_ms", int(1000 * limits.idle_timeout_s)),
             ("grpc.max_connection_age_ms", int(1000 * limits.max_connection_age_s)),
             ("grpc.max_connection_age_grace_ms", int(1000 * limits.request_timeout_s)),
         ]
@@ -97,8 +103,7 @@ class Guard:
         """Reject new calls, and wait until the running ones are answered.
 
         The last clients get time to read their answers: gRPC discards an answer that has already arrived if
-            the
-        connection is closed, and therefore reset, while the client still acknowledges its bytes.
+        the connection is closed, and therefore reset, while the client still acknowledges its bytes.
 
         Args:
             grace_s: Upper limit of the wait, in seconds.

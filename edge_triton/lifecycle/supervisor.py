@@ -112,9 +112,12 @@ class Supervisor:
         """Check the processes: quicker than an inference, which takes a second to notice a dead stub."""
         try:
             self._server.check()
+            return "stub_died" if self._server.has_lost_a_stub(self._state.bundles) else ""
         except ServerDiedError:
             return "server_died"
-        return "stub_died" if self._server.has_lost_a_stub(self._state.bundles) else ""
+        except OSError as err:  # no file descriptors left, for example: says nothing about Triton
+            _LOG.warning("Triton's processes cannot be checked: %s", err)
+            return ""
 
     async def _canary_failure(self) -> str:
         """Run a canary, and abort it if a process dies; return an empty string if it succeeds."""
@@ -140,7 +143,7 @@ class Supervisor:
             try:
                 await self.start()
                 return
-            except ServerStartError as err:
+            except (OSError, ServerStartError) as err:
                 cause = "start_failed"
                 _LOG.warning("%s", err)
 
@@ -158,6 +161,9 @@ class Supervisor:
             except BundleError as err:
                 error = err
                 _LOG.warning("dropping version %d: %s", version, err)
+            except OSError as err:  # it cannot be read at the moment, which says nothing about the bundle
+                usable.append(version)
+                _LOG.warning("version %d cannot be checked: %s", version, err)
         if error is not None and not usable:
             raise error
         self._state.retain(usable)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -108,3 +110,12 @@ def test_sigterm_answers_running_requests(victim: Callable[[str], Any]) -> None:
         thread.join()
     assert answers == [True] * len(frames)
     assert program.traces() == []
+
+
+def test_the_limit_of_open_files_is_raised() -> None:
+    code = (
+        "import resource as r; r.setrlimit(r.RLIMIT_NOFILE, (256, r.getrlimit(r.RLIMIT_NOFILE)[1]));"
+        "from edge_triton.serve import raise_file_limit; raise_file_limit();"
+        "soft, hard = r.getrlimit(r.RLIMIT_NOFILE); assert soft == hard > 256"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,11 +6,13 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import grpc
 import numpy as np
+import psutil
 import pytest
 from tritonclient.grpc import service_pb2_grpc
 
@@ -122,4 +124,26 @@ def test_slow_loris_connections_are_closed(start_edge: StartEdge, bundle: Bundle
                     pass
         finally:
             for connection in silent:
+                connection.close()
+
+
+def test_connections_are_limited_and_idle_ones_are_closed(start_edge: StartEdge, bundle: Bundle) -> None:
+    limits = Limits(rate=1e6, burst=10**6, max_connections=20, idle_timeout_s=1.0, handshake_timeout_s=1.0)
+    with start_edge(bundle, limits=limits) as running:
+        host, _, port = running.edge.address.rpartition(":")
+        before = psutil.Process().num_fds()
+        many = [socket.create_connection((host, int(port))) for _ in range(200)]
+        try:
+            for connection in many:
+                with suppress(OSError):
+                    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+            time.sleep(0.5)
+            server_side = psutil.Process().num_fds() - before - len(many)
+            assert server_side <= 30
+            deadline = time.monotonic() + 10
+            with EdgeClient(running.edge.address, patience_s=10) as client:
+                assert client.stylize(GRAY, STYLE_CODE).image is not None
+            assert time.monotonic() < deadline
+        finally:
+            for connection in many:
                 connection.close()

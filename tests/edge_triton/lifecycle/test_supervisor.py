@@ -108,6 +108,21 @@ def test_cause_of_a_restart(
     assert asyncio.run(asyncio.wait_for(supervisor._failure(), 60)) == cause
 
 
+def test_a_lack_of_file_descriptors_does_not_end_the_supervisor(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = FakeServer()
+    failures = [OSError(24, "Too many open files")] * 3 + [ServerDiedError("It ended", "Start it again")]
+
+    def check() -> None:
+        raise failures.pop(0)
+
+    monkeypatch.setattr(server, "check", check)
+    supervisor, _, _ = supervised(bundle, server)
+    assert asyncio.run(asyncio.wait_for(supervisor._failure(), 60)) == "server_died"
+    assert caplog.text.count("Too many open files") == 3
+
+
 def test_busy_server_is_not_restarted(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_CANARY_TIMEOUT_S", 0.01)
     supervisor, _, metrics = supervised(bundle, FakeServer(), "hang", age_s=100.0)
