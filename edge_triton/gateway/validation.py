@@ -25,6 +25,9 @@ RETRAIN = "retrain"
 KEEP, FORGET = "keep", "forget"
 _DEFAULT_QUALITY = 95
 _PREFIX_BYTES = 4
+_CLASSIFICATION = "classification"
+_MEANINGFUL = ("shared_memory_", "sequence_")
+_KINDS = {"shared": "shared memory", "sequence": "sequence", _CLASSIFICATION: _CLASSIFICATION}
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ def validate(message: service_pb2.ModelInferRequest, bundle: Bundle, max_pixels:
     """
     spec = bundle.spec(message.model_name)
     contract = Contract(spec.inputs, spec.outputs)
+    _check_parameters(message.parameters)
     outputs, quality, retrain = _outputs(message, contract), _quality(message), _retrain(message)
     tensors = _tensors(message, contract, max_pixels)
     _check_values(tensors, max_pixels)
@@ -93,8 +97,7 @@ def _tensors(
     tensors: dict[str, NDArray[Any]] = {}
     jpegs: dict[str, bytes] = {}
     for tensor, data in zip(message.inputs, raws, strict=True):
-        if tensor.parameters:
-            raise invalid("input parameters, including shared memory, are not accepted")
+        _check_parameters(tensor.parameters)
         name, is_jpeg = _split(tensor.name, specs)
         if name in tensors or name in jpegs:
             raise invalid("an input tensor appears twice")
@@ -164,13 +167,21 @@ def _check_values(tensors: Mapping[str, NDArray[Any]], max_pixels: int) -> None:
 def _outputs(message: service_pb2.ModelInferRequest, contract: Contract) -> tuple[str, ...]:
     """Return the requested names; no name requests every output in raw form."""
     names = tuple(tensor.name for tensor in message.outputs)
-    if any(tensor.parameters for tensor in message.outputs):
-        raise invalid("output parameters, including shared memory, are not accepted")
+    for tensor in message.outputs:
+        _check_parameters(tensor.parameters)
     if len(set(names)) != len(names):
         raise invalid("an output tensor is requested twice")
     if set(names) - {name for name, *_ in contract.wire_outputs()}:
         raise invalid("the model has no tensor of that name")
     return names or tuple(spec.name for spec in contract.outputs)
+
+
+def _check_parameters(parameters: Mapping[str, Any]) -> None:
+    """Reject the parameters of KServe and Triton that would change the answer; the others are ignored."""
+    for name in sorted(parameters):
+        if name == _CLASSIFICATION or name.startswith(_MEANINGFUL):
+            kind = _CLASSIFICATION if name == _CLASSIFICATION else name.partition("_")[0]
+            raise invalid(f"{_KINDS[kind]} parameters are not accepted")
 
 
 def _quality(message: service_pb2.ModelInferRequest) -> int:

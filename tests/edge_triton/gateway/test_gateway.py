@@ -7,19 +7,22 @@ from collections.abc import Callable
 from typing import Any
 
 import cv2
+import grpc
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
+from tritonclient.grpc import service_pb2_grpc
 
 from edge_triton.client.client import EdgeClient, EdgeUnavailableError
 from edge_triton.edge import Edge
 from edge_triton.triton.server import TritonServer
 from mvstylizer.bundle import Bundle
-from tests.edge_triton.gateway.messages import GRAY, STYLE_CODE, feed
+from tests.edge_triton.gateway.messages import GRAY, STYLE_CODE, feed, request
 
 pytestmark = pytest.mark.server
 Photo = Callable[[int, int], np.ndarray]
 StartEdge = Callable[..., Any]
+Stub = service_pb2_grpc.GRPCInferenceServiceStub
 
 
 def test_gateway_answers_equal_tritons(phone: EdgeClient, client: EdgeClient, photo: Photo) -> None:
@@ -84,6 +87,28 @@ def test_unmodified_tritonclient_works(edge: Edge) -> None:
         assert result.as_numpy("affine_map").shape == (1, 1, 1, 12)
         assert result.get_response().id == "seven"
         assert result.get_response().model_version == "1"
+
+
+def test_parameters_that_change_nothing_are_ignored(edge: Edge, stub: Stub, phone: EdgeClient) -> None:
+    # What kserve.InferenceGRPCClient and Triton's HTTP front end add.
+    message = request()
+    for tensor in message.inputs:
+        tensor.parameters["binary_data_size"].int64_param = 192
+    message.outputs.add(name="stylized").parameters["binary_data"].bool_param = True
+    message.parameters["binary_data_output"].bool_param = True
+    message.parameters["content_type"].string_param = "application/x"
+    reply = stub.ModelInfer(message, timeout=60)
+    image = phone.stylize(GRAY, STYLE_CODE).image
+    assert image is not None
+    assert reply.raw_output_contents[0] == image.tobytes()
+
+
+def test_a_parameter_that_would_change_the_answer_is_named(stub: Stub) -> None:
+    for name, kind in (("shared_memory_region", "shared memory"), ("sequence_id", "sequence")):
+        message = request()
+        message.inputs[0].parameters[name].string_param = "x"
+        with pytest.raises(grpc.RpcError, match=f"{kind} parameters are not accepted"):
+            stub.ModelInfer(message, timeout=60)
 
 
 def test_jpeg_in_both_directions(edge: Edge, phone: EdgeClient, photo: Photo) -> None:

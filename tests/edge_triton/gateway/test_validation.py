@@ -53,6 +53,10 @@ def altered(name: str, *values: Any) -> service_pb2.ModelInferRequest:
             message.inputs[0].parameters["shared_memory_region"].string_param = value
         elif name == "output_region":
             message.outputs.add(name="stylized").parameters["shared_memory_region"].string_param = value
+        elif name == "class":
+            message.outputs.add(name="stylized").parameters["classification"].int64_param = value
+        elif name == "sequence":
+            message.parameters["sequence_id"].int64_param = value
         elif name == "no_bytes":
             del message.raw_input_contents[:]
         elif name == "quality":
@@ -130,6 +134,8 @@ BAD = {
     "output-twice": (twice("output"), INVALID),
     "foreign-shared-memory-in": (altered("region", "region"), INVALID),
     "foreign-shared-memory-out": (altered("output_region", "region"), INVALID),
+    "sequence": (altered("sequence", 7), INVALID),
+    "classification": (altered("class", 3), INVALID),
     "quality-0": (altered("quality", 0), INVALID),
     "quality-101": (altered("quality", 101), INVALID),
     "bomb": (with_jpeg(bomb()), INVALID),
