@@ -18,7 +18,8 @@ _START, _END, _SCAN = b"\xff\xd8", b"\xff\xd9", b"\xff\xda"
 _FRAME_MARKERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BARE_MARKERS = {0x01, *range(0xD0, 0xD8)}
 _MAX_SEGMENTS = 256
-_MAX_SCANS = 64  # each scan of a progressive file costs a pass over the whole image; encoders write about ten
+_MAX_SCANS = 64  # encoders write about ten
+_MAX_SCANNED_PIXELS = 128 << 20  # over all scans: each costs a pass over the whole image
 
 
 class JpegError(ValueError):
@@ -72,7 +73,8 @@ def decode_jpeg(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
         raise JpegError("the image is larger than this edge allows")
     if data.rfind(_END) < data.rfind(_SCAN):
         raise JpegError("the JPEG is truncated")
-    if data.count(_SCAN) > _MAX_SCANS:
+    scans = data.count(_SCAN)
+    if scans > _MAX_SCANS or scans * height * width > max(_MAX_SCANNED_PIXELS, height * width):
         raise JpegError("the JPEG has more scans than this edge decodes")
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     image: Any = None

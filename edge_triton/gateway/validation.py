@@ -25,6 +25,7 @@ RETRAIN = "retrain"
 KEEP, FORGET = "keep", "forget"
 _DEFAULT_QUALITY = 95
 _PREFIX_BYTES = 4
+_MAX_ASPECT = 64  # the network's size exceeds its pixel budget for thinner images
 _CLASSIFICATION = "classification"
 _MEANINGFUL = ("shared_memory_", "sequence_")
 _KINDS = {"shared": "shared memory", "sequence": "sequence", _CLASSIFICATION: _CLASSIFICATION}
@@ -154,8 +155,10 @@ def _decoded(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
 
 
 def _check_values(tensors: Mapping[str, NDArray[Any]], max_pixels: int) -> None:
-    """Check that every number is finite and that the upscaled image fits."""
+    """Check that every number is finite, that no image is thin and that the upscaled image fits."""
     for value in tensors.values():
+        if value.ndim == 4 and max(value.shape[1:3]) > _MAX_ASPECT * min(value.shape[1:3]):
+            raise invalid(f"the image is thinner than 1:{_MAX_ASPECT}")
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise invalid("a number in the request is not finite")
     if "r" in tensors and "frame" in tensors:

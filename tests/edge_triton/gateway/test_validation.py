@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -90,6 +91,14 @@ def bomb(height: int = 65500, width: int = 65500) -> bytes:
     return bytes(data)
 
 
+def progressive(height: int, width: int, scans: int) -> bytes:
+    """A progressive JPEG that repeats its last scan."""
+    flags = [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]
+    data = cv2.imencode(".jpg", np.zeros((height, width, 3), np.uint8), flags)[1].tobytes()
+    last = data[data.rfind(b"\xff\xda") : -2]
+    return data[:-2] + last * (scans - data.count(b"\xff\xda")) + data[-2:]
+
+
 PNG = cv2.imencode(".png", np.zeros((64, 64, 3), np.uint8))[1].tobytes()
 NAN = np.full((1, 3), np.nan, np.float32)
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -136,6 +145,10 @@ BAD = {
     "foreign-shared-memory-out": (altered("output_region", "region"), INVALID),
     "sequence": (altered("sequence", 7), INVALID),
     "classification": (altered("class", 3), INVALID),
+    "thin-jpeg": (with_jpeg(encode_jpeg(np.zeros((1, 65500, 3), np.uint8), 50)), INVALID),
+    "thin-frame": (request(frame=np.zeros((1, 1, 100_000, 3), np.uint8)), INVALID),
+    "tall-frame": (request(frame=np.zeros((1, 130, 2, 3), np.uint8)), INVALID),
+    "many-scans": (with_jpeg(progressive(4600, 4600, 64)), INVALID),
     "quality-0": (altered("quality", 0), INVALID),
     "quality-101": (altered("quality", 101), INVALID),
     "bomb": (with_jpeg(bomb()), INVALID),
@@ -229,3 +242,15 @@ def test_error_says_that_the_frame_is_too_large(start_edge: StartEdge, bundle: B
             pytest.raises(EdgeRefusedError, match="larger than this edge allows"),
         ):
             client.encode_style(np.zeros((400, 400, 3), np.uint8))
+
+
+def test_scans_are_limited_by_the_work_that_they_cause(edge: Edge, stub: Stub) -> None:
+    good = with_jpeg(progressive(240, 320, 10))
+    assert stub.ModelInfer(good, timeout=60).outputs
+    bad = with_jpeg(progressive(4600, 4600, 64))
+    begin = time.monotonic()
+    for _ in range(16):
+        with pytest.raises(grpc.RpcError, match="more scans than this edge decodes"):
+            stub.ModelInfer(bad, timeout=60)
+    assert time.monotonic() - begin < 5
+    assert stub.ModelInfer(good, timeout=2).outputs
