@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import cv2
+import numpy as np
+import pytest
 import torch
 
 from training.look.chroma import ChromaOptions, move_chroma
 from training.look.chroma_statistics import at_lightness, band_means
-from training.look.heads import AUTO, GLOBAL_CODE, GlobalHeads, with_match
+from training.look.heads import AUTO, GLOBAL_CODE, GlobalHeads, thumbnail, with_match
 from training.look.network import LookNetwork
 from training.look.opponent import to_opponent
 from training.look.style_colors import STYLE_COLORS, style_colors, unpack
@@ -44,6 +47,17 @@ def test_chroma_of_the_style_itself_stays() -> None:
     pixels = to_opponent(style.flatten(2))
     moved = move_chroma(pixels, pixels, style_colors(style), ChromaOptions())
     assert float((moved - pixels[:, 1:]).abs().mean()) < 0.01
+
+
+@pytest.mark.parametrize("size", [(96, 96), (240, 325), (97, 411), (480, 640)])
+def test_a_thumbnail_is_the_average_by_area(size: tuple[int, int]) -> None:
+    photo = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(1))
+    expected = cv2.resize(photo[0].permute(1, 2, 0).numpy(), (96, 96), interpolation=cv2.INTER_AREA)
+    np.testing.assert_allclose(thumbnail(photo)[0].permute(1, 2, 0).numpy(), expected, atol=2e-6)
+
+
+def test_a_tiny_photo_has_a_thumbnail() -> None:
+    assert torch.equal(thumbnail(torch.full((1, 3, 1, 2), 0.5)), torch.full((1, 3, 96, 96), 0.5))
 
 
 def test_a_style_code_begins_with_the_match() -> None:
