@@ -29,7 +29,7 @@ from torch import Tensor
 
 LUMA = (0.2126, 0.7152, 0.0722)  # ITU-R BT.709
 STRIDE = 2  # the fit reads every second pixel of every second row: enough for the moments of a cell
-SHARE_OF_ALL = 2e-3  # weight of all pixels of a luma beside a cell's own
+SHARE_OF_ALL = 2e-3  # weight of all pixels of a luma, next to 1 for those of the cell
 SHARE_OF_GRAY = 1e-5  # weight of a gray pixel of that luma, mapped globally
 MIDDLE = 0.5
 TERMS = 1 + 3 + 3 + 6 + 9

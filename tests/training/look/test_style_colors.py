@@ -38,7 +38,7 @@ def test_the_covariance_is_that_of_the_deviations_from_the_trusted_bands() -> No
         apart = pixels[:, 1:] - at_lightness(bands, pixels[:, 0])
         expected = apart @ apart.transpose(1, 2) / apart.shape[2]
         covariance = found.covariance(torch.full((1, 1, 1), trust))
-        noise = covariance[0, 0, 0] - expected[0, 0, 0]  # the same on the diagonal, none beside it
+        noise = covariance[0, 0, 0] - expected[0, 0, 0]  # on the diagonal only
         torch.testing.assert_close(covariance - noise * torch.eye(2), expected, atol=1e-6, rtol=1e-3)
 
 
