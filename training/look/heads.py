@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.look.checkpoint import load_look
@@ -75,6 +74,7 @@ class GlobalHeads(nn.Module):
         mixed = mixed + auto.view(-1, 1, 1, 1, 1) * (lowered - mixed)
         return GlobalLook(without_color(mixed, style), share.squeeze(1))
 
+    @torch.no_grad()
     def forward(self, content: Tensor, style: Tensor, match: Match = "auto") -> GlobalLook:
         """Decide on the LUT for N×3×H×W photos (sRGB in [0, 1], any size).
 
@@ -93,11 +93,21 @@ def with_match(code: Tensor, match: float) -> Tensor:
 
 
 def thumbnail(photo: Tensor) -> Tensor:
-    """Resize N×3×H×W photos of any shape to N×3×96×96, bilinearly with anti-aliasing."""
-    size = (THUMBNAIL, THUMBNAIL)
-    if tuple(photo.shape[2:]) == size:
-        return photo
-    return F.interpolate(photo, size=size, mode="bilinear", align_corners=False, antialias=True)
+    """Resize N×3×H×W photos of any shape to N×3×96×96; each pixel is the mean of the area that it covers.
+
+    With a wider filter, such as bilinear with anti-aliasing, the look loses 0.2 dB on held-out truth: it was
+    trained on area averages.
+    """
+    rows, columns = (_area_weights(side, THUMBNAIL).to(photo) for side in photo.shape[2:])
+    return rows @ photo @ columns.T
+
+
+def _area_weights(side: int, count: int) -> Tensor:
+    """Return the share of each of `side` pixels in each of `count` equal parts of the side, count×side."""
+    ends = torch.arange(count + 1, dtype=torch.float64).unsqueeze(1) * side / count
+    pixels = torch.arange(side, dtype=torch.float64)
+    overlap = torch.minimum(ends[1:], pixels + 1) - torch.maximum(ends[:-1], pixels)
+    return overlap.clamp(min=0) * count / side
 
 
 def auto_match(here: Tensor, there: Tensor) -> Tensor:

@@ -30,13 +30,14 @@ def apply_lut(lut: Tensor, image: Tensor) -> Tensor:
     part = where - low
     steps = torch.tensor([1, side, side * side], device=lut.device).view(3, 1, 1)
     first = (low.long() * steps).sum(0) + side**3 * torch.arange(count, device=lut.device).view(-1, 1)
-    red, green, blue = part.split(1, dim=0)
+    red, green, blue = part
     planes = [table[:, first + corner] for corner in (0, side, side * side, side * side + side)]
     nexts = [table[:, first + corner + 1] for corner in (0, side, side * side, side * side + side)]
     lines = [a + red * (b - a) for a, b in zip(planes, nexts, strict=True)]
     front = lines[0] + green * (lines[1] - lines[0])
     back = lines[2] + green * (lines[3] - lines[2])
-    return (front + blue * (back - front)).transpose(0, 1).reshape(image.shape)
+    mapped: Tensor = front + blue * (back - front)
+    return mapped.transpose(0, 1).reshape(image.shape)
 
 
 def compose(first: Tensor, second: Tensor) -> Tensor:

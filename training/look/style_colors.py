@@ -36,9 +36,8 @@ class StyleColors(NamedTuple):
     def covariance(self, trust: Tensor) -> Tensor:
         """Return the N×2×2 covariance around bands trusted by N×1×1 `trust`; see `spread`."""
         t = trust.squeeze(2)
-        c00, c01, c11 = (self.spread[:, 0] + t * self.spread[:, 1] + t * t * self.spread[:, 2]).split(
-            1, dim=1
-        )
+        upper = self.spread[:, 0] + t * self.spread[:, 1] + t * t * self.spread[:, 2]
+        c00, c01, c11 = upper[:, 0:1], upper[:, 1:2], upper[:, 2:3]
         noise = NOISE * torch.eye(2, device=t.device)
         return torch.cat([c00, c01, c01, c11], dim=1).view(-1, 2, 2) + noise
 

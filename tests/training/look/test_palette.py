@@ -6,7 +6,7 @@ from training.look.lut import apply_lut
 from training.look.network import LookNetwork
 from training.look.opponent import from_opponent, to_opponent
 from training.look.palette import palette_lut
-from training.look.style_colors import style_colors, unpack
+from training.look.style_colors import style_colors
 from training.look.tone import ToneOptions, measure, tone_curve
 
 
