@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from edge_triton.client.map_codec import pack_map
+
 from benchmarks.data import footage, paper
 from benchmarks.data.models import shipped
 from benchmarks.harness.registry import Budget, Progress, Table
@@ -25,7 +27,6 @@ from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
 from device_runtime.stylizers.resize import shrunk
 from edge_triton.client.encoding import Wire
 from edge_triton.client.jpeg import encode_jpeg
-from edge_triton.client.map_codec import pack_map
 from mvstylizer.bundle import Bundle
 
 PLACES: Final = {"New York": 0.005, "Los Angeles": 0.056, "Hong Kong": 0.172}

@@ -13,9 +13,8 @@ from mvstylizer_cli.console import JsonOption, Show, finish, warn
 TRAIN_EXAMPLES = """\b
 Examples:
   mvstylizer train --photos photos/ --out runs/first.safetensors --steps 20000
-  mvstylizer train --photos photos/ --out runs/grade.safetensors --grade-only --batch 9 --learning-rate 1e-3
-  mvstylizer train --photos photos/ --out runs/full.safetensors --start runs/grade.safetensors
-  mvstylizer train --photos photos/ --out runs/lite.safetensors --variant lite --teacher runs/full.safetensors
+  mvstylizer train --photos photos/ --out runs/strong.safetensors --style-weight 3 --content-weight 0.05
+  mvstylizer train --photos photos/ --out runs/more.safetensors --start runs/first.safetensors
   torchrun --nproc-per-node 4 -m mvstylizer_cli train --photos photos/ --out runs/big.safetensors --mixed
 """
 
@@ -25,14 +24,11 @@ def train(
     out: Annotated[
         Path, typer.Option("--out", metavar="CHECKPOINT", help="Checkpoint to write (.safetensors).")
     ],
-    variant: Annotated[
-        Literal["mvstylizer", "lite"], typer.Option(help="VGG16 encoder, or a small trained one.")
-    ] = "mvstylizer",
     steps: Annotated[int, typer.Option(min=1, help="Number of training steps.")] = 20_000,
     batch: Annotated[int, typer.Option(min=2, help="Samples per step.")] = 2,
     crop: Annotated[
-        int, typer.Option(min=32, help="Side of a training crop in pixels, a multiple of 8.")
-    ] = 128,
+        int, typer.Option(min=32, help="Side of a training crop in pixels, a multiple of 32.")
+    ] = 192,
     learning_rate: Annotated[float, typer.Option(min=0, help="Initial learning rate of Adam.")] = 1e-4,
     style_weight: Annotated[
         float, typer.Option(min=0, help="Weight of the style loss, Eq. 5's lambda.")
@@ -40,8 +36,14 @@ def train(
     content_weight: Annotated[float, typer.Option(min=0, help="Weight of the content loss of Eq. 5.")] = 1.0,
     structure_weight: Annotated[float, typer.Option(min=0, help="Weight of the edge structure loss.")] = 1.0,
     look_weight: Annotated[float, typer.Option(min=0, help="Weight of pairs with a known result.")] = 4.0,
-    roughness_weight: Annotated[float, typer.Option(min=0, help="Weight of affine map roughness.")] = 20.0,
-    ridge: Annotated[float, typer.Option(min=0, help="Regularization of the affine finish.")] = 2e-3,
+    contrast_weight: Annotated[
+        float, typer.Option(min=0, help="Weight of lost local contrast, which looks like haze.")
+    ] = 2.0,
+    tint_weight: Annotated[
+        float, typer.Option(min=0, help="Weight of chroma that drifts from the global grade.")
+    ] = 4.0,
+    roughness_weight: Annotated[float, typer.Option(min=0, help="Weight of the grid's roughness.")] = 0.1,
+    ridge: Annotated[float, typer.Option(min=0, help="Regularization of the grid's fit.")] = 1e-3,
     colorization: Annotated[
         Literal["literal", "mean", "residual", "moment", "attention"],
         typer.Option(help="Interpretation of Eq. 2."),
@@ -49,13 +51,6 @@ def train(
     start: Annotated[
         Path | None, typer.Option(metavar="CHECKPOINT", help="Start with the weights of this checkpoint.")
     ] = None,
-    teacher: Annotated[
-        Path | None,
-        typer.Option(metavar="CHECKPOINT", help="Learn the pictures of this stylizer (for lite)."),
-    ] = None,
-    grade_only: Annotated[
-        bool, typer.Option("--grade-only", help="Train only the global grade, a good first stage.")
-    ] = False,
     tensorboard: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for TensorBoard events.")
     ] = None,
@@ -67,10 +62,13 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint at --out.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a stylizer on a folder of photos."""
+    """Train a stylizer's local part on a folder of photos.
+
+    The global look and palette come with the kit; python -m training.look.loop trains another look.
+    """
     need_extra("train", "torch")
-    if crop % 8:
-        raise typer.BadParameter(f"{crop} is not a multiple of 8", param_hint="--crop")
+    if crop % 32:
+        raise typer.BadParameter(f"{crop} is not a multiple of 32", param_hint="--crop")
     from training.config import TrainConfig
     from training.loop import train as run
     from training.options import StylizerDims
@@ -87,14 +85,14 @@ def train(
         structure_weight=structure_weight,
         look_weight=look_weight,
         roughness_weight=roughness_weight,
-        grade_only=grade_only,
+        contrast_weight=contrast_weight,
+        tint_weight=tint_weight,
         seed=seed,
         mixed=mixed,
         save_every=save_every,
-        teacher=teacher,
         start=start,
         tensorboard=tensorboard,
-        dims=StylizerDims(variant=variant, colorization=colorization, ridge=ridge),
+        dims=StylizerDims(colorization=colorization, ridge=ridge),
     )
     with Show("Training") as show:
         used = run(config, resume=resume, progress=lambda step, losses: show(step, steps, _losses(losses)))

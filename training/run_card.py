@@ -28,7 +28,7 @@ def card(config: TrainConfig, stylizer: StylizerNetwork, photos: PhotoFolder) ->
     for part in (rows[:TAIL], rows[-TAIL:]):
         means = (f"{sum(row[name] for row in part) / len(part):.4f}" for name in names)
         tables.append(f"| {part[0]['step']}–{part[-1]['step']} | {' | '.join(means)} |")
-    trainable = sum(p.numel() for p in stylizer.parameters())
+    trainable = sum(p.numel() for p in stylizer.parameters() if p.requires_grad)
     options = ", ".join(f"{name} {value}" for name, value in config.as_dict().items())
     dims = ", ".join(f"{name} {value}" for name, value in config.dims.as_dict().items())
     broken = f", of which {len(photos.broken)} were unreadable and skipped" if photos.broken else ""
@@ -39,8 +39,7 @@ def card(config: TrainConfig, stylizer: StylizerNetwork, photos: PhotoFolder) ->
             f"- Photos: {len(photos.paths):,}{broken}",
             f"- Dimensions: {dims}",
             f"- Options: {options}",
-            f"- Teacher: {config.teacher.name if config.teacher else 'none'}",
-            f"- Initial weights: {config.start.name if config.start else 'the closed-form transport'}",
+            f"- Initial weights: {config.start.name if config.start else 'the look network, without a local part'}",
             f"- Seconds: {rows[-1]['time'] - rows[0]['time']:.0f}\n",
             "Mean losses of the first and the last hundred steps:\n",
             *tables,

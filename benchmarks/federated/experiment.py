@@ -20,7 +20,7 @@ from fl.gate import Gate
 from mvstylizer.errors import MVStylizerError
 from training.checkpoint import save_checkpoint
 from training.config import StepConfig
-from training.options import StylizerDims
+from training.look.checkpoint import LOOK_WEIGHTS, load_look
 from training.stylizer import StylizerNetwork
 
 EDGES: Final = (1, 2, 4)
@@ -113,10 +113,11 @@ def _prepare(settings: Settings, work: Path, photos: Path | None) -> None:
         return
     lay_out(work, photos, short_side=2 * settings.crop, contents=settings.contents, styles=settings.styles)
     torch.manual_seed(0)
-    # The paper's network has no global grading; with it, a hundred steps reach the noise floor.
-    stylizer = StylizerNetwork(StylizerDims(grading_rounds=0))
-    # Our decoder starts at the closed-form colors; the paper's network starts from random weights.
-    stylizer.decoder.rgb.reset_parameters()
+    stylizer = StylizerNetwork()
+    stylizer.heads.network.load_state_dict(load_look(LOOK_WEIGHTS).state_dict())
+    assert stylizer.local is not None
+    # Our decoder starts at the global mapping; the paper's network starts from random weights.
+    stylizer.local.decoder.rgb.reset_parameters()
     save_checkpoint(work / START, stylizer, 0, {})
     kept.write_text(wanted)  # last, so that an interrupted preparation is repeated
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from training.color import ITERATIONS, NOISE_VARIANCE
+from training.grading import KNOTS, MAX_DETAIL, MAX_LOG_SLOPE, MIN_DETAIL, SEGMENTS
 
 from export.kernels.convert import tensorflow
 from export.runtimes.difference import Array
-from training.color import ITERATIONS, NOISE_VARIANCE
-from training.grading import KNOTS, MAX_DETAIL, MAX_LOG_SLOPE, MIN_DETAIL, SEGMENTS
 
 CHANNELS = 3
 

@@ -20,6 +20,8 @@ from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
+from training.grading import PARAMETERS
+from training.lite import LITE_CHANNELS
 
 from export.kernels.convert import convert, tensorflow
 from export.kernels.lite_color import (
@@ -35,8 +37,6 @@ from export.kernels.lite_colorization import Moments, channel_moments, colorize,
 from export.kernels.lite_contract import lite_contract
 from export.kernels.lite_fit import extended, fit_map
 from export.runtimes.difference import Array
-from training.grading import PARAMETERS
-from training.lite import LITE_CHANNELS
 from training.options import StylizerDims
 from training.stylizer import COLOR_CODE, GRADING_SHRINK, TONE_CODE
 

@@ -58,8 +58,11 @@ def reduction(
             batch_channels = Constant <value = int64[2] {{1, 3}}> ()
             sizes = Concat <axis = 0> (batch_channels, small_size)
             {target} = Resize <mode = "linear", antialias = 1, exclude_outside = 1> (unit, , , sizes)
-            thumb_sizes = Constant <value = int64[4] {{1, 3, {THUMBNAIL}, {THUMBNAIL}}}> ()
-            thumb = Resize <mode = "linear", antialias = 1, exclude_outside = 1> ({target}, , , thumb_sizes)
+            {_area_weights(target, 2)}
+            {_area_weights(target, 3)}
+            across = Transpose <perm = [1, 0]> (weights_3)
+            narrow = MatMul ({target}, across)
+            thumb = MatMul (weights_2, narrow)
         }}
         """,
     )
@@ -121,6 +124,36 @@ def _parsed(name: str, text: str) -> onnx.ModelProto:
     model = parser.parse_model(text)
     keep = {"rename_inputs": False, "rename_outputs": False}
     return onnx.compose.add_prefix(model, f"{name}.", **keep)
+
+
+def _area_weights(image: str, axis: int) -> str:
+    """Return the text of ``weights_AXIS``, as `training.look.heads.thumbnail` has them: parts × pixels."""
+    a = axis
+    return f"""
+            side_{a} = Shape <start = {a}, end = {a + 1}> ({image})
+            pixels_{a} = Squeeze (side_{a})
+            none_{a} = Constant <value = int64 {{0}}> ()
+            next_{a} = Constant <value = int64 {{1}}> ()
+            count_{a} = Constant <value = int64 {{{THUMBNAIL}}}> ()
+            index_{a} = Range (none_{a}, pixels_{a}, next_{a})
+            begin_{a} = Cast <to = 11> (index_{a})
+            pixel_{a} = Constant <value = double {{1.0}}> ()
+            end_{a} = Add (begin_{a}, pixel_{a})
+            part_{a} = Range (none_{a}, count_{a}, next_{a})
+            part_float_{a} = Cast <to = 11> (part_{a})
+            part_axis_{a} = Constant <value = int64[1] {{1}}> ()
+            parts_{a} = Unsqueeze (part_float_{a}, part_axis_{a})
+            length_{a} = Cast <to = 11> (side_{a})
+            parts_count_{a} = Cast <to = 11> (count_{a})
+            width_{a} = Div (length_{a}, parts_count_{a})
+            low_{a} = Mul (parts_{a}, width_{a})
+            high_{a} = Add (low_{a}, width_{a})
+            upper_{a} = Min (high_{a}, end_{a})
+            lower_{a} = Max (low_{a}, begin_{a})
+            apart_{a} = Sub (upper_{a}, lower_{a})
+            overlap_{a} = Relu (apart_{a})
+            share_{a} = Div (overlap_{a}, width_{a})
+            weights_{a} = Cast <to = 1> (share_{a})"""
 
 
 def _bin(k: int, bins: int) -> str:

@@ -29,7 +29,6 @@ from torch import Tensor, nn
 
 from export.onnx_models.file import Precision, save_model
 from export.onnx_models.graph_text import IR_VERSION, OPSET, finish, reduction
-from export.sizes import WidthHeight
 from training.look.network import THUMBNAIL
 from training.stylizer import StylizerNetwork
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from training.affine import apply_map
 
 from export.errors import GraphError
 from export.parity.reference import Reference
@@ -22,7 +23,6 @@ from export.runtimes.cpu import CPU_LANES, run_on_cpu
 from export.runtimes.delegate_lint import lint
 from export.runtimes.difference import Array, Differences, Tolerance
 from export.sizes import HeightWidth
-from training.affine import apply_map
 from training.stylizer import network_size, style_size
 
 # Sizes of the original pictures. Odd ones too: a style photo need not be a multiple of the map cell.

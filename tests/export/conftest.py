@@ -25,7 +25,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def make(folder: Path) -> None:
         torch.manual_seed(0)
         stylizer = StylizerNetwork(DIMS)
-        torch.nn.init.normal_(stylizer.decoder.rgb.weight, std=0.003)
+        torch.nn.init.normal_(stylizer.local.decoder.rgb.weight, std=0.003)
         save_checkpoint(folder / "small.safetensors", stylizer, 12, {})
 
     return once("small_checkpoint", tmp_path_factory, make) / "small.safetensors"

@@ -13,7 +13,7 @@ from training.stylizer import StylizerNetwork
 
 def test_a_checkpoint_is_enough_to_rebuild_the_stylizer(tmp_path: Path, cat: torch.Tensor) -> None:
     stylizer = StylizerNetwork(StylizerDims(colorization="residual", smoothing_maps=5, ridge=0.01)).eval()
-    torch.nn.init.normal_(stylizer.decoder.rgb.weight, std=0.01)
+    torch.nn.init.normal_(stylizer.local.decoder.rgb.weight, std=0.01)
     save_checkpoint(tmp_path / "deep" / "a.safetensors", stylizer, 7, {"batch": 2})
     again, info = load_checkpoint(tmp_path / "deep" / "a.safetensors")
     assert (info.step, info.train, info.dims) == (7, {"batch": 2}, stylizer.dims)
@@ -45,7 +45,7 @@ def test_another_format_names_its_version(tmp_path: Path) -> None:
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     stylizer = StylizerNetwork()
-    del stylizer.decoder.rgb
+    del stylizer.local.decoder.rgb
     save_checkpoint(path, stylizer, 1, {})
     with pytest.raises(CheckpointError, match="does not fit"):
         load_checkpoint(path)

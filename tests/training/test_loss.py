@@ -6,7 +6,15 @@ import skimage.metrics
 import torch
 from scipy import ndimage
 
-from training.loss import content_distance, gram_distance, map_roughness, perceptual, structure_loss
+from training.loss import (
+    content_distance,
+    contrast_loss,
+    gram_distance,
+    grid_roughness,
+    perceptual,
+    structure_loss,
+    tint_loss,
+)
 from training.vgg import VggEncoder, gram
 
 
@@ -71,5 +79,21 @@ def test_structure_ignores_contrast(cat: torch.Tensor) -> None:
 
 
 def test_roughness_of_a_ramp() -> None:
-    ramp = torch.arange(5.0).view(1, 1, 1, 5).expand(1, 12, 4, 5)
-    assert map_roughness(ramp).item() == 1.0
+    ramp = torch.arange(5.0).view(1, 1, 1, 1, 5).expand(1, 6, 12, 4, 5)
+    assert grid_roughness(ramp).item() == 1.0
+
+
+def test_haze_is_lost_contrast_and_more_contrast_is_none(cat: torch.Tensor) -> None:
+    hazy = 0.6 * cat + 0.3
+    assert contrast_loss(hazy, cat).item() > 0.3
+    assert contrast_loss(cat, cat).item() == 0
+    assert contrast_loss(cat, hazy).item() == 0
+
+
+def test_a_tint_weighs_more_on_gray() -> None:
+    tint = torch.tensor([0.05, 0.0, -0.05]).view(1, 3, 1, 1)
+    gray, red = (
+        torch.tensor(rgb).view(1, 3, 1, 1).expand(1, 3, 8, 8) for rgb in ([0.5] * 3, [0.8, 0.2, 0.2])
+    )
+    assert tint_loss(gray + tint, gray) > 3 * tint_loss(red + tint, red)
+    assert tint_loss(gray + 0.1, gray).item() < 1e-6  # brighter, not tinted

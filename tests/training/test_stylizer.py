@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.color import apply_color, color_moments, style_color, transport
+from training.look.heads import with_match
 from training.options import StylizerDims
 from training.stylizer import StylizerNetwork, network_size, style_size
 
@@ -22,18 +22,40 @@ def perturbed() -> StylizerNetwork:
     """A stylizer with a decoder that has an effect, as after training."""
     torch.manual_seed(0)
     stylizer = StylizerNetwork().eval()
-    torch.nn.init.normal_(stylizer.decoder.rgb.weight, std=0.01)
+    torch.nn.init.normal_(stylizer.local.decoder.rgb.weight, std=0.01)
     return stylizer
 
 
 @torch.no_grad()
-def test_untrained_is_the_closed_form_transport(
+def test_untrained_is_the_global_mapping(
     untrained: StylizerNetwork, coffee: torch.Tensor, cat: torch.Tensor
 ) -> None:
     content = coffee[:, :, :128, :192]
-    expected = apply_color(transport(*color_moments(content), *style_color(cat)), content).clamp(0, 1)
-    got = untrained(content, untrained.encode_style(cat))
-    torch.testing.assert_close(got, expected, atol=1e-3, rtol=0)
+    code = untrained.encode_style(cat)
+    expected = untrained.mapping(content, code)(content)
+    error = untrained(content, code) - expected
+    assert -10 * error.square().mean().log10() > 38  # dB; what the grid cannot hold
+
+
+@torch.no_grad()
+def test_lite_is_the_same_global_mapping(coffee: torch.Tensor, cat: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    lite = StylizerNetwork(StylizerDims(variant="lite")).eval()
+    whole = StylizerNetwork().eval()
+    whole.heads.load_state_dict(lite.heads.state_dict())
+    content = coffee[:, :, :128, :192]
+    codes = (stylizer.encode_style(cat) for stylizer in (lite, whole))
+    one, other = (each(content, code) for each, code in zip((lite, whole), codes, strict=True))
+    torch.testing.assert_close(one, other, atol=2e-3, rtol=0)
+
+
+@torch.no_grad()
+def test_the_look_alone_has_no_local_part(
+    perturbed: StylizerNetwork, coffee: torch.Tensor, cat: torch.Tensor
+) -> None:
+    content, code = coffee[:, :, :128, :192], with_match(perturbed.encode_style(cat), 0.0)
+    mapping = perturbed.mapping(content, code)
+    torch.testing.assert_close(perturbed.decode(content, code, mapping), mapping(content))
 
 
 @torch.no_grad()
@@ -56,7 +78,7 @@ def test_the_decoder_changes_the_picture_locally(
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("finish", ["affine", "plain"])
+@pytest.mark.parametrize("finish", ["grid", "plain"])
 @pytest.mark.parametrize(
     ("height", "width", "r"), [(64, 96, 1.0), (61, 97, 1.7), (80, 64, 0.5), (33, 47, 3.0)]
 )
@@ -110,7 +132,10 @@ def test_lite_is_small() -> None:
     assert sum(p.numel() for p in StylizerNetwork(StylizerDims(variant="lite")).parameters()) < 500_000
 
 
-def test_only_the_vgg_encoder_is_frozen(untrained: StylizerNetwork) -> None:
-    modules = {name.split(".")[0] for name, _ in untrained.named_parameters()}
-    assert modules == {"grading", "decoder", "smoothing"}
-    assert {name.split(".")[0] for name in untrained.state_dict()} == modules
+def test_only_decoder_and_smoothing_are_trained(untrained: StylizerNetwork) -> None:
+    trained = {
+        ".".join(name.split(".")[:2]) for name, value in untrained.named_parameters() if value.requires_grad
+    }
+    assert trained == {"local.decoder", "local.smoothing"}
+    stored = {".".join(name.split(".")[:2]) for name in untrained.state_dict()}
+    assert stored == {"heads.network", *trained}

@@ -38,7 +38,8 @@ def hats(values: Tensor, knots: int) -> Tensor:
 
 def joint_histogram(pixels: Tensor) -> Tensor:
     """Return the square root of the soft `BINS`³ histogram of N×3×P pixels, N×`BINS`³."""
-    red, green, blue = hats(pixels, BINS).unbind(1)
+    weights = hats(pixels, BINS)
+    red, green, blue = weights[:, 0], weights[:, 1], weights[:, 2]
     pairs = (red.unsqueeze(3) * green.unsqueeze(2)).flatten(2)
     joint = pairs.transpose(1, 2) @ blue / pixels.shape[2]
     return 4 * (joint + 1e-6).sqrt().flatten(1)

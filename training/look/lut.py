@@ -30,7 +30,7 @@ def apply_lut(lut: Tensor, image: Tensor) -> Tensor:
     part = where - low
     steps = torch.tensor([1, side, side * side], device=lut.device).view(3, 1, 1)
     first = (low.long() * steps).sum(0) + side**3 * torch.arange(count, device=lut.device).view(-1, 1)
-    red, green, blue = part
+    red, green, blue = part[0:1], part[1:2], part[2:3]
     planes = [table[:, first + corner] for corner in (0, side, side * side, side * side + side)]
     nexts = [table[:, first + corner + 1] for corner in (0, side, side * side, side * side + side)]
     lines = [a + red * (b - a) for a, b in zip(planes, nexts, strict=True)]

@@ -17,7 +17,7 @@ OVERSHOOT = 1.3
 
 def to_opponent(rgb: Tensor) -> Tensor:
     """Convert N×3×… sRGB in [0, 1] to luma in [0, 1] and red and blue difference in [-0.5, 0.5]."""
-    red, green, blue = rgb.unbind(1)
+    red, green, blue = rgb[:, 0], rgb[:, 1], rgb[:, 2]
     luma = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
     return torch.stack([luma, RED_SCALE * (red - luma), BLUE_SCALE * (blue - luma)], dim=1)
 
