@@ -67,7 +67,8 @@ def region_colors(image: Tensor, shares: Tensor) -> Tensor:
     colors = F.avg_pool2d(torch.cat([image - 0.5, (image - 0.5).square()], dim=1), stride).flatten(2)
     weights = shares.flatten(2)
     total = weights.sum(2, keepdim=True)
-    mean, square = (weights @ colors.transpose(1, 2) / (total + 0.5)).chunk(2, dim=2)
+    moments = weights @ colors.transpose(1, 2) / (total + 0.5)
+    mean, square = moments[:, :, :3], moments[:, :, 3:]
     deviation = ((square - mean.square()).clamp(min=0) + 1e-4).sqrt()
     area = 4 * total.squeeze(2) / weights.shape[2]
     return torch.cat([area, 3 * mean.flatten(1), 4 * deviation.flatten(1)], dim=1)

@@ -14,7 +14,7 @@ from training.look.lut import apply_lut, resample
 from training.look.network import CODE, SCENE, THUMBNAIL, LookNetwork
 from training.look.opponent import to_opponent
 from training.look.palette import SIDE, palette_lut
-from training.look.style_colors import STYLE_COLORS, StyleColors, style_colors, unpack
+from training.look.style_colors import STYLE_COLORS, StyleColors, cut, style_colors, unpack
 from training.look.tone import measure
 
 Match = float | Literal["auto"]
@@ -63,7 +63,7 @@ class GlobalHeads(nn.Module):
 
     def decide(self, content: Tensor, global_code: Tensor) -> GlobalLook:
         """Decide on the LUT for N×3×96×96 content thumbnails and a style's global code."""
-        match, code, scene, colors = torch.split(global_code, [1, CODE, SCENE, STYLE_COLORS], dim=1)
+        match, code, scene, colors = cut(global_code, [1, CODE, SCENE, STYLE_COLORS])
         here, scene_here = self.network.encoder(content)
         style = unpack(colors)
         look = resample(self.network.lut(here, code).clamp(0, 1), SIDE)

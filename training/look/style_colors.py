@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
@@ -63,7 +65,7 @@ def style_colors(style: Tensor) -> StyleColors:
 def unpack(values: Tensor) -> StyleColors:
     """Return the colors from N×`STYLE_COLORS`, the inverse of `StyleColors.pack`."""
     sizes = [KNOTS, *[1] * 7, 2 * BANDS, 2, 9, 1]
-    parts = torch.split(values, sizes, dim=1)
+    parts = cut(values, sizes)
     bands, mean, spread, highest = parts[8:]
     return StyleColors(
         Luma(*parts[:8]),
@@ -72,6 +74,12 @@ def unpack(values: Tensor) -> StyleColors:
         spread.view(-1, 3, 3),
         highest.view(-1, 1, 1),
     )
+
+
+def cut(values: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+    """Cut N×sum(sizes) into N×size each; as slices, since a split exports to a sequence."""
+    ends = list(accumulate(sizes))
+    return [values[:, end - size : end] for end, size in zip(ends, sizes, strict=True)]
 
 
 def _upper(a: Tensor, b: Tensor) -> Tensor:
