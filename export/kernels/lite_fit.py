@@ -15,7 +15,7 @@ import numpy as np
 from export.kernels.convert import tensorflow
 from export.kernels.lite_color import CHANNELS, LiteGrade, apply_affine, curve_slope, pointwise
 from export.runtimes.difference import Array
-from training.affine import MIDDLE
+from training.local_linear import MIDDLE
 
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 _CROSSES = tuple((CHANNELS + i, j) for i in range(CHANNELS) for j in range(CHANNELS))

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import torch
 
-from training.affine import Gain, apply_map, fit_map
+from training.affine import apply_map, fit_map
+from training.local_linear import Gain
 
 
 def constant(gain: torch.Tensor) -> Gain:
