@@ -34,27 +34,24 @@ def renaming(
 def _renamed(
     args: list[str], options: Mapping[str, str], values: Mapping[tuple[str, str], str]
 ) -> Iterator[str]:
-    option = ""
-    for position, arg in enumerate(args):
+    rest = iter(enumerate(args))
+    for position, arg in rest:
         if arg == "--":
             yield from args[position:]
             return
         name, equals, value = arg.partition("=")
-        if arg.startswith("--"):
-            option = options.get(name, name)
-            if option != name:
-                _warn(name, option)
-            yield option + equals + (_new_value(option, value, values) if equals else "")
-        else:
-            yield _new_value(option, arg, values)
-            option = ""
-
-
-def _new_value(option: str, value: str, values: Mapping[tuple[str, str], str]) -> str:
-    new = values.get((option, value), value)
-    if new != value:
-        _warn(f"{option} {value}", f"{option} {new}")
-    return new
+        option = options.get(name, name)
+        following = args[position + 1] if not equals and position + 1 < len(args) else ""
+        new = values.get((option, value or following))
+        if new is not None:
+            _warn(f"{name} {value or following}", f"{option} {new}")
+        elif option != name:
+            _warn(name, option)
+        if new is None or equals:
+            yield option + equals + (value if new is None else new)
+            continue
+        yield from (option, new)
+        next(rest)  # the old value
 
 
 def _warn(old: str, new: str) -> None:

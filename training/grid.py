@@ -4,14 +4,9 @@ A bilateral grid (Chen et al. 2007) has a cell for every place and luma; HDRNet 
 affine color transform in each. A pixel reads it trilinearly, at its own place and luma, so that the map keeps
 the frame's edges and can hold any tone curve.
 
-Each cell has a least-squares transform y ≈ A x + b from the small content x to its stylization y (the local
-linear model of the guided filter, He et al. 2010, with a color guide), over the pixels near its place and
-luma. The fit is regularized towards the *global* mapping, whose gain at the cell's color is T:
-
-    R = (cov(y, x) - T·cov(x, x)) · (cov(x, x) + ridge·I)^-1,   A = T + R,   b = mean(y) - A·mean(x).
-
-So a flat area keeps the contrast of the global mapping, whatever the noise in y. A cell with few pixels falls
-back on the pixels of its luma anywhere in the picture, and without any on the global mapping of gray.
+Each cell has a local linear model from the small content to its stylization, over the pixels near its place
+and luma, regularized towards the *global* mapping (`training.local_linear`). A cell with few pixels uses
+those of its luma anywhere in the picture, and without any the global mapping of gray.
 
 Layout: grids are N×bins×12×rows×columns float32, rows [A_r· b_r, A_g· b_g, A_b· b_b] of the 3×4 matrix, unit
 range; bin k is for luma k / (bins - 1). Rows and columns cover the image with half-pixel centers, edges
@@ -20,19 +15,18 @@ clamped. Luma is that of ITU-R BT.709.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import reduce
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from training.local_linear import TERMS, Gain, blur, solve, terms
+
 LUMA = (0.2126, 0.7152, 0.0722)  # ITU-R BT.709
 STRIDE = 2  # the fit reads every second pixel of every second row: enough for the moments of a cell
 SHARE_OF_ALL = 2e-3  # weight of all pixels of a luma, next to 1 for those of the cell
 SHARE_OF_GRAY = 1e-5  # weight of a gray pixel of that luma, mapped globally
-MIDDLE = 0.5
-TERMS = 1 + 3 + 3 + 6 + 9
 Mapping = Callable[[Tensor], Tensor]
 
 
@@ -43,7 +37,13 @@ def luma(image: Tensor) -> Tensor:
 
 
 def fit_grid(
-    content: Tensor, stylized: Tensor, mapping: Mapping, gain: Mapping, cell: int, bins: int, ridge: float
+    content: Tensor,
+    stylized: Tensor,
+    mapping: Callable[[Tensor], Tensor],
+    gain: Gain,
+    cell: int,
+    bins: int,
+    ridge: float,
 ) -> Tensor:
     """Fit the bilateral grid between a content image and its stylization.
 
@@ -59,14 +59,16 @@ def fit_grid(
     Returns:
         N×bins×12×H/cell×W/cell.
     """
-    sums = _blur(_cell_sums(content, stylized, cell, bins))
+    sums = blur(_cell_sums(content, stylized, cell, bins))
     count = sums.shape[0] // bins
     nodes = torch.linspace(0, 1, bins, device=content.device)
     gray = nodes.view(1, 1, bins, 1).expand(count, 3, bins, 1)
-    of_gray = _terms(gray, mapping(gray)).permute(0, 2, 1, 3).reshape(-1, TERMS, 1, 1)
+    of_gray = _weighted_terms(gray, mapping(gray)).permute(0, 2, 1, 3).reshape(-1, 1 + TERMS, 1, 1)
     everywhere = sums.mean((2, 3), keepdim=True)
     sums = sums + SHARE_OF_ALL * everywhere + SHARE_OF_GRAY * of_gray
-    transforms = _solve(sums[:, 1:] / sums[:, :1], lambda colors: _by_bin(gain, colors, bins), ridge)
+    transforms = solve(
+        sums[:, 1:] / sums[:, :1], lambda colors: _by_bin(gain, colors.clamp(0, 1), bins), ridge
+    )
     return transforms.view(count, bins, 12, *transforms.shape[2:])
 
 
@@ -85,70 +87,22 @@ def apply_grid(grid: Tensor, frame: Tensor) -> Tensor:
 
 
 def _cell_sums(content: Tensor, stylized: Tensor, cell: int, bins: int) -> Tensor:
-    """Return the weighted mean of `_terms` over each cell, N·bins×`TERMS`×rows×columns."""
+    """Return the weighted mean of `_weighted_terms` over each cell, N·bins×(1 + `TERMS`)×rows×columns."""
     x, y = content[:, :, ::STRIDE, ::STRIDE], stylized[:, :, ::STRIDE, ::STRIDE]
     at = torch.arange(bins, device=x.device, dtype=x.dtype).view(1, bins, 1, 1)
     weights = (1 - (luma(x) * (bins - 1) - at).abs()).clamp(min=0)
-    weighted = weights.unsqueeze(2) * _terms(x, y).unsqueeze(1)
+    weighted = weights.unsqueeze(2) * _weighted_terms(x, y).unsqueeze(1)
     return F.avg_pool2d(weighted.flatten(0, 1), cell // STRIDE)
 
 
-def _terms(x: Tensor, y: Tensor) -> Tensor:
-    """Return 1, x, y, the products of x with itself and of y with x for each pixel, N×`TERMS`×h×w.
-
-    Around mid-gray, which keeps two more digits of a flat area's covariance in float32.
-    """
-    x, y = x - MIDDLE, y - MIDDLE
-    products = [x[:, i : i + 1] * x[:, j : j + 1] for i, j in _PAIRS]
-    crosses = [y[:, i : i + 1] * x for i in range(3)]
-    return torch.cat([torch.ones_like(x[:, :1]), x, y, *products, *crosses], dim=1)
+def _weighted_terms(x: Tensor, y: Tensor) -> Tensor:
+    """Return a 1, which counts pixels, and `terms`, N×(1 + `TERMS`)×h×w."""
+    return torch.cat([torch.ones_like(x[:, :1]), terms(x, y)], dim=1)
 
 
-def _by_bin(gain: Mapping, colors: Tensor, bins: int) -> Tensor:
+def _by_bin(gain: Gain, colors: Tensor, bins: int) -> Tensor:
     """Call a function of N×3×h×w for N·bins×3×rows×columns, whose bins share a picture."""
     _, _, rows, columns = colors.shape
     stacked = colors.view(-1, bins, 3, rows, columns).transpose(1, 2).reshape(-1, 3, bins * rows, columns)
     found = gain(stacked).view(-1, 3, 3, bins, rows, columns)
     return found.permute(0, 3, 1, 2, 4, 5).reshape(-1, 3, 3, rows, columns)
-
-
-def _solve(moments: Tensor, gain: Mapping, ridge: float) -> Tensor:
-    """Return the transforms of cells from their means of `_terms` without the 1, M×12×rows×columns."""
-    mean_x, mean_y = moments[:, 0:3], moments[:, 3:6]
-    cov_xx = {(i, j): moments[:, 6 + n] - mean_x[:, i] * mean_x[:, j] for n, (i, j) in enumerate(_PAIRS)}
-    cov_yx = [[moments[:, 12 + 3 * i + j] - mean_y[:, i] * mean_x[:, j] for j in range(3)] for i in range(3)]
-    start = gain((mean_x + MIDDLE).clamp(0, 1))
-    inverse = _inverse_symmetric([c + ridge if i == j else c for (i, j), c in cov_xx.items()])
-    rows = []
-    for i in range(3):
-        known = [_sum(start[:, i, n] * cov_xx[min(n, j), max(n, j)] for n in range(3)) for j in range(3)]
-        left = [cov_yx[i][j] - known[j] for j in range(3)]
-        more = [_sum(left[n] * inverse[n][j] for n in range(3)) for j in range(3)]
-        gains = [start[:, i, j] + more[j] for j in range(3)]
-        offset = mean_y[:, i] + MIDDLE - _sum(gains[j] * (mean_x[:, j] + MIDDLE) for j in range(3))
-        rows += [*gains, offset]
-    return torch.stack(rows, dim=1)
-
-
-_PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
-
-
-def _sum(terms: Iterable[Tensor]) -> Tensor:
-    return reduce(torch.add, terms)
-
-
-def _blur(x: Tensor) -> Tensor:
-    """Blur with 1-2-1 in both directions, edges replicated (slices and sums stay float32 under autocast)."""
-    p = F.pad(x, (1, 1, 1, 1), mode="replicate")
-    p = (p[:, :, :-2] + 2 * p[:, :, 1:-1] + p[:, :, 2:]) / 4
-    return (p[:, :, :, :-2] + 2 * p[:, :, :, 1:-1] + p[:, :, :, 2:]) / 4
-
-
-def _inverse_symmetric(upper: list[Tensor]) -> list[list[Tensor]]:
-    """Invert symmetric positive definite 3×3 matrices [a00, a01, a02, a11, a12, a22] by cofactors."""
-    a, b, c, d, e, f = upper
-    c00, c01, c02 = d * f - e * e, c * e - b * f, b * e - c * d
-    c11, c12, c22 = a * f - c * c, b * c - a * e, a * d - b * b
-    scale = 1 / (a * c00 + b * c01 + c * c02)
-    i00, i01, i02, i11, i12, i22 = (m * scale for m in (c00, c01, c02, c11, c12, c22))
-    return [[i00, i01, i02], [i01, i11, i12], [i02, i12, i22]]

@@ -97,11 +97,7 @@ class Releases:
                 continue
             try:
                 await self._switch_to(bundle)
-            except (
-                MVStylizerError,
-                OSError,
-                ValueError,
-            ) as err:  # ValueError: a name that no config can have
+            except (MVStylizerError, OSError, ValueError) as err:  # ValueError: a name no config can have
                 folder.refuse(bundle)
                 _LOG.warning("refused version %d: %s", bundle.version, err)
             else:

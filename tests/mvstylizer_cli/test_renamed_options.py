@@ -48,3 +48,19 @@ def test_help_shows_the_new_name_only() -> None:
     text = CliRunner().invoke(app, ["stylize", "--help"]).output
     assert "--temporal-smoothing" in text
     assert "--steady" not in text
+
+
+OLD = renaming({"--flow-start": "--flow-init"}, {("--flow-init", "before"): "previous"})
+
+
+@pytest.mark.parametrize("words", [["--flow-start", "before"], ["--flow-start=before"]])
+def test_an_old_option_with_an_old_value_is_one_line(words: list[str]) -> None:
+    app = typer.Typer()
+
+    @app.command(cls=OLD)
+    def stylize(video: str, flow_init: str = "none") -> None:
+        typer.echo(f"{video} {flow_init}")
+
+    result = CliRunner().invoke(app, ["before", *words])
+    assert result.stdout == "before previous\n"
+    assert result.stderr == "mvstylizer: --flow-start before is deprecated, use --flow-init previous\n"
