@@ -30,7 +30,7 @@ from export.runtimes import gpu, hexagon
 from export.sizes import WidthHeight
 from export.writers.draft import Draft, Reporter
 from export.writers.kernels import write_kernel
-from export.writers.lite import check_static, write_lite, write_static_map
+from export.writers.lite import write_lite
 from export.writers.onnx import write_onnx
 from mvstylizer.bundle import MANIFEST_NAME, Bundle, BundleError, file_spec, sha256_of, write_manifest
 from training.checkpoint import load_checkpoint
@@ -49,7 +49,6 @@ def export_bundle(
     ridge: float | None = None,
     precision: Precision = "fp16",
     sizes: Sequence[WidthHeight] = SIZES,
-    static_sizes: Sequence[WidthHeight] = (),
     base_bundle: BaseBundle | None = None,
     report: Reporter = lambda _: None,
 ) -> Bundle:
@@ -63,7 +62,6 @@ def export_bundle(
             values keep more of the frame's own contrast.
         precision: Precision of the weights in the network's files.
         sizes: Frame sizes that accelerators get kernels for.
-        static_sizes: Frame sizes that a lite network gets a static graph for, through onnx2tf.
         base_bundle: An exported model. If it has the checkpoint's architecture, its graphs take the new
             weights, and its kernels for any frame size are copied, which saves a minute of tracing. The
             comparison with PyTorch is the same.
@@ -75,21 +73,18 @@ def export_bundle(
         ParityError: A file does not compute what its reference computes.
         GraphError: The network cannot be exported, or a file is not valid for its target.
         LaneError: A runtime rejects a file.
-        MissingExtraError: `static_sizes` needs packages that are not installed.
     """
     stylizer, info = load_checkpoint(checkpoint)
     if ridge is not None:
         stylizer.dims = replace(stylizer.dims, ridge=ridge)
     _refuse_foreign(out)
-    _check_exportable(stylizer.dims, static=bool(static_sizes))
+    _check_exportable(stylizer.dims)
     source = {"checkpoint": checkpoint.name, "sha256": sha256_of(checkpoint), "step": info.step}
     base = base_bundle if base_bundle is not None and base_bundle.fits(stylizer, precision) else None
     with _staged(out) as folder:
         draft = Draft(folder, Reference(stylizer), network_row(stylizer, precision), report)
         write_onnx(draft, source, base)
         write_lite(draft)
-        for size in static_sizes:
-            write_static_map(draft, size)
         for kernel in (*KERNELS.values(), *sized_kernels(sizes, _grid_of(stylizer.dims))):
             write_kernel(draft, kernel, base)
         write_golden(folder / GOLDEN_NAME, draft.reference)
@@ -100,13 +95,11 @@ def export_bundle(
     return replace(bundle, path=out)
 
 
-def _check_exportable(dims: StylizerDims, *, static: bool) -> None:
+def _check_exportable(dims: StylizerDims) -> None:
     if dims.finish != "grid":
         raise GraphError(
             f"A stylizer with finish {dims.finish} cannot be exported", "Train one with the grid finish"
         )
-    if static:
-        check_static(dims)
 
 
 def _grid_of(dims: StylizerDims) -> Callable[[int, int], tuple[int, int, int]]:

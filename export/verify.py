@@ -15,13 +15,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from export.kernels.lite_contract import LITE_STEMS
 from export.parity.golden import check_golden
 from export.parity.kernels import KERNELS, Kernel, sized_kernels
 from export.parity.latency import kernel_latency, lite_latency, onnx_latency
-from export.parity.static_map import check_static_map, is_static_map
 from export.runtimes import gpu
-from mvstylizer.bundle import Bundle, BundleError, FileSpec, load_bundle
+from mvstylizer.bundle import LITE_ROLES, Bundle, BundleError, FileSpec, load_bundle
 
 _SIZED = re.compile(r"(?P<kind>warp_accel|warp_gpu|transfer_accel)_(?P<width>\d+)x(?P<height>\d+)")
 
@@ -83,10 +81,9 @@ def _check_file(bundle: Bundle, spec: FileSpec) -> Checked:
     if spec.format == "onnx":
         return Checked(spec.path, check_golden(bundle, spec.role), onnx_latency(path, spec), spec.latency)
     content = path.read_bytes()
-    if spec.role in LITE_STEMS or is_static_map(spec):
-        check = check_static_map if is_static_map(spec) else check_golden
-        latency = lite_latency(content, spec, bundle.network)
-        return Checked(spec.path, check(bundle, spec.role), latency, spec.latency)
+    if spec.role in LITE_ROLES:
+        latency = lite_latency(content, spec)
+        return Checked(spec.path, check_golden(bundle, spec.role), latency, spec.latency)
     if spec.role in KERNELS:
         latency = kernel_latency(content, KERNELS[spec.role])
         return Checked(spec.path, check_golden(bundle, spec.role), latency, spec.latency)

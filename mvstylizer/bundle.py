@@ -28,7 +28,7 @@ MANIFEST_NAME = "model.json"
 MAIN = "mvstylizer"
 ROLES = ("style_encoder", "stylizer", "warp", "transfer", "key_frame")
 """Roles that every bundle has; most bundles have more."""
-LITE_ROLES = ("style_encoder_tflite", "stylizer_map_tflite")
+LITE_ROLES = ("style_encoder_tflite", "look_tflite")
 """The network as TFLite, in addition to ONNX, in bundles of the lite variant."""
 DTYPES = ("uint8", "int32", "float32")
 

@@ -14,7 +14,6 @@ EXPORT_EXAMPLES = """\b
 Examples:
   mvstylizer export runs/first.safetensors --out models/first
   mvstylizer export runs/first.safetensors --out models/first --precision fp32 --sizes 1280x720
-  mvstylizer export runs/lite.safetensors --out exported/lite --onnx2tf 512x256
   mvstylizer export --check models/first
   mvstylizer export --compile models/first --snapdragon SM8650,SM8750 --out compiled
 """
@@ -52,17 +51,11 @@ def export(
     sizes: Annotated[
         str, typer.Option(metavar="WxH,...", help="Frame sizes to build accelerator kernels for.")
     ] = "512x256,768x384,1024x512,1920x1080",
-    onnx2tf: Annotated[
-        str,
-        typer.Option(
-            metavar="WxH,...", help="Frame sizes to convert a lite network to static TFLite files for."
-        ),
-    ] = "",
     ridge: Annotated[
         float | None,
         typer.Option(
             min=0,
-            help="Regularization of the affine finish; larger values keep more contrast."
+            help="Regularization of the grid finish; larger values keep more contrast."
             " [default: as in training]",
         ),
     ] = None,
@@ -93,10 +86,9 @@ def export(
     from export.sizes import SizeError, parse_sizes
 
     try:
-        hint, wanted = "--sizes", parse_sizes(sizes)
-        hint, static = "--onnx2tf", parse_sizes(onnx2tf)
+        wanted = parse_sizes(sizes)
     except SizeError as err:
-        raise typer.BadParameter(str(err), param_hint=hint) from err
+        raise typer.BadParameter(str(err), param_hint="--sizes") from err
     need_extra("export", "torch", "onnx", "onnxscript", "tensorflow")
     from export.exporter import export_bundle
 
@@ -107,7 +99,6 @@ def export(
         ridge=ridge,
         precision=precision,
         sizes=wanted,
-        static_sizes=static,
         report=lambda line: typer.echo(line, err=True),
     )
     files = {

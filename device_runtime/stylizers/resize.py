@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 HeightWidth = tuple[int, int]
 MIN_CELLS = 2  # map cells along the shorter side of a frame
 MIN_STYLE = 16  # pixels along the shorter side of a style
+THUMBNAIL = 96  # pixels along each side of a thumbnail
 
 
 def network_size(height: int, width: int, *, pixels: int, cell: int) -> HeightWidth:
@@ -54,6 +55,31 @@ def resized(picture: NDArray[np.uint8], size: HeightWidth) -> NDArray[np.uint8]:
     columns = _along_first(picture, height).swapaxes(0, 1)
     resized = _along_first(columns, width).swapaxes(0, 1)
     return np.ascontiguousarray(np.rint(resized).clip(0, 255).astype(np.uint8))
+
+
+def thumbnail(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Resize a picture of any shape to 96×96; each pixel is the mean of the area that it covers.
+
+    The same weights as in training (`training.look.heads.thumbnail`), for which the network was trained.
+
+    Args:
+        picture: uint8 RGB (H, W, 3).
+
+    Returns:
+        float32 RGB (96, 96, 3) in [0, 1].
+    """
+    rows, columns = (_area_weights(side) for side in picture.shape[:2])
+    height, width, _ = picture.shape
+    lines = (rows @ picture.reshape(height, -1).astype(np.float32)).reshape(THUMBNAIL, width, 3)
+    return np.asarray(columns @ lines / np.float32(255), np.float32)
+
+
+def _area_weights(side: int) -> NDArray[np.float32]:
+    """Return the share of each of `side` pixels in each of 96 equal parts of the side, 96×side."""
+    ends = np.arange(THUMBNAIL + 1)[:, None] * side / THUMBNAIL
+    pixels = np.arange(side)
+    overlap = np.minimum(ends[1:], pixels + 1) - np.maximum(ends[:-1], pixels)
+    return np.asarray(np.maximum(overlap, 0) * THUMBNAIL / side, np.float32)
 
 
 def shrunk(picture: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:

@@ -1,7 +1,8 @@
 """Run the stylizer on the device: the lite bundle's TFLite files in LiteRT, without other dependencies.
 
-This is the fallback while the edge is unavailable. The network runs at its own size; its map is
-applied to the full-size frame by the same kernel that makes intermediate frames.
+This is the fallback while the edge is unavailable. The network sees thumbnails and returns a look-up table;
+a bilateral grid is fitted to it at the network's size and applied to the full-size frame by the same kernel
+that makes intermediate frames.
 """
 
 from __future__ import annotations
@@ -14,15 +15,17 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runtime.interpolation.grid import check_grid, check_map_output
+from device_runtime.interpolation.grid import check_grid
 from device_runtime.kernels.interpreter import KernelError, KernelInterpreter, check_image
 from device_runtime.kernels.transfer import Transfer
-from device_runtime.stylizers.resize import HeightWidth, network_size, resized, style_size
+from device_runtime.stylizers.lut_grid import lut_grid
+from device_runtime.stylizers.resize import HeightWidth, network_size, resized, style_size, thumbnail
 from mvstylizer.bundle import LITE_ROLES, Bundle
 from mvstylizer.stylizer import BilateralGrid, Reply, StylizedFrame
 
-STYLE_ENCODER, STYLIZER_MAP = LITE_ROLES
+STYLE_ENCODER, LOOK = LITE_ROLES
 MAX_THREADS: Final = 4  # phones have at most this many fast cores
+_FIT: Final = {"cell": "map_cell", "bins": "bins", "ridge": "ridge"}  # options of the fit in the manifest
 
 
 def has_tflite(bundle: Bundle) -> bool:
@@ -40,15 +43,13 @@ class TFLiteStylizer:
     Raises:
         BundleError: A file is missing or differs from the manifest.
         KernelError: LiteRT cannot load one.
-        GridError: It is a model of an older release, with an affine map.
     """
 
     def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
         count = min(MAX_THREADS, os.cpu_count() or 1) if threads is None else threads
         self._network = bundle.network
-        self._encoder = _Model(bundle.file(STYLE_ENCODER), "style", count)
-        self._map = _Model(bundle.file(STYLIZER_MAP), "frame", count)
-        check_map_output(self._map.outputs, "stylizer_map.tflite")
+        self._encoder = _Model(bundle.file(STYLE_ENCODER), "style_code", count)
+        self._look = _Model(bundle.file(LOOK), "lut", count)
         self._transfer = Transfer(bundle.file("transfer"), threads=count)
 
     def __enter__(self) -> Self:
@@ -71,7 +72,7 @@ class TFLiteStylizer:
         """
         check_image(style, "Style")
         size = style_size(*style.shape[:2], pixels=self._network["style_pixels"])
-        return self._encoder.run(resized(style, size), "style_code")
+        return self._encoder.run(thumb=thumbnail(resized(style, size)))
 
     def stylize(
         self,
@@ -101,38 +102,28 @@ class TFLiteStylizer:
                 f"Style code is {style_code.dtype} {style_code.shape}, not float32 {expected}",
                 "Encode the style with the same model",
             )
-        pixels, cell = self._network["network_pixels"], self._network["map_cell"]
-        small = resized(frame, network_size(*frame.shape[:2], pixels=pixels, cell=cell))
-        grid = self._map.run(small, "grid", style_code)
-        return check_grid(grid.reshape(*grid.shape[:3], 3, 4))
+        network = self._network
+        size = network_size(*frame.shape[:2], pixels=network["network_pixels"], cell=network["map_cell"])
+        small = resized(frame, size)
+        lut = self._look.run(thumb=thumbnail(small), style_code=style_code)
+        fit = {name: network[key] for name, key in _FIT.items()}
+        return check_grid(lut_grid(small, lut, **fit))
 
 
 class _Model:
-    """One TFLite file that takes a picture of any size and, optionally, a style code."""
+    """One TFLite file with inputs of fixed sizes and one output."""
 
-    def __init__(self, path: Path, picture: str, threads: int) -> None:
+    def __init__(self, path: Path, output: str, threads: int) -> None:
         self._interpreter = KernelInterpreter(path, threads=threads)
-        self._picture = picture
-        self._size: tuple[int, ...] = ()
+        self._interpreter.resize({})
+        self._output = output
 
-    @property
-    def outputs(self) -> set[str]:
-        """Names of the outputs."""
-        return self._interpreter.outputs
-
-    def run(
-        self, picture: NDArray[np.uint8], output: str, style_code: NDArray[np.float32] | None = None
-    ) -> NDArray[np.float32]:
-        """Return an output without its batch axis."""
-        if picture.shape != self._size:
-            self._size = ()  # stays empty if the model rejects the shape
-            self._interpreter.resize({self._picture: (1, *picture.shape)})
-            self._size = picture.shape
-        self._interpreter.put(self._picture, picture[None])
-        if style_code is not None:
-            self._interpreter.put("style_code", style_code[None])
+    def run(self, **inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the output for inputs by name; none of them has a batch axis."""
+        for name, value in inputs.items():
+            self._interpreter.put(name, value[None])
         self._interpreter.invoke()
-        return np.asarray(self._interpreter.get(output)[0])
+        return np.asarray(self._interpreter.get(self._output)[0])
 
 
 def _scaled(size: tuple[int, ...], r: float) -> HeightWidth:

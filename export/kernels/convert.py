@@ -9,6 +9,7 @@ from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
+from export.kernels.half_precision import with_half_constants
 from export.tflite_file import OPERATOR_NAMES, builtin_code, pack, unpack
 from mvstylizer.bundle import TensorSpec
 from mvstylizer.errors import MissingExtraError, MVStylizerError
@@ -51,7 +52,7 @@ def convert(
         function: Takes the inputs by name and returns the outputs in order, as TensorFlow tensors.
         inputs: Names, types and shapes; -1 is a dynamic dimension.
         outputs: Names, in the order in which `function` returns them.
-        half: Store large constants in half precision; arithmetic remains single precision.
+        half: Store large constants in half precision (`half_precision`); arithmetic is single precision.
 
     Returns:
         The TFLite file. Casts between uint8 and float32 become DEQUANTIZE and QUANTIZE with scale 1 and zero
@@ -68,9 +69,6 @@ def convert(
     ]
     traced = tf.function(function, input_signature=signature, autograph=False)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([traced.get_concrete_function()], traced)
-    if half:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.target_spec.supported_types = [tf.float16]
     model = unpack(_converted(converter))
     graph = model.subgraphs[0]
     for spec, index in zip(outputs, graph.outputs, strict=True):
@@ -78,7 +76,7 @@ def convert(
     _casts_to_quantization(model)
     content = pack(model)
     operators(content)
-    return content
+    return with_half_constants(content) if half else content
 
 
 def gather_to_lookup(content: bytes) -> bytes:

@@ -1,23 +1,26 @@
-"""Roles, inputs and outputs of the lite stylizer's TFLite files, as the manifest lists them.
+"""Inputs and outputs of the lite stylizer's TFLite files, as the manifest lists them.
 
-The ONNX file of the same stem has the bare stem as its role. Unlike the ONNX files, the TFLite files take
-pictures that are already reduced.
+They take thumbnails, so that their sizes are fixed: the phone makes them (`device_runtime.stylizers.resize`)
+and fits the bilateral grid to the look-up table (`device_runtime.stylizers.lut_grid`).
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
-from export.onnx_models.contract import contract
 from mvstylizer.bundle import LITE_ROLES, TensorSpec
+from training.look.network import THUMBNAIL
+from training.look.palette import SIDE
 
-LITE_STEMS: Final = dict(zip(LITE_ROLES, ("style_encoder", "stylizer_map"), strict=True))
-"""Role → stem of its file, which is also the role of the equivalent ONNX file."""
-_LAYOUTS: Final = {"style": "NHWC RGB, within style_pixels", "frame": "NHWC RGB, at the network's size"}
+STYLE_ENCODER, LOOK = LITE_ROLES
+LITE_FILES: Final = {STYLE_ENCODER: "style_encoder.tflite", LOOK: "look.tflite"}
+_THUMB = TensorSpec(
+    "thumb", "float32", (1, THUMBNAIL, THUMBNAIL, 3), "NHWC RGB, means of equal areas", "0..1"
+)
+_LUT = TensorSpec("lut", "float32", (1, SIDE, SIDE, SIDE, 3), "N, blue, green, red, RGB", "0..1")
 
 
 def lite_contract(role: str, style_code: int) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """Return the inputs and outputs of a role of `LITE_STEMS`; see `export.onnx_models.contract.contract`."""
-    inputs, outputs = contract(LITE_STEMS[role], style_code)
-    return tuple(replace(spec, layout=_LAYOUTS.get(spec.name, spec.layout)) for spec in inputs), outputs
+    """Return the inputs and outputs of a role of `LITE_FILES`; see `export.onnx_models.contract.contract`."""
+    code = TensorSpec("style_code", "float32", (1, style_code), "N×K", "as style_encoder returns it")
+    return ((_THUMB,), (code,)) if role == STYLE_ENCODER else ((_THUMB, code), (_LUT,))

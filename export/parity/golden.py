@@ -2,12 +2,11 @@
 
 The expected outputs come from PyTorch or from a kernel's formula, never from the exported file. So
 ``export --check`` needs neither torch nor tensorflow to find out whether the files still compute the right
-values on another machine. The lite stylizer's TFLite files are checked with the vectors of the ONNX files of
-the same stem, whose pictures are small enough to need no reduction. The sized kernels have no vectors, since
-a 1080p frame takes 25 MB: `export.parity.kernels` generates their inputs again.
+values on another machine. The sized kernels have no vectors, since a 1080p frame takes 25 MB:
+`export.parity.kernels` generates their inputs again.
 
-Arrays are named ``ROLE/in/TENSOR`` and ``ROLE/out/TENSOR``; the outputs of a kernel are one flat array,
-``ROLE/out``.
+Arrays are named ``ROLE/in/TENSOR`` and ``ROLE/out/TENSOR``. The outputs of a kernel are one flat array,
+``ROLE/out``, and so is the one output of a TFLite file of the lite stylizer.
 """
 
 from __future__ import annotations
@@ -19,12 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime
 
-from export.kernels.lite_contract import LITE_STEMS
 from export.parity.kernels import KERNELS
 from export.parity.test_images import parity_picture
 from export.runtimes.cpu import CPU_LANES, flat, run_on_cpu
 from export.runtimes.difference import Array, Differences, Tolerance
-from mvstylizer.bundle import Bundle, BundleError
+from mvstylizer.bundle import LITE_ROLES, Bundle, BundleError
 
 if TYPE_CHECKING:
     from export.parity.reference import Reference  # loads torch
@@ -41,6 +39,7 @@ _ONNX = {
     "stylizer": {"stylized": (Tolerance.GRAY, 255.0), "grid": (Tolerance.MAP, 1.0)},
     "stylizer_map": {"grid": (Tolerance.MAP, 1.0)},
 }
+_LITE = dict(zip(LITE_ROLES, ((Tolerance.CODE, 1.0), (Tolerance.GRAY / 255, 1.0)), strict=True))
 
 
 def write_golden(path: Path, reference: Reference) -> None:
@@ -68,15 +67,14 @@ def check_golden(bundle: Bundle, role: str) -> dict[str, Any]:
         BundleError: The bundle has no vectors for the role.
         LaneError: The runtime rejects the file.
     """
-    stem = LITE_STEMS.get(role, role)
     with np.load(bundle.file("golden")) as stored:
-        vectors = {name: stored[name] for name in stored.files if name.startswith(f"{stem}/")}
+        vectors = {name: stored[name] for name in stored.files if name.startswith(f"{role}/")}
     if not vectors:
         raise BundleError(f"{bundle.path / GOLDEN_NAME} has no vectors for {role}", "Export the bundle again")
     inputs = {name.split("/in/")[1]: value for name, value in vectors.items() if "/in/" in name}
     if role in _ONNX:
         return _check_onnx(bundle, role, inputs, vectors)
-    if role in LITE_STEMS:
+    if role in LITE_ROLES:
         return _check_lite(bundle, role, inputs, vectors)
     kernel, content = KERNELS[role], bundle.file(role).read_bytes()
     differences = Differences(bundle.spec(role).path, kernel.tolerance, kernel.peak)
@@ -97,17 +95,29 @@ def _network_vectors(reference: Reference) -> dict[str, Array]:
     for role in ("stylizer", "stylizer_map"):
         vectors |= {f"{role}/in/frame": frame[None], f"{role}/in/style_code": code}
         vectors[f"{role}/out/grid"] = reference.grid(frame, code)
-    return vectors
+    return vectors if reference.stylizer.local is not None else vectors | _lite_vectors(reference)
+
+
+def _lite_vectors(reference: Reference) -> dict[str, Array]:
+    style, frame = (reference.thumb(parity_picture(64, 96, seed=seed)) for seed in (1, 2))
+    code = reference.global_code(style)
+    encoder, look = LITE_ROLES
+    return {
+        f"{encoder}/in/thumb": style,
+        f"{encoder}/out": code,
+        f"{look}/in/thumb": frame,
+        f"{look}/in/style_code": code,
+        f"{look}/out": reference.lut(frame, code),
+    }
 
 
 def _check_lite(
     bundle: Bundle, role: str, inputs: Mapping[str, Array], vectors: Mapping[str, Array]
 ) -> dict[str, Any]:
-    stem, content, spec = LITE_STEMS[role], bundle.file(role).read_bytes(), bundle.spec(role)
-    ((output, (allowed, peak)),) = _ONNX[stem].items()
-    expected = vectors[f"{stem}/out/{output}"]
+    content, spec, (allowed, peak) = bundle.file(role).read_bytes(), bundle.spec(role), _LITE[role]
+    expected = vectors[f"{role}/out"]
     scale = float(np.abs(expected).max())
-    differences = Differences(f"{output} of {spec.path}", allowed, peak)
+    differences = Differences(f"{spec.outputs[0].name} of {spec.path}", allowed, peak)
     for lane in CPU_LANES:
         (found,) = run_on_cpu(content, inputs, lane)
         differences.add("golden", lane, found / scale, expected / scale)

@@ -5,7 +5,6 @@ A hint, not a benchmark: a few runs on a machine that may be busy. `mvstylizer b
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -52,25 +51,9 @@ def kernel_latency(content: bytes, kernel: Kernel) -> dict[str, Any]:
     return _tflite(content, size, inputs)
 
 
-def lite_latency(content: bytes, spec: FileSpec, network: Mapping[str, Any]) -> dict[str, Any]:
-    """Time a TFLite file of the lite stylizer on a frame of 512×256, reduced as on a phone.
-
-    A static graph is timed at its own size.
-
-    Args:
-        content: The file.
-        spec: Its row in the manifest.
-        network: The manifest's row with `network_pixels` and `style_pixels`.
-
-    Returns:
-        As `onnx_latency`; the size is that of the input.
-    """
-    budget = network["style_pixels" if spec.inputs[0].name == "style" else "network_pixels"]
-    shrink = min(1.0, math.sqrt(budget / (WIDTH * HEIGHT)))
-    width, height = (8 * round(side * shrink / 8) for side in (WIDTH, HEIGHT))
-    _, rows, columns, _ = spec.inputs[0].shape
-    if rows > 0:  # a static graph
-        width, height = columns, rows
+def lite_latency(content: bytes, spec: FileSpec) -> dict[str, Any]:
+    """Time a TFLite file of the lite stylizer on a thumbnail; see `onnx_latency`."""
+    _, height, width, _ = spec.inputs[0].shape
     return _tflite(content, f"{width}x{height}", _frame_inputs(spec, width, height))
 
 

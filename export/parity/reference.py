@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from export.parity.test_images import Image
+from training.look.heads import thumbnail
 from training.stylizer import StylizerNetwork, network_size, resize, style_size
 
 Floats = NDArray[np.float32]
@@ -49,6 +50,23 @@ class Reference:
 
         return self._once(("map", *_key(frame), *_key(style_code)), compute)
 
+    def thumb(self, picture: Image) -> Floats:
+        """Return the thumbnail of a picture, float32 (1, 96, 96, 3)."""
+        return self._once(("thumb", *_key(picture)), lambda: thumbnail(_unit(picture)).permute(0, 2, 3, 1))
+
+    def global_code(self, thumb: Floats) -> Floats:
+        """Return the global part of the style code of a thumbnail, float32 (1, `GLOBAL_CODE`)."""
+        return self._once(("code", *_key(thumb)), lambda: self.stylizer.heads.encode_style(_planar(thumb)))
+
+    def lut(self, thumb: Floats, code: Floats) -> Floats:
+        """Return the look-up table for a content thumbnail and a style's global code, float32 (1, S, S, S, 3)."""
+
+        def compute() -> Tensor:
+            look = self.stylizer.heads.decide(_planar(thumb), torch.from_numpy(code))
+            return look.lut.permute(0, 2, 3, 4, 1)
+
+        return self._once(("lut", *_key(thumb), *_key(code)), compute)
+
     @torch.no_grad()
     def stylized(self, frame: Image, style_code: Floats, r: float) -> NDArray[np.float64]:
         """Return the stylized frame in whole gray levels, float64 (1, round(r·H), round(r·W), 3)."""
@@ -67,6 +85,10 @@ class Reference:
 
 def _unit(picture: Image) -> Tensor:
     return torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1).unsqueeze(0)
+
+
+def _planar(thumb: Floats) -> Tensor:
+    return torch.from_numpy(thumb).permute(0, 3, 1, 2)
 
 
 def _key(values: NDArray[Any]) -> tuple[tuple[int, ...], bytes]:

@@ -13,8 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.look.color_statistics import hats
-
 KNOTS = 65  # of histograms and curve
 BLACK, WHITE, BRIGHTEST = 0.005, 0.995, 0.9995  # quantiles that count as black, white and brightest point
 MIN_SLOPE, MAX_SLOPE = 0.35, 2.0
@@ -94,8 +92,11 @@ def quantile(shares: Tensor, levels: Tensor) -> Tensor:
 
 
 def evaluate(curve: Tensor, luma: Tensor) -> Tensor:
-    """Return curves (N×`KNOTS`) at N×P lumas."""
-    return (hats(luma.clamp(0, 1), KNOTS) @ curve.unsqueeze(2)).squeeze(2)
+    """Return curves (N×`KNOTS`) at N×P lumas, linear between the knots."""
+    place = luma.clamp(0, 1) * (KNOTS - 1)
+    low = place.detach().floor().clamp(max=KNOTS - 2)
+    below, above = (curve.gather(1, low.long() + step) for step in (0, 1))
+    return below + (place - low) * (above - below)
 
 
 def tone_curve(content: Luma, style: Luma, options: ToneOptions) -> Tensor:
