@@ -26,9 +26,7 @@ MIDDLE: Final = np.float32(0.5)
 STEP: Final = np.float32(1 / 32)  # half a cell of a 17³ LUT, for its Jacobian
 
 
-def lut_grid(
-    frame: NDArray[np.uint8], lut: Floats, *, cell: int, bins: int, ridge: float
-) -> BilateralGrid:
+def lut_grid(frame: NDArray[np.uint8], lut: Floats, *, cell: int, bins: int, ridge: float) -> BilateralGrid:
     """Fit the grid of a frame under a LUT.
 
     Args:

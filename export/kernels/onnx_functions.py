@@ -144,7 +144,10 @@ def _gather_elements(attributes: Attributes, x: Any, indices: Any) -> Any:
 
 def _gemm(attributes: Attributes, a: Any, b: Any, c: Any = None) -> Any:
     tf = tensorflow()
-    turned = {"transpose_a": bool(attributes.get("transA", 0)), "transpose_b": bool(attributes.get("transB", 0))}
+    turned = {
+        "transpose_a": bool(attributes.get("transA", 0)),
+        "transpose_b": bool(attributes.get("transB", 0)),
+    }
     product = tf.matmul(a, b, **turned) * float(attributes.get("alpha", 1.0))
     return product if c is None else product + c * float(attributes.get("beta", 1.0))
 
@@ -170,7 +173,11 @@ def _average_pool(attributes: Attributes, x: Any) -> Any:
     tf = tensorflow()
     side = list(attributes["kernel_shape"])
     strides, pads = list(attributes.get("strides", [1, 1])), list(attributes.get("pads", [0] * 4))
-    same = strides == [1, 1] and pads == [n // 2 for n in side] * 2 and not attributes.get("count_include_pad", 0)
+    same = (
+        strides == [1, 1]
+        and pads == [n // 2 for n in side] * 2
+        and not attributes.get("count_include_pad", 0)
+    )
     if any(pads) and not same:
         raise KernelBuildError("Average pooling that counts its padding has no TFLite form")
     pooled = tf.nn.avg_pool2d(tf.transpose(x, [0, 2, 3, 1]), side, strides, "SAME" if same else "VALID")

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 import pytest
+from edge_triton.client.map_codec import pack_map, unpack_map
 from skimage import data
 
 from device_runtime.kernels import Transfer
 from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
 from device_runtime.stylizers.resize import shrunk
 from edge_triton.client.encoding import Wire
-from edge_triton.client.map_codec import pack_map, unpack_map
 from mvstylizer.bundle import default_bundle, load_bundle
 
 FULL_HD = (1920, 1080)
