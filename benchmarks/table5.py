@@ -3,7 +3,7 @@
 The paper's times are proportional to the round trip for every place, as expected of a connection with 64 KB
 in flight. Hence every transfer is measured twice: with that window, and with that of today's TCP.
 Payloads have the sizes that the kit sends: a JPEG key frame and the stylized JPEG, or the smaller key frame
-for an affine map and the packed map. Stylization time is not included.
+for a bilateral grid and the packed grid. Stylization time is not included.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
-
-from edge_triton.client.map_codec import pack_map
 
 from benchmarks.data import footage, paper
 from benchmarks.data.models import shipped
@@ -26,6 +24,7 @@ from benchmarks.network.link import Emulator, Link
 from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
 from device_runtime.stylizers.resize import shrunk
 from edge_triton.client.encoding import Wire
+from edge_triton.client.grid_codec import pack_grid
 from edge_triton.client.jpeg import encode_jpeg
 from mvstylizer.bundle import Bundle
 
@@ -102,13 +101,13 @@ def wire_sizes(bundle: Bundle, resolution: str, threads: int) -> Sizes:
     with OnnxStylizer(bundle, threads=threads) as stylizer:
         code = stylizer.encode_style(footage.style())
         image = stylizer.stylize(frame, code, reply="image").image
-        affine_map = stylizer.stylize(small, code, reply="map").affine_map
-    if image is None or affine_map is None:
+        grid = stylizer.stylize(small, code, reply="map").grid
+    if image is None or grid is None:
         raise ValueError("the stylizer gave no image or no map")
     frugal = Wire(is_frugal=True).packed("frame", small[None])
     return {
         "image": (len(encode_jpeg(frame, JPEG_QUALITY)), len(encode_jpeg(image, JPEG_QUALITY))),
-        "map": (len(frugal[0]), len(pack_map(affine_map.reshape(*affine_map.shape[:2], 12)))),
+        "map": (len(frugal[0]), len(pack_grid(grid))),
     }
 
 

@@ -126,8 +126,8 @@ class Gate:
         for contents in self._contents:  # the losses are means over a batch
             codes = code.expand(len(contents), -1)
             output = stylizer(contents, codes)
-            recoloured = stylizer.recolor(contents, codes)[0].clamp(0, 1)
-            eq5 = perceptual(self._encoder, recoloured, style, output)
+            graded = stylizer.mapping(contents, codes)(contents)
+            eq5 = perceptual(self._encoder, graded, style, output)
             rows.append((float(eq5.content), float(eq5.style), float(structure_loss(output, contents))))
             weights.append(len(contents))
         content, style_loss, structure = np.average(rows, axis=0, weights=weights).tolist()

@@ -14,11 +14,13 @@ BilateralGrid = NDArray[np.float32]
 
 Cell (y, x, k) has the transform [A | b] of stylized = A·rgb + b, with rgb, stylized and b in [0, 1], for
 luma k / (bins - 1). Rows and columns cover the frame with half-pixel centers, and edges are clamped. A pixel
-reads the grid trilinearly at its place and its luma (Chen et al. 2007, Gharbi et al. 2017), so the map follows
-edges and can hold a tone curve. With one bin it does not depend on luma.
+reads the grid trilinearly at its place and its luma (Chen et al. 2007, Gharbi et al. 2017), so that the map
+follows edges and can hold a tone curve. With one bin it does not depend on luma.
 
-Luma is that of ITU-R BT.709, Y' = 0.2126 R' + 0.7152 G' + 0.0722 B', in [0, 1].
+Luma is the sum of R', G' and B' weighted by `GUIDE`, in [0, 1].
 """
+GUIDE = (0.2126, 0.7152, 0.0722)
+"""Weights of R', G' and B' in luma, ITU-R BT.709."""
 
 
 class StylizedFrame(NamedTuple):

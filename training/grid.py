@@ -21,9 +21,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mvstylizer.stylizer import GUIDE
 from training.local_linear import TERMS, Gain, blur, solve, terms
 
-LUMA = (0.2126, 0.7152, 0.0722)  # ITU-R BT.709
 STRIDE = 2  # the fit reads every second pixel of every second row: enough for the moments of a cell
 SHARE_OF_ALL = 2e-3  # weight of all pixels of a luma, next to 1 for those of the cell
 SHARE_OF_GRAY = 1e-5  # weight of a gray pixel of that luma, mapped globally
@@ -33,7 +33,7 @@ Mapping = Callable[[Tensor], Tensor]
 def luma(image: Tensor) -> Tensor:
     """Return the BT.709 luma of N×3×H×W sRGB, N×1×H×W."""
     red, green, blue = image[:, 0:1], image[:, 1:2], image[:, 2:3]
-    return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+    return GUIDE[0] * red + GUIDE[1] * green + GUIDE[2] * blue
 
 
 def fit_grid(

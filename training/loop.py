@@ -1,7 +1,8 @@
 """The training loop: from photos to a checkpoint.
 
-The learning rate falls from the paper's 1e-4 (section 4.2) along a cosine; the look network is trained before, by `training.look.loop`. A resumed run continues at its
-last checkpoint with the same losses as an uninterrupted one.
+The learning rate falls from the paper's 1e-4 (section 4.2) along a cosine. The look network is trained
+before, by `training.look.loop`. A resumed run continues at its last checkpoint with the same losses as an
+uninterrupted one.
 
 Example:
     train(TrainConfig(photos=Path("photos"), out=Path("runs/mine.safetensors"), steps=20_000))

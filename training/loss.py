@@ -73,7 +73,7 @@ def structure_loss(output: Tensor, content: Tensor) -> Tensor:
 
 
 def grid_roughness(grid: Tensor) -> Tensor:
-    """Return the mean squared difference between adjacent cells of an N×bins×12×rows×columns grid (HDRNet)."""
+    """Return the mean squared difference between adjacent cells of a grid, N×bins×12×rows×columns."""
     down = grid[..., 1:, :] - grid[..., :-1, :]
     right = grid[..., 1:] - grid[..., :-1]
     return down.square().mean() + right.square().mean()

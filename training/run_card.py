@@ -39,7 +39,7 @@ def card(config: TrainConfig, stylizer: StylizerNetwork, photos: PhotoFolder) ->
             f"- Photos: {len(photos.paths):,}{broken}",
             f"- Dimensions: {dims}",
             f"- Options: {options}",
-            f"- Initial weights: {config.start.name if config.start else 'the look network, without a local part'}",
+            f"- Initial weights: {config.start.name if config.start else 'the look network alone'}",
             f"- Seconds: {rows[-1]['time'] - rows[0]['time']:.0f}\n",
             "Mean losses of the first and the last hundred steps:\n",
             *tables,

@@ -15,12 +15,10 @@ from numpy.typing import NDArray
 
 from device_runtime.motion.flow import Motion, sample
 from mvstylizer.errors import MVStylizerError
-from mvstylizer.stylizer import BilateralGrid, StylizedFrame
+from mvstylizer.stylizer import GUIDE, BilateralGrid, StylizedFrame
 
 MAX_CELLS: Final = 65_536  # rows × columns × bins
 MAX_VALUE: Final = 32.0  # coefficients in the unit range; the steepest tone curves have gains of about 10
-LUMA: Final = np.array([0.2126, 0.7152, 0.0722], np.float32)
-"""BT.709 luma of R', G', B': the guide of every grid."""
 
 
 class GridError(MVStylizerError):
@@ -148,7 +146,7 @@ def sliced(
     rows, columns, bins = grid.shape[:3]
     down = _weights(len(unit) if height is None else height, rows)[top : top + len(unit)]
     across = _weights(unit.shape[1], columns)
-    luma = (unit @ LUMA) * np.float32(bins - 1)
+    luma = (unit @ np.array(GUIDE, np.float32)) * np.float32(bins - 1)
     found = np.zeros((*unit.shape[:2], 12), np.float32)
     for k in range(bins):
         hat = np.maximum(0, 1 - np.abs(luma - np.float32(k)))

@@ -10,10 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runtime.interpolation.grid import LUMA
 from device_runtime.kernels.interpreter import KernelError, KernelInterpreter, check_finite, check_image
 from device_runtime.kernels.transfer_tiles import TiledTransfer
-from mvstylizer.stylizer import BilateralGrid
+from mvstylizer.stylizer import GUIDE, BilateralGrid
 
 GRAY_LEVELS: Final = np.diag([255.0, 255, 255, 1])  # from RGB in the unit range and 1 to bytes and 1
 
@@ -150,4 +149,4 @@ def _in_codes(
     back = np.linalg.inv(codes)
     coefficients = codes[:3, :3] @ (grid @ back)
     coefficients[..., 3] += codes[:3, 3]
-    return coefficients.astype(np.float32), LUMA.astype(np.float64) @ back[:3]
+    return coefficients.astype(np.float32), np.array(GUIDE) @ back[:3]

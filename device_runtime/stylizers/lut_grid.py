@@ -14,11 +14,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mvstylizer.stylizer import BilateralGrid
+from mvstylizer.stylizer import GUIDE, BilateralGrid
 
 Floats = NDArray[np.float32]
 
-LUMA: Final = np.array([0.2126, 0.7152, 0.0722], np.float32)  # ITU-R BT.709
 STRIDE: Final = 2  # every second pixel of every second row is enough
 SHARE_OF_ALL: Final = 2e-3  # weight of all pixels of a luma, next to 1 for those of the cell
 SHARE_OF_GRAY: Final = 1e-5  # weight of a gray pixel of that luma
@@ -68,7 +67,7 @@ def _cell_sums(x: Floats, y: Floats, cell: int, bins: int) -> Floats:
     """Return the weighted mean of `_terms` in each cell and bin, (rows, columns, bins, 22)."""
     height, width, _ = x.shape
     rows, columns = height // cell, width // cell
-    place = (x @ LUMA)[..., None] * np.float32(bins - 1)
+    place = (x @ np.array(GUIDE, np.float32))[..., None] * np.float32(bins - 1)
     weights = np.maximum(0, 1 - np.abs(place - np.arange(bins, dtype=np.float32)))
 
     def by_cell(values: Floats) -> Floats:
@@ -93,8 +92,9 @@ _PAIRS: Final = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 def _blurred(sums: Floats) -> Floats:
     """Blur rows and columns with 1-2-1, edges replicated."""
     padded = np.pad(sums, ((1, 1), (1, 1), (0, 0), (0, 0)), mode="edge")
-    padded = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
-    return (padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]) / 4
+    quarter, half = np.float32(0.25), np.float32(0.5)
+    rows = quarter * (padded[:-2] + padded[2:]) + half * padded[1:-1]
+    return np.asarray(quarter * (rows[:, :-2] + rows[:, 2:]) + half * rows[:, 1:-1], np.float32)
 
 
 def _solved(moments: Floats, lut: Floats, ridge: float) -> BilateralGrid:

@@ -1,8 +1,8 @@
 """ONNX operators as TensorFlow functions on static shapes, in ONNX's own layouts.
 
-For graphs that `onnx_graph.folded` has prepared: constants are initializers, all shapes are known. Layouts stay
-as they are (NCHW images are transposed around convolutions alone), so there is nothing to guess; a converter
-that follows the axes of every tensor, such as onnx2tf, has to guess where two axes are equally long.
+For graphs that `onnx_graph.folded` has prepared: constants are initializers, and all shapes are known.
+Layouts stay as they are (NCHW images are transposed around convolutions alone), so there is nothing to guess.
+A converter that follows the axes of every tensor, such as onnx2tf, has to guess where two are equally long.
 
 Each function takes a node's attributes and its inputs (TensorFlow tensors, NumPy arrays, or None where an
 optional input is left out) and returns the output. Integers are int32, since phones' delegates have no int64.
@@ -218,4 +218,4 @@ def _resampling(attributes: Attributes, before: int, after: int) -> Any:
     graph = onnx.helper.make_graph([node], "resampling", values[:1], values[1:], [size])
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
     (matrix,) = ReferenceEvaluator(model).run(None, {"x": np.eye(before, dtype=np.float32)})
-    return matrix.astype(np.float32)
+    return np.asarray(matrix, np.float32)

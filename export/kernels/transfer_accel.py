@@ -9,12 +9,11 @@ keeps the twelve planes of one bin in memory, not of all.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from export.kernels.convert import convert, tensorflow
 from mvstylizer.bundle import TensorSpec
-
-LUMA: Final = (0.2126, 0.7152, 0.0722)  # of R', G', B' (ITU-R BT.709)
+from mvstylizer.stylizer import GUIDE
 
 
 def transfer_accel_inputs(
@@ -50,7 +49,7 @@ def build_transfer_accel(width: int, height: int, columns: int, rows: int, bins:
     def transfer(frame: Any, cells: Any) -> Any:
         r, g, b = tf.split(frame, 3, axis=3)
         scale = (bins - 1) / 255
-        place = r * (LUMA[0] * scale) + g * (LUMA[1] * scale) + b * (LUMA[2] * scale)
+        place = r * (GUIDE[0] * scale) + g * (GUIDE[1] * scale) + b * (GUIDE[2] * scale)
         styled = None
         for number, cell in enumerate(tf.split(cells, bins, axis=3)):
             red, green, blue, bias = tf.split(tf.image.resize(cell, [height, width]), 4, axis=3)

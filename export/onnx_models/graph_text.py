@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 from onnx import parser
 
-from training.grid import LUMA
+from mvstylizer.stylizer import GUIDE
 from training.look.network import THUMBNAIL
 
 OPSET = 18  # opset 20 renames modes of GridSample and others, which converters do not support yet
@@ -91,7 +91,7 @@ def finish(bins: int) -> onnx.ModelProto:
             one_three = Constant <value = int64[2] {{1, 3}}> ()
             frame_sizes = Concat <axis = 0> (one_three, out_size)
             guide = Resize <mode = "linear", antialias = 1, exclude_outside = 1> (unit_in, , , frame_sizes)
-            luma_weights = Constant <value = float[1,3,1,1] {{{", ".join(map(str, LUMA))}}}> ()
+            luma_weights = Constant <value = float[1,3,1,1] {{{", ".join(map(str, GUIDE))}}}> ()
             luma = Conv (guide, luma_weights)
             last_bin = Constant <value = float {{{float(max(bins - 1, 1))}}}> ()
             place = Mul (luma, last_bin)

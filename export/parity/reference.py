@@ -59,7 +59,7 @@ class Reference:
         return self._once(("code", *_key(thumb)), lambda: self.stylizer.heads.encode_style(_planar(thumb)))
 
     def lut(self, thumb: Floats, code: Floats) -> Floats:
-        """Return the look-up table for a content thumbnail and a style's global code, float32 (1, S, S, S, 3)."""
+        """Return the LUT for a content thumbnail and a style's global code, float32 (1, S, S, S, 3)."""
 
         def compute() -> Tensor:
             look = self.stylizer.heads.decide(_planar(thumb), torch.from_numpy(code))

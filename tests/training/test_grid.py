@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mvstylizer.stylizer import GUIDE
 from training.global_mapping import GlobalMapping
-from training.grid import LUMA, apply_grid, fit_grid, luma
+from training.grid import apply_grid, fit_grid, luma
 from training.look.lut import apply_lut, identity_lut
 
 CELL, BINS, RIDGE = 32, 6, 1e-3
@@ -48,7 +49,7 @@ def read(grid: NDArray[np.float64], frame: NDArray[np.float64]) -> NDArray[np.fl
     out = np.zeros_like(frame)
     for y, x in product(range(height), range(width)):
         rgb = frame[y, x]
-        where = ((y + 0.5) * rows / height - 0.5, (x + 0.5) * columns / width - 0.5, rgb @ LUMA * (bins - 1))
+        where = ((y + 0.5) * rows / height - 0.5, (x + 0.5) * columns / width - 0.5, rgb @ GUIDE * (bins - 1))
         transform = np.zeros(12)
         for corner in product((0, 1), repeat=3):
             low = [int(np.floor(place)) for place in where]
