@@ -39,7 +39,7 @@ _ONNX = {
     "stylizer": {"stylized": (Tolerance.GRAY, 255.0), "grid": (Tolerance.MAP, 1.0)},
     "stylizer_map": {"grid": (Tolerance.MAP, 1.0)},
 }
-_LITE = dict(zip(LITE_ROLES, ((Tolerance.CODE, 1.0), (Tolerance.GRAY / 255, 1.0)), strict=True))
+_LITE = dict(zip(LITE_ROLES, ((Tolerance.CODE, 1.0), (Tolerance.LUT / 255, 1.0)), strict=True))
 
 
 def write_golden(path: Path, reference: Reference) -> None:

@@ -43,10 +43,10 @@ def check_look_tflite(content: bytes, reference: Reference) -> dict[str, Any]:
     """Compare ``look.tflite`` with the reference; the row is in gray levels before rounding.
 
     Raises:
-        ParityError: A color differs by more than `Tolerance.GRAY`.
+        ParityError: A color differs by more than `Tolerance.LUT`.
         LaneError: A lane cannot run the file.
     """
-    differences = Differences("look.tflite", Tolerance.GRAY, 255.0, " gray levels")
+    differences = Differences("look.tflite", Tolerance.LUT, 255.0, " gray levels")
     styles = {"photo": parity_picture(144, 192, seed=9), **dict(pictures(*SIZE))}
     for style, photo in styles.items():
         code = reference.global_code(reference.thumb(photo))
