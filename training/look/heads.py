@@ -20,7 +20,7 @@ from training.look.tone import measure
 Match = float | Literal["auto"]
 AUTO = -1.0  # in a style code: the network decides
 GLOBAL_CODE = 1 + CODE + SCENE + STYLE_COLORS
-MIN_AUTO = 0.55  # match of scenes that have nothing in common
+MIN_AUTO = 0.75  # match of scenes that have nothing in common
 ALIKE = (0.1, 0.6)  # cosine of the scene vectors at which scenes begin to be alike, and are
 
 

@@ -39,7 +39,7 @@ class ToneOptions:
     amount: float = 0.8
     shape: float = 0.4
     lift: float = 0.3
-    dim: float = 0.4
+    dim: float = 0.6
 
 
 class Luma(NamedTuple):
