@@ -25,7 +25,7 @@ class Tolerance:
     Attributes:
         GRAY: Gray levels of a stylized frame, both sides rounded.
         CODE: Of a style code, relative to its largest entry.
-        MAP: Of an affine map's entries; weights are stored in half precision.
+        MAP: Of a grid's entries; weights are stored in half precision.
         ROUNDED_GRAY: Gray levels of a uint8 result against the real-valued one: rounding, plus a little.
         FLOAT_GRAY: Gray levels of a result that is not rounded.
         HALF_GRAY: The same computed in float16.
