@@ -39,7 +39,7 @@ _ONNX = {
     "stylizer": {"stylized": (Tolerance.GRAY, 255.0), "grid": (Tolerance.MAP, 1.0)},
     "stylizer_map": {"grid": (Tolerance.MAP, 1.0)},
 }
-_LITE = dict(zip(LITE_ROLES, ((Tolerance.CODE, 1.0), (Tolerance.GRAY / 255, 1.0)), strict=True))
+_LITE = dict(zip(LITE_ROLES, ((Tolerance.CODE, 1.0), (Tolerance.LUT / 255, 1.0)), strict=True))
 
 
 def write_golden(path: Path, reference: Reference) -> None:
@@ -101,13 +101,16 @@ def _network_vectors(reference: Reference) -> dict[str, Array]:
 def _lite_vectors(reference: Reference) -> dict[str, Array]:
     style, frame = (reference.thumb(parity_picture(64, 96, seed=seed)) for seed in (1, 2))
     code = reference.global_code(style)
+    halfway = np.concatenate(
+        [np.full_like(code[:, :1], 0.5), code[:, 1:]], axis=1
+    )  # look and palette both count
     encoder, look = LITE_ROLES
     return {
         f"{encoder}/in/thumb": style,
         f"{encoder}/out": code,
         f"{look}/in/thumb": frame,
-        f"{look}/in/style_code": code,
-        f"{look}/out": reference.lut(frame, code),
+        f"{look}/in/style_code": halfway,
+        f"{look}/out": reference.lut(frame, halfway),
     }
 
 

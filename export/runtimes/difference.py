@@ -26,6 +26,7 @@ class Tolerance:
         GRAY: Gray levels of a stylized frame, both sides rounded.
         CODE: Of a style code, relative to its largest entry.
         MAP: Of a grid's entries; weights are stored in half precision.
+        LUT: Gray levels of a look-up table's entries, not rounded.
         ROUNDED_GRAY: Gray levels of a uint8 result against the real-valued one: rounding, plus a little.
         FLOAT_GRAY: Gray levels of a result that is not rounded.
         HALF_GRAY: The same computed in float16.
@@ -35,6 +36,7 @@ class Tolerance:
     GRAY: Final = 1.0
     CODE: Final = 2e-3
     MAP: Final = 2e-2
+    LUT: Final = 0.5
     ROUNDED_GRAY: Final = 0.51
     FLOAT_GRAY: Final = 0.05
     HALF_GRAY: Final = 1.5

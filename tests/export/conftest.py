@@ -11,13 +11,14 @@ from export.exporter import export_bundle
 from mvstylizer.bundle import MANIFEST_NAME
 from tests.once import once
 from training.checkpoint import save_checkpoint
+from training.look.checkpoint import LOOK_WEIGHTS, load_look
 from training.options import StylizerDims
 from training.stylizer import StylizerNetwork
 
 SIZE = (64, 48)
 RIDGE = 0.25
 # The shipped architecture on small pictures: tracing, comparing and timing take a fraction of the time.
-DIMS = StylizerDims(network_pixels=96 * 128, style_pixels=48 * 64, grading_rounds=1)
+DIMS = StylizerDims(network_pixels=96 * 128, style_pixels=48 * 64)
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +26,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def make(folder: Path) -> None:
         torch.manual_seed(0)
         stylizer = StylizerNetwork(DIMS)
+        stylizer.heads.network.load_state_dict(load_look(LOOK_WEIGHTS).state_dict())
+        assert stylizer.local is not None
         torch.nn.init.normal_(stylizer.local.decoder.rgb.weight, std=0.003)
         save_checkpoint(folder / "small.safetensors", stylizer, 12, {})
 

@@ -6,6 +6,7 @@ import torch
 
 from export.parity.reference import Reference
 from export.parity.test_images import parity_picture
+from training.look.checkpoint import LOOK_WEIGHTS, load_look
 from training.options import StylizerDims
 from training.stylizer import StylizerNetwork, resize, style_size
 
@@ -15,7 +16,7 @@ def stylizer() -> StylizerNetwork:
     torch.manual_seed(0)
     dims = StylizerDims(variant="lite", network_pixels=48 * 64, style_pixels=24 * 32)
     made = StylizerNetwork(dims).eval().requires_grad_(False)
-    torch.nn.init.normal_(made.decoder.rgb.weight, std=0.02)
+    made.heads.network.load_state_dict(load_look(LOOK_WEIGHTS).state_dict())
     return made
 
 
@@ -37,7 +38,7 @@ def test_the_outputs_are_those_of_the_network(stylizer: StylizerNetwork, r: floa
 
 def test_each_output_is_computed_once(stylizer: StylizerNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
-    for name in ("encode_style", "affine_map"):
+    for name in ("encode_style", "grid"):
         method = getattr(stylizer, name)
         monkeypatch.setattr(
             stylizer, name, lambda *inputs, run=method, of=name: calls.append(of) or run(*inputs)
@@ -47,6 +48,6 @@ def test_each_output_is_computed_once(stylizer: StylizerNetwork, monkeypatch: py
         for seed in (1, 2):
             frame = parity_picture(48, 64, seed)
             code = reference.style_code(parity_picture(24, 32, seed=3))
-            reference.affine_map(frame, code)
+            reference.grid(frame, code)
             reference.stylized(frame, code, 1.25)
-    assert sorted(calls) == ["affine_map", "affine_map", "encode_style"]
+    assert sorted(calls) == ["encode_style", "grid", "grid"]
