@@ -72,7 +72,7 @@ def run(
             "One process without Flower, using the federation's local training, rounds and averaging (equal "
             "weights, Algorithm 2).",
             f"{settings.crop}-pixel crops; {settings.steps * settings.batch} images per edge and round "
-            "(paper: 4000 from MS-COCO); starts from an untrained decoder without global grading.",
+            "(paper: 4000 from MS-COCO); starts from an untrained decoder on top of the global mapping.",
         ],
     )
 

@@ -55,11 +55,11 @@ def export_bundle(
     """Export a checkpoint.
 
     Args:
-        checkpoint: File written by `mvstylizer train`.
+        checkpoint: File written by `mvstylizer train`, or a look network's, which makes a ``lite`` bundle.
         out: Folder of the bundle. An existing bundle is replaced; any other content is refused.
         version: Release number, from 1.
-        ridge: Regularization of the grid finish (`StylizerDims.ridge`), instead of the checkpoint's; larger
-            values keep more of the frame's own contrast.
+        ridge: Regularization of the grid's fit (`StylizerDims.ridge`), instead of the checkpoint's; larger
+            values keep it closer to the global mapping.
         precision: Precision of the weights in the network's files.
         sizes: Frame sizes that accelerators get kernels for.
         base_bundle: An exported model. If it has the checkpoint's architecture, its graphs take the new

@@ -14,8 +14,8 @@ _TENSOR_HEAD = ("file", "tensor", "type", "shape", "layout", "range")
 _PARITY_HEAD = ("file", "max", "mean", "p99.9", "PSNR, dB", "runtimes")
 _SUMMARY: Final = (
     "Applies the look of a style photo to photos and video frames. The style encoder turns the photo into a"
-    " style code. The stylizer turns a frame and the code into the stylized frame, or into the grid of affine"
-    " color maps that produces it. The kernels interpolate the frames between key frames on a phone."
+    " style code. The stylizer turns a frame and the code into the stylized frame, or into the bilateral grid"
+    " of color transforms that produces it. The kernels interpolate the frames between key frames on a phone."
 )
 _LIMITS: Final = (
     "For photographs and camera footage, with photographs as styles. The model changes color and light; it"

@@ -1,8 +1,8 @@
 """Local training, the edge's part of Algorithm 2: retrain the cloud's model on the edge's frames and styles.
 
-Decoder, colorization and smoothing are trained; the encoder is frozen. The spool is a folder with ``frames/``
-(key frames from phones) and ``styles/`` (their style photos) as image files. Only parameters leave the edge,
-never photos.
+Decoder and smoothing are trained; look network and VGG encoder are frozen. The spool is a folder with
+``frames/`` (key frames from phones) and ``styles/`` (their style photos) as image files. Only parameters
+leave the edge, never photos.
 """
 
 from __future__ import annotations

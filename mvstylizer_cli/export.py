@@ -14,6 +14,7 @@ EXPORT_EXAMPLES = """\b
 Examples:
   mvstylizer export runs/first.safetensors --out models/first
   mvstylizer export runs/first.safetensors --out models/first --precision fp32 --sizes 1280x720
+  mvstylizer export training/weights/look.safetensors --out models/my-lite
   mvstylizer export --check models/first
   mvstylizer export --compile models/first --snapdragon SM8650,SM8750 --out compiled
 """
@@ -21,7 +22,10 @@ Examples:
 
 def export(
     checkpoint: Annotated[
-        Path | None, typer.Argument(metavar="CHECKPOINT", help="File written by `mvstylizer train`.")
+        Path | None,
+        typer.Argument(
+            metavar="CHECKPOINT", help="File written by `mvstylizer train`, or a look network for lite."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="BUNDLE", help="Folder to write the bundle to.")
@@ -55,7 +59,7 @@ def export(
         float | None,
         typer.Option(
             min=0,
-            help="Regularization of the grid finish; larger values keep more contrast."
+            help="Regularization of the grid's fit; larger values keep it closer to the global LUT."
             " [default: as in training]",
         ),
     ] = None,

@@ -79,7 +79,7 @@ def stylize(
     ] = "codec",
     interpolation: Annotated[
         Literal["warp", "transfer"],
-        typer.Option(help="Interpolate by warping pixels (warp) or affine color maps (transfer)."),
+        typer.Option(help="Interpolate by warping pixels (warp) or grids of color transforms (transfer)."),
     ] = "transfer",
     edge_output: Annotated[
         Literal["image", "map"] | None,

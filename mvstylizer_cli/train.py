@@ -40,7 +40,7 @@ def train(
         float, typer.Option(min=0, help="Weight of lost local contrast, which looks like haze.")
     ] = 2.0,
     tint_weight: Annotated[
-        float, typer.Option(min=0, help="Weight of chroma that drifts from the global grade.")
+        float, typer.Option(min=0, help="Weight of chroma that drifts from the global LUT's.")
     ] = 4.0,
     roughness_weight: Annotated[float, typer.Option(min=0, help="Weight of the grid's roughness.")] = 0.1,
     ridge: Annotated[float, typer.Option(min=0, help="Regularization of the grid's fit.")] = 1e-3,

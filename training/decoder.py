@@ -1,7 +1,7 @@
 """The mirrored decoder: VGG's layers from relu3_1 back to RGB, with nearest upsampling instead of pools.
 
-It predicts a *correction* to the globally recolored content. Its last convolution starts at zero, so an
-untrained stylizer computes exactly the closed-form color transport, and any correction is learned.
+It predicts a *correction* to the globally graded content. Its last convolution starts at zero, so an
+untrained stylizer computes exactly the global mapping, and any correction is learned.
 
 The deepest level feeds the decoder with its colorized and original features, the shallow levels with the
 change that colorization made (z - x): shallow features locate objects, deep ones identify them.

@@ -1,1 +1,1 @@
-"""The global part of the stylizer: one smooth color mapping per shot, estimated from two thumbnails."""
+"""The global part of the stylizer: one smooth color mapping per picture, estimated from two thumbnails."""
