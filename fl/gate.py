@@ -74,7 +74,7 @@ class Gate:
 
     Args:
         holdout: Folder with ``contents/`` and ``styles/``, at least one photo each.
-        size: Side to which the photos are resized, in pixels; a multiple of 8.
+        size: Side to which the photos are resized, in pixels; a multiple of 32.
         loss_tolerance: Maximum relative increase of a style's Eq. 5 loss.
         structure_tolerance: Maximum decrease of a style's structure SSIM.
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fl.parameters import fingerprint
+from fl.parameters import fingerprint, trained
 from mvstylizer.errors import MVStylizerError
 from training.checkpoint import load_checkpoint
 from training.config import StepConfig
@@ -74,10 +74,14 @@ def retrain(
     Raises:
         CheckpointError: The checkpoint is missing or damaged.
         PhotoFolderError: The spool has fewer than two frames or no style.
-        LocalTrainingError: A loss is not finite.
+        LocalTrainingError: A loss is not finite, or the model has no local part.
     """
     config = config or StepConfig()
     stylizer, _ = load_checkpoint(checkpoint)
+    if stylizer.local is None:
+        raise LocalTrainingError(
+            f"{checkpoint} has no local part, which is what edges train", "Start with a whole mvstylizer"
+        )
     stylizer.set_mixed(config.mixed)
     frames = PhotoFolder(spool / FRAMES, config.crop)
     sources = Sources(frames, PhotoFolder(spool / STYLES, config.crop, min_photos=1))
@@ -97,7 +101,8 @@ def retrain(
                 f"Training on {spool} diverged at step {step}: {losses}", "Lower the learning rate"
             )
         sums = {name: sums.get(name, 0.0) + value for name, value in losses.items()}
-    parameters = {name: value.detach().cpu().numpy() for name, value in stylizer.state_dict().items()}
+    weights = {name: value.detach().cpu().numpy() for name, value in stylizer.state_dict().items()}
+    parameters = dict(trained(weights))
     means = {name: total / steps for name, total in sums.items()}
     return LocalUpdate(parameters, len(frames.paths), means, fingerprint(parameters))
 

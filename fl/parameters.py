@@ -22,11 +22,19 @@ from mvstylizer.errors import MVStylizerError
 
 Parameters = Mapping[str, NDArray[np.float32]]
 
+FROZEN = "heads."
+"""Before the names of the look network's weights, which no edge trains, sends or blurs with noise."""
+
 _HEADER_LENGTH = 8  # bytes of the little-endian length before safetensors' JSON header
 
 
 class ParametersError(MVStylizerError):
     """Parameters are damaged, not finite, or belong to a different model."""
+
+
+def trained(parameters: Parameters) -> Parameters:
+    """Return the parameters that edges train."""
+    return {name: value for name, value in parameters.items() if not name.startswith(FROZEN)}
 
 
 def check_parameters(parameters: Parameters, like: Parameters, source: str) -> None:

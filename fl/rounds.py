@@ -30,6 +30,7 @@ from fl.parameters import (
     check_parameters,
     fingerprint,
     map_parameters,
+    trained,
     write_parameters,
 )
 from fl.round_config import RoundConfig
@@ -110,13 +111,14 @@ class Rounds:
             RoundError: Fewer updates than the quorum; those received are kept for the next attempt.
         """
         server_round, live = self.next_round, self.model
-        base, header = map_parameters(live)
+        whole, header = map_parameters(live)
+        base = trained(whole)
         self._open(server_round, config)
         self._collect(fleet, config, server_round, live, base)
         received = self._received(server_round)
         self._check_quorum(server_round, len(received), config)
         candidate = self.model_path(server_round)
-        merged = self._next_model(received, base, config, candidate, server_round)
+        merged = {**whole, **self._next_model(received, base, config, candidate, server_round)}
         write_parameters(candidate, merged, header)
         decision = evaluator.evaluate(candidate, live)
         shutil.rmtree(self._round_folder(server_round - KEEP_UPDATES) / UPDATES, ignore_errors=True)

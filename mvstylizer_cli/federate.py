@@ -103,7 +103,7 @@ def submit(
     ] = 1.0,
     steps: Annotated[int, typer.Option(min=1, help="Local optimizer steps per round.")] = 100,
     batch: Annotated[int, typer.Option(min=2, help="Samples per step.")] = 2,
-    crop: Annotated[int, typer.Option(min=32, help="Training crop size in pixels (multiple of 8).")] = 128,
+    crop: Annotated[int, typer.Option(min=32, help="Training crop size in pixels (multiple of 32).")] = 128,
     learning_rate: Annotated[float, typer.Option(min=0, help="Local learning rate of Adam.")] = 1e-4,
     holdout_size: Annotated[
         int, typer.Option(min=64, help="Evaluation photo size in pixels (multiple of 8).")
@@ -115,8 +115,8 @@ def submit(
     from fl.flower.run_config import RunConfig
     from fl.flower.submit import submit as run
 
-    if crop % 8 or holdout_size % 8:
-        raise typer.BadParameter("must be a multiple of 8", param_hint="--crop, --holdout-size")
+    if crop % 32 or holdout_size % 32:
+        raise typer.BadParameter("must be a multiple of 32", param_hint="--crop, --holdout-size")
     config = RunConfig(
         rounds=rounds,
         quorum=quorum,

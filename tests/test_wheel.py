@@ -121,7 +121,7 @@ def test_the_wheel_contains_every_data_file(wheel: Path) -> None:
         "edge_triton/triton/requirements.txt",
         "mvstylizer/models/mvstylizer/model.json",
         "mvstylizer/models/mvstylizer/stylizer.onnx",
-        "mvstylizer/models/lite/stylizer_map.tflite",
+        "mvstylizer/models/lite/look.tflite",
         "training/weights/vgg16_relu4_1.fp16.safetensors",
     ):
         assert part in names, part

@@ -118,6 +118,19 @@ def restore(stylizer: StylizerNetwork, path: Path) -> int:
     return info.step
 
 
+def start_with(stylizer: StylizerNetwork, path: Path) -> None:
+    """Load the weights to start from: a whole stylizer's, or those of a look network alone.
+
+    Raises:
+        CheckpointError: See `restore`.
+    """
+    if read_info(path).dims.variant == "mvstylizer":
+        restore(stylizer, path)
+    else:
+        look, _ = load_checkpoint(path)
+        stylizer.heads.load_state_dict(look.heads.state_dict())
+
+
 def optimizer_path(checkpoint: Path) -> Path:
     """Return the path of a checkpoint's optimizer state."""
     return checkpoint.with_suffix(".optimizer.safetensors")

@@ -40,14 +40,13 @@ def terms(content: Tensor, stylized: Tensor) -> Tensor:
     return torch.cat([x, y, *products, *crosses], dim=1)
 
 
-def solve(moments: Tensor, gain: Gain, ridge: float, detail: Tensor | None = None) -> Tensor:
+def solve(moments: Tensor, gain: Gain, ridge: float) -> Tensor:
     """Return the transforms of cells from their means of `terms`.
 
     Args:
         moments: N×`TERMS`×h×w.
         gain: Returns the gain T of the global mapping, N×3×3×h×w, for the cells' mean colors, N×3×h×w.
         ridge: Regularization, a variance in unit range.
-        detail: Factor on local contrast, N; None means 1.
 
     Returns:
         N×12×h×w, rows [A_r· b_r, A_g· b_g, A_b· b_b], unit range.
@@ -57,13 +56,12 @@ def solve(moments: Tensor, gain: Gain, ridge: float, detail: Tensor | None = Non
     cov_yx = [[moments[:, 12 + 3 * i + j] - mean_y[:, i] * mean_x[:, j] for j in range(3)] for i in range(3)]
     start = gain(mean_x + MIDDLE)
     inverse = _inverse_symmetric([c + ridge if i == j else c for (i, j), c in cov_xx.items()])
-    factor = 1.0 if detail is None else detail[:, None, None]
     rows = []
     for i in range(3):
         known = [_sum(start[:, i, k] * cov_xx[min(k, j), max(k, j)] for k in range(3)) for j in range(3)]
         left = [cov_yx[i][j] - known[j] for j in range(3)]
         more = [_sum(left[k] * inverse[k][j] for k in range(3)) for j in range(3)]
-        gains = [factor * (start[:, i, j] + more[j]) for j in range(3)]
+        gains = [start[:, i, j] + more[j] for j in range(3)]
         level = mean_y[:, i] + MIDDLE - _sum(gains[j] * (mean_x[:, j] + MIDDLE) for j in range(3))
         rows += [*gains, level]
     return torch.stack(rows, dim=1)

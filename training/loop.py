@@ -17,7 +17,7 @@ from contextlib import nullcontext
 import torch
 
 from training import processes
-from training.checkpoint import load_optimizer, restore, save_checkpoint, save_optimizer
+from training.checkpoint import load_optimizer, restore, save_checkpoint, save_optimizer, start_with
 from training.config import TrainConfig
 from training.look.checkpoint import LOOK_WEIGHTS, load_look
 from training.loss_log import LossLog
@@ -58,7 +58,7 @@ def _train(config: TrainConfig, device: str, resume: bool, progress: Progress | 
     if resume:
         start = restore(stylizer, config.out)
     elif config.start is not None:
-        restore(stylizer, config.start)
+        start_with(stylizer, config.start)
     else:
         stylizer.heads.network.load_state_dict(load_look(LOOK_WEIGHTS).state_dict())
     stylizer.train().to(device)

@@ -13,7 +13,7 @@ from device_runtime.kernels.key_frame import LUMA_SHAPE
 from mvstylizer.bundle import Bundle
 
 Array = NDArray[Any]
-GRID: Final = (9, 16, 8)  # rows, columns and bins of a map
+GRID: Final = (9, 16, 6)  # rows, columns and bins of a map
 
 
 class KernelCase(NamedTuple):

@@ -71,7 +71,7 @@ def _macs(draft: Draft, base: BaseBundle | None) -> tuple[dict[str, Any], dict[s
 
 
 def _add(draft: Draft, path: Path, parity: dict[str, Any], macs: dict[str, Any]) -> None:
-    inputs, outputs = contract(path.stem, draft.network["style_code"])
+    inputs, outputs = contract(path.stem, draft.network["style_code"], draft.network["bins"])
     spec = file_spec(
         draft.folder,
         path.stem,

@@ -11,6 +11,8 @@ import av
 import cv2
 import pytest
 
+from training.look.checkpoint import LOOK_WEIGHTS
+
 ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.slow
@@ -33,7 +35,7 @@ def test_stylize_in_python(street: Path, dusk: Path, tmp_path: Path) -> None:
 
 
 def test_export_and_check(tmp_path: Path) -> None:
-    said = run("export_and_check.py", ROOT / "models" / "lite.safetensors", tmp_path / "bundle")
+    said = run("export_and_check.py", LOOK_WEIGHTS, tmp_path / "bundle")
     assert float(said.split("differ by ")[1].split()[0]) < 1
     assert {path.name for path in (tmp_path / "bundle").iterdir()} >= {"style_encoder.onnx", "stylizer.onnx"}
 

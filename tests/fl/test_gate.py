@@ -40,7 +40,7 @@ def test_the_same_model_passes_with_equal_scores_for_each_style(gate: Gate, chec
 
 
 def test_a_worse_model_is_refused(gate: Gate, checkpoint: Path, tmp_path: Path) -> None:
-    worse = variant(checkpoint, tmp_path / "worse.safetensors", {"decoder.rgb.bias": 0.3})
+    worse = variant(checkpoint, tmp_path / "worse.safetensors", {"local.decoder.rgb.bias": 0.3})
     decision = gate.evaluate(worse, checkpoint)
     assert not decision.accepted
     assert "Eq. 5 loss" in " ".join(decision.reasons)
@@ -52,8 +52,8 @@ def test_noise_in_the_last_layer_is_refused_and_removing_it_is_accepted(
 ) -> None:
     header = map_parameters(checkpoint)[1]
     parameters = load_file(checkpoint)
-    noise = np.random.default_rng(0).normal(0, 0.3, parameters["decoder.rgb.weight"].shape)
-    parameters["decoder.rgb.weight"] = parameters["decoder.rgb.weight"] + noise.astype(np.float32)
+    noise = np.random.default_rng(0).normal(0, 0.3, parameters["local.decoder.rgb.weight"].shape)
+    parameters["local.decoder.rgb.weight"] = parameters["local.decoder.rgb.weight"] + noise.astype(np.float32)
     write_parameters(tmp_path / "noisy.safetensors", parameters, header)
     decision = gate.evaluate(tmp_path / "noisy.safetensors", checkpoint)
     assert not decision.accepted
@@ -62,7 +62,7 @@ def test_noise_in_the_last_layer_is_refused_and_removing_it_is_accepted(
 
 
 def test_nan_counts_as_worse(gate: Gate, checkpoint: Path, tmp_path: Path) -> None:
-    nan = variant(checkpoint, tmp_path / "nan.safetensors", {"decoder.rgb.bias": float("nan")})
+    nan = variant(checkpoint, tmp_path / "nan.safetensors", {"local.decoder.rgb.bias": float("nan")})
     assert len(gate.evaluate(nan, checkpoint).reasons) == 4
 
 

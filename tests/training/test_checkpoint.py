@@ -20,7 +20,7 @@ def test_a_checkpoint_is_enough_to_rebuild_the_stylizer(tmp_path: Path, cat: tor
     with torch.no_grad():
         code = stylizer.encode_style(cat)
         torch.testing.assert_close(again(cat, code), stylizer(cat, code))
-    assert (tmp_path / "deep" / "a.safetensors").stat().st_size < 5_000_000  # the frozen encoder stays out
+    assert (tmp_path / "deep" / "a.safetensors").stat().st_size < 5_500_000  # the frozen encoder stays out
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["a.safetensors"]
 
 
@@ -38,7 +38,7 @@ def test_missing_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
 def test_another_format_names_its_version(tmp_path: Path) -> None:
     path = tmp_path / "newer.safetensors"
     save_file({"x": torch.zeros(1)}, path, metadata={"format": "mvstylizer.checkpoint/9"})
-    with pytest.raises(CheckpointError, match="has checkpoint format 9; this version reads 1"):
+    with pytest.raises(CheckpointError, match="has checkpoint format 9; this version reads 2"):
         load_checkpoint(path)
 
 

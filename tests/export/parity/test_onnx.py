@@ -61,7 +61,9 @@ def test_parity_with_pytorch(folder: Path, reference: Reference) -> None:
 def test_the_file_of_another_network_is_detected(folder: Path) -> None:
     torch.manual_seed(1)
     other = StylizerNetwork(DIMS).eval()
-    torch.nn.init.normal_(other.decoder.rgb.weight, std=0.003)
+    other.heads.network.load_state_dict(load_look(LOOK_WEIGHTS).state_dict())
+    assert other.local is not None
+    torch.nn.init.constant_(other.local.decoder.rgb.bias, 0.05)
     with pytest.raises(ParityError, match="gray levels"):
         check_stylizer(folder / "stylizer.onnx", Reference(other))
 
@@ -70,7 +72,7 @@ def test_the_file_of_another_network_is_detected(folder: Path) -> None:
 def test_inputs_and_outputs_are_those_of_the_contract(folder: Path, role: str) -> None:
     session = session_of(folder / f"{role}.onnx")
     kinds = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
-    expected = contract(role, StylizerNetwork().style_code_size)
+    expected = contract(role, StylizerNetwork().style_code_size, StylizerDims().bins)
     for rows, declared in zip((session.get_inputs(), session.get_outputs()), expected, strict=True):
         found = [
             (v.name, kinds[v.type], tuple(d if isinstance(d, int) else -1 for d in v.shape)) for v in rows
