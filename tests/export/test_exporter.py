@@ -29,7 +29,7 @@ from training.stylizer import StylizerNetwork
 
 SIZED = {"warp_accel_64x48", "transfer_accel_64x48"}  # warp_gpu_64x48 too where there is a Vulkan
 EXTRA = {"stylizer_map", "golden", "card"}
-BIAS = "heads.network.enter.bias"
+BIAS = "heads.network.encoder.refine.bias"
 
 
 @pytest.mark.slow
@@ -99,7 +99,7 @@ def test_a_wrong_file_fails_the_export_and_leaves_nothing_behind(
     bundle = load_bundle(default_bundle("lite"))
     base_bundle = BaseBundle(bundle, shipped_checkpoint(bundle.path.name))
     monkeypatch.setattr(onnx_writer, "refill", wrong)
-    with pytest.raises(ParityError, match=r"stylizer\.onnx differs from its reference"):
+    with pytest.raises(ParityError, match=r"style_encoder\.onnx differs from its reference"):
         export_bundle(base_bundle.checkpoint, tmp_path / "bundle", base_bundle=base_bundle)
     assert not list(tmp_path.iterdir())
 

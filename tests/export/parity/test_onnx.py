@@ -27,6 +27,8 @@ from export.parity.test_images import parity_picture
 from export.runtimes.difference import ParityError
 from tests.export.conftest import DIMS, RIDGE
 from training.checkpoint import load_checkpoint
+from training.look.checkpoint import LOOK_WEIGHTS, load_look
+from training.options import StylizerDims
 from training.stylizer import StylizerNetwork
 
 
