@@ -107,7 +107,7 @@ def plan_video(
         PhotoError: A style photo cannot be read.
         MVStylizerError: The stylizer or a kernel fails.
     """
-    calibration = _calibrate(source, StyleMix.read(style_photo), options, stylizer, bundle)
+    calibration = _calibrate(source, StyleMix.read(style_photo, options.match), options, stylizer, bundle)
     selector = options.selector(bundle)
     indices, cuts, frames = [], [], 0
     with VideoReader(source) as reader:

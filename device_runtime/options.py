@@ -14,7 +14,7 @@ from typing import Final, Literal
 from device_runtime.kernels import KeyFrameScore
 from device_runtime.key_frames.policy import MAX_INTERVAL, KeyFrameSelector, check_policy, parse_policy
 from mvstylizer.bundle import Bundle
-from mvstylizer.stylizer import Reply
+from mvstylizer.stylizer import Match, Reply
 
 Interpolation = Literal["warp", "transfer"]
 FlowInit = Literal["previous", "codec"]
@@ -38,6 +38,7 @@ class StylizeOptions:
         edge_output: What the edge returns, ``image`` or ``map``. None selects what the interpolation needs;
             ``transfer`` requires ``map``.
         strength: 0 (the original) to 1 (the full style).
+        match: How the style is followed: 0 its look, 1 its palette, or ``auto``; see `Match`.
         max_interval: Maximum number of frames from one key frame to the next, at least 1.
         two_sided: Interpolate from the key frames on both sides. False uses the previous one only, as in the
             paper.
@@ -55,6 +56,7 @@ class StylizeOptions:
     interpolation: Interpolation = "transfer"
     edge_output: Reply | None = None
     strength: float = 1.0
+    match: Match = "auto"
     max_interval: int = MAX_INTERVAL
     two_sided: bool = True
     temporal_smoothing_s: float = TEMPORAL_SMOOTHING_S
@@ -65,6 +67,8 @@ class StylizeOptions:
         self._check_choices()
         if not 0 <= self.strength <= 1:
             raise ValueError(f"strength {self.strength} is not between 0 and 1")
+        if self.match != "auto" and not 0 <= self.match <= 1:
+            raise ValueError(f"match {self.match} is neither auto nor between 0 and 1")
         if self.max_interval < 1:
             raise ValueError(f"max_interval {self.max_interval} is below 1")
         if not 0 <= self.temporal_smoothing_s < math.inf:

@@ -81,7 +81,7 @@ def stylize_video(
             pieces of an interrupted run are from another release.
         MVStylizerError: The stylizer or a kernel fails.
     """
-    watch, style = Stopwatch(), StyleMix.read(style_photo)
+    watch, style = Stopwatch(), StyleMix.read(style_photo, options.match)
     target = check_output(out, source, *normalized(style_photo))
     with VideoReader(source, codec_motion=options.flow_init == "codec") as reader:
         writer = VideoWriter(out, reader.info, crf=options.crf)
@@ -124,7 +124,7 @@ def stylize_photo(
         source: The photo.
         style_photo: The style photo, or several with weights.
         out: The result; its suffix selects the format.
-        options: Only `strength` applies.
+        options: Only `strength` and `match` apply.
         stylizer: An `EdgeClient`, or a stylizer on this machine.
         progress: Called after each request when label images are given.
         masks: Label images of the photo and of the style, which must then be a single photo. Each label takes
@@ -142,14 +142,20 @@ def stylize_photo(
     """
     watch = Stopwatch()
     with watch.measure("decode"):
-        photo, style = read_photo(source), StyleMix.read(style_photo)
+        photo, style = read_photo(source), StyleMix.read(style_photo, options.match)
         check_photo_output(out, source, *normalized(style_photo), *(masks or ()))
         labeled = None if masks is None else read_mask_files(photo, style_photo, masks)
     if labeled is None:
         made = _at_once(photo, style, stylizer, watch)
     else:
         made = stylize_labels(
-            photo, *labeled, stylizer=stylizer, map_pixels=NETWORK_PIXELS, watch=watch, progress=progress
+            photo,
+            *labeled,
+            stylizer=stylizer,
+            map_pixels=NETWORK_PIXELS,
+            match=options.match,
+            watch=watch,
+            progress=progress,
         )
     with watch.measure("encode"):
         write_photo(out, blended(photo, made.picture, options.strength))

@@ -8,6 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Reply = Literal["image", "map", "both"]
+Match = float | Literal["auto"]
+"""How a style is followed: 0 its look (the grading), 1 its palette (the colors), between them a mixture;
+``auto`` decides by how alike the scenes are."""
+LOOK, PALETTE = 0.0, 1.0
+AUTO = -1.0  # ``auto``, as the first value of a style code
 
 BilateralGrid = NDArray[np.float32]
 """A map from a frame to its stylization: float32 (rows, columns, bins, 3, 4), finite.
@@ -21,6 +26,13 @@ Luma is the sum of R', G' and B' weighted by `GUIDE`, in [0, 1].
 """
 GUIDE = (0.2126, 0.7152, 0.0722)
 """Weights of R', G' and B' in luma, ITU-R BT.709."""
+
+
+def with_match(style_code: NDArray[np.float32], match: Match) -> NDArray[np.float32]:
+    """Return a style code (float32, K) that asks for a match, which is its first value."""
+    asked = style_code.copy()
+    asked[0] = AUTO if match == "auto" else match
+    return asked
 
 
 class StylizedFrame(NamedTuple):

@@ -11,12 +11,14 @@ from mvstylizer_cli.console import BundleOption, JsonOption, finish
 from mvstylizer_cli.stylizers import (
     EdgeOption,
     LocalOption,
+    MatchOption,
     StrengthOption,
     StyleOption,
     StylizerBackend,
     TlsOption,
     TokenOption,
     WeightsOption,
+    parsed_match,
     styles_with_weights,
 )
 
@@ -34,6 +36,7 @@ def lut(
     style_weights: WeightsOption = None,
     at: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="A time within the shot to use.")] = 0.0,
     strength: StrengthOption = 1.0,
+    match: MatchOption = "auto",
     size: Annotated[int, typer.Option(min=2, max=129, help="Nodes per axis.")] = 33,
     edge: EdgeOption = None,
     local: LocalOption = False,
@@ -53,7 +56,7 @@ def lut(
             source,
             styles,
             out,
-            options=StylizeOptions(strength=strength),
+            options=StylizeOptions(strength=strength, match=parsed_match(match)),
             stylizer=stylizer,
             bundle=backend.model,
             at_s=at,

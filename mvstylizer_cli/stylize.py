@@ -13,12 +13,14 @@ from mvstylizer_cli.renamed_options import renaming
 from mvstylizer_cli.stylizers import (
     EdgeOption,
     LocalOption,
+    MatchOption,
     StrengthOption,
     StyleOption,
     StylizerBackend,
     TlsOption,
     TokenOption,
     WeightsOption,
+    parsed_match,
     styles_with_weights,
 )
 
@@ -88,6 +90,7 @@ def stylize(
         ),
     ] = None,
     strength: StrengthOption = 1.0,
+    match: MatchOption = "auto",
     temporal_smoothing: Annotated[
         float,
         typer.Option(
@@ -129,6 +132,7 @@ def stylize(
             interpolation=interpolation,
             edge_output=edge_output,
             strength=strength,
+            match=parsed_match(match),
             temporal_smoothing_s=temporal_smoothing,
             flow_init=flow_init,
             crf=crf,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from mvstylizer_cli.console import bundle_folder
 
 if TYPE_CHECKING:
     from mvstylizer.bundle import Bundle
-    from mvstylizer.stylizer import Stylizer
+    from mvstylizer.stylizer import Match, Stylizer
 
 StyleOption = Annotated[
     list[Path],
@@ -38,7 +39,33 @@ TokenOption = Annotated[
     str,
     typer.Option("--token", envvar="MVSTYLIZER_TOKEN", help="Bearer token for the edge.", show_default=False),
 ]
+MatchOption = Annotated[
+    str,
+    typer.Option(
+        metavar="look|auto|palette|0..1",
+        help="Follow the style's look (its grading) or its palette (its colors);"
+        " auto decides by how alike the scenes are.",
+    ),
+]
 StrengthOption = Annotated[float, typer.Option(min=0, max=1, help="0 is the original, 1 the full style.")]
+
+
+def parsed_match(text: str) -> Match:
+    """Return the value of ``--match``.
+
+    Raises:
+        typer.BadParameter: It is none.
+    """
+    from mvstylizer.stylizer import LOOK, PALETTE
+
+    named: dict[str, Match] = {"look": LOOK, "auto": "auto", "palette": PALETTE}
+    try:
+        match = named[text] if text in named else float(text)
+    except ValueError:
+        match = math.nan
+    if match != "auto" and not 0 <= match <= 1:
+        raise typer.BadParameter(f"{text} is not look, auto, palette or from 0 to 1", param_hint="--match")
+    return match
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from starlette.staticfiles import StaticFiles
 
 from device_runtime.options import DEFAULT_OPTIONS, StylizeOptions
 from mvstylizer.errors import MVStylizerError
+from mvstylizer.stylizer import LOOK, PALETTE, Match
 from studio.errors import StudioError, TooLargeError
 from studio.media_library import ROLES, Role, inspect_file
 from studio.same_origin import SameOrigin
@@ -27,6 +28,7 @@ PAGE: Final = Path(__file__).parent / "page"
 # Browsers read a response only after sending the whole file; otherwise they report a broken connection.
 MAX_DISCARDED: Final = 64_000_000
 UNPROCESSABLE: Final = 422
+MATCHES: Final[dict[str, Match]] = {"look": LOOK, "auto": "auto", "palette": PALETTE}
 
 
 def make_app(workbench: Workbench) -> Starlette:
@@ -138,7 +140,10 @@ def _options(chosen: dict[str, Any]) -> StylizeOptions:
             policy=str(chosen.get("key_frames", DEFAULT_OPTIONS.policy)),
             interpolation=chosen.get("interpolation", DEFAULT_OPTIONS.interpolation),
             strength=float(chosen.get("strength", DEFAULT_OPTIONS.strength)),
+            match=MATCHES[str(chosen.get("match", "auto"))],
         )
+    except KeyError as error:
+        raise StudioError(f"match {error} is not one of {', '.join(MATCHES)}") from error
     except (TypeError, ValueError) as error:
         raise StudioError(str(error)) from error
 

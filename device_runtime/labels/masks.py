@@ -23,7 +23,7 @@ from device_runtime.report import LabelUse, Stopwatch
 from device_runtime.stylizers.request_queue import KeyRequests
 from device_runtime.stylizers.style_mix import StyleMix, StylePhotos, normalized
 from mvstylizer.errors import MVStylizerError
-from mvstylizer.stylizer import BilateralGrid, Stylizer
+from mvstylizer.stylizer import PALETTE, BilateralGrid, Match, Stylizer
 
 MAX_LABELS: Final = 16
 MIN_SHARE: Final = 0.005  # of a photo: a smaller area does not define a style
@@ -131,6 +131,7 @@ def stylize_labels(
     stylizer: Stylizer,
     map_pixels: int,
     watch: Stopwatch,
+    match: Match = "auto",
     progress: Callable[[int, int | None], None] | None = None,
 ) -> LabeledPicture:
     """Stylize a photo label by label: one request per label, and one for all labels that use the whole style.
@@ -145,6 +146,8 @@ def stylize_labels(
         style_labels: int32 (H', W'), the style's.
         stylizer: Stylizes the filled photos.
         map_pixels: Pixel budget of its network; photos are sent at that size.
+        match: How each label's style is followed. ``auto`` means the palette: whoever pairs labels has
+            decided that they correspond.
         watch: Records the time of the requests as ``edge``, of the rest as ``interpolate``.
         progress: Called after each request with the number of requests done and the total.
 
@@ -154,13 +157,14 @@ def stylize_labels(
     Raises:
         MVStylizerError: The stylizer cannot be reached, or rejects a photo.
     """
+    match = PALETTE if match == "auto" else match
     uses, regions, values = _paired(labels, style_labels)
     maps: list[BilateralGrid] = []
     sent = received = 0
     for value in values:
         with watch.measure("interpolate"):
             content = photo if value is None else filled(photo, labels == value)
-            mix = StyleMix.of(style if value is None else filled(style, style_labels == value))
+            mix = StyleMix.of(style if value is None else filled(style, style_labels == value), match)
         with KeyRequests(stylizer, mix, reply="map", map_pixels=map_pixels, watch=watch) as requests:
             _, grid, *traffic = requests.submit(content).result()
         assert grid is not None, "checked by KeyRequests"

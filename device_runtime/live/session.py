@@ -102,7 +102,7 @@ def stylize_live(
         source: See `LiveSource`.
         style_photo: The style photo, or several with weights.
         out: See `open_sink`.
-        options: Only `strength` and `temporal_smoothing_s` apply.
+        options: Only `strength`, `match` and `temporal_smoothing_s` apply.
         stylizer: Stylizes key frames.
         bundle: Provides the TFLite kernels.
         progress: Called after each picture.
@@ -116,7 +116,7 @@ def stylize_live(
         MVStylizerError: The stylizer or the kernel fails.
     """
     options.check_live()
-    style, watch = StyleMix.read(style_photo), Stopwatch()
+    style, watch = StyleMix.read(style_photo, options.match), Stopwatch()
     pixels = int(bundle.network.get("network_pixels", NETWORK_PIXELS))
     with (
         Transfer(bundle.file("transfer")) as transfer,

@@ -73,7 +73,8 @@ def shot_lut(
         source: A video or a photo.
         style_photo: The style photo, or several with weights.
         out: The result, .cube.
-        options: `policy` and `max_interval` select the key frames; `strength` 0 is the identity.
+        options: `policy` and `max_interval` select the key frames; `strength` 0 is the identity;
+            `match` says how the style is followed.
         stylizer: Stylizes the shot's key frames.
         bundle: Declares the network's input size.
         at_s: A time within the shot, in seconds from the start of the video.
@@ -89,7 +90,7 @@ def shot_lut(
     if not MIN_SIZE <= size <= MAX_SIZE:
         raise ValueError(f"size {size} is not between {MIN_SIZE} and {MAX_SIZE}")
     check_cube_output(out, source, *normalized(style_photo))
-    style = StyleMix.read(style_photo)
+    style = StyleMix.read(style_photo, options.match)
     keys = (
         [_ShotKey(read_photo(source), 0, 0.0)] if is_photo(source) else _shot(source, options, bundle, at_s)
     )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from device_runtime.media.photo import read_photo
 from device_runtime.stylizers.resize import shrunk
-from mvstylizer.stylizer import Stylizer
+from mvstylizer.stylizer import Match, Stylizer, with_match
 
 STYLE_PIXELS: Final = 512 * 512  # more than the style encoder uses
 
@@ -36,18 +36,20 @@ class StyleMix:
     Attributes:
         photos: uint8 RGB (H, W, 3) each, no larger than an encoder needs.
         weights: One per photo; they sum to 1.
+        match: How they are followed; see `mvstylizer.stylizer.Match`.
     """
 
     photos: tuple[NDArray[np.uint8], ...]
     weights: tuple[float, ...]
+    match: Match = "auto"
 
     @classmethod
-    def of(cls, photo: NDArray[np.uint8]) -> StyleMix:
+    def of(cls, photo: NDArray[np.uint8], match: Match = "auto") -> StyleMix:
         """Return the style of one photo, uint8 RGB (H, W, 3)."""
-        return cls((shrunk(photo, STYLE_PIXELS),), (1.0,))
+        return cls((shrunk(photo, STYLE_PIXELS),), (1.0,), match)
 
     @classmethod
-    def read(cls, photos: StylePhotos) -> StyleMix:
+    def read(cls, photos: StylePhotos, match: Match = "auto") -> StyleMix:
         """Read photos.
 
         Raises:
@@ -56,7 +58,7 @@ class StyleMix:
         """
         weights = normalized(photos)
         read = tuple(shrunk(read_photo(path), STYLE_PIXELS) for path in weights)
-        return cls(read, tuple(weights.values()))
+        return cls(read, tuple(weights.values()), match)
 
     def encoded_by(self, stylizer: Stylizer) -> NDArray[np.float32]:
         """Return the mixed style code, float32 (K,).
@@ -65,9 +67,9 @@ class StyleMix:
             MVStylizerError: The stylizer cannot be reached, or rejects a photo.
         """
         codes = [stylizer.encode_style(photo) for photo in self.photos]
-        if len(codes) == 1:
-            return codes[0]  # bit for bit: the edge recognizes its own codes
-        return np.asarray(np.average(codes, 0, self.weights), np.float32)
+        # One code stays as it is, bit for bit: the edge recognizes its own.
+        code = codes[0] if len(codes) == 1 else np.asarray(np.average(codes, 0, self.weights), np.float32)
+        return code if self.match == "auto" else with_match(code, self.match)
 
 
 def normalized(photos: StylePhotos) -> dict[Path, float]:

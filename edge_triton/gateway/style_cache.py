@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_BYTES = 128 << 20
+FIRST = 4  # bytes of a code's first value, which the phone may set
 _MAX_VERSIONS = 8
 
 
@@ -34,7 +35,7 @@ class StyleCache:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._styles: OrderedDict[bytes, _CachedStyle] = OrderedDict()
-        self._origins: dict[bytes, tuple[bytes, int]] = {}  # code -> photo key and version
+        self._origins: dict[bytes, tuple[bytes, int]] = {}  # code without its match -> photo key, version
 
     def __len__(self) -> int:
         return len(self._styles)
@@ -63,31 +64,38 @@ class StyleCache:
             self._bytes += photo.nbytes
         codes = self._styles[key].codes
         codes.setdefault(version, code)  # two requests may have encoded it at the same time
-        self._origins[codes[version]] = key, version
+        self._origins[codes[version][FIRST:]] = key, version
         if len(codes) > _MAX_VERSIONS:
-            self._origins.pop(codes.pop(min(codes)), None)
+            self._origins.pop(codes.pop(min(codes))[FIRST:], None)
         self._styles.move_to_end(key)
         while self._bytes > self._max_bytes:
             _, oldest = self._styles.popitem(last=False)
             self._bytes -= oldest.photo.nbytes
             for dropped in oldest.codes.values():
-                self._origins.pop(dropped, None)
+                self._origins.pop(dropped[FIRST:], None)
 
     def translate(self, code: bytes, version: int) -> bytes | NDArray[np.uint8]:
         """Return the code to use with a version in place of the code that a phone sent.
 
         Args:
-            code: The phone's code: float32 bytes.
+            code: The phone's code: float32 bytes. Its first value, the match, may have been changed.
             version: Model version that will receive it.
 
         Returns:
-            A code: the given one if it is unknown or was made by this version, otherwise this version's own.
-            Or the photo (1, H, W, 3) if this version has to encode it first.
+            A code: the given one if it is unknown or was made by this version, otherwise this version's own,
+            with the given match. Or the photo (1, H, W, 3) if this version has to encode it first; then
+            `with_match_of` gives its code the match.
         """
-        key, origin = self._origins.get(code, (b"", version))
+        key, origin = self._origins.get(code[FIRST:], (b"", version))
         if origin == version:
             return code
-        return self.code(key, version) or self._styles[key].photo
+        own = self.code(key, version)
+        return self._styles[key].photo if own is None else with_match_of(code, own)
+
+
+def with_match_of(asked: bytes, code: bytes) -> bytes:
+    """Return a code with the match that another one asks for; see `mvstylizer.stylizer.with_match`."""
+    return asked[:FIRST] + code[FIRST:]
 
 
 def photo_key(photo: NDArray[np.uint8]) -> bytes:

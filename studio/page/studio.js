@@ -3,6 +3,11 @@
 import { Viewer } from "./viewer.js";
 
 const POLL_MS = 300;
+const MATCHES = {
+  look: "Applies the style photo's grading: contrast, warmth, faded or rich colors.",
+  auto: "Between look and palette, by how alike the two scenes are.",
+  palette: "Takes the style photo's own light and colors, for similar scenes.",
+};
 const POLICIES = {
   codec: "The intra-coded frames of the video's codec, and every scene cut.",
   content: "Where the content has changed enough, as scored by a small model, and at every scene cut.",
@@ -122,7 +127,8 @@ document.addEventListener("drop", (event) => {
 // Choices
 
 function explain() {
-  const { policy, interpolation } = Object.fromEntries(new FormData(form));
+  const { match, policy, interpolation } = Object.fromEntries(new FormData(form));
+  $("#match-explained").textContent = MATCHES[match];
   $("#policy-explained").textContent = POLICIES[policy];
   $("#interpolation-explained").textContent = INTERPOLATIONS[interpolation];
   for (const label of form.querySelectorAll(".number")) label.hidden = label.dataset.for !== policy;
@@ -132,13 +138,13 @@ form.addEventListener("input", explain);
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   showError(null);
-  const { policy, interpolation, strength } = Object.fromEntries(new FormData(form));
+  const { match, policy, interpolation, strength } = Object.fromEntries(new FormData(form));
   const key_frames = policy in form.elements ? `${policy}:${form.elements[policy].value}` : policy;
   try {
     await request("api/job", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ key_frames, interpolation, strength: strength / 100 }),
+      body: JSON.stringify({ match, key_frames, interpolation, strength: strength / 100 }),
     });
     await refresh();
     $("#stage").scrollIntoView({ block: "nearest", behavior: "smooth" });

@@ -113,6 +113,8 @@ def test_a_live_run_reports_its_latency(bikes: Path, style: Path, tmp_path: Path
         (("--live", "--flow-init", "codec"), "cannot be combined"),
         (("--edge", "127.0.0.1:1"), "mutually exclusive"),
         (("--edge-output", "image"), "needs the map"),
+        (("--match", "both"), "both is not look, auto, palette or from 0 to 1"),
+        (("--match", "1.5"), "1.5 is not look"),
         (("--key-frames", "every:0"), "N must be between 1 and 30"),
         (("--mask", "a.png"), "must be given together"),
         (("--style-mask", "a.png"), "must be given together"),

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mvstylizer.stylizer import Match
 from training.look.data import load_luts, load_photo, split
-from training.look.heads import GlobalHeads, Match
+from training.look.heads import GlobalHeads
 from training.look.lut import apply_lut
 
 LONG_SIDE = 480  # pixels

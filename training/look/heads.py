@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from mvstylizer.stylizer import AUTO, Match
 from training.look.checkpoint import load_look
 from training.look.chroma_statistics import colorfulness
 from training.look.lut import apply_lut, resample
@@ -17,8 +18,6 @@ from training.look.palette import SIDE, palette_lut
 from training.look.style_colors import STYLE_COLORS, StyleColors, cut, style_colors, unpack
 from training.look.tone import measure
 
-Match = float | Literal["auto"]
-AUTO = -1.0  # in a style code: the network decides
 GLOBAL_CODE = 1 + CODE + SCENE + STYLE_COLORS
 MIN_AUTO = 0.75  # match of scenes that have nothing in common
 ALIKE = (0.1, 0.6)  # cosine of the scene vectors at which scenes begin to be alike, and are

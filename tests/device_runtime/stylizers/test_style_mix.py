@@ -66,3 +66,22 @@ def test_another_mix_is_another_job_and_the_same_shares_are_the_same(photos: tup
     assert job(0.5, 0.5) == job(2, 2)
     assert job(1, 0) == describe_job(photos[0], photos[0], bundle, StylizeOptions())
     assert job(0.7, 0.3) != job(0.3, 0.7) != job(0, 1)
+
+
+def test_the_match_is_the_first_value_of_the_code_and_changes_the_picture(photos: tuple[Path, Path]) -> None:
+    with OnnxStylizer(load_bundle(default_bundle("lite"))) as stylizer:
+        codes = [StyleMix.read(photos[0], match).encoded_by(stylizer) for match in ("auto", 0.0, 0.5, 1.0)]
+        assert [code[0] for code in codes] == [-1, 0, 0.5, 1]
+        for code in codes[1:]:
+            np.testing.assert_array_equal(code[1:], codes[0][1:])
+        _, look, half, palette = (
+            stylizer.stylize(data.chelsea(), code).image.astype(float) for code in codes
+        )
+    assert np.abs(palette - look).mean() > 5
+    assert np.abs(half - (look + palette) / 2).mean() < 1
+
+
+@pytest.mark.parametrize("match", [-0.1, 1.1, float("nan")])
+def test_a_match_out_of_range_is_refused(match: float) -> None:
+    with pytest.raises(ValueError, match="neither auto nor between 0 and 1"):
+        StylizeOptions(match=match)

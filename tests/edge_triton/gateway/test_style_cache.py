@@ -6,14 +6,14 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_triton.gateway.style_cache import StyleCache, photo_key
+from edge_triton.gateway.style_cache import StyleCache, photo_key, with_match_of
 
 CAPACITY = 1000
 PHOTOS = [np.full((1, 2, 3 + n, 3), n, np.uint8) for n in range(12)]
 
 
 def code_of(photo: int, version: int) -> bytes:
-    return f"{photo} by {version}".encode()
+    return f"auto{photo} by {version}".encode()
 
 
 @settings(deadline=None, max_examples=60)
@@ -35,6 +35,18 @@ def test_codes_are_found_and_memory_is_bounded(steps: list[tuple[int, int]]) -> 
     kept = [p for p in PHOTOS if any(styles.code(photo_key(p), v) for v in (1, 2, 3))]
     assert len(styles) == len(kept)
     assert sum(photo.nbytes for photo in kept) <= CAPACITY
+
+
+def test_a_code_keeps_the_match_that_the_phone_set() -> None:
+    styles = StyleCache(CAPACITY)
+    key, own = photo_key(PHOTOS[0]), code_of(0, 1)
+    asked = b"look" + own[4:]
+    styles.add(key, PHOTOS[0], 1, own)
+    assert styles.translate(asked, 1) == asked
+    assert styles.translate(asked, 2) is PHOTOS[0]
+    styles.add(key, PHOTOS[0], 2, code_of(0, 2))
+    assert styles.translate(asked, 2) == b"look" + code_of(0, 2)[4:]
+    assert with_match_of(asked, code_of(0, 2)) == b"look" + code_of(0, 2)[4:]
 
 
 def test_photo_larger_than_the_cache_is_not_stored() -> None:
