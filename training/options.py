@@ -21,6 +21,8 @@ class StylizerDims:
             decoder's picture, upscaled).
         smoothing_maps: N_s of Eq. 3, the feature maps of W_s.
         max_correction: Bound of the local correction, unit range.
+        local_share: Share of the local correction that is applied, except in training: the Gram loss prefers
+            more of it than viewers do.
         network_pixels: Pixel budget of the network's input; larger frames are reduced to it.
         style_pixels: Pixel budget of the style image, a quarter of the network's.
         map_cell: Side of a cell of the grid, in pixels of the network's input: 9 × 16 cells at 16:9.
@@ -34,6 +36,7 @@ class StylizerDims:
     finish: FinishMode = "grid"
     smoothing_maps: int = 16
     max_correction: float = 0.15
+    local_share: float = 0.5
     network_pixels: int = 288 * 512
     style_pixels: int = 144 * 256
     map_cell: int = 32

@@ -51,7 +51,7 @@ def train_step(
     content, style, target = (x.to(device) for x in draw(sources, config, step))
     code = with_match(_code(stylizer, style), 1.0)
     mapping = stylizer.mapping(content, code)
-    stylized = stylizer.decode(content, code, mapping)
+    stylized = stylizer.decode(content, code, mapping, share=1.0)
     grid = stylizer.finish(content, stylized, mapping)
     output, graded = apply_grid(grid, content), mapping(content)
     pairs = target.shape[0]

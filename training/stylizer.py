@@ -132,13 +132,16 @@ class StylizerNetwork(nn.Module):
         look = self.heads.decide(small, style_code[:, :GLOBAL_CODE])
         return GlobalMapping(look.lut, look.match.unsqueeze(1))
 
-    def decode(self, content: Tensor, style_code: Tensor, mapping: GlobalMapping) -> Tensor:
+    def decode(
+        self, content: Tensor, style_code: Tensor, mapping: GlobalMapping, *, share: float | None = None
+    ) -> Tensor:
         """Return I_cs, the stylized image at the network's size before meta-smoothing.
 
         Args:
             content: N×3×h×w; h and w are multiples of the grid's cell.
             style_code: N×K.
             mapping: The global mapping of the content.
+            share: Share of the local correction; None takes `dims.local_share`.
 
         Returns:
             N×3×h×w, not clamped.
@@ -147,7 +150,8 @@ class StylizerNetwork(nn.Module):
         if self.local is None:
             return graded
         correction = self.local.correction(graded, style_code[:, GLOBAL_CODE:], mixed=self.mixed)
-        return graded + mapping.match.view(-1, 1, 1, 1) * correction
+        share = self.dims.local_share if share is None else share
+        return graded + share * mapping.match.view(-1, 1, 1, 1) * correction
 
     def grid(self, content: Tensor, style_code: Tensor, thumb: Tensor | None = None) -> Tensor:
         """Return the bilateral grid, N×bins×12×h/cell×w/cell, of content images at the network's size."""
