@@ -61,7 +61,7 @@ class Stylizer(Protocol):
             style: uint8 RGB (H, W, 3), any size.
 
         Returns:
-            float32 (K,).
+            float32 (K,); the first value is the match, `AUTO`. See `with_match`.
 
         Raises:
             MVStylizerError: The stylizer cannot be reached, or rejects the photo.

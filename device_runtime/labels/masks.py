@@ -146,7 +146,7 @@ def stylize_labels(
         style_labels: int32 (H', W'), the style's.
         stylizer: Stylizes the filled photos.
         map_pixels: Pixel budget of its network; photos are sent at that size.
-        match: How each label's style is followed. ``auto`` means the palette: whoever pairs labels has
+        match: How each label's style is followed. ``auto`` means the palette: anyone who pairs labels has
             decided that they correspond.
         watch: Records the time of the requests as ``edge``, of the rest as ``interpolate``.
         progress: Called after each request with the number of requests done and the total.

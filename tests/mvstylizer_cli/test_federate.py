@@ -38,7 +38,7 @@ def test_submit_passes_its_options_on_and_accepts_their_former_names(
     assert result.stderr == warnings
 
 
-def test_sizes_must_be_multiples_of_8(tmp_path: Path) -> None:
+def test_sizes_must_be_multiples_of_32(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["submit", "--folder", str(tmp_path), "--crop", "100"])
     assert result.exit_code == 2
-    assert "must be a multiple of 8" in result.stderr
+    assert "must be a multiple of 32" in result.stderr

@@ -14,7 +14,7 @@ from skimage import data
 from device_runtime.labels.masks import LabeledPicture, LabelImageError, Labels, read_labels, stylize_labels
 from device_runtime.media.photo import PhotoError, write_photo
 from device_runtime.report import LabelUse, Stopwatch
-from mvstylizer.stylizer import Reply, StylizedFrame
+from mvstylizer.stylizer import AUTO, PALETTE, Reply, StylizedFrame
 from tests.device_runtime.media.test_photo import with_orientation
 
 HEIGHT, WIDTH = 120, 160
@@ -31,7 +31,7 @@ class MeanStylizer:
 
     def encode_style(self, style: NDArray[np.uint8]) -> NDArray[np.float32]:
         self.styles.append(style)
-        return np.asarray(style.mean((0, 1)) / 255, np.float32)
+        return np.asarray([AUTO, *style.mean((0, 1)) / 255], np.float32)
 
     def stylize(
         self,
@@ -42,8 +42,9 @@ class MeanStylizer:
         reply: Reply = "image",
     ) -> StylizedFrame:
         assert reply == "map"
+        assert style_code[0] == PALETTE
         self.frames.append(frame)
-        cell = np.concatenate([np.zeros((3, 3)), style_code[:, None]], 1)
+        cell = np.concatenate([np.zeros((3, 3)), style_code[1:, None]], 1)
         return StylizedFrame(None, np.broadcast_to(cell, (6, 8, 2, 3, 4)).astype(np.float32), 1000, 10)
 
     def close(self) -> None:

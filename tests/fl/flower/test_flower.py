@@ -36,7 +36,7 @@ from fl.flower.run_config import RunConfig
 from fl.flower.submit import submit
 from fl.gate import GateDecision
 from fl.journal import read_journal
-from fl.parameters import fingerprint
+from fl.parameters import fingerprint, trained
 from fl.release import newest, seal
 from fl.round_config import RoundConfig
 from fl.rounds import Rounds
@@ -127,15 +127,18 @@ def test_a_round_through_both_apps(rounds: Rounds, edges: dict[str, Path], check
         "look",
         "roughness",
         "range",
+        "contrast",
+        "tint",
     }
 
 
 def echo(message: Message) -> Message:
     """EdgeUpdate with the model that was sent, as an edge would that learned nothing."""
     sent = message.content.array_records[MODEL]
-    parameters = {name: array.numpy() for name, array in sent.items()}
+    parameters = trained({name: array.numpy() for name, array in sent.items()})
     update = ConfigRecord({"frames": 5, "sha256": fingerprint(parameters)})
-    content = RecordDict({MODEL: sent, UPDATE: update, LOSSES: MetricRecord({"total": 1.0})})
+    kept = ArrayRecord({name: sent[name] for name in parameters})
+    content = RecordDict({MODEL: kept, UPDATE: update, LOSSES: MetricRecord({"total": 1.0})})
     return Message(content, reply_to=message)
 
 
@@ -143,8 +146,8 @@ def cut(message: Message) -> Message:
     """Truncate a tensor."""
     reply = echo(message)
     record = reply.content.array_records[MODEL]
-    whole = record["decoder.up3.weight"]
-    record["decoder.up3.weight"] = Array(whole.dtype, whole.shape, whole.stype, whole.data[:-100])
+    whole = record["local.decoder.up3.weight"]
+    record["local.decoder.up3.weight"] = Array(whole.dtype, whole.shape, whole.stype, whole.data[:-100])
     return reply
 
 
@@ -160,7 +163,7 @@ def changed(message: Message, change: Callable[[np.ndarray], np.ndarray]) -> Mes
     """EdgeUpdate with a model whose one tensor was changed, under a hash that is right."""
     reply = echo(message)
     record = reply.content.array_records[MODEL]
-    record["decoder.up3.weight"] = Array(change(record["decoder.up3.weight"].numpy()))
+    record["local.decoder.up3.weight"] = Array(change(record["local.decoder.up3.weight"].numpy()))
     sha256 = fingerprint({name: array.numpy() for name, array in record.items()})
     reply.content[UPDATE] = ConfigRecord({"frames": 5, "sha256": sha256})
     return reply
