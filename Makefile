@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock
-EXTRAS := train,export,onnx2tf,edge,fl,bench,studio,docs,dev
+EXTRAS := train,export,edge,fl,bench,studio,docs,dev
 FOLDERS := mvstylizer mvstylizer_cli training export edge_triton device_runtime fl studio benchmarks examples docs/hooks tests
 
 .DEFAULT_GOAL := help

@@ -22,9 +22,12 @@ from benchmarks.runs.picture_scores import Method, Scorer, artefact_figures, ref
 from device_runtime.interpolation.interpolator import blended
 from device_runtime.media.photo import read_photo
 from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
+from device_runtime.stylizers.style_mix import StyleMix
+from mvstylizer.stylizer import LOOK, PALETTE, Match
 
 Picture = NDArray[np.uint8]
 TRUTH_CASES: Final = 60
+_MATCHES: Final[dict[str, Match]] = {"auto": "auto", "look": LOOK, "palette": PALETTE}
 FIGURES: Final = {
     "pairs": Figure("pairs", "number of pairs with a result; all means are over these"),
     "edge_ssim": Figure(
@@ -94,7 +97,8 @@ def run(
     targets: Path | None = None,
     look_count: int | None = None,
     bundles: Sequence[Path] = (),
-    strengths: Sequence[float] = (1.0, 0.8),
+    matches: Sequence[str] = ("auto", "look", "palette"),
+    strengths: Sequence[float] = (1.0,),
     vgg: Path | None = None,
     sheet: Path | None = None,
     pairs_sheet: Path | None = None,
@@ -113,7 +117,8 @@ def run(
             `luts`.
         look_count: Number of pairs with known results; defaults to 24, or fewer if quick.
         bundles: Model bundles; defaults to all bundled models.
-        strengths: Style strengths, for every model.
+        matches: How styles are followed, for every model; see `mvstylizer.stylizer.Match`.
+        strengths: Style strengths, for every model and match.
         vgg: VGG16 weights up to relu4_3; by default the Gram distance ends at relu3_3.
         sheet: Output file for a contact sheet of the free pairs.
         pairs_sheet: Output file for a contact sheet of `pairs` with the peers.
@@ -129,7 +134,11 @@ def run(
     models = shipped(bundles)
     with ExitStack() as stack:
         stylizers = {m.name: stack.enter_context(OnnxStylizer(m, threads=budget.threads)) for m in models}
-        full = {name: _ours(stylizer) for name, stylizer in stylizers.items()}
+        full = {
+            name if match == "auto" else f"{name}, {match}": _ours(stylizer, _MATCHES[match])
+            for name, stylizer in stylizers.items()
+            for match in matches
+        }
         ours = {
             (name if strength == 1 else f"{name}, strength {strength:g}"): _weakened(method, strength)
             for name, method in full.items()
@@ -174,14 +183,15 @@ def _truth_cases(
     return [(Pair(case.name, case.content, case.style), case) for case in cases]
 
 
-def _ours(stylizer: OnnxStylizer) -> Callable[[Pair], Picture]:
+def _ours(stylizer: OnnxStylizer, match: Match) -> Callable[[Pair], Picture]:
     made: dict[tuple[int, int], tuple[Pair, Picture]] = {}
 
     def method(pair: Pair) -> Picture:
         """Stylize a pair once; all strengths blend the same picture."""
         photos = id(pair.content), id(pair.style)  # unique while the pair is referenced by the cache
         if photos not in made:
-            image = stylizer.stylize(pair.content, stylizer.encode_style(pair.style)).image
+            code = StyleMix.of(pair.style, match).encoded_by(stylizer)
+            image = stylizer.stylize(pair.content, code).image
             if image is None:
                 raise ValueError("the stylizer gave no image")
             made[photos] = pair, image

@@ -193,7 +193,11 @@ def quality(
     bundle: BundlesOption = None,
     strength: Annotated[
         list[float] | None,
-        typer.Option(min=0, max=1, help="Style strength; repeatable. [default: 1 and 0.8]"),
+        typer.Option(min=0, max=1, help="Style strength; repeatable. [default: 1]"),
+    ] = None,
+    match: Annotated[
+        list[Literal["auto", "look", "palette"]] | None,
+        typer.Option(help="How the style is followed; repeatable. [default: all three]"),
     ] = None,
     vgg: Annotated[
         Path | None,
@@ -224,7 +228,8 @@ def quality(
         targets=targets,
         photos=photos,
         bundles=bundle or [],
-        strengths=strength or (1.0, 0.8),
+        matches=match or ("auto", "look", "palette"),
+        strengths=strength or (1.0,),
         vgg=vgg,
         sheet=sheet,
         pairs_sheet=pairs_sheet,

@@ -34,7 +34,6 @@ FOLDERS = ("training", "export", "edge_triton", "device_runtime", "fl", "benchma
 EXTRAS = {
     "train": "torch",
     "export": "tensorflow",
-    "onnx2tf": "onnx2tf",
     "fl": "flwr",
     "bench": "matplotlib",
     "studio": "starlette",
