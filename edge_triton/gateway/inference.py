@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edge_triton.gateway.serving_state import ServingState
 from edge_triton.gateway.status_error import StatusError, invalid, restarting
-from edge_triton.gateway.style_cache import StyleCache, photo_key, with_match_of
+from edge_triton.gateway.style_cache import StyleCache, photo_key
 from edge_triton.gateway.triton_channel import Output, TritonChannelClosedError
 from edge_triton.gateway.validation import InferenceRequest, upscaled
 from edge_triton.triton.repository import STYLE_ENCODER
@@ -67,7 +67,7 @@ class Inference:
         """Return this version's code for the photo from which another version made the given code."""
         known = self._styles.translate(code.tobytes(), version)
         if not isinstance(known, bytes):
-            known = with_match_of(code.tobytes(), (await self._encode(version, known)).data)
+            known = self._styles.adopted(code.tobytes(), (await self._encode(version, known)).data)
         return np.frombuffer(known, np.float32)[None]
 
     async def _infer(

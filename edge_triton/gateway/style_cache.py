@@ -35,7 +35,8 @@ class StyleCache:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._styles: OrderedDict[bytes, _CachedStyle] = OrderedDict()
-        self._origins: dict[bytes, tuple[bytes, int]] = {}  # code without its match -> photo key, version
+        self._origins: dict[bytes, tuple[bytes, int]] = {}  # code -> photo key and version
+        self._changed: dict[bytes, bytes] = {}  # code without its match -> code
 
     def __len__(self) -> int:
         return len(self._styles)
@@ -64,38 +65,46 @@ class StyleCache:
             self._bytes += photo.nbytes
         codes = self._styles[key].codes
         codes.setdefault(version, code)  # two requests may have encoded it at the same time
-        self._origins[codes[version][FIRST:]] = key, version
+        self._origins[codes[version]] = key, version
+        self._changed[codes[version][FIRST:]] = codes[version]
         if len(codes) > _MAX_VERSIONS:
-            self._origins.pop(codes.pop(min(codes))[FIRST:], None)
+            self._forget(codes.pop(min(codes)))
         self._styles.move_to_end(key)
         while self._bytes > self._max_bytes:
             _, oldest = self._styles.popitem(last=False)
             self._bytes -= oldest.photo.nbytes
             for dropped in oldest.codes.values():
-                self._origins.pop(dropped[FIRST:], None)
+                self._forget(dropped)
 
     def translate(self, code: bytes, version: int) -> bytes | NDArray[np.uint8]:
         """Return the code to use with a version in place of the code that a phone sent.
 
         Args:
-            code: The phone's code: float32 bytes. Its first value, the match, may have been changed.
+            code: The phone's code: float32 bytes. The phone may have changed its first value, the match.
             version: Model version that will receive it.
 
         Returns:
-            A code: the given one if it is unknown or was made by this version, otherwise this version's own,
-            with the given match. Or the photo (1, H, W, 3) if this version has to encode it first; then
-            `with_match_of` gives its code the match.
+            A code: the given one if it is unknown or was made by this version, otherwise this version's own.
+            Or the photo (1, H, W, 3) if this version has to encode it first. `adopted` gives either the
+            match that the phone asked for.
         """
-        key, origin = self._origins.get(code[FIRST:], (b"", version))
+        key, origin = self._origins.get(self._sent(code), (b"", version))
         if origin == version:
             return code
         own = self.code(key, version)
-        return self._styles[key].photo if own is None else with_match_of(code, own)
+        return self._styles[key].photo if own is None else self.adopted(code, own)
 
+    def adopted(self, asked: bytes, code: bytes) -> bytes:
+        """Return a code with the match of the one that a phone sent, if the phone has changed it."""
+        return code if asked in self._origins else asked[:FIRST] + code[FIRST:]
 
-def with_match_of(asked: bytes, code: bytes) -> bytes:
-    """Return a code with the match that another one asks for; see `mvstylizer.stylizer.with_match`."""
-    return asked[:FIRST] + code[FIRST:]
+    def _sent(self, code: bytes) -> bytes:
+        """Return the code that the phone received, with the match that it had then."""
+        return code if code in self._origins else self._changed.get(code[FIRST:], code)
+
+    def _forget(self, code: bytes) -> None:
+        self._origins.pop(code, None)
+        self._changed.pop(code[FIRST:], None)
 
 
 def photo_key(photo: NDArray[np.uint8]) -> bytes:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_triton.gateway.style_cache import StyleCache, photo_key, with_match_of
+from edge_triton.gateway.style_cache import StyleCache, photo_key
 
 CAPACITY = 1000
 PHOTOS = [np.full((1, 2, 3 + n, 3), n, np.uint8) for n in range(12)]
@@ -46,7 +46,8 @@ def test_a_code_keeps_the_match_that_the_phone_set() -> None:
     assert styles.translate(asked, 2) is PHOTOS[0]
     styles.add(key, PHOTOS[0], 2, code_of(0, 2))
     assert styles.translate(asked, 2) == b"look" + code_of(0, 2)[4:]
-    assert with_match_of(asked, code_of(0, 2)) == b"look" + code_of(0, 2)[4:]
+    assert styles.adopted(asked, code_of(0, 2)) == b"look" + code_of(0, 2)[4:]
+    assert styles.adopted(own, code_of(0, 2)) == code_of(0, 2)
 
 
 def test_photo_larger_than_the_cache_is_not_stored() -> None:
