@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Literal
 
+import click
 import typer
 
 from mvstylizer_cli import bench_results
@@ -196,8 +197,11 @@ def quality(
         typer.Option(min=0, max=1, help="Style strength; repeatable. [default: 1]"),
     ] = None,
     match: Annotated[
-        list[Literal["auto", "look", "palette"]] | None,
-        typer.Option(help="How the style is followed; repeatable. [default: all three]"),
+        list[str] | None,
+        typer.Option(
+            click_type=click.Choice(["auto", "look", "palette"]),
+            help="How the style is followed; repeatable. [default: all three]",
+        ),
     ] = None,
     vgg: Annotated[
         Path | None,
