@@ -36,7 +36,7 @@ class StylizerDims:
     finish: FinishMode = "grid"
     smoothing_maps: int = 16
     max_correction: float = 0.15
-    local_share: float = 0.5
+    local_share: float = 0.35
     network_pixels: int = 288 * 512
     style_pixels: int = 144 * 256
     map_cell: int = 32

@@ -5,7 +5,7 @@ import { Viewer } from "./viewer.js";
 const POLL_MS = 300;
 const MATCHES = {
   look: "Applies the style photo's grading: contrast, warmth, faded or rich colors.",
-  auto: "Between look and palette, by how alike the two scenes are.",
+  auto: "Near the palette, and the nearer the more alike the two scenes are.",
   palette: "Takes the style photo's own light and colors, for similar scenes.",
 };
 const POLICIES = {

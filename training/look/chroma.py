@@ -29,8 +29,8 @@ class ChromaOptions:
         max_gain: Highest gain of a deviation from the mean.
     """
 
-    amount: float = 0.9
-    max_gain: float = 2.4
+    amount: float = 1.0
+    max_gain: float = 2.6
 
 
 def move_chroma(nodes: Tensor, content: Tensor, style: StyleColors, options: ChromaOptions) -> Tensor:

@@ -19,7 +19,7 @@ from training.look.style_colors import STYLE_COLORS, StyleColors, cut, style_col
 from training.look.tone import measure
 
 GLOBAL_CODE = 1 + CODE + SCENE + STYLE_COLORS
-MIN_AUTO = 0.75  # match of scenes that have nothing in common
+MIN_AUTO = 0.85  # match of scenes that have nothing in common
 ALIKE = (0.1, 0.6)  # cosine of the scene vectors at which scenes begin to be alike, and are
 
 

@@ -36,10 +36,10 @@ class ToneOptions:
         dim: Share of the way down to a style's lower white point; a higher one is always reached for.
     """
 
-    amount: float = 0.8
-    shape: float = 0.4
+    amount: float = 1.0
+    shape: float = 0.5
     lift: float = 0.3
-    dim: float = 0.6
+    dim: float = 0.8
 
 
 class Luma(NamedTuple):
