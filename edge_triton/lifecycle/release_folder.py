@@ -19,8 +19,8 @@ class ReleaseFolder:
 
     Writers use a name that starts with a dot, which is ignored here, and rename when the bundle is complete.
     A bundle is verified once, and again when one of its files changes, so polling costs no hashing. Of a
-    signed bundle a private copy is verified and returned: whoever can write the folder cannot exchange a
-    file between the check and its use, which may be a restart much later.
+    signed bundle, a private copy is verified and returned: a user who can write the folder cannot exchange
+    a file between the check and its use, which may be a restart much later.
 
     Args:
         folder: The folder.
