@@ -97,6 +97,7 @@ class Edge:
         tasks = [asyncio.ensure_future(self._supervisor.run())]
         if self._spool is not None:
             tasks.append(asyncio.ensure_future(_expire(self._spool)))
+        folder = None
         if self._options.watch is not None:
             folder = ReleaseFolder(self._options.watch, self._options.release_key)
             tasks.append(asyncio.ensure_future(self.releases.follow(folder)))
@@ -106,6 +107,8 @@ class Edge:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+            if folder is not None:
+                folder.close()
 
     async def stop(self, grace_s: float) -> None:
         """Report not ready, reject new requests, answer the running ones, then stop Triton.

@@ -32,17 +32,22 @@ class Averaging:
             Algorithm 2, ``trimmed`` drops the extreme values of each parameter before an equal mean.
         trim: Fraction of the edges that ``trimmed`` drops at each end, below 0.5.
         clip: Maximum length of an update, as a multiple of the (lower) median length; 0 disables clipping.
+        max_weight: Maximum weight of an edge, as a multiple of the (lower) median weight; 0 disables the
+            limit. An edge counts its frames itself, so a false count must not take the whole step.
     """
 
     mode: Mode = "frames"
     trim: float = 0.2
     clip: float = 3.0
+    max_weight: float = 10.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.trim < 0.5:
             raise ValueError(f"trim must be in [0, 0.5), not {self.trim}")
         if not self.clip >= 0:
             raise ValueError(f"clip must not be negative, not {self.clip}")
+        if not self.max_weight >= 0:
+            raise ValueError(f"max_weight must not be negative, not {self.max_weight}")
 
 
 def merge(
@@ -54,7 +59,7 @@ def merge(
         base: The model at the start of the round.
         updates: Parameters from each edge, already checked against `base`.
         weights: Number of frames of each edge, not negative; only used by ``frames``.
-        averaging: Mode, trim and clip.
+        averaging: Mode and limits.
 
     Raises:
         ParametersError: There are no updates, or none was trained on a frame.
@@ -66,6 +71,7 @@ def merge(
         weights = [1.0] * len(updates)
     if not sum(weights) > 0:
         raise ParametersError("Nothing to average: no edge trained on a frame", "Fill the spools")
+    weights = cap_weights(weights, averaging.max_weight)
     scales = clip_scales([distance(update, base) for update in updates], averaging.clip)
     if averaging.mode == "trimmed":
         dropped = int(averaging.trim * len(updates))
@@ -106,6 +112,15 @@ def clip_scales(lengths: Sequence[float], clip: float) -> list[float]:
         return [1.0] * len(lengths)
     bound = clip * statistics.median_low(lengths)
     return [min(1.0, bound / length) if length > 0 else 1.0 for length in lengths]
+
+
+def cap_weights(weights: Sequence[float], max_weight: float) -> list[float]:
+    """Return the weights, limited to a multiple of the (lower) median of those above zero; 0 = no limit."""
+    positive = [weight for weight in weights if weight > 0]
+    if max_weight == 0 or not positive:
+        return list(weights)
+    bound = max_weight * statistics.median_low(positive)
+    return [min(weight, bound) for weight in weights]
 
 
 def _combine(

@@ -7,6 +7,7 @@ format. Folders appear atomically.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 import time
@@ -18,12 +19,25 @@ from typing import TYPE_CHECKING, Any
 from fl.parameters import sync_folder
 from fl.signing import sign
 from mvstylizer.bundle import MANIFEST_NAME, load_bundle, sha256_of
-from mvstylizer.release import RELEASE, SCHEMA, SIGNATURE, Release, ReleaseError, load_release
+from mvstylizer.errors import printable
+from mvstylizer.regular_file import read_regular
+from mvstylizer.release import (
+    RELEASE,
+    SCHEMA,
+    SIGNATURE,
+    Release,
+    ReleaseError,
+    check_entries,
+    load_release,
+)
 
 if TYPE_CHECKING:
     from export.onnx_models.weight_swap import BaseBundle
 
 REGISTRY, RELEASES = "registry", "releases"  # in the cloud folder, in an edge folder
+MAX_FILE_BYTES = 1 << 30
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 def publish(
@@ -118,8 +132,10 @@ def install(files: Iterable[tuple[str, bytes]], releases: Path, public_key: Path
             new = Path(part) / "new"
             new.mkdir()
             for name, content in files:
-                if Path(name).name != name:
-                    raise ReleaseError(f"The release contains the unsafe file name {name!r}", "Do not use it")
+                if _FILE_NAME.fullmatch(name) is None:
+                    raise ReleaseError(
+                        f"The release contains the unsafe file name {printable(name, 80)!r}", "Do not use it"
+                    )
                 (new / name).write_bytes(content)
             version = load_release(new, public_key, newer_than=max(installed, default=0))[0].version
             folder = releases / f"{version:05d}"
@@ -157,7 +173,7 @@ def release_files(registry: Path, version: int | None = None) -> list[tuple[str,
     """Return the names and contents of a version's files; defaults to the last version.
 
     Raises:
-        ReleaseError: The registry does not contain the version.
+        ReleaseError: The registry does not contain the version, or a file of it is not a regular one.
     """
     present = versions(registry)
     if not present:
@@ -165,4 +181,8 @@ def release_files(registry: Path, version: int | None = None) -> list[tuple[str,
     if version is not None and version not in present:
         raise ReleaseError(f"{registry} contains no version {version}", f"Choose one of {present}")
     folder = registry / f"{version or present[-1]:05d}"
-    return [(path.name, path.read_bytes()) for path in sorted(folder.iterdir())]
+    check_entries(folder)
+    try:
+        return [(path.name, read_regular(path, MAX_FILE_BYTES)) for path in sorted(folder.iterdir())]
+    except OSError as err:
+        raise ReleaseError(f"Cannot read {folder}: {err}", "Copy the whole folder again") from err

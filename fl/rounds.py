@@ -12,7 +12,6 @@ A killed process resumes where the journal ends and keeps the updates of the unf
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,25 +21,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl.average import merge
-from fl.fleet import EdgeUpdate, Fleet
+from fl.fleet import Fleet
 from fl.journal import Journal, Row
-from fl.parameters import (
-    Parameters,
-    ParametersError,
-    check_parameters,
-    fingerprint,
-    map_parameters,
-    trained,
-    write_parameters,
-)
+from fl.parameters import Parameters, fingerprint, map_parameters, trained, write_parameters
 from fl.round_config import RoundConfig
+from fl.update_store import UpdateStore
 from mvstylizer.errors import MVStylizerError
 
 if TYPE_CHECKING:
     from fl.gate import GateDecision
 
 FEDERATION, JOURNAL = "federation", "journal.jsonl"
-MODEL, MOMENTS, UPDATES = "model.safetensors", "moments.safetensors", "updates"
+MODEL, MOMENTS = "model.safetensors", "moments.safetensors"
 STALE_WEIGHT = 0.5  # factor on an update's weight for each round that it is late
 KEEP_UPDATES = 3  # rounds whose updates stay on disk; models are never deleted
 
@@ -83,6 +75,7 @@ class Rounds:
         self._clock = clock
         self._training: set[str] = set()  # edges without a reply yet, possibly since an earlier round
         self.journal = Journal(folder / JOURNAL, wait_s)
+        self._updates = UpdateStore(folder, self.journal)
         if not self.journal.events("begun"):
             self._begin(start)
 
@@ -114,14 +107,15 @@ class Rounds:
         whole, header = map_parameters(live)
         base = trained(whole)
         self._open(server_round, config)
+        self._updates.recheck(server_round, base)
         self._collect(fleet, config, server_round, live, base)
-        received = self._received(server_round)
+        received = self._updates.received(server_round)
         self._check_quorum(server_round, len(received), config)
         candidate = self.model_path(server_round)
         merged = {**whole, **self._next_model(received, base, config, candidate, server_round)}
         write_parameters(candidate, merged, header)
         decision = evaluator.evaluate(candidate, live)
-        shutil.rmtree(self._round_folder(server_round - KEEP_UPDATES) / UPDATES, ignore_errors=True)
+        self._updates.delete(server_round - KEEP_UPDATES)
         return self.journal.write(
             "accepted" if decision.accepted else "refused",
             round=server_round,
@@ -159,7 +153,7 @@ class Rounds:
         weight, in the round in which it arrives.
         """
         end = self._clock() + config.deadline_s
-        resolved = set(self._received(server_round))  # received before a restart
+        resolved = set(self._updates.received(server_round))  # received before a restart
         started: set[str] = set()
         while self._clock() < end:
             for edge in fleet.edges():
@@ -168,28 +162,11 @@ class Rounds:
                     started.add(edge)
                     self._training.add(edge)
             for update in fleet.updates():
-                self._receive(update, server_round, like)
+                self._updates.add(update, server_round, like)
                 self._training.discard(update.edge)
                 (started.discard if update.is_lost else resolved.add)(update.edge)
-            if started <= resolved and len(self._received(server_round)) >= config.quorum:
+            if started <= resolved and len(self._updates.received(server_round)) >= config.quorum:
                 return
-
-    def _receive(self, update: EdgeUpdate, server_round: int, like: Parameters) -> None:
-        """Store an update, then record it in the journal; an invalid one is recorded with its reason."""
-        row = {"round": server_round, "edge": update.edge, "trained_round": update.server_round}
-        try:
-            parameters = _checked(update, like)
-        except ParametersError as err:
-            self.journal.write("discarded", **row, reason=err.message)
-            return
-        write_parameters(self._update_path(server_round, update.edge), parameters, {})
-        self.journal.write("update", **row, frames=update.frames, losses=update.losses, sha256=update.sha256)
-
-    def _update_path(self, server_round: int, edge: str) -> Path:
-        return self._round_folder(server_round) / UPDATES / f"{edge}.safetensors"
-
-    def _received(self, server_round: int) -> dict[str, Row]:
-        return {row["edge"]: row for row in self.journal.events("update") if row["round"] == server_round}
 
     def _check_quorum(self, server_round: int, received: int, config: RoundConfig) -> None:
         if received >= config.quorum:
@@ -221,8 +198,8 @@ class Rounds:
         self, received: dict[str, Row], base: Parameters, config: RoundConfig
     ) -> dict[str, NDArray[np.float32]]:
         updates, weights = [], []
-        for edge, row in sorted(received.items()):
-            updates.append(map_parameters(self._update_path(row["round"], edge))[0])
+        for _, row in sorted(received.items()):
+            updates.append(self._updates.parameters(row))
             weights.append(row["frames"] * STALE_WEIGHT ** (row["round"] - row["trained_round"]))
         if config.privacy is not None:
             return config.privacy.average(base, updates)
@@ -239,17 +216,3 @@ class Rounds:
         """Return the moments of the accepted model; those of a refused one are ignored."""
         path = live.with_name(MOMENTS)
         return map_parameters(path)[0] if path.is_file() else {}
-
-
-def _checked(update: EdgeUpdate, like: Parameters) -> Parameters:
-    """Return the parameters of a valid update.
-
-    Raises:
-        ParametersError: Training failed, or the parameters are invalid or damaged.
-    """
-    if update.parameters is None:
-        raise ParametersError(update.error)
-    check_parameters(update.parameters, like, update.edge)
-    if fingerprint(update.parameters) != update.sha256:
-        raise ParametersError(f"The parameters from {update.edge} do not match their fingerprint")
-    return update.parameters

@@ -31,6 +31,7 @@ ROLES = ("style_encoder", "stylizer", "warp", "transfer", "key_frame")
 LITE_ROLES = ("style_encoder_tflite", "look_tflite")
 """The network as TFLite, in addition to ONNX, in bundles of the lite variant."""
 DTYPES = ("uint8", "int32", "float32")
+MAX_MANIFEST_BYTES = 4 << 20
 
 
 class BundleError(MVStylizerError):
@@ -213,17 +214,27 @@ def load_bundle(path: Path | str) -> Bundle:
     """Read a bundle's manifest and verify every file.
 
     Raises:
-        BundleError: The manifest is missing, not JSON, of another schema or has a wrong field; or the hash
-            of a file, or of the manifest itself, differs.
+        BundleError: See `read_manifest`; or a file is missing, or its hash differs.
     """
-    folder = Path(path)
+    bundle = read_manifest(Path(path))
+    bundle.verify()
+    return bundle
+
+
+def read_manifest(folder: Path) -> Bundle:
+    """Read a bundle's manifest without its files.
+
+    Raises:
+        BundleError: The manifest is missing, not JSON, of another schema, has a wrong field, or its own hash
+            differs.
+    """
     manifest = folder / MANIFEST_NAME
     if not manifest.is_file():
         raise BundleError(
             f"{folder} is not a bundle: it has no {MANIFEST_NAME}",
             "Name a folder written by `mvstylizer export`",
         )
-    if manifest.stat().st_size > _MAX_MANIFEST_BYTES:
+    if manifest.stat().st_size > MAX_MANIFEST_BYTES:
         raise BundleError(f"{manifest} is too large for a manifest", "Export the bundle again")
     content = manifest.read_bytes()
     try:
@@ -233,15 +244,12 @@ def load_bundle(path: Path | str) -> Bundle:
     _check_schema(manifest, body)
     _check_seal(manifest, content, body)
     try:
-        bundle = _bundle_from(folder, body)
+        return _bundle_from(folder, body)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as err:
         raise BundleError(f"{manifest}: {type(err).__name__}: {err}", "Export the bundle again") from err
-    bundle.verify()
-    return bundle
 
 
 _UNSEALED = "0" * 64
-_MAX_MANIFEST_BYTES = 4 << 20
 _MAX_INTEGER = 2**53
 
 

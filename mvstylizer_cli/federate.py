@@ -89,6 +89,12 @@ def submit(
         float,
         typer.Option(min=0, help="Clip updates to this multiple of the median length; 0 disables clipping."),
     ] = 3.0,
+    max_weight: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Limit an edge's weight to this multiple of the median; 0 disables the limit."
+        ),
+    ] = 10.0,
     fedprox_mu: Annotated[
         float, typer.Option(min=0, help="Weight of the FedProx term; 0 disables it.")
     ] = 0.0,
@@ -123,6 +129,7 @@ def submit(
         deadline_s=deadline,
         mode=average,
         clip=clip,
+        max_weight=max_weight,
         server_lr=server_lr,
         dp_noise=dp_noise,
         dp_clip=dp_clip,

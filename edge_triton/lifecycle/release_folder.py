@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from collections import deque
 from pathlib import Path
 
 from mvstylizer.bundle import MANIFEST_NAME, Bundle, load_bundle
 from mvstylizer.errors import MVStylizerError
-from mvstylizer.release import load_release
+from mvstylizer.release import copy_release
+
+_KEPT_COPIES = 8  # more than an edge has loaded at a time
 
 
 class ReleaseFolder:
     """Bundles in subfolders of one folder.
 
     Writers use a name that starts with a dot, which is ignored here, and rename when the bundle is complete.
-    A bundle is verified once, and again when one of its files changes, so polling costs no hashing.
+    A bundle is verified once, and again when one of its files changes, so polling costs no hashing. Of a
+    signed bundle, a private copy is verified and returned: a user who can write the folder cannot exchange
+    a file between the check and its use, which may be a restart much later.
 
     Args:
         folder: The folder.
@@ -24,6 +31,8 @@ class ReleaseFolder:
         self._folder = folder
         self._public_key = public_key
         self._verified: dict[object, Bundle | None] = {}  # by stamp; None = refused
+        self._copies: tempfile.TemporaryDirectory[str] | None = None  # of signed bundles
+        self._recent: deque[Path] = deque(maxlen=_KEPT_COPIES)
 
     def newest(self, first: Bundle) -> tuple[Bundle, list[str]]:
         """Find the highest version.
@@ -55,6 +64,7 @@ class ReleaseFolder:
             if bundle is not None and bundle.version > best.version:
                 best = bundle
         self._verified = seen
+        self._remove_old_copies()
         return best, reasons
 
     def refuse(self, bundle: Bundle) -> None:
@@ -66,10 +76,29 @@ class ReleaseFolder:
             stamp: None if known == bundle else known for stamp, known in self._verified.items()
         }
 
+    def close(self) -> None:
+        """Remove the copies."""
+        if self._copies is not None:
+            self._copies.cleanup()
+            self._copies = None
+
     def _load(self, path: Path) -> Bundle:
         if self._public_key is None:
             return load_bundle(path)
-        return load_release(path, self._public_key)[1]
+        if self._copies is None:
+            self._copies = tempfile.TemporaryDirectory(prefix="mvstylizer-", ignore_cleanup_errors=True)
+        copy = Path(tempfile.mkdtemp(dir=self._copies.name))
+        bundle = copy_release(path, copy, self._public_key)[1]
+        self._recent.append(copy)
+        return bundle
+
+    def _remove_old_copies(self) -> None:
+        """Remove the copies of refused and of removed bundles."""
+        if self._copies is None:
+            return
+        kept = {bundle.path for bundle in self._verified.values() if bundle} | set(self._recent)
+        for copy in set(Path(self._copies.name).iterdir()) - kept:
+            shutil.rmtree(copy, ignore_errors=True)
 
 
 def _stamp(bundle: Path) -> object:

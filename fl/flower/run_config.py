@@ -26,6 +26,7 @@ class RunConfig:
         mode: Averaging mode, see `fl.average.Averaging`.
         trim: Fraction of updates dropped at each end.
         clip: Maximum length of an update, as a multiple of the median length.
+        max_weight: Maximum weight of an edge, as a multiple of the median weight.
         server_lr: FedAdam's server learning rate; 0 uses plain averaging.
         dp_noise: Noise multiplier of `GaussianMechanism`, which replaces `mode`; 0 disables it.
         dp_clip: Maximum L2 norm of an update with differential privacy.
@@ -44,6 +45,7 @@ class RunConfig:
     mode: str = "frames"
     trim: float = 0.2
     clip: float = 3.0
+    max_weight: float = 10.0
     server_lr: float = 0.0
     dp_noise: float = 0.0
     dp_clip: float = 1.0
@@ -76,7 +78,7 @@ class RunConfig:
         from fl.flower.adam import ServerAdam  # loads Flower's server side, which edges do not need
         from fl.flower.privacy import GaussianMechanism
 
-        averaging = Averaging(cast(Mode, self.mode), self.trim, self.clip)
+        averaging = Averaging(cast(Mode, self.mode), self.trim, self.clip, self.max_weight)
         privacy = GaussianMechanism(self.dp_noise, self.dp_clip) if self.dp_noise else None
         server_optimizer = ServerAdam(self.server_lr) if self.server_lr else None
         return RoundConfig(self.quorum, self.deadline_s, averaging, privacy, server_optimizer)

@@ -13,7 +13,7 @@ import fl.average
 from fl.average import Averaging, Mode, clip_scales, distance, merge
 from fl.parameters import ParametersError, map_parameters, write_parameters
 
-PLAIN = Averaging(clip=0)
+PLAIN = Averaging(clip=0, max_weight=0)
 untimed = settings(deadline=None)
 seeds = st.integers(0, 2**32 - 1)
 
