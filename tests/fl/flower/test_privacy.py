@@ -64,7 +64,7 @@ def test_rounds_record_the_privacy_spent(tmp_path: Path) -> None:
     write_parameters(start, {"w": np.zeros((30, 40), np.float32)}, {})
     rounds = Rounds(tmp_path / "federation", start)
     config = RunConfig(dp_noise=1.0, dp_clip=0.1, deadline_s=60).round_config
-    heavy = Steps({"b": lambda update: EdgeUpdate(**{**vars(update), "frames": 10**9})})  # weight is ignored
+    heavy = Steps({"b": lambda update: EdgeUpdate(**{**vars(update), "frames": 10**6})})  # weight is ignored
     spent = [rounds.run(heavy, config, Always())["epsilon"] for _ in range(2)]
     assert spent == [round(GaussianMechanism(1.0, 0.1).epsilon(n), 4) for n in (1, 2)]
     merged = map_parameters(rounds.model_path(1))[0]["w"]
