@@ -17,6 +17,7 @@ from fl.release import install, release_files, seal
 from fl.signing import make_keys
 from mvstylizer.bundle import Bundle, file_spec, load_bundle, sha256_of, write_manifest
 from mvstylizer.errors import MVStylizerError
+from mvstylizer.regular_file import read_regular
 from mvstylizer.release import Release, ReleaseError, load_release
 
 HONEST, EVIL = b"honest weights", b"malign weights"  # equally long
@@ -118,7 +119,7 @@ def make_device(path: Path) -> None:
     try:
         os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5))  # /dev/zero
     except PermissionError:
-        pytest.skip("only root can make a device")
+        pytest.skip("only root can make a device; test_a_device_is_not_read needs none")
 
 
 def make_link(path: Path) -> None:
@@ -157,6 +158,11 @@ def test_only_regular_files_are_accepted(registry: Registry, make: Callable[[Pat
         else:
             assert isinstance(outcome, ReleaseError)
             assert str(outcome).startswith(f"{registry.version / name} is not a regular file. Copy")
+
+
+def test_a_device_is_not_read() -> None:
+    with pytest.raises(OSError, match="Not a regular file"):
+        read_regular(Path("/dev/zero"), 1 << 20)
 
 
 def within(seconds: float, work: Callable[[], object]) -> object:
