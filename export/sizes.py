@@ -9,8 +9,6 @@ from mvstylizer.errors import MVStylizerError
 
 WidthHeight = tuple[int, int]
 """Width, then height: the order of command lines and file names."""
-HeightWidth = tuple[int, int]
-"""Height, then width: the order of tensors."""
 
 MIN_SIDE: Final = 16
 MAX_SIDE: Final = 8192
