@@ -119,6 +119,7 @@ def open_pictures(
             reply=options.requested_output,
             map_pixels=int(bundle.network.get("network_pixels", NETWORK_PIXELS)),
             watch=watch,
+            protect_skin=options.protect == "skin",
             fallback=fallback,
         ) as requests,
     ):

@@ -18,10 +18,12 @@ from mvstylizer.stylizer import Match, Reply
 
 Interpolation = Literal["warp", "transfer"]
 FlowInit = Literal["previous", "codec"]
+Protect = Literal["none", "skin"]
 
 # Moving pixels needs pixels, moving maps needs maps.
 DEFAULT_EDGE_OUTPUT: Final[dict[Interpolation, Reply]] = {"warp": "image", "transfer": "map"}
 FLOW_INITS: Final = ("previous", "codec")
+PROTECT: Final = ("none", "skin")
 
 TEMPORAL_SMOOTHING_S: Final = 1.0
 MAX_CRF: Final = 51
@@ -39,6 +41,8 @@ class StylizeOptions:
             ``transfer`` requires ``map``.
         strength: 0 (the original) to 1 (the full style).
         match: How the style is followed: 0 its look, 1 its palette, or ``auto``; see `Match`.
+        protect: ``skin`` changes what has the colors of skin less than half as much; see
+            `device_runtime.stylizers.skin`. It requires ``map`` output.
         max_interval: Maximum number of frames from one key frame to the next, at least 1.
         two_sided: Interpolate from the key frames on both sides. False uses the previous one only, as in the
             paper.
@@ -57,6 +61,7 @@ class StylizeOptions:
     edge_output: Reply | None = None
     strength: float = 1.0
     match: Match = "auto"
+    protect: Protect = "none"
     max_interval: int = MAX_INTERVAL
     two_sided: bool = True
     temporal_smoothing_s: float = TEMPORAL_SMOOTHING_S
@@ -85,6 +90,10 @@ class StylizeOptions:
             raise ValueError(f"interpolation {self.interpolation!r} is not one of {choices}")
         if self.edge_output not in (None, "image", "map"):
             raise ValueError(f"edge_output {self.edge_output!r} is not one of image, map")
+        if self.protect not in PROTECT:
+            raise ValueError(f"protect {self.protect!r} is not one of {', '.join(PROTECT)}")
+        if self.protect != "none" and self.edge_output == "image":
+            raise ValueError(f"protect {self.protect!r} needs edge_output 'map', not 'image'")
         if self.interpolation == "transfer" and self.edge_output == "image":
             raise ValueError("interpolation 'transfer' needs edge_output 'map', not 'image'")
 
@@ -99,8 +108,9 @@ class StylizeOptions:
 
     @property
     def requested_output(self) -> Reply:
-        """What is requested from the edge, the default of the interpolation included."""
-        return self.edge_output or DEFAULT_EDGE_OUTPUT[self.interpolation]
+        """What is requested from the edge; by default what the interpolation and `protect` need."""
+        default = "map" if self.protect != "none" else DEFAULT_EDGE_OUTPUT[self.interpolation]
+        return self.edge_output or default
 
     def selector(self, bundle: Bundle) -> KeyFrameSelector:
         """Return a new key-frame selector for one video.

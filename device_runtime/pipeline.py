@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from device_runtime.frames import NETWORK_PIXELS, Finished, Pictures, open_pictures
 from device_runtime.interpolation.interpolator import blended
+from device_runtime.labels.blend import blended_maps
 from device_runtime.labels.masks import LabeledPicture, MaskFiles, read_mask_files, stylize_labels
 from device_runtime.media.atomic_file import check_output
 from device_runtime.media.photo import check_photo_output, read_photo, write_photo
@@ -124,7 +125,7 @@ def stylize_photo(
         source: The photo.
         style_photo: The style photo, or several with weights.
         out: The result; its suffix selects the format.
-        options: Only `strength` and `match` apply.
+        options: Only `strength`, `match` and `protect` apply.
         stylizer: An `EdgeClient`, or a stylizer on this machine.
         progress: Called after each request when label images are given.
         masks: Label images of the photo and of the style, which must then be a single photo. Each label takes
@@ -146,7 +147,7 @@ def stylize_photo(
         check_photo_output(out, source, *normalized(style_photo), *(masks or ()))
         labeled = None if masks is None else read_mask_files(photo, style_photo, masks)
     if labeled is None:
-        made = _at_once(photo, style, stylizer, watch)
+        made = _at_once(photo, style, stylizer, options, watch)
     else:
         made = stylize_labels(
             photo,
@@ -154,6 +155,7 @@ def stylize_photo(
             stylizer=stylizer,
             map_pixels=NETWORK_PIXELS,
             match=options.match,
+            protect_skin=options.protect == "skin",
             watch=watch,
             progress=progress,
         )
@@ -165,7 +167,7 @@ def stylize_photo(
         intermediate_frames=0,
         seconds=watch.seconds(),
         interpolation="none",
-        edge_output="map" if masks else "image",
+        edge_output="map" if masks or options.protect == "skin" else "image",
         out=str(out),
         width=photo.shape[1],
         height=photo.shape[0],
@@ -178,11 +180,22 @@ def stylize_photo(
 
 
 def _at_once(
-    photo: NDArray[np.uint8], style: StyleMix, stylizer: Stylizer, watch: Stopwatch
+    photo: NDArray[np.uint8], style: StyleMix, stylizer: Stylizer, options: StylizeOptions, watch: Stopwatch
 ) -> LabeledPicture:
     """Stylize a photo as a whole."""
-    with KeyRequests(stylizer, style, reply="image", map_pixels=NETWORK_PIXELS, watch=watch) as requests:
-        image, _, sent, received = requests.submit(photo).result()
+    protects = options.protect == "skin"
+    with KeyRequests(
+        stylizer,
+        style,
+        reply="map" if protects else "image",
+        map_pixels=NETWORK_PIXELS,
+        watch=watch,
+        protect_skin=protects,
+    ) as requests:
+        image, grid, sent, received = requests.submit(photo).result()
+    if grid is not None:
+        with watch.measure("interpolate"):
+            image = blended_maps(photo, np.zeros(photo.shape[:2], np.uint8), [grid])
     return LabeledPicture(cast("NDArray[np.uint8]", image), [], sent, received)
 
 

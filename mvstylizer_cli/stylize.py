@@ -91,6 +91,10 @@ def stylize(
     ] = None,
     strength: StrengthOption = 1.0,
     match: MatchOption = "auto",
+    protect: Annotated[
+        Literal["none", "skin"],
+        typer.Option(help="Change what has the colors of skin less than half as much."),
+    ] = "none",
     temporal_smoothing: Annotated[
         float,
         typer.Option(
@@ -121,6 +125,8 @@ def stylize(
 
     if interpolation == "transfer" and edge_output == "image":
         raise typer.BadParameter("transfer needs the map, not the image", param_hint="--edge-output")
+    if protect != "none" and edge_output == "image":
+        raise typer.BadParameter("--protect needs the map, not the image", param_hint="--edge-output")
     if dry_run and not live and is_photo(Path(source)):
         raise typer.BadParameter("not supported for photos", param_hint="--dry-run")
     if live and (dry_run or resume or interpolation == "warp" or flow_init == "codec"):
@@ -133,6 +139,7 @@ def stylize(
             edge_output=edge_output,
             strength=strength,
             match=parsed_match(match),
+            protect=protect,
             temporal_smoothing_s=temporal_smoothing,
             flow_init=flow_init,
             crf=crf,

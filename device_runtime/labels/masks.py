@@ -132,6 +132,7 @@ def stylize_labels(
     map_pixels: int,
     watch: Stopwatch,
     match: Match = "auto",
+    protect_skin: bool = False,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> LabeledPicture:
     """Stylize a photo label by label: one request per label, and one for all labels that use the whole style.
@@ -148,6 +149,7 @@ def stylize_labels(
         map_pixels: Pixel budget of its network; photos are sent at that size.
         match: How each label's style is followed. ``auto`` means the palette: anyone who pairs labels has
             decided that they correspond.
+        protect_skin: Hold the maps back on skin; see `device_runtime.stylizers.skin`.
         watch: Records the time of the requests as ``edge``, of the rest as ``interpolate``.
         progress: Called after each request with the number of requests done and the total.
 
@@ -165,7 +167,9 @@ def stylize_labels(
         with watch.measure("interpolate"):
             content = photo if value is None else filled(photo, labels == value)
             mix = StyleMix.of(style if value is None else filled(style, style_labels == value), match)
-        with KeyRequests(stylizer, mix, reply="map", map_pixels=map_pixels, watch=watch) as requests:
+        with KeyRequests(
+            stylizer, mix, reply="map", map_pixels=map_pixels, watch=watch, protect_skin=protect_skin
+        ) as requests:
             _, grid, *traffic = requests.submit(content).result()
         assert grid is not None, "checked by KeyRequests"
         maps.append(grid)

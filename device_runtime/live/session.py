@@ -102,7 +102,7 @@ def stylize_live(
         source: See `LiveSource`.
         style_photo: The style photo, or several with weights.
         out: See `open_sink`.
-        options: Only `strength`, `match` and `temporal_smoothing_s` apply.
+        options: Only `strength`, `match`, `protect` and `temporal_smoothing_s` apply.
         stylizer: Stylizes key frames.
         bundle: Provides the TFLite kernels.
         progress: Called after each picture.
@@ -121,7 +121,13 @@ def stylize_live(
     with (
         Transfer(bundle.file("transfer")) as transfer,
         KeyRequests(
-            stylizer, style, reply="map", map_pixels=pixels, watch=watch, fallback=fallback
+            stylizer,
+            style,
+            reply="map",
+            map_pixels=pixels,
+            watch=watch,
+            protect_skin=options.protect == "skin",
+            fallback=fallback,
         ) as requests,
         LiveSource(source) as live,
     ):

@@ -13,6 +13,7 @@ from device_runtime.media.planes import Picture, Planes, in_rgb
 from device_runtime.report import Stopwatch
 from device_runtime.stylizers.fallback import Fallback, GuardedReply, GuardedStylizer
 from device_runtime.stylizers.resize import shrunk
+from device_runtime.stylizers.skin import protected
 from device_runtime.stylizers.style_mix import StyleMix
 from mvstylizer.errors import MVStylizerError
 from mvstylizer.stylizer import Reply, StylizedFrame, Stylizer
@@ -40,6 +41,7 @@ class KeyRequests:
             thumbnail of `map_pixels` is sent: a few tens of kilobytes instead of a whole frame.
         map_pixels: Pixel budget of the stylizer's network.
         watch: Records the time of the requests as ``edge``.
+        protect_skin: Hold the maps back on skin; see `device_runtime.stylizers.skin`.
         fallback: Loads a stylizer for the time that `stylizer` is unavailable; see `GuardedStylizer`.
 
     Raises:
@@ -54,12 +56,14 @@ class KeyRequests:
         reply: Reply,
         map_pixels: int,
         watch: Stopwatch,
+        protect_skin: bool = False,
         fallback: Fallback | None = None,
     ) -> None:
         self.fell_back: list[int] = []
         self.bytes_sent = self.bytes_received = 0
         self._reply = reply
         self._map_pixels = map_pixels
+        self._protect_skin = protect_skin
         self._watch = watch
         self._replies: list[Future[StylizedFrame]] = []
         self._sent = 0
@@ -127,6 +131,8 @@ class KeyRequests:
                 f"The stylizer's reply ({self._reply}) does not fit a key frame of shape {key.shape}",
                 "Check that the edge serves an MVStylizer bundle",
             )
+        if self._protect_skin and got.grid is not None:
+            return guarded._replace(key=got._replace(grid=protected(got.grid, sent)))
         return guarded
 
 
