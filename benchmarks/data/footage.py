@@ -52,6 +52,12 @@ def frames(path: Path, count: int | None = None) -> list[Picture]:
         return [frame.rgb for frame in islice(reader, count)]
 
 
+def frame(path: Path, index: int) -> Picture:
+    """Return one frame of a video, uint8 RGB (H, W, 3)."""
+    with VideoReader(path) as reader:
+        return next(frame.rgb for frame in islice(reader, index, None))
+
+
 def style() -> Picture:
     """Return the sample style photo, uint8 RGB (H, W, 3)."""
     return read_photo(STYLE)

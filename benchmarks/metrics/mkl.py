@@ -2,8 +2,7 @@
 
 Monge–Kantorovich linear mapping of Pitié & Kokaram (2007): with RGB covariances C (content) and S (style),
 T = C^(-1/2) (C^(1/2) S C^(1/2))^(1/2) C^(-1/2) maps one Gaussian to the other with minimal displacement.
-Matrix roots are computed from eigenvalues here; the stylizer's graph computes them iteratively
-(`training.color`).
+Matrix roots are computed from eigenvalues.
 """
 
 from __future__ import annotations
