@@ -142,7 +142,7 @@ def _calibrate(
             islice(reader, CALIBRATION_FRAMES), style, options, stylizer=stylizer, bundle=bundle, watch=watch
         ) as pictures,
     ):
-        encoder = PictureEncoder(reader.info, crf=options.crf)
+        encoder = PictureEncoder(reader.info, encoding=options.encoding)
         frames = 0
         for frame, picture, *_ in pictures:
             with watch.measure("encode"):

@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from device_runtime.kernels import KeyFrameScore
 from device_runtime.key_frames.policy import MAX_INTERVAL, KeyFrameSelector, check_policy, parse_policy
+from device_runtime.media.encoding import Encoding
 from mvstylizer.bundle import Bundle
 from mvstylizer.stylizer import Match, Reply
 
@@ -26,7 +27,6 @@ FLOW_INITS: Final = ("previous", "codec")
 PROTECT: Final = ("none", "skin")
 
 TEMPORAL_SMOOTHING_S: Final = 1.0
-MAX_CRF: Final = 51
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,9 @@ class StylizeOptions:
             least 0; see `TemporalSmoothing`. 0 disables it, and so do one-sided runs and ``image`` output.
         flow_init: Initial value of the motion search: ``previous``, the flow of the previous frame, or
             ``codec``, that flow plus the codec's motion vectors.
-        crf: x264's quality, 0 (lossless) to 51.
+        codec: ``auto``, ``h264``, ``hevc``, or a hardware encoder's name in FFmpeg; see `Encoding`.
+        preset: The encoder's speed; None is ``superfast``, or a hardware encoder's default.
+        crf: The encoder's constant quality, 0 (lossless) to 51; None is 18 for H.264 and 20 for HEVC.
 
     Raises:
         ValueError: An option is out of range (KeyFramePolicyError for `policy`).
@@ -66,7 +68,9 @@ class StylizeOptions:
     two_sided: bool = True
     temporal_smoothing_s: float = TEMPORAL_SMOOTHING_S
     flow_init: FlowInit = "previous"
-    crf: int = 18
+    codec: str = "auto"
+    preset: str | None = None
+    crf: int | None = None
 
     def __post_init__(self) -> None:
         self._check_choices()
@@ -78,8 +82,7 @@ class StylizeOptions:
             raise ValueError(f"max_interval {self.max_interval} is below 1")
         if not 0 <= self.temporal_smoothing_s < math.inf:
             raise ValueError(f"temporal_smoothing_s {self.temporal_smoothing_s} is negative or not finite")
-        if not 0 <= self.crf <= MAX_CRF:
-            raise ValueError(f"crf {self.crf} is not between 0 and {MAX_CRF}")
+        Encoding(self.codec, self.preset, self.crf)
         check_policy(self.policy, max_interval=self.max_interval)
 
     def _check_choices(self) -> None:
@@ -105,6 +108,11 @@ class StylizeOptions:
         """
         if self.requested_output != "map" or self.interpolation == "warp" or self.flow_init == "codec":
             raise ValueError("live runs support neither warp interpolation nor flow_init 'codec'")
+
+    @property
+    def encoding(self) -> Encoding:
+        """Encoder, speed and quality."""
+        return Encoding(self.codec, self.preset, self.crf)
 
     @property
     def requested_output(self) -> Reply:

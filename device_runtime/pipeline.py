@@ -85,7 +85,7 @@ def stylize_video(
     watch, style = Stopwatch(), StyleMix.read(style_photo, options.match)
     target = check_output(out, source, *normalized(style_photo))
     with VideoReader(source, codec_motion=options.flow_init == "codec") as reader:
-        writer = VideoWriter(out, reader.info, crf=options.crf)
+        writer = VideoWriter(out, reader.info, encoding=options.encoding)
         folder = WorkFolder(target, describe_job(source, style_photo, bundle, options)) if resume else None
         done = folder.frames if folder else 0
         with open_pictures(
@@ -102,7 +102,7 @@ def stylize_video(
         ) as pictures:
             finished = _reported(pictures, done, reader.info.frame_count, progress)
             if folder:
-                keep_pieces(finished, pictures, folder, reader.info, crf=options.crf, watch=watch)
+                keep_pieces(finished, pictures, folder, reader.info, encoding=options.encoding, watch=watch)
                 written = join_pieces(folder, writer, reader.info, watch=watch)
             else:
                 written = _write(finished, pictures, writer, watch)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from device_runtime.labels.masks import MaskFiles, read_mask_files
 from device_runtime.media.atomic_file import check_output
+from device_runtime.media.encoder import PictureEncoder
 from device_runtime.media.photo import check_photo_output, is_photo, read_photo
 from device_runtime.media.reader import VideoReader
 from device_runtime.media.writer import VideoWriter
@@ -47,4 +48,5 @@ def check_request(
         return
     check_output(out, source, *normalized(style_photo))
     with VideoReader(source) as reader:
-        VideoWriter(out, reader.info)
+        VideoWriter(out, reader.info, encoding=options.encoding)
+        PictureEncoder(reader.info, encoding=options.encoding)

@@ -12,6 +12,7 @@ from av.video.stream import VideoStream
 
 from device_runtime.frames import Finished, Pictures
 from device_runtime.media.encoder import PictureEncoder
+from device_runtime.media.encoding import Encoding
 from device_runtime.media.reader import Frame
 from device_runtime.media.video_info import VideoInfo
 from device_runtime.media.writer import VideoWriter
@@ -58,7 +59,7 @@ def keep_pieces(
     folder: WorkFolder,
     info: VideoInfo,
     *,
-    crf: int,
+    encoding: Encoding,
     watch: Stopwatch,
 ) -> None:
     """Encode pictures and store them in the folder, piece by piece.
@@ -68,7 +69,7 @@ def keep_pieces(
         pictures: Where they come from.
         folder: Where they are stored.
         info: The source.
-        crf: x264's quality.
+        encoding: Encoder, speed and quality.
         watch: Records the time as ``encode``.
     """
     piece: _OpenPiece | None = None
@@ -77,7 +78,7 @@ def keep_pieces(
             if piece is not None and each.is_key and piece.frames >= MIN_PIECE_FRAMES:
                 piece.keep(folder, pictures, each.grid)
                 piece = None
-            piece = piece or _OpenPiece(each.frame, info, crf)
+            piece = piece or _OpenPiece(each.frame, info, encoding)
             piece.encode(each)
     if piece is not None:
         with watch.measure("encode"):
@@ -109,10 +110,10 @@ def join_pieces(
 class _OpenPiece:
     """A piece that is being encoded."""
 
-    def __init__(self, first: Frame, info: VideoInfo, crf: int) -> None:
+    def __init__(self, first: Frame, info: VideoInfo, encoding: Encoding) -> None:
         self.frames = 0
         self._first = first.index
-        self._encoder = PictureEncoder(info, crf=crf)
+        self._encoder = PictureEncoder(info, encoding=encoding)
         self._packets: list[Packet[VideoStream]] = []
 
     def encode(self, each: Finished) -> None:

@@ -105,7 +105,22 @@ def stylize(
         Literal["previous", "codec"],
         typer.Option(help="Initialize motion search from the previous flow, or also from codec vectors."),
     ] = "previous",
-    crf: Annotated[int, typer.Option(min=0, max=51, help="H.264 CRF; lower is better and larger.")] = 18,
+    codec: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|h264|hevc|NAME",
+            help="H.264, HEVC or a hardware encoder of FFmpeg (h264_nvenc, …); auto: HEVC above 8 bits.",
+        ),
+    ] = "auto",
+    preset: Annotated[
+        str | None, typer.Option(help="The encoder's speed. [default: superfast for h264 and hevc]")
+    ] = None,
+    crf: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=51, help="Quality; lower is better and larger. [default: 18 for h264, 20 for hevc]"
+        ),
+    ] = None,
     live: Annotated[
         bool, typer.Option("--live", help="Stylize in real time, dropping late frames, until Ctrl-C.")
     ] = False,
@@ -142,10 +157,14 @@ def stylize(
             protect=protect,
             temporal_smoothing_s=temporal_smoothing,
             flow_init=flow_init,
+            codec=codec,
+            preset=preset,
             crf=crf,
         )
     except KeyFramePolicyError as err:
         raise typer.BadParameter(str(err), param_hint="--key-frames") from err
+    except ValueError as err:
+        raise typer.BadParameter(str(err)) from err
     masks = _masks(mask, style_mask, source, style, live)
     styles = styles_with_weights(style, style_weights)
     backend = StylizerBackend(edge, local, bundle, tls_ca, token, no_fallback)

@@ -17,6 +17,7 @@ from device_runtime.live.sink import LiveSink, open_sink
 from device_runtime.live.source import Captured, LiveSource
 from device_runtime.live.stylizer import LiveStyle
 from device_runtime.media.color import Color, ColorConverter
+from device_runtime.media.encoding import Encoding
 from device_runtime.media.orientation import Orientation
 from device_runtime.media.planes import Picture, planes_of
 from device_runtime.media.video_info import VideoError
@@ -102,7 +103,7 @@ def stylize_live(
         source: See `LiveSource`.
         style_photo: The style photo, or several with weights.
         out: See `open_sink`.
-        options: Only `strength`, `match`, `protect` and `temporal_smoothing_s` apply.
+        options: Only `strength`, `match`, `protect`, `temporal_smoothing_s`, `codec`, `preset` and `crf` apply.
         stylizer: Stylizes key frames.
         bundle: Provides the TFLite kernels.
         progress: Called after each picture.
@@ -137,7 +138,7 @@ def stylize_live(
             strength=options.strength,
             temporal_smoothing_s=options.temporal_smoothing_s,
         )
-        run = _Run(live, live_style, source, out)
+        run = _Run(live, live_style, source, out, options.encoding)
         run.run(seconds, progress)
         return run.report(requests)
 
@@ -145,8 +146,9 @@ def stylize_live(
 class _Run:
     """One live run, from source to sink."""
 
-    def __init__(self, live: LiveSource, style: LiveStyle, source: str, out: str) -> None:
+    def __init__(self, live: LiveSource, style: LiveStyle, source: str, out: str, encoding: Encoding) -> None:
         self._live, self._style, self._source, self._out = live, style, source, out
+        self._encoding = encoding
         self._began = self._ended = time.monotonic()
         self._latencies: list[float] = []
         self._warnings: list[str] = []
@@ -162,7 +164,7 @@ class _Run:
         colors = ColorConverter(color)
         self._size = first.picture.height, first.picture.width
         self._began = first.arrived
-        with open_sink(self._out, self._size, color) as sink, suppress(KeyboardInterrupt):
+        with open_sink(self._out, self._size, color, self._encoding) as sink, suppress(KeyboardInterrupt):
             captured: Captured | None = first
             while captured is not None and (seconds is None or captured.arrived - self._began < seconds):
                 self._show(self._picture(captured.picture, colors, color), captured.arrived, sink)

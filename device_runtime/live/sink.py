@@ -7,20 +7,23 @@ from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Protocol, Self, cast
 
 import av
 from av.container import OutputContainer
 from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
 
 from device_runtime.media.atomic_file import check_output, pending_file
 from device_runtime.media.color import Color, ColorConverter
+from device_runtime.media.encoder import open_encoder
+from device_runtime.media.encoding import DEFAULT_ENCODING, Encoder, Encoding
 from device_runtime.media.planes import Picture, Planes, in_rgb
 from device_runtime.media.video_info import VideoError
 
 WINDOW: Final = "window"
 TIME_BASE: Final = Fraction(1, 90_000)  # MPEG's
-RATE: Final = 30  # a hint for x264; the times are the clock's
+RATE: Final = 30  # a hint for the encoder; the times are the clock's
 KEY_EVERY_S: Final = 1.0  # maximum wait for a viewer who joins
 STREAMS: Final = {"udp": "mpegts", "rtp": "rtp_mpegts", "srt": "mpegts", "tcp": "mpegts", "rtsp": "rtsp"}
 FILES: Final = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".ts": "mpegts"}
@@ -40,25 +43,29 @@ class LiveSink(Protocol):
     ) -> None: ...
 
 
-def open_sink(out: str, size: tuple[int, int], color: Color) -> LiveSink:
+def open_sink(
+    out: str, size: tuple[int, int], color: Color, encoding: Encoding = DEFAULT_ENCODING
+) -> LiveSink:
     """Open a sink.
 
     Args:
         out: ``window``, a URL (``udp://``, ``rtp://``, ``srt://``, ``tcp://``, ``rtsp://``) or a file.
         size: Height and width of the pictures.
         color: The source's color tags.
+        encoding: Encoder, speed and quality; defaults to ``veryfast`` and 20 for x264.
 
     Raises:
         VideoError: It is not writable, or there is no display.
+        EncoderError: The encoder does not exist or cannot be opened.
         OutputError: The file's folder is missing or read-only.
     """
-    return _Window() if out == WINDOW else _Stream(out, size, color)
+    return _Window() if out == WINDOW else _Stream(out, size, color, encoding)
 
 
 class _Stream:
-    """H.264 without look-ahead, in the format of the URL or the file's suffix."""
+    """Encoded without look-ahead, in the format of the URL or the file's suffix."""
 
-    def __init__(self, out: str, size: tuple[int, int], color: Color) -> None:
+    def __init__(self, out: str, size: tuple[int, int], color: Color, encoding: Encoding) -> None:
         scheme, is_url, _ = out.partition("://")
         name = STREAMS.get(scheme) if is_url else FILES.get(Path(out).suffix.lower())
         if name is None:
@@ -67,6 +74,7 @@ class _Stream:
         self._out = out
         self._size = size[0] // 2 * 2, size[1] // 2 * 2  # 4:2:0 halves both
         self._colors = ColorConverter(color)
+        self._encoder = encoding.encoder(8, live=True)
         self._next_key_s = 0.0
         self._last = -1
         with ExitStack() as opened:
@@ -74,8 +82,9 @@ class _Stream:
             try:
                 self._container: OutputContainer = av.open(target, "w", format=name)
                 opened.callback(self._container.close)
-                self._stream = self._container.add_stream("libx264", rate=RATE)
-                _configure(self._stream.codec_context, self._size, color)
+                added = self._container.add_stream(self._encoder.name, rate=RATE)
+                self._stream = cast("VideoStream", added)
+                _configure(self._stream.codec_context, self._size, color, self._encoder)
                 self._container.start_encoding()
             except (av.FFmpegError, OSError) as error:
                 raise self._unwritable(error) from error
@@ -100,6 +109,8 @@ class _Stream:
             frame = picture.frame()
         else:
             frame = self._colors.from_rgb(picture[:height, :width], "yuv420p")
+        if frame.format.name != self._encoder.pixel_format:
+            frame = frame.reformat(format=self._encoder.pixel_format)
         frame.pts = self._last = max(self._last + 1, round(seconds / TIME_BASE))
         frame.time_base = TIME_BASE
         if seconds >= self._next_key_s:
@@ -161,10 +172,11 @@ class _Window:
         self._is_open = False
 
 
-def _configure(codec: VideoCodecContext, size: tuple[int, int], color: Color) -> None:
+def _configure(codec: VideoCodecContext, size: tuple[int, int], color: Color, encoder: Encoder) -> None:
     codec.height, codec.width = size
-    codec.pix_fmt = "yuv420p"
+    codec.pix_fmt = encoder.pixel_format
     codec.time_base = TIME_BASE
-    codec.options = {"preset": "veryfast", "tune": "zerolatency", "crf": "20"}
+    codec.options = encoder.options
     codec.colorspace, codec.color_range = color.matrix, color.range
     codec.color_primaries, codec.color_trc = color.primaries, color.transfer
+    open_encoder(codec, encoder.name)

@@ -1,4 +1,4 @@
-"""Encode pictures as H.264 packets with the times, size and color tags of the source."""
+"""Encode pictures as H.264 or HEVC packets with the times, size and color tags of the source."""
 
 from __future__ import annotations
 
@@ -11,14 +11,11 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from device_runtime.media.color import ColorConverter
+from device_runtime.media.encoding import DEFAULT_ENCODING, EncoderError, Encoding
 from device_runtime.media.planes import Picture, Planes
 from device_runtime.media.video_info import VideoInfo
 
-CODEC: Final = "libx264"
-PRESET: Final = "superfast"
-# Disabled by `superfast` but almost free: with it, files are as small at the same PSNR as with `veryfast`
-# (within 5 % and 0.3 dB, or 1 dB where they are nearly lossless), in half the time.
-LOOKAHEAD: Final = "mbtree=1:rc-lookahead=10"
+HVC1: Final = "hvc1"  # HEVC in MP4 as Apple's players expect it; FFmpeg writes hev1 otherwise
 
 
 class PictureEncoder:
@@ -30,30 +27,33 @@ class PictureEncoder:
 
     Args:
         like: The source, whose size, rate, times and color tags are copied.
-        crf: x264's quality, 0 (lossless) to 51; 18 is visually lossless.
-        preset: x264's speed, from ``ultrafast`` to ``veryslow``.
-        codec: An x264 encoder that is not open yet, such as a stream's; None creates one.
+        encoding: Encoder, speed and quality.
+        codec: An encoder of this kind that is not open yet, such as a stream's; None creates one.
+
+    Raises:
+        EncoderError: The encoder does not exist or cannot be opened.
     """
 
     def __init__(
         self,
         like: VideoInfo,
         *,
-        crf: int = 18,
-        preset: str = PRESET,
+        encoding: Encoding = DEFAULT_ENCODING,
         codec: VideoCodecContext | None = None,
     ) -> None:
         self._like = like
-        self._pixel_format = "yuv444p" if like.width % 2 or like.height % 2 else "yuv420p"
+        self._encoder = encoding.encoder(8, odd=bool(like.width % 2 or like.height % 2))
         self._colors = ColorConverter(like.color)
         self._shift = round(like.start / like.time_base)
         self._step = max(1, round(1 / (like.rate * like.time_base)))
         self._durations: dict[int, int] = {}
-        self._codec = codec or VideoCodecContext.create(CODEC, "w")
+        made = codec or VideoCodecContext.create(self._encoder.name, "w")
+        self._codec = cast("VideoCodecContext", made)
         if codec is None:
             self._codec.flags |= Flags.global_header  # required by the containers
-        self._codec.options = {"crf": str(crf), "preset": preset, "x264-params": LOOKAHEAD}
+        self._codec.options = self._encoder.options
         self._describe(self._codec)
+        open_encoder(self._codec, self._encoder.name)
 
     def encode(self, picture: Picture, pts: int, duration: int = 0) -> list[Packet[VideoStream]]:
         """Encode one picture.
@@ -67,14 +67,16 @@ class PictureEncoder:
             Packets in decoding order, mostly of earlier pictures.
 
         Raises:
-            FFmpegError: x264 fails.
+            FFmpegError: The encoder fails.
         """
         if picture.shape != (self._like.height, self._like.width, 3):
             raise ValueError(f"frame {picture.shape} in a video of {self._like.width}×{self._like.height}")
         if isinstance(picture, Planes):
             frame = picture.frame()
         else:
-            frame = self._colors.from_rgb(picture, self._pixel_format)
+            frame = self._colors.from_rgb(picture, _planar(self._encoder.pixel_format))
+        if frame.format.name != self._encoder.pixel_format:
+            frame = frame.reformat(format=self._encoder.pixel_format)
         frame.pts = pts - self._shift
         frame.time_base = self._like.time_base
         self._durations[frame.pts] = duration or self._step
@@ -87,16 +89,38 @@ class PictureEncoder:
     def _encode(self, frame: av.VideoFrame | None) -> list[Packet[VideoStream]]:
         packets = self._codec.encode(frame)
         for packet in packets:
-            # x264 drops durations; the last frame of a variable-rate video needs its own.
+            # Encoders drop durations; the last frame of a variable-rate video needs its own.
             packet.duration = self._durations.pop(cast("int", packet.pts), self._step)
         return packets
 
     def _describe(self, codec: VideoCodecContext) -> None:
         codec.width, codec.height = self._like.width, self._like.height
-        codec.pix_fmt = self._pixel_format
+        codec.pix_fmt = self._encoder.pixel_format
         codec.framerate = self._like.rate
         codec.time_base = self._like.time_base
         codec.sample_aspect_ratio = self._like.pixel_aspect
         color = self._like.color
         codec.colorspace, codec.color_range = color.matrix, color.range
         codec.color_primaries, codec.color_trc = color.primaries, color.transfer
+        if self._encoder.is_hevc:
+            codec.codec_tag = HVC1
+
+
+def open_encoder(codec: VideoCodecContext, name: str) -> None:
+    """Open an encoder.
+
+    Raises:
+        EncoderError: It cannot be opened, for example because the machine lacks the hardware.
+    """
+    try:
+        codec.open()
+    except (av.FFmpegError, OSError) as error:
+        raise EncoderError(
+            f"The encoder {name} cannot be opened here ({error.strerror})",
+            "Use --codec h264 or hevc, which need no hardware, or check --preset",
+        ) from error
+
+
+def _planar(pixel_format: str) -> str:
+    """Return what `ColorConverter.from_rgb` makes for an encoder that takes `pixel_format`."""
+    return "yuv444p" if "444" in pixel_format else "yuv420p"

@@ -1,4 +1,4 @@
-"""Write a video: H.264 that any player opens, with the source's times, colors, sound and subtitles."""
+"""Write a video: H.264 or HEVC, with the source's times, colors, sound and subtitles."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, cast
 
 import av
 from av.container import OutputContainer
@@ -16,7 +16,8 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from device_runtime.media.atomic_file import check_output, pending_file
-from device_runtime.media.encoder import CODEC, PRESET, PictureEncoder
+from device_runtime.media.encoder import PictureEncoder
+from device_runtime.media.encoding import DEFAULT_ENCODING, Encoding
 from device_runtime.media.passthrough import SideStreams
 from device_runtime.media.planes import Picture
 from device_runtime.media.video_info import VideoError, VideoInfo
@@ -25,7 +26,7 @@ CONTAINERS: Final = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matro
 
 
 class VideoWriter:
-    """Encodes frames as H.264 and copies the source's sound and subtitles.
+    """Encodes frames and copies the source's sound and subtitles.
 
     Use as a context manager. The file has a temporary name next to the target until the block succeeds; any
     exception (including KeyboardInterrupt) removes it and leaves the target unchanged.
@@ -33,20 +34,20 @@ class VideoWriter:
     Args:
         target: The video file: .mp4, .m4v, .mov or .mkv.
         like: The source, whose size, rate, times, color tags, sound and subtitles are copied.
-        crf: x264's quality; see `PictureEncoder`.
-        preset: x264's speed.
+        encoding: Encoder, speed and quality.
 
     Raises:
         VideoError: The suffix is unknown or the file cannot be written.
         OutputError: The target's folder is missing or read-only, or the target is the source itself.
+        EncoderError: There is no such encoder; when entered: it cannot be opened.
     """
 
-    def __init__(self, target: Path, like: VideoInfo, *, crf: int = 18, preset: str = PRESET) -> None:
+    def __init__(self, target: Path, like: VideoInfo, *, encoding: Encoding = DEFAULT_ENCODING) -> None:
         if target.suffix.lower() not in CONTAINERS:
             raise VideoError(f"{target.name} does not have a video suffix", f"Use {', '.join(CONTAINERS)}")
         self._target = check_output(target, like.path)
         self._like = like
-        self._crf, self._preset = crf, preset
+        self._encoding = encoding
         self._cleanup = ExitStack()
         self._container: OutputContainer
         self._stream: VideoStream
@@ -65,9 +66,10 @@ class VideoWriter:
             pending = opened.enter_context(pending_file(self._target))
             self._container = self._open(pending)
             opened.callback(_abandon, self._container)
-            self._stream = self._container.add_stream(CODEC, rate=self._like.rate)
+            name = self._encoding.encoder(8).name
+            self._stream = cast("VideoStream", self._container.add_stream(name, rate=self._like.rate))
             self._encoder = PictureEncoder(
-                self._like, crf=self._crf, preset=self._preset, codec=self._stream.codec_context
+                self._like, encoding=self._encoding, codec=self._stream.codec_context
             )
             self._stream.metadata.update(self._like.picture_metadata)
             if self._like.has_audio or self._like.has_subtitles:

@@ -190,5 +190,7 @@ def test_every_option_is_part_of_the_job(bikes: Path, bunny: Path, style: Path) 
         describe_job(bikes, style, BUNDLE, StylizeOptions("content")),
         describe_job(bikes, style, BUNDLE, StylizeOptions(two_sided=False)),
         describe_job(bikes, style, BUNDLE, StylizeOptions(crf=19)),
+        describe_job(bikes, style, BUNDLE, StylizeOptions(codec="hevc")),
+        describe_job(bikes, style, BUNDLE, StylizeOptions(preset="fast")),
     ):
         assert other != job

@@ -107,6 +107,8 @@ def test_a_live_run_reports_its_latency(bikes: Path, style: Path, tmp_path: Path
     ("options", "said"),
     [
         (("--style-weights", "1,2"), "2 weights for 1 styles"),
+        (("--codec", "prores"), "codec 'prores' is not auto, h264, hevc or a hardware"),
+        (("--preset", "warp"), "preset 'warp' is not one of ultrafast"),
         (("--style-weights", "much"), "could not convert"),
         (("--style-weights=-1",), "each must be at least 0"),
         (("--live", "--resume"), "cannot be combined"),

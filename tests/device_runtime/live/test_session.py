@@ -19,9 +19,11 @@ from device_runtime.kernels import Transfer
 from device_runtime.live.session import stylize_live
 from device_runtime.live.source import LiveSource
 from device_runtime.live.stylizer import LiveStyle
+from device_runtime.media.encoding import EncoderError
 from device_runtime.media.photo import write_photo
 from device_runtime.media.reader import VideoReader
 from device_runtime.media.video_info import VideoError
+from device_runtime.options import StylizeOptions
 from device_runtime.report import Stopwatch
 from device_runtime.stylizers.request_queue import KeyRequests
 from device_runtime.stylizers.style_mix import StyleMix
@@ -213,6 +215,19 @@ def test_an_interrupted_recording_is_whole(bikes: Path, style: Path, bundle: Bun
     assert report.frames == 6
     with VideoReader(out) as reader:
         assert len(list(reader)) == 6
+
+
+def test_a_live_run_takes_the_codec(style: Path, bundle: Bundle) -> None:
+    clip, out = write_clip(style.with_name("clip.mp4"), range(8)), style.with_name("out.mkv")
+    stylize_live(
+        str(clip), style, str(out), options=StylizeOptions(codec="hevc"), stylizer=Reddening(), bundle=bundle
+    )
+    with av.open(str(out)) as container:
+        assert container.streams.video[0].codec_context.name == "hevc"
+        assert list(container.decode(video=0))
+    options = StylizeOptions(codec="h264_amf")
+    with pytest.raises(EncoderError, match="h264_amf cannot be opened here"):
+        stylize_live(str(clip), style, str(out), options=options, stylizer=Reddening(), bundle=bundle)
 
 
 def test_an_invalid_source_or_output_is_refused(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from device_runtime.media.atomic_file import OutputError
+from device_runtime.media.encoding import Encoding
 from device_runtime.media.reader import VideoReader
 from device_runtime.media.video_info import VideoError
 from device_runtime.media.writer import VideoWriter
@@ -27,7 +28,10 @@ def small_files() -> Iterator[None]:
 
 
 def copy_video(source: Path, target: Path, count: int | None = None, crf: int = 18) -> None:
-    with VideoReader(source) as reader, VideoWriter(target, reader.info, crf=crf) as writer:
+    with (
+        VideoReader(source) as reader,
+        VideoWriter(target, reader.info, encoding=Encoding(crf=crf)) as writer,
+    ):
         for frame in reader:
             if frame.index == count:
                 break
