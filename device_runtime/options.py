@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from device_runtime.kernels import KeyFrameScore
 from device_runtime.key_frames.policy import MAX_INTERVAL, KeyFrameSelector, check_policy, parse_policy
+from device_runtime.media.excerpt import Span
 from mvstylizer.bundle import Bundle
 from mvstylizer.stylizer import Match, Reply
 
@@ -47,9 +48,13 @@ class StylizeOptions:
         flow_init: Initial value of the motion search: ``previous``, the flow of the previous frame, or
             ``codec``, that flow plus the codec's motion vectors.
         crf: x264's quality, 0 (lossless) to 51.
+        start: Where the part of the video to stylize begins: a time from the first frame (``12.5``, ``1:30``)
+            or a frame number, from 0 (``120f``). None = at the first frame.
+        end: The time or frame number at which it ends; that frame is left out. None = after the last frame.
 
     Raises:
-        ValueError: An option is out of range (KeyFramePolicyError for `policy`).
+        ValueError: An option is out of range (KeyFramePolicyError for `policy`, SpanError for `start` and
+            `end`).
     """
 
     policy: str = "codec"
@@ -62,6 +67,8 @@ class StylizeOptions:
     temporal_smoothing_s: float = TEMPORAL_SMOOTHING_S
     flow_init: FlowInit = "previous"
     crf: int = 18
+    start: str | None = None
+    end: str | None = None
 
     def __post_init__(self) -> None:
         self._check_choices()
@@ -76,6 +83,7 @@ class StylizeOptions:
         if not 0 <= self.crf <= MAX_CRF:
             raise ValueError(f"crf {self.crf} is not between 0 and {MAX_CRF}")
         check_policy(self.policy, max_interval=self.max_interval)
+        Span.parse(self.start, self.end)
 
     def _check_choices(self) -> None:
         if self.flow_init not in FLOW_INITS:
@@ -92,10 +100,17 @@ class StylizeOptions:
         """Check that the options suit a live run, which moves maps and does not decode motion vectors.
 
         Raises:
-            ValueError: Warp, image output or the codec's motion vectors are selected.
+            ValueError: Warp, image output, the codec's motion vectors or a part of the video are selected.
         """
+        if not self.span.is_whole:
+            raise ValueError("live runs have neither a start nor an end")
         if self.requested_output != "map" or self.interpolation == "warp" or self.flow_init == "codec":
             raise ValueError("live runs support neither warp interpolation nor flow_init 'codec'")
+
+    @property
+    def span(self) -> Span:
+        """The part of the video from `start` to `end`."""
+        return Span.parse(self.start, self.end)
 
     @property
     def requested_output(self) -> Reply:

@@ -48,3 +48,4 @@ def check_request(
     check_output(out, source, *normalized(style_photo))
     with VideoReader(source) as reader:
         VideoWriter(out, reader.info)
+        options.span.check_within(reader.info)
