@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from device_runtime.frames import open_pictures
 from device_runtime.media.encoder import PictureEncoder
-from device_runtime.media.reader import VideoReader
+from device_runtime.media.excerpt import ExcerptReader
 from device_runtime.options import DEFAULT_OPTIONS, StylizeOptions
 from device_runtime.report import Stopwatch, versioned
 from device_runtime.stylizers.style_mix import StyleMix, StylePhotos
@@ -103,14 +103,14 @@ def plan_video(
         bundle: Provides the TFLite kernels.
 
     Raises:
-        VideoError: The video cannot be read.
+        VideoError: The video cannot be read, or ends before `options.start`.
         PhotoError: A style photo cannot be read.
         MVStylizerError: The stylizer or a kernel fails.
     """
     calibration = _calibrate(source, StyleMix.read(style_photo, options.match), options, stylizer, bundle)
     selector = options.selector(bundle)
     indices, cuts, frames = [], [], 0
-    with VideoReader(source) as reader:
+    with ExcerptReader(source, options.span) as reader:
         for frame in reader:
             decision = selector.decide(frame)
             indices += [frame.index] * decision.is_key
@@ -137,7 +137,7 @@ def _calibrate(
     """Stylize the first frames and discard the result."""
     watch = Stopwatch()
     with (
-        VideoReader(source, codec_motion=options.flow_init == "codec") as reader,
+        ExcerptReader(source, options.span, codec_motion=options.flow_init == "codec") as reader,
         open_pictures(
             islice(reader, CALIBRATION_FRAMES), style, options, stylizer=stylizer, bundle=bundle, watch=watch
         ) as pictures,

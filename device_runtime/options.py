@@ -14,6 +14,7 @@ from typing import Final, Literal
 from device_runtime.kernels import KeyFrameScore
 from device_runtime.key_frames.policy import MAX_INTERVAL, KeyFrameSelector, check_policy, parse_policy
 from device_runtime.media.encoding import Encoding
+from device_runtime.media.excerpt import Span
 from mvstylizer.bundle import Bundle
 from mvstylizer.stylizer import Match, Reply
 
@@ -53,9 +54,13 @@ class StylizeOptions:
         codec: ``auto``, ``h264``, ``hevc``, or a hardware encoder's name in FFmpeg; see `Encoding`.
         preset: The encoder's speed; None is ``superfast``, or a hardware encoder's default.
         crf: The encoder's constant quality, 0 (lossless) to 51; None is 18 for H.264 and 20 for HEVC.
+        start: Where the part of the video to stylize begins: a time from the first frame (``12.5``, ``1:30``)
+            or a frame number, from 0 (``120f``). None = at the first frame.
+        end: The time or frame number at which it ends; that frame is left out. None = after the last frame.
 
     Raises:
-        ValueError: An option is out of range (KeyFramePolicyError for `policy`).
+        ValueError: An option is out of range (KeyFramePolicyError for `policy`, SpanError for `start` and
+            `end`).
     """
 
     policy: str = "codec"
@@ -71,6 +76,8 @@ class StylizeOptions:
     codec: str = "auto"
     preset: str | None = None
     crf: int | None = None
+    start: str | None = None
+    end: str | None = None
 
     def __post_init__(self) -> None:
         self._check_choices()
@@ -84,6 +91,7 @@ class StylizeOptions:
             raise ValueError(f"temporal_smoothing_s {self.temporal_smoothing_s} is negative or not finite")
         Encoding(self.codec, self.preset, self.crf)
         check_policy(self.policy, max_interval=self.max_interval)
+        Span.parse(self.start, self.end)
 
     def _check_choices(self) -> None:
         if self.flow_init not in FLOW_INITS:
@@ -104,8 +112,10 @@ class StylizeOptions:
         """Check that the options suit a live run, which moves maps and does not decode motion vectors.
 
         Raises:
-            ValueError: Warp, image output or the codec's motion vectors are selected.
+            ValueError: Warp, image output, the codec's motion vectors or a part of the video are selected.
         """
+        if not self.span.is_whole:
+            raise ValueError("live runs have neither a start nor an end")
         if self.requested_output != "map" or self.interpolation == "warp" or self.flow_init == "codec":
             raise ValueError("live runs support neither warp interpolation nor flow_init 'codec'")
 
@@ -113,6 +123,11 @@ class StylizeOptions:
     def encoding(self) -> Encoding:
         """Encoder, speed and quality."""
         return Encoding(self.codec, self.preset, self.crf)
+
+    @property
+    def span(self) -> Span:
+        """The part of the video from `start` to `end`."""
+        return Span.parse(self.start, self.end)
 
     @property
     def requested_output(self) -> Reply:

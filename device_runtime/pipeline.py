@@ -21,8 +21,8 @@ from device_runtime.interpolation.interpolator import blended
 from device_runtime.labels.blend import blended_maps
 from device_runtime.labels.masks import LabeledPicture, MaskFiles, read_mask_files, stylize_labels
 from device_runtime.media.atomic_file import check_output
+from device_runtime.media.excerpt import ExcerptReader
 from device_runtime.media.photo import check_photo_output, read_photo, write_photo
-from device_runtime.media.reader import VideoReader
 from device_runtime.media.writer import VideoWriter
 from device_runtime.motion.flow import FlowEstimator
 from device_runtime.options import DEFAULT_OPTIONS, StylizeOptions
@@ -76,7 +76,7 @@ def stylize_video(
 
     Raises:
         ValueError: The style weights are invalid (StyleWeightError).
-        VideoError: The video cannot be read or the result cannot be written.
+        VideoError: The video cannot be read, ends before `options.start`, or the result cannot be written.
         PhotoError: A style photo cannot be read.
         OutputError: The output's folder is missing or read-only, the output is one of the inputs, or the
             pieces of an interrupted run are from another release.
@@ -84,7 +84,7 @@ def stylize_video(
     """
     watch, style = Stopwatch(), StyleMix.read(style_photo, options.match)
     target = check_output(out, source, *normalized(style_photo))
-    with VideoReader(source, codec_motion=options.flow_init == "codec") as reader:
+    with ExcerptReader(source, options.span, codec_motion=options.flow_init == "codec") as reader:
         writer = VideoWriter(out, reader.info, encoding=options.encoding)
         folder = WorkFolder(target, describe_job(source, style_photo, bundle, options)) if resume else None
         done = folder.frames if folder else 0
@@ -224,7 +224,7 @@ def _write(
 
 def _report(
     out: Path,
-    reader: VideoReader,
+    reader: ExcerptReader,
     writer: VideoWriter,
     written: WrittenVideo,
     pictures: Pictures,

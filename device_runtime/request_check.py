@@ -50,3 +50,4 @@ def check_request(
     with VideoReader(source) as reader:
         VideoWriter(out, reader.info, encoding=options.encoding)
         PictureEncoder(reader.info, encoding=options.encoding)
+        options.span.check_within(reader.info)

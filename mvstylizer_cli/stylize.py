@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from mvstylizer_cli.console import BundleOption, JsonOption, Show, finish, warn
+from mvstylizer_cli.excerpt_options import FromOption, ToOption, check_span
 from mvstylizer_cli.renamed_options import renaming
 from mvstylizer_cli.stylizers import (
     EdgeOption,
@@ -35,6 +36,7 @@ Examples:
   mvstylizer stylize street.mp4 --style dusk.jpg --out out.mp4 --key-frames every:10 --interpolation warp
   mvstylizer stylize street.mp4 --style dusk.jpg --out out.mp4 --edge 192.168.1.20:8001
   mvstylizer stylize street.mp4 --style a.jpg --style b.jpg --style-weights 0.7,0.3 --out out.mp4
+  mvstylizer stylize street.mp4 --style dusk.jpg --out out.mp4 --from 1:30 --to 1:35
   mvstylizer stylize photo.jpg --style dusk.jpg --out photo-dusk.jpg --strength 0.7
   mvstylizer stylize photo.jpg --style dusk.jpg --mask labels.png --style-mask dusk-labels.png --out out.jpg
   mvstylizer stylize /dev/video0 --live --style dusk.jpg --out udp://127.0.0.1:5000 --edge 192.168.1.20:8001
@@ -121,6 +123,8 @@ def stylize(
             min=0, max=51, help="Quality; lower is better and larger. [default: 18 for h264, 20 for hevc]"
         ),
     ] = None,
+    start: FromOption = None,
+    end: ToOption = None,
     live: Annotated[
         bool, typer.Option("--live", help="Stylize in real time, dropping late frames, until Ctrl-C.")
     ] = False,
@@ -147,6 +151,9 @@ def stylize(
     if live and (dry_run or resume or interpolation == "warp" or flow_init == "codec"):
         unsupported = "--dry-run, --resume, --interpolation warp or --flow-init codec"
         raise typer.BadParameter(f"cannot be combined with {unsupported}", param_hint="--live")
+    check_span(start, end)
+    if (start or end) and (live or is_photo(Path(source))):
+        raise typer.BadParameter("only supported for video files", param_hint="--from" if start else "--to")
     try:
         options = StylizeOptions(
             policy=key_frames,
@@ -160,6 +167,8 @@ def stylize(
             codec=codec,
             preset=preset,
             crf=crf,
+            start=start,
+            end=end,
         )
     except KeyFramePolicyError as err:
         raise typer.BadParameter(str(err), param_hint="--key-frames") from err

@@ -21,6 +21,7 @@ AAC_RATES: Final = {96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 1600
 AAC_LAYOUTS: Final = {1: "mono", 6: "5.1", 8: "7.1"}
 TEXT: Final = {"ass", "mov_text", "subrip", "text", "webvtt"}
 NO_TEXT: Final = bytes(2)  # MP4's empty packet between two subtitles
+MAX_INTERLEAVING: Final = 10  # seconds by which packets of different tracks may be out of order in a file
 DAMAGED: Final = "a damaged part of the sound or subtitles was omitted"
 
 
@@ -35,13 +36,17 @@ class SideStreams:
         source: The file to copy from.
         output: The container; its header must not have been written yet.
         start: Time on the source's clock that is 0 in the output, in seconds.
+        is_excerpt: Omit sound that starts before `start`, and shorten subtitles to what is left of them.
     """
 
-    def __init__(self, source: Path, output: OutputContainer, start: Fraction) -> None:
+    def __init__(
+        self, source: Path, output: OutputContainer, start: Fraction, *, is_excerpt: bool = False
+    ) -> None:
         self.warnings: list[str] = []
         self._source = source
         self._output = output
         self._start = start
+        self._is_excerpt = is_excerpt
         self._input = av.open(str(source))
         try:
             self._tracks: dict[int, _Track] = {}
@@ -65,10 +70,18 @@ class SideStreams:
             self._copy(self._next)
             self._next = next(self._packets, None)
 
-    def finish(self) -> None:
-        """Copy the rest and close the source."""
+    def finish(self, end: Fraction | None = None) -> None:
+        """Copy the rest and close the source.
+
+        Args:
+            end: Time on the output's clock from which on nothing is copied; None = copy everything.
+        """
         while self._next is not None:
-            self._copy(self._next)
+            late = Fraction(0) if end is None else _time(self._next) - self._start - end
+            if late >= MAX_INTERLEAVING:
+                break
+            if end is None or late < 0:
+                self._copy(self._next)
             self._next = next(self._packets, None)
         for track in self._tracks.values():
             self._output.mux(track.finish())
@@ -91,6 +104,8 @@ class SideStreams:
         shift = round(self._start / packet.time_base)
         packet.dts = packet.dts - shift if packet.dts is not None else None
         packet.pts = packet.pts - shift if packet.pts is not None else packet.dts
+        if self._is_excerpt and (packet.pts or 0) < 0 and not _began_earlier(packet):
+            return
         try:
             converted = self._tracks[packet.stream.index].convert(packet)
         except av.FFmpegError:
@@ -204,6 +219,15 @@ def _subtitle_track(source: SubtitleStream, output: OutputContainer) -> _Track:
     if codec.canonical_name not in TEXT:
         raise _UnsupportedError
     return _EncodedSubtitles(source, output, native)
+
+
+def _began_earlier(packet: Packet[Any]) -> bool:
+    """Shorten a subtitle that is still shown at the start; return whether there is one."""
+    pts = packet.pts or 0
+    if not isinstance(packet.stream, SubtitleStream) or pts + (packet.duration or 0) <= 0:
+        return False
+    packet.duration, packet.pts, packet.dts = pts + (packet.duration or 0), 0, 0
+    return True
 
 
 def _is_gap(packet: Packet[Any]) -> bool:

@@ -50,6 +50,7 @@ class VideoInfo:
         has_subtitles: Whether there is a subtitle stream.
         picture_metadata: Title and language of the video stream.
         metadata: Title, creation time and other tags of the file.
+        is_excerpt: Whether it describes a part of the file, from `start`: what lies outside is not copied.
     """
 
     path: Path
@@ -67,6 +68,7 @@ class VideoInfo:
     has_subtitles: bool
     picture_metadata: Mapping[str, str]
     metadata: Mapping[str, str]
+    is_excerpt: bool = False
 
     @property
     def rotation(self) -> int:

@@ -73,7 +73,9 @@ class VideoWriter:
             )
             self._stream.metadata.update(self._like.picture_metadata)
             if self._like.has_audio or self._like.has_subtitles:
-                self._side_streams = SideStreams(self._like.path, self._container, self._like.start)
+                self._side_streams = SideStreams(
+                    self._like.path, self._container, self._like.start, is_excerpt=self._like.is_excerpt
+                )
                 opened.callback(self._side_streams.close)
             self._container.start_encoding()
             self._cleanup = opened.pop_all()
@@ -89,7 +91,7 @@ class VideoWriter:
             self._mux(self._encoder.finish())
             self._mux_last()
             if self._side_streams:
-                self._side_streams.finish()
+                self._side_streams.finish(self._end() if self._like.is_excerpt else None)
             self._container.close()
 
     def write(self, picture: Picture, pts: int, duration: int = 0) -> None:
@@ -142,6 +144,10 @@ class VideoWriter:
             self._side_streams.copy_until(Fraction(packet.dts or 0) * packet.time_base)
         packet.stream = self._stream
         self._container.mux(packet)
+
+    def _end(self) -> Fraction:
+        """Return when the last picture ends, in seconds."""
+        return self._span.shown_until * self._like.time_base
 
     def _mux_last(self) -> None:
         last, self._held = self._held, None

@@ -53,6 +53,18 @@ def test_a_dry_run_prints_one_json_object_and_writes_nothing(
     assert sorted(os.listdir(tmp_path)) == before
 
 
+def test_a_part_of_a_video_is_stylized(street: Path, style: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.mp4"
+    done = run(street, style, out, options=("--from", "0.4", "--to", "34f", "--key-frames", "every:12"))
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["frames"] == 24
+    assert report["key_frame_indices"] == [0, 12, 20]  # the cut at 30 among them
+    done = run(street, style, out, options=("--from", "1:00"))
+    assert done.returncode == 1
+    assert "street.mp4 ends before 60 s: it lasts 1.44 s" in done.stderr
+
+
 def test_a_dry_run_of_a_photo_is_refused(style: Path, tmp_path: Path) -> None:
     done = run(style, style, tmp_path / "out.png", options=("--dry-run",))
     assert done.returncode == 2
@@ -118,6 +130,9 @@ def test_a_live_run_reports_its_latency(bikes: Path, style: Path, tmp_path: Path
         (("--match", "both"), "both is not look, auto, palette or from 0 to 1"),
         (("--match", "1.5"), "1.5 is not look"),
         (("--key-frames", "every:0"), "N must be between 1 and 30"),
+        (("--from", "later"), "'later' is neither a time (12.5, 1:30) nor a frame number (120f)"),
+        (("--from", "2", "--to", "1"), "the end (1 s) is not after the start (2 s)"),
+        (("--from", "2"), "only supported for video files"),
         (("--mask", "a.png"), "must be given together"),
         (("--style-mask", "a.png"), "must be given together"),
         (("--mask", "a.png", "--style-mask", "b.png", "--style", "c.jpg"), "a single --style"),
