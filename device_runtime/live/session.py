@@ -103,7 +103,8 @@ def stylize_live(
         source: See `LiveSource`.
         style_photo: The style photo, or several with weights.
         out: See `open_sink`.
-        options: Only `strength`, `match`, `protect`, `temporal_smoothing_s`, `codec`, `preset` and `crf` apply.
+        options: Only `strength`, `match`, `protect`, `temporal_smoothing_s`, `codec`, `preset` and `crf`
+            apply.
         stylizer: Stylizes key frames.
         bundle: Provides the TFLite kernels.
         progress: Called after each picture.
