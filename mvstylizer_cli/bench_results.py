@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from mvstylizer_cli.bench_runner import RESULTS
+from mvstylizer_cli.bench_runner import RESULTS, log
 from mvstylizer_cli.console import JsonOption
 
 FILES_WITH_TABLES: Final = [Path("README.md"), Path("docs/figures.md"), Path("models/MODEL_CARD.md")]
@@ -57,7 +57,9 @@ def report(
         Path | None,
         typer.Option(metavar="FILE.html", help="Output page. [default: report.html in the results folder]"),
     ] = None,
-    film: Annotated[bool, typer.Option(help="Include a before/after clip (takes a minute).")] = True,
+    film: Annotated[
+        bool, typer.Option(help="Include clips: before and after, and in four ways (takes minutes).")
+    ] = True,
     as_json: JsonOption = False,
 ) -> None:
     """Write all results as one self-contained HTML page."""
@@ -68,13 +70,15 @@ def report(
 
     path = out or results / "report.html"
     with tempfile.TemporaryDirectory() as folder:
-        clips = None
+        before_after, side_by_side = None, []
         if film:
             from benchmarks.runs.film import make_film
+            from benchmarks.runs.side_by_side import make_side_by_side
 
-            clips = make_film(Path(folder))
+            before_after = make_film(Path(folder))
+            side_by_side = make_side_by_side(Path(folder), log)
         with pending_file(path) as part:
-            part.write_text(page(results, clips))
+            part.write_text(page(results, before_after, side_by_side))
     typer.echo(json.dumps({"report": str(path)}) if as_json else f"Report: {path}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -10,14 +9,15 @@ from pathlib import Path
 from string import Template
 from typing import Any, Final
 
+from benchmarks.harness.media import data_url
 from benchmarks.harness.plot import Plot, svg
 from benchmarks.harness.readme import provenance
 from benchmarks.harness.registry import BENCHES, Bench, Table
 from benchmarks.harness.result import ResultError, read
+from benchmarks.harness.side_by_side import SideBySide, section
 
 PAGE: Final = Path(__file__).with_name("report_page.html")
 SHEETS: Final = {"quality": "contact_sheet.png"}  # picture next to the result, by benchmark
-KINDS: Final = {".png": "image/png", ".jpg": "image/jpeg", ".mp4": "video/mp4"}
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,13 @@ class Film:
     credit: str
 
 
-def page(results: Path, film: Film | None = None) -> str:
+def page(results: Path, film: Film | None = None, clips: Sequence[SideBySide] = ()) -> str:
     """Return the report as HTML.
 
     Args:
         results: Folder of the results; missing results are omitted.
         film: Clips shown at the top with a before/after slider.
+        clips: Clips shown in four ways, below it.
 
     Raises:
         ResultError: There are no results, or one cannot be read.
@@ -46,6 +47,7 @@ def page(results: Path, film: Film | None = None) -> str:
         about=_about(list(documents.values())),
         contents="\n".join(f'<a href="#{bench.name}">{escape(bench.name)}</a>' for bench in documents),
         film=_film(film) if film else "",
+        clips=section(clips) if clips else "",
         sections="\n".join(_section(bench, document, results) for bench, document in documents.items()),
     )
 
@@ -88,9 +90,13 @@ def _table(table: Table) -> str:
     rows = []
     for row in table.rows:
         theirs = ' class="paper"' if any(cell.startswith("paper") for cell in row[:2]) else ""
-        rows.append(f"<tr{theirs}>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>")
+        cells = (
+            f'<td data-label="{escape(name)}">{escape(cell)}</td>'
+            for name, cell in zip(table.header, row, strict=True)
+        )
+        rows.append(f"<tr{theirs}>{''.join(cells)}</tr>")
     return (
-        f'<h3>{escape(table.title)}</h3><div class="scroll"><table><thead><tr>{head}</tr></thead>'
+        f'<h3>{escape(table.title)}</h3><div class="scroll wide"><table><thead><tr>{head}</tr></thead>'
         f'<tbody>{"".join(rows)}</tbody></table></div><p class="caption">{escape(table.caption)}</p>'
     )
 
@@ -112,12 +118,12 @@ def _sheet(bench: Bench, results: Path) -> list[str]:
     name = SHEETS.get(bench.name)
     if name is None or not (results / name).is_file():
         return []
-    return [f'<figure><img alt="Contact sheet" src="{_data(results / name)}"></figure>']
+    return [f'<figure><img alt="Contact sheet" src="{data_url(results / name)}"></figure>']
 
 
 def _film(film: Film) -> str:
     before, after = (
-        f'<video muted playsinline preload="auto" aria-label="{label}" src="{_data(path)}"></video>'
+        f'<video muted playsinline preload="auto" aria-label="{label}" src="{data_url(path)}"></video>'
         for label, path in (("before", film.before), ("after", film.after))
     )
     return (
@@ -125,10 +131,6 @@ def _film(film: Film) -> str:
         '<input type="range" min="0" max="100" value="50" aria-label="Before/after position"></div>'
         f"<button>Play</button><figcaption>{escape(film.credit)}</figcaption></figure>"
     )
-
-
-def _data(path: Path) -> str:
-    return f"data:{KINDS[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def _inline(document: str) -> str:

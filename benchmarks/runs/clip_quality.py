@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 import torch
@@ -16,15 +15,10 @@ from pytorch_msssim import ms_ssim
 from benchmarks.data import footage
 from benchmarks.harness.result import Value
 from benchmarks.metrics.similarity import flicker, luma, motions, ssim, warping_errors
-from benchmarks.runs.pipeline_run import RecordedStylizer
-from device_runtime.frames import open_pictures
+from benchmarks.runs.pipeline_run import RecordedStylizer, pictures_of
 from device_runtime.key_frames.scene_cuts import SceneCuts, luma_thumbnail
-from device_runtime.media.planes import in_rgb
-from device_runtime.media.reader import Frame
 from device_runtime.motion.flow import Motion
 from device_runtime.options import StylizeOptions
-from device_runtime.report import Stopwatch
-from device_runtime.stylizers.style_mix import StyleMix
 from mvstylizer.bundle import Bundle
 
 Picture = NDArray[np.uint8]
@@ -45,24 +39,11 @@ class Kit:
             raise ValueError("the stylizer gave no image")
         return image
 
-    @contextmanager
     def pictures(
         self, frames: Sequence[Picture], options: StylizeOptions
-    ) -> Iterator[Iterator[tuple[Picture, bool]]]:
-        """Process frames with the kit's pipeline; yields pictures and whether each is a key frame."""
-        filmed = (
-            Frame(index, rgb, pts=index, time_base=Fraction(1, 25), duration=1, codec_key=False)
-            for index, rgb in enumerate(frames)
-        )
-        with open_pictures(
-            filmed,
-            StyleMix.of(footage.style()),
-            options,
-            stylizer=self.stylizer,
-            bundle=self.bundle,
-            watch=Stopwatch(),
-        ) as pictures:
-            yield ((in_rgb(each.picture), each.is_key) for each in pictures)
+    ) -> AbstractContextManager[Iterator[tuple[Picture, bool]]]:
+        """Process frames with the kit's pipeline; see `pictures_of`."""
+        return pictures_of(frames, options, stylizer=self.stylizer, bundle=self.bundle)
 
 
 @dataclass(frozen=True)

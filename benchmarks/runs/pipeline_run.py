@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
@@ -11,9 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.data import footage
+from device_runtime.frames import open_pictures
+from device_runtime.media.planes import in_rgb
+from device_runtime.media.reader import Frame
 from device_runtime.options import Interpolation, StylizeOptions
 from device_runtime.pipeline import stylize_video
-from device_runtime.report import Report
+from device_runtime.report import Report, Stopwatch
+from device_runtime.stylizers.style_mix import StyleMix
 from mvstylizer.bundle import Bundle
 from mvstylizer.stylizer import Reply, StylizedFrame, Stylizer
 
@@ -83,6 +90,20 @@ def run_clip(
             stylizer=stylizer,
             bundle=bundle,
         )
+
+
+@contextmanager
+def pictures_of(
+    frames: Sequence[NDArray[np.uint8]], options: StylizeOptions, *, stylizer: Stylizer, bundle: Bundle
+) -> Iterator[Iterator[tuple[NDArray[np.uint8], bool]]]:
+    """Process frames (uint8 RGB) with the sample style; yields pictures and whether each is a key frame."""
+    filmed = (
+        Frame(index, rgb, pts=index, time_base=Fraction(1, 25), duration=1, codec_key=False)
+        for index, rgb in enumerate(frames)
+    )
+    style, watch = StyleMix.of(footage.style()), Stopwatch()
+    with open_pictures(filmed, style, options, stylizer=stylizer, bundle=bundle, watch=watch) as pictures:
+        yield ((in_rgb(each.picture), each.is_key) for each in pictures)
 
 
 def _digest(picture: NDArray[np.uint8]) -> str:

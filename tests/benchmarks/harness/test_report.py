@@ -16,6 +16,7 @@ from benchmarks.harness.readme import ReadmeError, rewritten
 from benchmarks.harness.report import Film
 from benchmarks.harness.report import page as report_page
 from benchmarks.harness.result import Result, ResultError, Row, Spread, write
+from benchmarks.harness.side_by_side import SideBySide
 from mvstylizer_cli import main as cli
 from tests.benchmarks.harness.test_harness import ABOUT
 
@@ -24,6 +25,8 @@ TOGETHER = """() => {
     const [before, after] = document.querySelectorAll("video");
     return !after.seeking && Math.abs(before.currentTime - after.currentTime) < 0.05;
 }"""
+CUT_OFF = """() => [...document.querySelectorAll(".scroll")].filter(box => box.scrollWidth > box.clientWidth)
+    .map(box => box.previousElementSibling.textContent)"""
 RESULTS = ROOT / "benchmarks" / "results"
 
 
@@ -119,7 +122,11 @@ def test_the_report_opens_from_disk(results: Path, page: Page, bikes: Path, tmp_
         for name, frames in (("before", filmed), ("after", [255 - frame for frame in filmed]))
     ]
     path = tmp_path / "report.html"
-    path.write_text(report_page(results, Film(clips[0], clips[1], "two clips")))
+    apart = {"transfer": [0.0, 1.0, 2.0], "warp": [0.0, 4.0, 3.0]}
+    tiles = SideBySide(
+        "<Cuts>", clips[0], [0, 6], [6], {way: 4 * levels for way, levels in apart.items()}, "lite"
+    )
+    path.write_text(report_page(results, Film(clips[0], clips[1], "two clips"), [tiles]))
     page.goto(path.as_uri())
     page.wait_for_function(
         "[...document.querySelectorAll('video')].every(v => v.readyState >= 2)", timeout=120_000
@@ -129,15 +136,20 @@ def test_the_report_opens_from_disk(results: Path, page: Page, bikes: Path, tmp_
     page.evaluate("document.querySelector('video').pause()")
     page.evaluate("document.querySelector('video').currentTime = 0.2")
     page.wait_for_function(TOGETHER, timeout=120_000)
-    for width in (390, 1600):
+    page.locator(".timeline").click(position={"x": 1, "y": 5})
+    expect(page.locator(".timeline")).to_have_attribute("aria-valuenow", "0", timeout=120_000)
+    page.locator(".timeline").press("ArrowRight")
+    expect(page.locator(".timeline")).to_have_attribute("aria-valuenow", "1", timeout=120_000)
+    for width in (390, 1280, 1600):
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate(CUT_OFF) == [], "tables fit"
     colors = set()
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         colors.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
     assert len(colors) == 2
-    expect(page.locator("section")).to_have_count(2)
+    expect(page.locator("section")).to_have_count(3)
 
 
 def test_commands_on_stored_results(results: Path, tmp_path: Path) -> None:
