@@ -43,9 +43,9 @@ def write_onnx(draft: Draft, source: dict[str, Any], base: BaseBundle | None) ->
         write_stylizer(draft.reference.stylizer, stylizer, precision, metadata)
     write_stylizer_map(stylizer, stylizer_map)
     encoder_macs, map_macs = _macs(draft, base)
-    _add(draft, encoder, check_style_encoder(encoder, draft.reference), encoder_macs)
-    _add(draft, stylizer, check_stylizer(stylizer, draft.reference), map_macs)
-    _add(draft, stylizer_map, check_stylizer_map(stylizer_map, draft.reference), map_macs)
+    _add(draft, encoder, check_style_encoder(encoder, draft.reference), encoder_macs, base)
+    _add(draft, stylizer, check_stylizer(stylizer, draft.reference), map_macs, base)
+    _add(draft, stylizer_map, check_stylizer_map(stylizer_map, draft.reference), map_macs, base)
 
 
 def _swap_weights(draft: Draft, base: BaseBundle, metadata: dict[str, str]) -> bool:
@@ -70,7 +70,10 @@ def _macs(draft: Draft, base: BaseBundle | None) -> tuple[dict[str, Any], dict[s
     return dict(encoder), dict(stylizer)
 
 
-def _add(draft: Draft, path: Path, parity: dict[str, Any], macs: dict[str, Any]) -> None:
+def _add(
+    draft: Draft, path: Path, parity: dict[str, Any], macs: dict[str, Any], base: BaseBundle | None
+) -> None:
+    """Add a file; one with the base bundle's architecture has its latency, as the copied kernels do."""
     inputs, outputs = contract(path.stem, draft.network["style_code"], draft.network["bins"])
     spec = file_spec(
         draft.folder,
@@ -81,4 +84,5 @@ def _add(draft: Draft, path: Path, parity: dict[str, Any], macs: dict[str, Any])
         parity=rounded(parity),
         cost={"parameters": parameters(path), **macs},
     )
-    draft.add(replace(spec, latency=onnx_latency(path, spec)))
+    latency = onnx_latency(path, spec) if base is None else dict(base.bundle.spec(path.stem).latency)
+    draft.add(replace(spec, latency=latency))

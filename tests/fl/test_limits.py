@@ -33,7 +33,7 @@ def folder(start: Path, tmp_path: Path) -> Path:
 
 
 def run(folder: Path, fleet: Steps, config: RoundConfig = ONE) -> Rounds:
-    rounds = Rounds(folder)
+    rounds = Rounds(folder, clock=Clock())
     rounds.run(fleet, config, Closer())
     rounds.journal.close()
     return rounds

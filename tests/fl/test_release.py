@@ -23,7 +23,7 @@ from fl.signing import make_keys, sign
 from mvstylizer.bundle import ROLES, BundleError, load_bundle, sha256_of, write_manifest
 from mvstylizer.release import ReleaseError, load_release
 from mvstylizer.signature import SignatureError
-from tests.lite_release import lite_release
+from tests.lite_release import shipped_lite
 from training.checkpoint import CheckpointError
 
 
@@ -50,14 +50,13 @@ class Cloud:
 
 
 @pytest.fixture(scope="module")
-def base_bundle(tmp_path_factory: pytest.TempPathFactory) -> BaseBundle:
-    release = lite_release(tmp_path_factory)
-    return BaseBundle(load_bundle(release.bundle), release.checkpoint)
+def base_bundle() -> BaseBundle:
+    return shipped_lite()
 
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory, base_bundle: BaseBundle) -> Cloud:
-    """Publishes a copy of the shared export; `export_bundle` itself is tested in tests/export."""
+    """Publishes a copy of the shipped bundle; `export_bundle` itself is tested in tests/export."""
 
     def copy_export(checkpoint: Path, out: Path, *, version: int, **_: object) -> None:
         assert (checkpoint, version) == (base_bundle.checkpoint, base_bundle.bundle.version)
@@ -74,7 +73,6 @@ def copy(cloud: Cloud, tmp_path: Path) -> Path:
     return Path(shutil.copytree(cloud.registry / "00002", tmp_path / "copy"))
 
 
-@pytest.mark.slow
 def test_a_release_describes_its_origin(cloud: Cloud, base_bundle: BaseBundle) -> None:
     assert versions(cloud.registry) == [1, 2]
     release, bundle = load_release(cloud.registry / "00001", cloud.public)
