@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from benchmarks.data.lut_truth import LutTruthError, TruthCase, held_out, load_luts, lut_cases, read_cases
 from benchmarks.data.models import shipped
 from benchmarks.data.pairs import Pair, free_pairs, look_pairs, pair_names, read_pair
-from benchmarks.harness.contact_sheet import write_sheet
 from benchmarks.harness.registry import Budget, Progress, Table
 from benchmarks.harness.result import Figure, Result, Row, find
 from benchmarks.harness.tables import number
@@ -21,6 +20,7 @@ from benchmarks.metrics.mkl import transported
 from benchmarks.runs.picture_scores import Method, Scorer, artefact_figures, reference_figures, truth_figures
 from device_runtime.interpolation.interpolator import blended
 from device_runtime.media.photo import read_photo
+from device_runtime.preview.contact_sheet import write_sheet
 from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
 from device_runtime.stylizers.style_mix import StyleMix
 from mvstylizer.stylizer import LOOK, PALETTE, Match

@@ -10,6 +10,7 @@ import typer
 
 from mvstylizer_cli.console import BundleOption, JsonOption, Show, finish, warn
 from mvstylizer_cli.excerpt_options import FromOption, ToOption, check_span
+from mvstylizer_cli.preview import PreviewOption, PreviewScenesOption, preview
 from mvstylizer_cli.renamed_options import renaming
 from mvstylizer_cli.stylizers import (
     EdgeOption,
@@ -37,6 +38,7 @@ Examples:
   mvstylizer stylize street.mp4 --style dusk.jpg --out out.mp4 --edge 192.168.1.20:8001
   mvstylizer stylize street.mp4 --style a.jpg --style b.jpg --style-weights 0.7,0.3 --out out.mp4
   mvstylizer stylize street.mp4 --style dusk.jpg --out out.mp4 --from 1:30 --to 1:35
+  mvstylizer stylize street.mp4 --style dusk.jpg --out sheet.png --preview
   mvstylizer stylize photo.jpg --style dusk.jpg --out photo-dusk.jpg --strength 0.7
   mvstylizer stylize photo.jpg --style dusk.jpg --mask labels.png --style-mask dusk-labels.png --out out.jpg
   mvstylizer stylize /dev/video0 --live --style dusk.jpg --out udp://127.0.0.1:5000 --edge 192.168.1.20:8001
@@ -134,6 +136,8 @@ def stylize(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and a time estimate; write nothing.")
     ] = False,
+    preview_frame: PreviewOption = False,
+    preview_scenes: PreviewScenesOption = False,
     bundle: BundleOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -151,6 +155,10 @@ def stylize(
     if live and (dry_run or resume or interpolation == "warp" or flow_init == "codec"):
         unsupported = "--dry-run, --resume, --interpolation warp or --flow-init codec"
         raise typer.BadParameter(f"cannot be combined with {unsupported}", param_hint="--live")
+    previews = preview_frame or preview_scenes
+    if previews and (live or dry_run or resume or mask or style_mask):
+        unsupported = "--live, --dry-run, --resume, --mask or --style-mask"
+        raise typer.BadParameter(f"cannot be combined with {unsupported}", param_hint="--preview")
     check_span(start, end)
     if (start or end) and (live or is_photo(Path(source))):
         raise typer.BadParameter("only supported for video files", param_hint="--from" if start else "--to")
@@ -177,6 +185,9 @@ def stylize(
     masks = _masks(mask, style_mask, source, style, live)
     styles = styles_with_weights(style, style_weights)
     backend = StylizerBackend(edge, local, bundle, tls_ca, token, no_fallback)
+    if previews:
+        preview(source, styles, out, options=options, backend=backend, scenes=preview_scenes, as_json=as_json)
+        return
     job = _Job(source, styles, out, options, backend, masks, resume, as_json)
     if live:
         job.run_live()

@@ -112,6 +112,7 @@ class StylizerBackend:
     Attributes:
         model: The bundle.
         stylizer: Opens the stylizer for key frames.
+        stylizer_without_server: The same, but runs the model in this process instead of the bundled Triton.
         fallback: Opens the fallback for the time that the edge is unavailable, or None.
 
     Raises:
@@ -134,6 +135,9 @@ class StylizerBackend:
         self.model = load_bundle(bundle_folder(bundle, "lite" if local else "mvstylizer"))
         self.stylizer: Callable[[], AbstractContextManager[Stylizer]] = lambda: open_stylizer(
             edge, local, self.model, tls_ca, token
+        )
+        self.stylizer_without_server: Callable[[], AbstractContextManager[Stylizer]] = lambda: open_stylizer(
+            edge, not edge, self.model, tls_ca, token
         )
         self.fallback: Callable[[], Stylizer] | None = None
         if not local and not no_fallback:

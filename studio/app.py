@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final, cast
@@ -17,8 +18,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from device_runtime.options import DEFAULT_OPTIONS, StylizeOptions
+from device_runtime.preview.variants import MATCHES
 from mvstylizer.errors import MVStylizerError
-from mvstylizer.stylizer import LOOK, PALETTE, Match
 from studio.errors import StudioError, TooLargeError
 from studio.media_library import ROLES, Role, inspect_file
 from studio.same_origin import SameOrigin
@@ -28,7 +29,6 @@ PAGE: Final = Path(__file__).parent / "page"
 # Browsers read a response only after sending the whole file; otherwise they report a broken connection.
 MAX_DISCARDED: Final = 64_000_000
 UNPROCESSABLE: Final = 422
-MATCHES: Final[dict[str, Match]] = {"look": LOOK, "auto": "auto", "palette": PALETTE}
 
 
 def make_app(workbench: Workbench) -> Starlette:
@@ -43,6 +43,7 @@ def make_app(workbench: Workbench) -> Starlette:
             Route("/api/state", handlers.state),
             Route("/api/files/{role}", handlers.receive, methods=["PUT"]),
             Route("/api/files/{role}", handlers.send),
+            Route("/api/preview/{name}", handlers.preview),
             Route("/api/job", handlers.start, methods=["POST"]),
             Route("/api/job", handlers.cancel, methods=["DELETE"]),
             Route("/api/result", handlers.result),
@@ -96,6 +97,19 @@ class _Handlers:
     async def result(self, request: Request) -> Response:
         path = self._workbench.library.result
         return _file(path, path.name if path and "download" in request.query_params else None)
+
+    async def preview(self, request: Request) -> Response:
+        """Send one frame at one match."""
+        try:
+            at_s = float(request.query_params.get("at", 0))
+        except ValueError as error:
+            raise StudioError("at is not a time in seconds") from error
+        if not math.isfinite(at_s):
+            raise StudioError("at is not a time in seconds")
+        made = self._workbench.preview(request.path_params["name"], at_s)
+        return Response(
+            await run_in_threadpool(made), media_type="image/jpeg", headers={"Cache-Control": "no-store"}
+        )
 
     async def start(self, request: Request) -> Response:
         self._workbench.start(_options(await _json(request)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,7 @@ from mvstylizer.stylizer import Stylizer
 from studio.errors import BusyError, DiskFullError, StudioError, TooLargeError
 from studio.job import Job
 from studio.media_library import MediaFile, MediaLibrary, Role
+from studio.previews import Previews
 
 MEGABYTE: Final = 1_000_000
 MIN_FREE_BYTES: Final = 256 * MEGABYTE  # kept free for the result
@@ -53,6 +55,7 @@ class Workbench:
         self.library = library
         self.max_upload = max_upload
         self._backend = backend
+        self._previews = Previews(backend.stylizer, backend.bundle)
         self._job: Job | None = None
         self._jobs = 0
 
@@ -106,14 +109,20 @@ class Workbench:
             BusyError: One is running.
             StudioError: A file is missing.
         """
-        self._check_idle()
-        source, style = self.library.files.get("source"), self.library.files.get("style")
-        if source is None or style is None:
-            missing = "style photo" if source else "video"
-            raise StudioError(f"There is no {missing} yet", f"Add a {missing} first")
+        source, style = self._files()
         self._jobs += 1
         out = self.library.new_result(source, style)
         self._job = Job(lambda progress: self._stylize(source, style, out, options, progress), self._line)
+
+    def preview(self, name: str, at_s: float) -> Callable[[], bytes]:
+        """Return what makes a picture of one frame; see `Previews.jpeg`. It takes a while: call it elsewhere.
+
+        Raises:
+            BusyError: A job is running.
+            StudioError: A file is missing.
+        """
+        files = self._files()
+        return lambda: self._previews.jpeg(*files, name, at_s)
 
     def cancel(self) -> None:
         """Cancel the job, if one is running."""
@@ -125,24 +134,38 @@ class Workbench:
         if self._job is not None:
             self._job.cancel()
             self._job.wait()
+        if self._job is None or not self._job.is_running:
+            self._previews.close()
+
+    def _files(self) -> tuple[MediaFile, MediaFile]:
+        """Return source and style; raises BusyError or StudioError."""
+        self._check_idle()
+        source, style = self.library.files.get("source"), self.library.files.get("style")
+        if source is None or style is None:
+            missing = "style photo" if source else "video"
+            raise StudioError(f"There is no {missing} yet", f"Add a {missing} first")
+        return source, style
 
     def _stylize(
         self, source: MediaFile, style: MediaFile, out: Path, options: StylizeOptions, progress: Progress
     ) -> Report:
         backend = self._backend
-        if source.kind == "photo":
-            report = stylize_photo(source.path, style.path, out, options=options, stylizer=backend.stylizer)
-        else:
-            report = stylize_video(
-                source.path,
-                style.path,
-                out,
-                options=options,
-                stylizer=backend.stylizer,
-                bundle=backend.bundle,
-                progress=progress,
-                fallback=backend.fallback,
-            )
+        with self._previews.stylizing:
+            if source.kind == "photo":
+                report = stylize_photo(
+                    source.path, style.path, out, options=options, stylizer=backend.stylizer
+                )
+            else:
+                report = stylize_video(
+                    source.path,
+                    style.path,
+                    out,
+                    options=options,
+                    stylizer=backend.stylizer,
+                    bundle=backend.bundle,
+                    progress=progress,
+                    fallback=backend.fallback,
+                )
         self.library.result = out
         return report
 

@@ -151,6 +151,7 @@ class ExcerptReader(VideoReader):
     def __init__(self, path: Path, span: Span = WHOLE, *, codec_motion: bool = False) -> None:
         super().__init__(path, codec_motion=codec_motion)
         self._span = span
+        self._origin = self._time_of_first()
         if span.is_whole:
             return
         try:
@@ -167,7 +168,6 @@ class ExcerptReader(VideoReader):
 
     def _read_to_start(self) -> Frame:
         """Return the first frame of the part, after reading everything before it."""
-        self._origin = self._time_of_first()
         self._rest = super().__iter__()
         first = next((frame for frame in self._rest if self._has_begun(frame)), None)
         if first is None:
@@ -188,13 +188,12 @@ class ExcerptReader(VideoReader):
         start = self._span.jump_to
         if start is None or start < WORTH_A_JUMP or self._container.format.name not in INDEXED:
             return None
-        origin = self._time_of_first()
         try:
-            self._container.seek(round((origin + start - MARGIN) / AV_TIME_BASE))
+            self._container.seek(round((self._origin + start - MARGIN) / AV_TIME_BASE))
             self._decoded = self._decode()
             self._first = next(self._decoded, None)
-            if self._first is not None and self._time_of_first() < origin + start:
-                self._origin, self._rest = origin, super().__iter__()
+            if self._first is not None and self._time_of_first() < self._origin + start:
+                self._rest = super().__iter__()
                 return next(frame for frame in self._rest if self._has_begun(frame))
         except (av.FFmpegError, StopIteration):
             pass  # the index is wrong
@@ -213,12 +212,12 @@ class ExcerptReader(VideoReader):
                 return
             duration = frame.duration
             if end is not None:
-                duration = max(1, min(duration, round((end - self._time(frame)) / frame.time_base)))
+                duration = max(1, min(duration, round((end - self.seconds(frame)) / frame.time_base)))
             yield replace(frame, index=index, duration=duration)
 
     def _described(self, first: Frame) -> VideoInfo:
         """Return the properties of the part."""
-        info, begin, end = self.info, self._time(first), self._span.end
+        info, begin, end = self.info, self.seconds(first), self._span.end
         until = info.duration
         if end is not None:
             limit = end.in_seconds(info.rate)
@@ -232,11 +231,12 @@ class ExcerptReader(VideoReader):
             is_excerpt=True,
         )
 
-    def _time(self, frame: Frame) -> Fraction:
+    def seconds(self, frame: Frame) -> Fraction:
+        """Return the time of a frame in the whole video, from its first frame."""
         return frame.pts * frame.time_base - self._origin
 
     def _has_begun(self, frame: Frame) -> bool:
-        return self._span.start is None or self._span.start.is_by(frame.index, self._time(frame))
+        return self._span.start is None or self._span.start.is_by(frame.index, self.seconds(frame))
 
     def _has_ended(self, frame: Frame) -> bool:
-        return self._span.end is not None and self._span.end.is_by(frame.index, self._time(frame))
+        return self._span.end is not None and self._span.end.is_by(frame.index, self.seconds(frame))

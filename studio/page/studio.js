@@ -1,5 +1,6 @@
 // The page's state comes from the server (api/state), so a reload or a second tab shows the same.
 
+import { Preview } from "./preview.js";
 import { Viewer } from "./viewer.js";
 
 const POLL_MS = 300;
@@ -22,6 +23,9 @@ const INTERPOLATIONS = {
 const $ = (selector) => document.querySelector(selector);
 const form = $("#setup");
 const viewer = new Viewer($("#stage"));
+const preview = new Preview($("#stage"), form, Object.keys(MATCHES), showError);
+let uploads = 0; // a new file may have the name of the last one
+let again = false; // the preview is shown although there is a result
 let state = null;
 let shown = null; // number of the last finished job that the page has shown
 
@@ -74,6 +78,8 @@ async function take(role, file) {
   drop.classList.add("busy");
   try {
     await send(role, file);
+    uploads += 1;
+    again = false;
     drop.querySelector(".thumb").dataset.name = ""; // the new file may have the same name as the last one
   } catch (error) {
     showError(error);
@@ -138,6 +144,7 @@ form.addEventListener("input", explain);
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   showError(null);
+  again = false;
   const { match, policy, interpolation, strength } = Object.fromEntries(new FormData(form));
   const key_frames = policy in form.elements ? `${policy}:${form.elements[policy].value}` : policy;
   try {
@@ -153,6 +160,14 @@ form.addEventListener("submit", async (event) => {
   }
 });
 $("#cancel").addEventListener("click", () => request("api/job", { method: "DELETE" }).catch(showError));
+
+for (const [button, value] of [["#again", true], ["#back", false]]) {
+  $(button).addEventListener("click", () => {
+    again = value;
+    viewer.pause();
+    show();
+  });
+}
 
 // State
 
@@ -176,7 +191,11 @@ function show() {
   document.querySelectorAll(".drop input").forEach((input) => (input.disabled = running));
   if (running) showProgress(job);
   const done = job?.state === "done";
-  $("#stage").dataset.shows = running ? "running" : done ? "result" : "nothing";
+  const ready = files.source && files.style;
+  const previews = ready && !running && (!done || again);
+  $("#stage").dataset.shows = running ? "running" : previews ? "preview" : done ? "result" : "nothing";
+  $("#back").hidden = !done;
+  if (previews) preview.show(files.source, files.style, uploads);
   const ended = job && !running ? job.number : null;
   if (ended === shown) return;
   shown = ended;

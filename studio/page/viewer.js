@@ -39,6 +39,10 @@ export class Viewer {
     if (!photo) this.after.play().catch(() => {}); // browsers may require a click first
   }
 
+  pause() {
+    this.after.pause();
+  }
+
   close() {
     for (const video of [this.after, this.before]) {
       if (video.hasAttribute("src")) {

@@ -65,6 +65,18 @@ def test_a_part_of_a_video_is_stylized(street: Path, style: Path, tmp_path: Path
     assert "street.mp4 ends before 60 s: it lasts 1.44 s" in done.stderr
 
 
+def test_a_preview_is_a_contact_sheet(street: Path, style: Path, tmp_path: Path) -> None:
+    out = tmp_path / "sheet.png"
+    done = run(street, style, out, options=("--preview", "--from", "0.4"))
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["matches"], report["frames"][0]["seconds"]) == (["look", "auto", "palette"], 0.4)
+    assert read_photo(out).shape[1] > 4 * 320
+    done = run(street, style, tmp_path / "sheet.mp4", options=("--preview",))
+    assert done.returncode == 1
+    assert "sheet.mp4 does not have a photo suffix" in done.stderr
+
+
 def test_a_dry_run_of_a_photo_is_refused(style: Path, tmp_path: Path) -> None:
     done = run(style, style, tmp_path / "out.png", options=("--dry-run",))
     assert done.returncode == 2
@@ -132,6 +144,7 @@ def test_a_live_run_reports_its_latency(bikes: Path, style: Path, tmp_path: Path
         (("--key-frames", "every:0"), "N must be between 1 and 30"),
         (("--from", "later"), "'later' is neither a time (12.5, 1:30) nor a frame number (120f)"),
         (("--from", "2", "--to", "1"), "the end (1 s) is not after the start (2 s)"),
+        (("--preview", "--resume"), "cannot be combined"),
         (("--from", "2"), "only supported for video files"),
         (("--mask", "a.png"), "must be given together"),
         (("--style-mask", "a.png"), "must be given together"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import subprocess
 import sys
@@ -9,9 +10,12 @@ import time
 from pathlib import Path
 
 import av
+import cv2
 import httpx
+import numpy as np
 import psutil
 import pytest
+from numpy.typing import NDArray
 
 from tests.conftest import CLIP_FRAMES as FRAMES
 from tests.studio.conftest import MAX_UPLOAD_MB, ROOT, Studio, running
@@ -36,7 +40,7 @@ def test_the_page_loads_nothing_from_other_sites(studio: Studio) -> None:
     page = studio.http.get("/")
     assert page.status_code == 200
     assert "default-src 'self'" in page.headers["content-security-policy"]
-    for path in ("studio.css", "studio.js", "viewer.js", "icon.svg"):
+    for path in ("studio.css", "studio.js", "preview.js", "viewer.js", "icon.svg"):
         part = studio.http.get(f"/{path}")
         assert part.status_code == 200, path
         outside = part.text.replace('xmlns="http://www.w3.org/2000/svg"', "")
@@ -71,9 +75,35 @@ def test_a_video_is_stylized(studio: Studio, street: Path, dusk: Path, tmp_path:
     assert (part.status_code, part.content) == (206, b"ftyp")
 
 
+def test_one_frame_is_shown_at_each_match(studio: Studio, street: Path, dusk: Path) -> None:
+    assert studio.put("source", "street.mp4", street.read_bytes()).status_code == 201
+    assert studio.put("style", "dusk.jpg", dusk.read_bytes()).status_code == 201
+
+    def shown(name: str, at: object) -> NDArray[np.uint8]:
+        reply = studio.http.get(f"/api/preview/{name}", params={"at": at})
+        assert (reply.status_code, reply.headers["content-type"]) == (200, "image/jpeg"), reply.text
+        return np.asarray(cv2.imdecode(np.frombuffer(reply.content, np.uint8), cv2.IMREAD_COLOR), np.uint8)
+
+    with av.open(str(street)) as video:
+        frames = [frame.to_ndarray(format="bgr24") for frame in video.decode(video=0)]
+    for at, index in ((0, 0), (0.4, 10), (99, FRAMES - 1)):
+        assert np.abs(shown("original", at).astype(int) - frames[index]).mean() < 3
+    pictures = [shown(name, 0.4).astype(int) for name in ("original", "look", "palette")]
+    assert all(np.abs(a - b).mean() > 1 for a, b in itertools.combinations(pictures, 2))
+    for path, said in (
+        ("both?at=1", "'both' is not one of"),
+        ("look?at=soon", "not a time"),
+        ("look?at=nan", "not"),
+    ):
+        refused = studio.http.get(f"/api/preview/{path}")
+        assert refused.status_code == 400
+        assert said in refused.json()["error"]
+
+
 def test_a_photo_works_too(studio: Studio, dusk: Path) -> None:
     assert studio.put("source", "a.jpg", dusk.read_bytes()).json()["kind"] == "photo"
     assert studio.put("style", "b.jpg", dusk.read_bytes()).status_code == 201
+    assert len(studio.http.get("/api/preview/auto").content) > 1000
     assert studio.http.post("/api/job", json={"strength": 0}).status_code == 202
     assert wait(studio)["state"] == "done"
     assert studio.http.get("/api/result").headers["content-type"] == "image/jpeg"

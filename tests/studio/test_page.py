@@ -41,6 +41,14 @@ def test_from_two_files_to_a_comparison(page: Page, studio: Studio, street: Path
     expect(page.locator("[data-role=source] small")).to_contain_text("320 × 136")
     give(page, "style", dusk)
     expect(page.locator("#go")).to_be_enabled()
+    until(page, "document.querySelectorAll('.variant:not(.waiting) .stylized[src]').length === 3")
+    widths = page.locator(".variant img").evaluate_all("(images) => images.map((each) => each.naturalWidth)")
+    assert widths == [320] * 6
+    page.locator("[data-match=palette]").click()
+    expect(page.locator("[name=match][value=palette]")).to_be_checked()
+    page.locator("[name=strength]").fill("40")
+    assert page.locator("[data-match=look] .stylized").evaluate("(e) => getComputedStyle(e).opacity") == "0.4"
+    page.locator("[name=strength]").fill("100")
     page.locator("[name=policy][value=every]").check()
     page.locator("[name=every]").fill("12")
     page.locator("#go").click()
@@ -65,6 +73,10 @@ def test_from_two_files_to_a_comparison(page: Page, studio: Studio, street: Path
         page.locator("#download").click()
     assert download.value.suggested_filename == "street-dusk.mp4"
     page.reload()
+    expect(page.locator(".result")).to_be_visible()
+    page.locator("#again").click()
+    expect(page.locator(".preview")).to_be_visible()
+    page.locator("#back").click()
     expect(page.locator(".result")).to_be_visible()
 
 

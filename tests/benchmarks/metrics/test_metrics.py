@@ -15,11 +15,11 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from benchmarks.data.paper import eq6, speed_up
 from benchmarks.data.peers import Peer, PeerError
-from benchmarks.harness.contact_sheet import HEADER, write_sheet
 from benchmarks.metrics import similarity
 from benchmarks.metrics.gram import GramDistance, VggWeightsError
 from benchmarks.metrics.mkl import transported
 from device_runtime.motion.flow import Motion
+from device_runtime.preview.contact_sheet import HEADER, write_sheet
 
 Picture = NDArray[np.uint8]
 
