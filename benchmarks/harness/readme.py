@@ -1,7 +1,7 @@
 """Fill the result tables of README and docs from stored results, so that no number is copied by hand.
 
 A block is delimited by ``<!-- bench:NAME/K -->`` and ``<!-- /bench -->`` and contains table K (from 0) of the
-result; without ``/K``, it contains all tables.
+result; without ``/K``, it contains all tables. The block ``summary`` is made from all results.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from typing import Any, Final
 
 from benchmarks.harness.registry import bench
 from benchmarks.harness.result import read
+from benchmarks.harness.summary import summary
 from benchmarks.harness.tables import markdown
 from mvstylizer.errors import MVStylizerError
 
+SUMMARY: Final = "summary"
 BLOCK: Final = re.compile(r"(<!-- bench:([a-z0-9_]+)(?:/(\d+))? -->\n).*?(<!-- /bench -->)", re.DOTALL)
 
 
@@ -52,6 +54,8 @@ def provenance(document: Mapping[str, Any]) -> str:
 
 
 def _body(name: str, place: str | None, results: Path) -> str:
+    if name == SUMMARY:
+        return markdown(summary(results))
     module = bench(name).load()
     path = results / f"{name}.json"
     if not path.is_file():

@@ -15,6 +15,7 @@ from benchmarks.harness.readme import provenance
 from benchmarks.harness.registry import BENCHES, Bench, Table
 from benchmarks.harness.result import ResultError, read
 from benchmarks.harness.side_by_side import SideBySide, section
+from benchmarks.harness.summary import summary
 
 PAGE: Final = Path(__file__).with_name("report_page.html")
 SHEETS: Final = {"quality": "contact_sheet.png"}  # picture next to the result, by benchmark
@@ -46,6 +47,7 @@ def page(results: Path, film: Film | None = None, clips: Sequence[SideBySide] = 
     return Template(PAGE.read_text()).substitute(
         about=_about(list(documents.values())),
         contents="\n".join(f'<a href="#{bench.name}">{escape(bench.name)}</a>' for bench in documents),
+        summary=f"<section>{_table(_plain(summary(results)))}</section>",
         film=_film(film) if film else "",
         clips=section(clips) if clips else "",
         sections="\n".join(_section(bench, document, results) for bench, document in documents.items()),
@@ -99,6 +101,11 @@ def _table(table: Table) -> str:
         f'<h3>{escape(table.title)}</h3><div class="scroll wide"><table><thead><tr>{head}</tr></thead>'
         f'<tbody>{"".join(rows)}</tbody></table></div><p class="caption">{escape(table.caption)}</p>'
     )
+
+
+def _plain(table: Table) -> Table:
+    """Return a table without Markdown's marks for code."""
+    return table._replace(rows=[[cell.replace("`", "") for cell in row] for row in table.rows])
 
 
 def _meanings(document: Mapping[str, Any]) -> str:

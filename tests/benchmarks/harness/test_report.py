@@ -73,6 +73,17 @@ def test_only_blocks_are_updated(results: Path) -> None:
         rewritten(text.replace("table1/0", "table1/7"), results)
 
 
+def test_the_summary_takes_its_figures_from_the_results(results: Path) -> None:
+    text = rewritten("<!-- bench:summary -->\n<!-- /bench -->\n", results)
+    rows = {line.split(" | ")[0].removeprefix("| "): line.split(" | ")[1:3] for line in text.splitlines()}
+    assert rows["key frame on the edge, 1080p ↓"] == ["–", "paper's GPU: –"], "not measured"
+    shipped = rewritten("<!-- bench:summary -->\n<!-- /bench -->\n", RESULTS)
+    assert "–" not in shipped, "each line finds its figure"
+    document = json.loads((RESULTS / "memory.json").read_text())
+    (peak,) = (row["figures"]["peak_mib"] for row in document["results"] if row["case"] == {"frames": 3000})
+    assert f"| memory of 3,000 frames ↓ | {peak:.0f} MiB |" in shipped
+
+
 def test_each_section_of_the_report_names_its_machine(results: Path, tmp_path: Path) -> None:
     for path in results.iterdir():
         document = json.loads(path.read_text())
@@ -97,7 +108,7 @@ def test_the_report_is_one_file_with_all_figures(results: Path) -> None:
     Reader().feed(text)
     assert all(link.startswith(("#", "data:")) for link in links)
     assert opened.count("svg") == 4
-    assert opened.count("section") == 2
+    assert opened.count("section") == 3
     for wanted in (
         "0.500",
         "&lt;mine&gt;, image",
@@ -149,7 +160,7 @@ def test_the_report_opens_from_disk(results: Path, page: Page, bikes: Path, tmp_
         page.emulate_media(color_scheme=scheme)
         colors.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
     assert len(colors) == 2
-    expect(page.locator("section")).to_have_count(3)
+    expect(page.locator("section")).to_have_count(4)
 
 
 def test_commands_on_stored_results(results: Path, tmp_path: Path) -> None:
