@@ -19,7 +19,11 @@ ResultsOption = Annotated[Path, typer.Option("--results", metavar="DIR", help="F
 def add_to(app: typer.Typer) -> None:
     """Add the commands to `mvstylizer bench`."""
     for command, *examples in (
-        (compare, "compare before/table1.json benchmarks/results/table1.json"),
+        (
+            compare,
+            "compare before/table1.json benchmarks/results/table1.json",
+            "compare v0.1.0",
+        ),
         (report, "report", "report --out report.html --no-film"),
         (readme, "readme", "readme --check"),
     ):
@@ -28,8 +32,13 @@ def add_to(app: typer.Typer) -> None:
 
 
 def compare(
-    before: Annotated[Path, typer.Argument(metavar="A.json", help="First result.")],
-    after: Annotated[Path, typer.Argument(metavar="B.json", help="Second result of the same benchmark.")],
+    before: Annotated[
+        str,
+        typer.Argument(metavar="BEFORE", help="A result, a folder of results, or a release tag or commit."),
+    ],
+    after: Annotated[
+        Path, typer.Argument(metavar="AFTER", help="A result of the same benchmark, or a folder of results.")
+    ] = RESULTS,
     everything: Annotated[
         bool, typer.Option("--everything", help="Also show figures that are unchanged within the noise.")
     ] = False,
@@ -38,13 +47,21 @@ def compare(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare two results of a benchmark figure by figure."""
+    """Compare two results figure by figure, or all results with those of a release."""
+    import tempfile
+
     from benchmarks.harness import compare as comparison
+    from benchmarks.harness.past_results import results_at
     from benchmarks.harness.result import read
     from benchmarks.harness.tables import aligned
 
-    results = read(before), read(after)
-    changes, moved = comparison.compare(*results), comparison.machine_moved(*results)
+    with tempfile.TemporaryDirectory() as folder:
+        first = Path(before) if Path(before).exists() else results_at(before, Path(folder))
+        if first.is_dir():
+            changes, moved = comparison.compare_folders(first, after)
+        else:
+            results = read(first), read(after)
+            changes, moved = comparison.compare(*results), comparison.machine_moved(*results)
     text = aligned(comparison.as_table(changes, moved, everything=everything))
     typer.echo(json.dumps(comparison.as_dict(changes, moved)) if as_json else text)
     if strict and any(change.verdict == "worse" for change in changes):

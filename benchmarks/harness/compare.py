@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.harness.registry import Table
-from benchmarks.harness.result import ResultError, case_name, median_of
+from benchmarks.harness.registry import BENCHES, Table
+from benchmarks.harness.result import ResultError, case_name, median_of, read
 from benchmarks.harness.tables import number
 
 ChangeVerdict = Literal["same", "better", "worse", "changed", "gone", "new"]
@@ -55,6 +56,29 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[FigureC
         for case in {**first, **second}
         for figure in {**first.get(case, {}), **second.get(case, {})}
     ]
+
+
+def compare_folders(before: Path, after: Path) -> tuple[list[FigureChange], float]:
+    """Compare the results that two folders have in common.
+
+    Returns:
+        The changes, with the benchmark as first word of each case, and the machine's largest slowdown within
+        and between two results; see `machine_moved`.
+
+    Raises:
+        ResultError: The folders have no benchmark in common, or a result cannot be read.
+    """
+    names = [
+        b.name for b in BENCHES if all((folder / f"{b.name}.json").is_file() for folder in (before, after))
+    ]
+    if not names:
+        raise ResultError(f"{before} and {after} have no results in common", "Pass two folders of results")
+    changes, moved = [], 0.0
+    for name in names:
+        pair = [read(folder / f"{name}.json") for folder in (before, after)]
+        changes += [replace(change, case=f"{name}: {change.case}") for change in compare(*pair)]
+        moved = max(moved, machine_moved(*pair))
+    return changes, moved
 
 
 def machine_moved(before: Mapping[str, Any], after: Mapping[str, Any]) -> float:

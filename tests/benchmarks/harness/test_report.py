@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -25,6 +27,7 @@ TOGETHER = """() => {
     const [before, after] = document.querySelectorAll("video");
     return !after.seeking && Math.abs(before.currentTime - after.currentTime) < 0.05;
 }"""
+WHO = ["-c", "user.name=a", "-c", "user.email=a@b.example"]
 CUT_OFF = """() => [...document.querySelectorAll(".scroll")].filter(box => box.scrollWidth > box.clientWidth)
     .map(box => box.previousElementSibling.textContent)"""
 RESULTS = ROOT / "benchmarks" / "results"
@@ -163,6 +166,30 @@ def test_the_report_opens_from_disk(results: Path, page: Page, bikes: Path, tmp_
     expect(page.locator("section")).to_have_count(4)
 
 
+def test_results_are_compared_with_those_of_a_commit(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed = tmp_path / "benchmarks" / "results"
+    shutil.copytree(results, committed)
+    monkeypatch.chdir(tmp_path)
+    for words in (
+        ["init", "--quiet"],
+        ["add", "."],
+        [*WHO, "commit", "--quiet", "-m", "1"],
+        ["tag", "v0.0.1"],
+    ):
+        subprocess.run(["git", *words], check=True)
+    document = json.loads((committed / "table1.json").read_text())
+    document["results"][0]["figures"]["seconds"] = 2.0
+    (committed / "table1.json").write_text(json.dumps(document))
+    done = CliRunner().invoke(cli.app, ["bench", "compare", "v0.0.1", str(committed), "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["counts"]["worse"] == 1
+    for unknown in ("v9", "--output=x"):
+        wrong = CliRunner().invoke(cli.app, ["bench", "compare", "--json", "--", unknown, str(committed)])
+        assert wrong.exit_code == 1
+
+
 def test_commands_on_stored_results(results: Path, tmp_path: Path) -> None:
     runner = CliRunner()
 
@@ -179,6 +206,14 @@ def test_commands_on_stored_results(results: Path, tmp_path: Path) -> None:
     assert json.loads(text)["counts"]["worse"] == 1
     assert run("compare", str(kept), str(tmp_path / "slower.json"), "--strict")[0] == 1
     assert run("compare", str(kept), str(kept), "--strict")[0] == 0
+
+    folder = tmp_path / "later"
+    shutil.copytree(results, folder)
+    shutil.copy(tmp_path / "slower.json", folder / "table1.json")
+    code, text = run("compare", str(results), str(folder), "--json")
+    (worse,) = (c for c in json.loads(text)["changes"] if c["verdict"] == "worse")
+    assert worse["case"].startswith("table1: ")
+    assert worse["after"] == 2.0
 
     target = tmp_path / "READ.md"
     target.write_text("<!-- bench:table1 -->\n<!-- /bench -->\n")
