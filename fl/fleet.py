@@ -21,6 +21,7 @@ class EdgeUpdate:
         frames: Number of frames it was trained on.
         losses: Mean value of each loss.
         sha256: Fingerprint computed by the edge.
+        epsilon: Privacy spent by the edge so far (`fl.edge_privacy`); 0 if it adds no noise itself.
         error: Reason for the failure.
         is_lost: The edge disconnected before it replied; it is asked again once it is back.
     """
@@ -31,6 +32,7 @@ class EdgeUpdate:
     frames: int = 0
     losses: dict[str, float] = field(default_factory=dict)
     sha256: str = ""
+    epsilon: float = 0.0
     error: str = ""
     is_lost: bool = False
 

@@ -12,7 +12,7 @@ from fl.parameters import ParametersError
 from mvstylizer.errors import printable
 
 MAX_FRAMES, MAX_VERSION = 10_000_000, 10_000_000
-MAX_LOSSES, MAX_LOSS = 64, 1e30
+MAX_LOSSES, MAX_LOSS, MAX_EPSILON = 64, 1e30, 1e30
 MAX_TEXT = 500  # characters of an error or of a reason in the journal
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -28,13 +28,14 @@ def short(text: str) -> str:
     return printable(text, MAX_TEXT)
 
 
-def check_claims(edge: object, frames: object, losses: object) -> None:
+def check_claims(edge: object, frames: object, losses: object, epsilon: object = 0.0) -> None:
     """Check what accompanies an edge's parameters.
 
     Args:
         edge: Name of the edge.
         frames: Number of frames.
         losses: Mean value of each loss by name.
+        epsilon: Privacy that it has spent.
 
     Raises:
         ParametersError: A value is of another type, or out of bounds.
@@ -48,6 +49,8 @@ def check_claims(edge: object, frames: object, losses: object) -> None:
         )
     if not isinstance(losses, dict) or len(losses) > MAX_LOSSES or not all(map(_is_loss, losses.items())):
         raise ParametersError(f"{edge} sent losses that are not at most {MAX_LOSSES} finite numbers", hint)
+    if not isinstance(epsilon, float | int) or isinstance(epsilon, bool) or not 0 <= epsilon < MAX_EPSILON:
+        raise ParametersError(f"{edge} sent {_quoted(epsilon)} as its epsilon", hint)
 
 
 def _is_loss(row: tuple[Any, Any]) -> bool:

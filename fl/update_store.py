@@ -39,7 +39,7 @@ class UpdateStore:
 
     def add(self, update: EdgeUpdate, server_round: int, like: Parameters) -> None:
         """Store an update, then record it in the journal; an invalid one is recorded with its reason."""
-        row = {"round": server_round, "edge": update.edge, "trained_round": update.server_round}
+        row: Row = {"round": server_round, "edge": update.edge, "trained_round": update.server_round}
         try:
             parameters = _checked(update, like)
         except ParametersError as err:
@@ -47,6 +47,8 @@ class UpdateStore:
             self._journal.write("discarded", **row, reason=short(err.message))
             return
         write_parameters(self._path(server_round, update.edge), parameters, {})
+        if update.epsilon:
+            row["epsilon"] = update.epsilon
         self._journal.write("update", **row, frames=update.frames, losses=update.losses, sha256=update.sha256)
 
     def received(self, server_round: int) -> dict[str, Row]:
@@ -65,7 +67,7 @@ class UpdateStore:
         """Check the updates of an unfinished round again, and discard those that do not pass."""
         for edge, row in self.received(server_round).items():
             try:
-                check_claims(edge, row["frames"], row["losses"])
+                check_claims(edge, row["frames"], row["losses"], row.get("epsilon", 0.0))
                 check_parameters(self.parameters(row), like, edge)
                 if fingerprint(self.parameters(row)) != row["sha256"]:
                     raise ParametersError(f"The stored parameters of {edge} have changed")
@@ -94,7 +96,7 @@ def _checked(update: EdgeUpdate, like: Parameters) -> Parameters:
     Raises:
         ParametersError: Training failed, a value breaks a limit, or the parameters are damaged.
     """
-    check_claims(update.edge, update.frames, update.losses)
+    check_claims(update.edge, update.frames, update.losses, update.epsilon)
     if update.parameters is None:
         raise ParametersError(update.error)
     check_parameters(update.parameters, like, update.edge)

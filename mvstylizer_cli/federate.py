@@ -31,7 +31,8 @@ EdgeOption = Annotated[Path, typer.Option("--folder", metavar="DIR", help="Folde
 def cloud(
     folder: CloudOption,
     host: Annotated[
-        str, typer.Option(help="Address to listen on. Only the edges should be able to reach it.")
+        str,
+        typer.Option(help="Address to listen on; only the calls of admitted edges are passed."),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 9443,
     name: Annotated[
@@ -58,12 +59,21 @@ def edge(
         typer.Option(metavar="URL", help="The gateway's metrics; training pauses while it serves requests."),
     ] = "",
     nice: Annotated[int, typer.Option(min=0, max=19, help="Niceness of training.")] = 10,
+    dp_noise: Annotated[
+        float,
+        typer.Option(min=0, help="Noise multiplier of this edge's own differential privacy; 0 disables it."),
+    ] = 0.0,
+    dp_clip: Annotated[
+        float, typer.Option(min=1e-9, help="Maximum L2 norm of an update, with this edge's own privacy.")
+    ] = 1.0,
 ) -> None:
     """Run an edge until Ctrl-C; copy DIR/join from the cloud folder first."""
     need_extra("fl", *FLOWER)
+    from fl.edge_privacy import EdgePrivacy
     from fl.flower.edge import run_edge
 
-    run_edge(folder, cloud, name, metrics=metrics, nice=nice, on_state=_log)
+    privacy = EdgePrivacy(dp_noise, dp_clip) if dp_noise else None
+    run_edge(folder, cloud, name, metrics=metrics, nice=nice, privacy=privacy, on_state=_log)
 
 
 @app.command(
@@ -145,8 +155,11 @@ def submit(
 
 
 @app.command(epilog="\b\nExample:\n  mvstylizer federate status --folder cloud")
-def status(folder: CloudOption, as_json: JsonOption = False) -> None:
-    """Show the last round, the releases, and the version that each edge runs."""
+def status(
+    folder: Annotated[Path, typer.Option("--folder", metavar="DIR", help="Folder of the cloud or an edge.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Show the last round, the releases, and the version and epsilon of each edge, or of an edge folder."""
     need_extra("fl", *FLOWER)
     from fl.status import read_status, table
 

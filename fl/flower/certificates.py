@@ -10,7 +10,13 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_ssh_private_key,
+)
 from cryptography.x509.oid import NameOID
 
 from fl.signing import write_secret
@@ -53,7 +59,19 @@ def make_node_keys(private: Path, public: Path) -> None:
     key = ec.generate_private_key(ec.SECP384R1())
     private.parent.mkdir(parents=True, exist_ok=True)
     write_secret(private, key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
-    public.write_bytes(key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH))
+    write_public_key(private, public)
+
+
+def write_public_key(private: Path, public: Path) -> None:
+    """Write the public part of a SuperNode's key, unless the file already has it.
+
+    Raises:
+        ValueError: The private key is damaged.
+    """
+    key = load_ssh_private_key(private.read_bytes(), None).public_key()
+    content = key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    if not public.is_file() or public.read_bytes() != content:
+        public.write_bytes(content)
 
 
 def _server_certificate(

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from fl.edge_metrics import wait_until_idle, wait_until_served
+from fl.edge_privacy import EdgePrivacy, charge
 from fl.flower.edge import NICE, EdgeFolder
-from fl.flower.fleet import CONFIG, LOSSES, MODEL, RELEASE, SERVER_ROUND, UPDATE
-from fl.flower.processes import EDGE_VARIABLE, METRICS_VARIABLE, NICE_VARIABLE
+from fl.flower.fleet import CONFIG, EPSILON, LOSSES, MODEL, RELEASE, SERVER_ROUND, UPDATE
+from fl.flower.processes import (
+    CLIP_VARIABLE,
+    EDGE_VARIABLE,
+    METRICS_VARIABLE,
+    NICE_VARIABLE,
+    NOISE_VARIABLE,
+)
 from fl.flower.run_config import RunConfig
-from fl.parameters import write_parameters
+from fl.parameters import fingerprint, map_parameters, trained, write_parameters
 from fl.release import install, is_newest, versions, withdraw
 from mvstylizer.errors import MVStylizerError
 from mvstylizer.release import ReleaseError
+
+if TYPE_CHECKING:
+    from fl.local_training import LocalUpdate
 
 ERROR_CODE = 1000  # Flower's own codes are lower
 SERVE_TIMEOUT_S = 120.0  # the gateway takes seconds to load, test and promote a version
@@ -27,29 +39,34 @@ app = ClientApp()
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
-    """Retrain the received model on the spool; reply with parameters, frame count, losses and fingerprint."""
-    from fl.local_training import LocalUpdate, retrain
+    """Retrain the received model on the spool; reply with parameters, frame count, losses and fingerprint.
+
+    With differential privacy at this edge, the parameters are noisy and there are no losses.
+    """
+    from fl.local_training import retrain
 
     lower_priority()
     edge = _edge()
     record = message.content.config_records[CONFIG]
     config = RunConfig.read(record)
     try:
-        update: LocalUpdate = retrain(
-            _write_start(edge, message),
+        start, server_round = _write_start(edge, message), int(str(record[SERVER_ROUND]))
+        update = retrain(
+            start,
             edge.spool,
             steps=config.steps,
             config=config.step,
-            server_round=int(str(record[SERVER_ROUND])),
+            server_round=server_round,
             fedprox_mu=config.fedprox_mu,
             pause=lambda: wait_until_idle(os.environ.get(METRICS_VARIABLE, "")),
         )
+        update, spent = _private(edge, update, start, server_round)
     except MVStylizerError as err:
         return Message(Error(ERROR_CODE, str(err)), reply_to=message)
     content = RecordDict(
         {
             MODEL: ArrayRecord({k: Array(np.ascontiguousarray(v)) for k, v in update.parameters.items()}),
-            UPDATE: ConfigRecord({"frames": update.frames, "sha256": update.sha256}),
+            UPDATE: ConfigRecord({"frames": update.frames, "sha256": update.sha256, EPSILON: spent}),
             LOSSES: MetricRecord({**update.losses}),
         }
     )
@@ -75,6 +92,23 @@ def release(message: Message, context: Context) -> Message:
 def lower_priority() -> None:
     """Lower this process's priority, so that training yields to other programs."""
     os.nice(int(os.environ.get(NICE_VARIABLE, NICE)))
+
+
+def _private(
+    edge: EdgeFolder, update: LocalUpdate, start: Path, server_round: int
+) -> tuple[LocalUpdate, float]:
+    """Return what may leave the edge, and the epsilon it has spent; 0 without privacy at this edge.
+
+    Raises:
+        PrivacyError, JournalError: The privacy spent cannot be recorded.
+    """
+    noise = float(os.environ.get(NOISE_VARIABLE, "0"))
+    if noise == 0:
+        return update, 0.0
+    privacy = EdgePrivacy(noise, float(os.environ[CLIP_VARIABLE]))
+    noised = privacy.noised(trained(map_parameters(start)[0]), update.parameters)
+    spent = charge(edge.root, privacy, server_round)
+    return replace(update, parameters=noised, losses={}, sha256=fingerprint(noised)), spent
 
 
 def _write_start(edge: EdgeFolder, message: Message) -> Path:

@@ -8,25 +8,31 @@
         start.safetensors            initial checkpoint of the federation
         federation/, registry/       rounds and releases
 
-Flower 1.41 has no user accounts: any client that can reach the port can submit a run, which is code. The
-default address is loopback; on any other address, isolate the port so that only the edges can reach it.
+Flower 1.41 has no user accounts: any client that can reach its SuperLink can submit a run, which is code. So
+the SuperLink listens on loopback, for `federate submit`; edges reach it through `fl.flower.fleet_proxy`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-import re
 import shutil
+import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from fl.flower.admission import Admission
 from fl.flower.certificates import LOOPBACK, make_certificates
+from fl.flower.fleet_proxy import FleetProxy
+from fl.flower.folder_lock import folder_lock
 from fl.flower.processes import (
     CLOUD_VARIABLE,
     FederationError,
     environment,
+    free_port,
     last_lines,
     program,
     running,
@@ -37,10 +43,10 @@ from fl.signing import make_keys
 
 PORT = 9443  # Flower's default, 8000, is also Triton's
 CONNECTION = "cloud"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+ANY_ADDRESS = ("0.0.0.0", "::")
 
-_POLL_S = 2.0
-_READY_TIMEOUT_S = 120.0
+_POLL_S = 0.5
+_READY_TIMEOUT_S, _CONNECT_TIMEOUT_S = 120.0, 5.0
 
 
 class CloudFolder:
@@ -60,13 +66,18 @@ class CloudFolder:
         self.release_pub = self.join / "release.pub"
 
     def prepare(self, hosts: Sequence[str], port: int) -> None:
-        """Create missing keys, certificates and Flower's configuration."""
+        """Create missing keys, certificates and Flower's configuration.
+
+        Args:
+            hosts: Further names of the cloud for its certificate.
+            port: Port of the SuperLink on loopback.
+        """
         for folder in (self.join, self.edges, self.flower):
             folder.mkdir(parents=True, exist_ok=True)
         if not (self.tls / "ca.pem").is_file():
             shutil.rmtree(self.tls, ignore_errors=True)
             make_certificates(self.tls, list(dict.fromkeys((*LOOPBACK, *hosts))))
-            shutil.copy(self.tls / "ca.pem", self.join / "ca.pem")
+        shutil.copy(self.tls / "ca.pem", self.join / "ca.pem")
         if not self.release_key.is_file():
             make_keys(self.release_key, self.release_pub)
         (self.flower / "config.toml").write_text(
@@ -84,6 +95,16 @@ class CloudFolder:
             [program("flwr"), *arguments], env=self.environment(), capture_output=True, text=True, check=False
         )
 
+    def register(self, edge: str, key: Path) -> str:
+        """Register an edge's public key with the SuperLink, unless it is registered.
+
+        Returns:
+            Why it could not be registered; empty if it is.
+        """
+        done = self.flwr("supernode", "register", str(key), CONNECTION, "--name", edge)
+        output = f"{done.stdout} {done.stderr}"
+        return "" if done.returncode == 0 or "already in use" in output else output[-300:]
+
 
 def run_cloud(
     root: Path,
@@ -93,39 +114,43 @@ def run_cloud(
     names: Sequence[str] = (),
     on_ready: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Run the SuperLink until it exits or this process is interrupted; admit edges as their keys appear.
+    """Run the SuperLink and its proxy until the SuperLink exits or this process is interrupted; admit edges.
 
     Args:
         root: The cloud's folder.
-        host: Address to listen on. Any client that can reach it can submit runs: only the edges should.
+        host: Address for the edges to connect to. Only their Fleet calls are passed.
         port: Port to listen on.
         names: Further host names and addresses for the certificate; used when it is created.
-        on_ready: Called with one line when the cloud is ready, and for each admitted edge.
+        on_ready: Called with one line when the port answers, when an edge is admitted or shut out, when a
+            file in ``edges/`` is set aside, and when a client is refused.
 
     Raises:
-        FederationError: The SuperLink exits, or a key's file name is not a valid edge name.
+        FederationError: Another cloud uses the folder, the port cannot be used, or the SuperLink exits.
     """
     folder = CloudFolder(root)
-    folder.prepare(names, port)
-    log = folder.flower / "superlink.log"
-    admitted: set[str] = set()
-    with running(_superlink(folder, host, port), folder.environment(), log) as process:
-        _wait_until_ready(folder, process, log)
-        on_ready(f"Cloud on {host}:{port}; copy {folder.join} to each edge")
-        while process.poll() is None:
-            for key in sorted(folder.edges.glob("*.pub")):
-                if key.stem not in admitted:
-                    _admit(folder, key)
-                    admitted.add(key.stem)
-                    on_ready(f"Edge {key.stem} admitted")
-            time.sleep(_POLL_S)
-        raise FederationError(f"The SuperLink exited: {last_lines(log)}", f"Read {log}")
+    with folder_lock(folder.flower, "mvstylizer federate cloud"):
+        superlink = free_port()
+        folder.prepare([*names, *({host} - {*ANY_ADDRESS})], superlink)
+        admission = Admission(folder.edges, folder.flower / "edges", folder.register, on_ready)
+        log = folder.flower / "superlink.log"
+        with (
+            FleetProxy(host, port, superlink, folder.tls, admission.keys, on_ready) as proxy,
+            running(_superlink(folder, superlink), folder.environment(), log) as process,
+        ):
+            _wait_until_ready(folder, superlink, process, log)
+            admission.scan()  # an edge that is refused now would wait before it tries again
+            proxy.open()
+            on_ready(f"Cloud on {host}:{port}; copy {folder.join} to each edge")
+            while process.poll() is None:
+                admission.scan()
+                time.sleep(_POLL_S)
+            raise FederationError(f"The SuperLink exited: {last_lines(log)}", f"Read {log}")
 
 
-def _superlink(folder: CloudFolder, host: str, port: int) -> list[str]:
+def _superlink(folder: CloudFolder, port: int) -> list[str]:
     return [
         program("flower-superlink"),
-        f"--host={host}",
+        "--host=127.0.0.1",
         f"--port={port}",
         f"--ssl-ca-certfile={folder.tls / 'ca.pem'}",
         f"--ssl-certfile={folder.tls / 'server.pem'}",
@@ -136,23 +161,21 @@ def _superlink(folder: CloudFolder, host: str, port: int) -> list[str]:
     ]
 
 
-def _wait_until_ready(folder: CloudFolder, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_until_ready(folder: CloudFolder, port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until the SuperLink answers on its port.
+
+    Flower's command line is of no use here: `flwr supernode list --format json` exits with 0 in any case.
+    """
+    context = ssl.create_default_context(cafile=str(folder.tls / "ca.pem"))
     end = time.monotonic() + _READY_TIMEOUT_S
     while process.poll() is None and time.monotonic() < end:
-        if folder.flwr("supernode", "list", CONNECTION, "--format", "json").returncode == 0:
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", port), _CONNECT_TIMEOUT_S) as plain,
+            context.wrap_socket(plain, server_hostname="127.0.0.1"),
+        ):
             return
-        time.sleep(0.5)
+        time.sleep(0.1)
     raise FederationError(
-        f"The SuperLink does not respond: {last_lines(log)}",
-        f"Check that the port is free, and read {log}",
+        f"The SuperLink does not respond: {last_lines(log)}", f"Read {log}, then start the cloud again"
     )
-
-
-def _admit(folder: CloudFolder, key: Path) -> None:
-    """Register an edge's key under its file name; a key that is already registered is left unchanged."""
-    if not NAME.fullmatch(key.stem):
-        raise FederationError(f"{key.stem} is not a valid edge name", "Use letters, digits, '.', '_' and '-'")
-    done = folder.flwr("supernode", "register", str(key), CONNECTION, "--name", key.stem)
-    output = f"{done.stdout} {done.stderr}"
-    if done.returncode != 0 and "already in use" not in output:
-        raise FederationError(f"Cannot admit edge {key.stem}: {output[-300:]}", f"Check {key}")

@@ -7,31 +7,37 @@
         spool/frames, styles        training photos
         releases/                   bundles, for `mvstylizer serve --watch`
 
-Photos never leave the edge; only parameters, the frame count and losses do.
+Photos never leave the edge; only parameters, the frame count and losses do, with `fl.edge_privacy` even those
+with noise, and no losses.
 """
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fl.flower.certificates import make_certificates, make_node_keys
+from fl.edge_privacy import EdgePrivacy
+from fl.flower.certificates import make_certificates, make_node_keys, write_public_key
+from fl.flower.folder_lock import folder_lock
 from fl.flower.processes import (
+    CLIP_VARIABLE,
     EDGE_VARIABLE,
     METRICS_VARIABLE,
     NICE_VARIABLE,
+    NOISE_VARIABLE,
     FederationError,
     environment,
     first_error,
+    free_port,
     program,
     running,
 )
+from fl.limits import is_edge_name
 from fl.release import RELEASES
 
 NICE = 10  # pauses protect requests; a lower priority would starve training on a busy machine
-MIN_BACKOFF_S, MAX_BACKOFF_S = 5.0, 60.0
+MIN_BACKOFF_S, MAX_BACKOFF_S = 2.0, 60.0
 STABLE_S = 60.0  # a SuperNode that ran this long was connected: the backoff is reset
 
 
@@ -53,8 +59,14 @@ class EdgeFolder:
         """Create missing keys and return the path of the edge's public key.
 
         Raises:
-            FederationError: A file of the cloud's `join` folder is missing.
+            FederationError: A file of the cloud's `join` folder is missing, the name is not valid, or the key
+                is damaged.
         """
+        if not is_edge_name(name):
+            raise FederationError(
+                f"{name!r} is not a valid edge name",
+                "Use at most 63 letters, digits, '.', '_' and '-', and begin with a letter or digit",
+            )
         for path in (self.ca, self.release_pub):
             if not path.is_file():
                 raise FederationError(f"{path} is missing", "Copy the folder `join` from the cloud folder")
@@ -62,6 +74,12 @@ class EdgeFolder:
         public = self.root / f"{name}.pub"
         if not self.key.is_file():
             make_node_keys(self.key, public)
+        try:
+            write_public_key(self.key, public)
+        except ValueError as err:
+            raise FederationError(
+                f"{self.key} is damaged", "Delete it, start the edge again, and copy the new public key"
+            ) from err
         if not (self.tls / "ca.pem").is_file():
             make_certificates(self.tls)
         return public
@@ -74,6 +92,7 @@ def run_edge(
     *,
     metrics: str = "",
     nice: int = NICE,
+    privacy: EdgePrivacy | None = None,
     on_state: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Run the SuperNode until this process is interrupted; restart it with exponential backoff.
@@ -84,16 +103,27 @@ def run_edge(
         name: Name of the edge; its public key is ``NAME.pub``.
         metrics: URL of the gateway's metrics; training pauses while a request is in progress.
         nice: Niceness of training, 0 to 19.
+        privacy: If given, updates leave with noise, whatever the cloud asks for.
         on_state: Called with one line at start, and when the connection is refused.
 
     Raises:
-        FederationError: A file of the cloud's `join` folder is missing.
+        FederationError: See `EdgeFolder.prepare`; or another edge uses the folder.
     """
     folder = EdgeFolder(root)
+    with folder_lock(folder.flower, "mvstylizer federate edge"):
+        variables = {EDGE_VARIABLE: str(folder.root), METRICS_VARIABLE: metrics, NICE_VARIABLE: str(nice)}
+        if privacy is not None:
+            variables |= {NOISE_VARIABLE: repr(privacy.noise), CLIP_VARIABLE: repr(privacy.clip)}
+        else:
+            variables |= {NOISE_VARIABLE: "0"}
+        _run(folder, cloud, name, environment(folder.flower, variables), on_state)
+
+
+def _run(
+    folder: EdgeFolder, cloud: str, name: str, env: dict[str, str], on_state: Callable[[str], None]
+) -> None:
     public = folder.prepare(name)
     log = folder.flower / "supernode.log"
-    variables = {EDGE_VARIABLE: str(folder.root), METRICS_VARIABLE: metrics, NICE_VARIABLE: str(nice)}
-    env = environment(folder.flower, variables)
     last_reason, backoff_s = "", MIN_BACKOFF_S
     on_state(f"Copy {public} to the folder `edges` of the cloud folder to admit edge {name}")
     while True:
@@ -120,16 +150,8 @@ def _supernode(folder: EdgeFolder, cloud: str) -> list[str]:
         f"--root-certificates={folder.ca}",
         f"--auth-supernode-private-key={folder.key}",
         "--host=127.0.0.1",
-        f"--port={_free_port()}",
+        f"--port={free_port()}",
         f"--ssl-ca-certfile={folder.tls / 'ca.pem'}",
         f"--ssl-certfile={folder.tls / 'server.pem'}",
         f"--ssl-keyfile={folder.tls / 'server.key'}",
     ]
-
-
-def _free_port() -> int:
-    """Return a free ephemeral port for the SuperNode's own API, far from Triton's 8000-8002."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port

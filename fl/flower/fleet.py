@@ -23,6 +23,7 @@ from fl.parameters import map_parameters
 
 MODEL, CONFIG, UPDATE, LOSSES, RELEASE = "model", "config", "update", "losses", "release"
 SERVER_ROUND = "server-round"  # Flower's own key
+EPSILON = "epsilon"  # spent by an edge with differential privacy of its own
 POLL_S = 1.0
 TTL_DEADLINES = 3.0  # deadlines after which a reply is discarded
 
@@ -131,10 +132,11 @@ def _update(reply: Message, edge: str, server_round: int) -> EdgeUpdate:
         parameters = {name: _values(array) for name, array in content.array_records[MODEL].items()}
         losses = {name: float(str(value)) for name, value in content.metric_records[LOSSES].items()}
         frames, sha256 = int(str(update["frames"])), str(update["sha256"])
+        epsilon = float(str(update.get(EPSILON, 0.0)))
     except Exception as err:  # whatever one edge sends must not end the round
         reason = short(f"Unreadable update: {type(err).__name__}: {err}")
         return EdgeUpdate(edge, server_round, error=reason)
-    return EdgeUpdate(edge, server_round, parameters, frames, losses, sha256)
+    return EdgeUpdate(edge, server_round, parameters, frames, losses, sha256, epsilon=epsilon)
 
 
 def _installed(reply: Message) -> tuple[int, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,9 +11,9 @@ from flwr.serverapp.strategy import DifferentialPrivacyServerSideFixedClipping, 
 from numpy.typing import NDArray
 
 from fl.average import distance
+from fl.edge_privacy import epsilon
 from fl.parameters import Parameters
 
-DELTA = 1e-5
 _WEIGHT = "weight"
 
 
@@ -52,8 +51,8 @@ class GaussianMechanism:
         return {name: array.numpy().astype(np.float32) for name, array in arrays.items()}
 
     def epsilon(self, releases: int) -> float:
-        """Return epsilon at `DELTA` after a number of averages, by Rényi divergence (Mironov 2017)."""
-        return releases / (2 * self.noise**2) + math.sqrt(2 * releases * math.log(1 / DELTA)) / self.noise
+        """Return epsilon at `fl.edge_privacy.DELTA` after a number of averages (Mironov 2017)."""
+        return epsilon(releases / (2 * self.noise**2))
 
 
 def _record(parameters: Parameters) -> ArrayRecord:

@@ -7,6 +7,7 @@ import ctypes
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,12 +17,15 @@ from mvstylizer.errors import MissingExtraError, MVStylizerError
 
 CLOUD_VARIABLE, EDGE_VARIABLE = "MVSTYLIZER_CLOUD", "MVSTYLIZER_EDGE"
 METRICS_VARIABLE, NICE_VARIABLE = "MVSTYLIZER_METRICS", "MVSTYLIZER_NICE"
+NOISE_VARIABLE, CLIP_VARIABLE = "MVSTYLIZER_DP_NOISE", "MVSTYLIZER_DP_CLIP"
 STOP_TIMEOUT_S = 10.0
 
 _OFFLINE = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+    "FLWR_INTERNAL_GRPC_CONTROL_API": "0",  # older protocols on ports of their own
+    "FLWR_INTERNAL_GRPC_FLEET_API": "0",
     "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.25",  # seconds, of a local program; the default is 1
 }
 _PR_SET_PDEATHSIG = 1
@@ -90,6 +94,14 @@ def running(argv: Sequence[str], env: Mapping[str, str], log: Path) -> Iterator[
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def free_port() -> int:
+    """Return a free ephemeral port of loopback, far from Triton's 8000-8002."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
 
 
 def end_with_parent() -> None:

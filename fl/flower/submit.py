@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -15,6 +16,7 @@ from fl.flower.cloud import CONNECTION, CloudFolder
 from fl.flower.processes import FederationError, exception_line, last_lines, program
 from fl.flower.run_config import RunConfig
 from fl.journal import Row, read_journal
+from fl.parameters import sync_folder
 from fl.rounds import JOURNAL
 from training.checkpoint import read_info
 
@@ -65,15 +67,36 @@ def submit(
     if not (cloud.flower / "config.toml").is_file():
         raise FederationError(f"{root} is not a cloud folder", "Start `mvstylizer federate cloud` first")
     if start is not None and not cloud.start.is_file():
-        read_info(start)
-        shutil.copy(start, cloud.start)
+        _copy_start(start, cloud.start)
     config = replace(config, submission=uuid.uuid4().hex)
     log = cloud.flower / "run.log"
     with tempfile.TemporaryDirectory() as app:
-        _write_app(Path(app), config)
+        write_app(Path(app), config)
         rows = _follow(cloud, Path(app), config, log, progress)
     _check(rows, config, log)
     return rows
+
+
+def _copy_start(source: Path, start: Path) -> None:
+    """Copy the initial checkpoint; a copy that was interrupted is not taken for it.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be read.
+        FederationError: The disk is full.
+    """
+    part = start.with_name(f"{start.name}.part")
+    read_info(source)
+    try:
+        shutil.copyfile(source, part)
+        with part.open("rb") as stream:
+            os.fsync(stream.fileno())
+        read_info(part)
+        part.replace(start)
+        sync_folder(start.parent)
+    except OSError as err:
+        raise FederationError(f"Cannot write {start}: {err}", "Free disk space") from err
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _follow(
@@ -129,7 +152,9 @@ def _rows(journal: Path) -> list[Row]:
     return read_journal(journal) if journal.is_file() else []
 
 
-def _write_app(folder: Path, config: RunConfig) -> None:
+def write_app(folder: Path, config: RunConfig) -> None:
+    """Write a Flower app that runs ours with a configuration; the folder is created if missing."""
+    folder.mkdir(parents=True, exist_ok=True)
     settings = "".join(f"{name} = {json.dumps(value)}\n" for name, value in config.as_dict().items())
     (folder / "pyproject.toml").write_text(_APP + settings)
     (folder / "LICENSE").write_text("Apache-2.0\n")

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,7 +25,11 @@ from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
 from edge_triton.client.client import EdgeClient
 from fl.average import distance
 from fl.edge_metrics import VERSION, read_gauge
+from fl.flower.certificates import make_node_keys
+from fl.flower.cloud import CONNECTION, CloudFolder
 from fl.flower.edge import EdgeFolder
+from fl.flower.run_config import RunConfig
+from fl.flower.submit import write_app
 from fl.journal import Row, read_journal
 from fl.parameters import Parameters, map_parameters
 from mvstylizer.bundle import default_bundle, load_bundle
@@ -34,6 +39,7 @@ from tests.checkpoints import shipped_checkpoint
 from tests.fl.conftest import fill
 
 ROOT = Path(__file__).parents[2]
+HOST = "127.0.0.2"  # the edges' address of the cloud; the SuperLink is on 127.0.0.1
 PHOTOS = ("coffee", "rocket", "chelsea")
 TINY = ("--steps", "1", "--crop", "32", "--holdout-size", "64", "--learning-rate", "5e-5")
 # Of the bundled model: its release is exported by exchanging weights, which is much faster than tracing.
@@ -52,7 +58,7 @@ class Federation:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.submissions: set[str] = set()
         with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
+            free.bind((HOST, 0))
             self.port = str(free.getsockname()[1])
 
     def start(self, name: str, *arguments: str, group: tuple[str, ...] = ("federate",)) -> None:
@@ -66,10 +72,18 @@ class Federation:
             )
 
     def start_cloud(self) -> None:
-        self.start("cloud", "cloud", "--folder", str(self.cloud), "--port", self.port)
+        self.start("cloud", "cloud", "--folder", str(self.cloud), "--host", HOST, "--port", self.port)
 
     def wait_for_cloud(self) -> None:
         self.wait(lambda: "Cloud on" in self.said("cloud"))
+        for host, port in ((HOST, int(self.port)), ("127.0.0.1", self.superlink)):
+            socket.create_connection((host, port), 10).close()  # both answer from now on
+
+    @property
+    def superlink(self) -> int:
+        """Port of the SuperLink on loopback."""
+        config = tomllib.loads((self.cloud / "flower" / "config.toml").read_text())
+        return int(config["superlink"][CONNECTION]["address"].rpartition(":")[2])
 
     def start_gateway(self, name: str) -> None:
         """Serve an edge's releases."""
@@ -93,7 +107,7 @@ class Federation:
 
     def start_edge(self, name: str, *, metrics: str = "") -> None:
         edge = self.folder / name
-        cloud = ("--cloud", f"127.0.0.1:{self.port}", "--metrics", metrics)
+        cloud = ("--cloud", f"{HOST}:{self.port}", "--metrics", metrics)
         self.start(name, "edge", "--folder", str(edge), "--name", name, "--nice", "0", *cloud)
 
     def admit(self, name: str) -> None:
@@ -184,6 +198,7 @@ class History:
         metrics: URL of the metrics of edge a's gateway.
         first: Output of the submission that was interrupted.
         cloud: Output of the cloud that was killed.
+        attacks: Output of the commands with which a stranger attacked the cloud during the round.
         result: JSON of the submission that finished.
         before: A phone's picture before the round.
         after: The same request on the same connection after the round.
@@ -194,6 +209,7 @@ class History:
     metrics: str
     first: str
     cloud: str
+    attacks: dict[str, str]
     result: dict[str, Any]
     before: np.ndarray
     after: np.ndarray
@@ -228,15 +244,38 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
             federation.admit("b")
             federation.start_edge("stranger")
             federation.start_submission("second", "--json")
+            attacks = attack(federation)
             federation.wait(lambda: "Not connected" in federation.said("stranger"))
             federation.processes["stranger"].terminate()  # each attempt to connect takes seconds of CPU time
             federation.wait(lambda: federation.processes["second"].poll() == 0)
             after = stylized(phone)
         edges = {"a": a, "b": b}
         result = json.loads(federation.said("second").splitlines()[-1])
-        yield History(federation, edges, metrics, first, cloud, result, before, after)
+        yield History(federation, edges, metrics, first, cloud, attacks, result, before, after)
     finally:
         federation.stop()
+
+
+def attack(federation: Federation) -> dict[str, str]:
+    """Submit a run and register a node as a stranger who can reach the port and has ca.pem."""
+    stranger = CloudFolder(federation.folder / "stranger.cloud")
+    stranger.prepare((), int(federation.port))
+    config = stranger.flower / "config.toml"
+    ca = federation.cloud / "join" / "ca.pem"
+    shutil.copy(ca, stranger.tls / "ca.pem")
+    config.write_text(config.read_text().replace("127.0.0.1", HOST))
+    write_app(stranger.root / "app", RunConfig())
+    make_node_keys(stranger.root / "node.key", stranger.root / "node.pub")
+    commands = {
+        "run": ("run", str(stranger.root / "app"), CONNECTION),
+        "register": ("supernode", "register", str(stranger.root / "node.pub"), CONNECTION),
+    }
+    replies = {}
+    for name, command in commands.items():
+        done = stranger.flwr(*command)
+        assert done.returncode != 0
+        replies[name] = done.stdout + done.stderr
+    return replies
 
 
 def interrupt_round(federation: Federation) -> None:
@@ -289,6 +328,15 @@ def test_a_release_reaches_the_edges_and_their_phones(history: History) -> None:
         "a": release.version,
         "b": release.version,
     }
+
+
+@pytest.mark.slow
+def test_a_stranger_can_neither_run_code_nor_register(history: History) -> None:
+    for command, reply in history.attacks.items():
+        assert "403" in reply, (command, reply)
+    assert "Refused 127.0.0.1: POST /v1/control/" in history.federation.said("cloud")
+    with pytest.raises(ConnectionRefusedError):  # Flower itself is not on the edges' address
+        socket.create_connection((HOST, history.federation.superlink), 10)
 
 
 @pytest.mark.slow

@@ -32,7 +32,7 @@ def test_status_shows_the_version_of_each_edge(tmp_path: Path) -> None:
         "  dusk: Eq. 5 loss is 2, live model: 1",
         "Releases: 1",
     ]
-    assert [line.split()[:4] for line in lines[4:]] == [["a", "1", "1", "7"], ["b", "0", "1", "7"]]
+    assert [line.split()[:5] for line in lines[4:]] == [["a", "1", "1", "7", "-"], ["b", "0", "1", "7", "-"]]
     journal.close()
 
 

@@ -26,12 +26,20 @@ from flwr.supercore.run import RunNotRunningException
 from safetensors.numpy import load_file
 
 from fl.average import Averaging
+from fl.edge_privacy import LEDGER, epsilon, spent
 from fl.flower import client_app, server_app
 from fl.flower.certificates import make_certificates, make_node_keys
 from fl.flower.cloud import CloudFolder
 from fl.flower.edge import EdgeFolder
 from fl.flower.fleet import LOSSES, MODEL, UPDATE, GridFleet
-from fl.flower.processes import CLOUD_VARIABLE, EDGE_VARIABLE, FederationError, exception_line
+from fl.flower.processes import (
+    CLIP_VARIABLE,
+    CLOUD_VARIABLE,
+    EDGE_VARIABLE,
+    NOISE_VARIABLE,
+    FederationError,
+    exception_line,
+)
 from fl.flower.run_config import RunConfig
 from fl.flower.submit import submit
 from fl.gate import GateDecision
@@ -41,6 +49,7 @@ from fl.release import newest, seal
 from fl.round_config import RoundConfig
 from fl.rounds import Rounds
 from fl.signing import make_keys
+from fl.status import read_status
 from mvstylizer.bundle import Bundle, file_spec, load_bundle, sha256_of, write_manifest
 from mvstylizer.release import Release
 from tests.fl.conftest import fill
@@ -130,6 +139,51 @@ def test_a_round_through_both_apps(rounds: Rounds, edges: dict[str, Path], check
         "contrast",
         "tint",
     }
+
+
+def test_an_edge_adds_its_own_noise_whatever_the_cloud_asks_for(
+    rounds: Rounds, edges: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def private(message: Message) -> Message:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(NOISE_VARIABLE, "2.0")
+            patch.setenv(CLIP_VARIABLE, "0.01")
+            return client_app.app(message, NOTHING)
+
+    base = trained(load_file(rounds.model))
+    rounds.run(GridFleet(Loopback(edges, {"a": private, "b": echo}), CONFIG), CONFIG.round_config, Always())
+    noisy, plain = rounds.journal.events("update")
+    sent = load_file(rounds.folder / "00001" / "updates" / "a.safetensors")
+    noise = np.concatenate([(sent[name] - base[name]).ravel() for name in base])
+    assert noise.std() == pytest.approx(0.02, rel=0.02)
+    assert noisy["epsilon"] == round(epsilon(2 / 2.0**2), 4)
+    assert noisy["losses"] == {}
+    assert "epsilon" not in plain
+    (tmp_path / "cloud").mkdir()
+    rounds.folder.rename(tmp_path / "cloud" / "federation")
+    state = read_status(tmp_path / "cloud")
+    assert {name: edge["epsilon"] for name, edge in state["edges"].items()} == {
+        "a": noisy["epsilon"],
+        "b": 0.0,
+    }
+    assert spent(edges["a"]) == (1, noisy["epsilon"])
+
+
+def test_an_update_whose_noise_cannot_be_recorded_does_not_leave(
+    rounds: Rounds, edges: dict[str, Path]
+) -> None:
+    def private(message: Message) -> Message:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(NOISE_VARIABLE, "2.0")
+            patch.setenv(CLIP_VARIABLE, "0.01")
+            reply = client_app.app(message, NOTHING)
+        assert not reply.has_content()
+        return reply
+
+    (edges["a"] / LEDGER).mkdir()
+    fleet = GridFleet(Loopback(edges, {"a": private, "b": echo}), CONFIG)
+    assert rounds.run(fleet, RoundConfig(1, 60, Averaging()), Always())["edges"] == ["b"]
+    assert "Cannot write" in rounds.journal.events("discarded")[0]["reason"]
 
 
 def echo(message: Message) -> Message:

@@ -84,13 +84,16 @@ def many_losses(message: Message) -> Message:
         claiming(frames="9" * 5000),
         claiming(frames=1e308),
         claiming(sha256="x" * 10**7),
+        claiming(epsilon="nan"),
+        claiming(epsilon=-1.0),
+        claiming(epsilon="9" * 400),
         failing,
         archive,
         boundless,
         many_names,
         many_losses,
     ],
-    ids=range(10),
+    ids=range(13),
 )
 def test_no_reply_of_one_edge_ends_a_round(
     rounds: Rounds, tmp_path: Path, reply: Callable[[Message], Message]

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from fl.average import distance
+from fl.edge_privacy import DELTA
 from fl.fleet import EdgeUpdate
-from fl.flower.privacy import DELTA, GaussianMechanism
+from fl.flower.privacy import GaussianMechanism
 from fl.flower.run_config import RunConfig
 from fl.parameters import map_parameters, write_parameters
 from fl.rounds import Rounds
