@@ -1,8 +1,8 @@
-"""Export a checkpoint to ONNX, then compare the files with PyTorch on a photo.
+"""Export a checkpoint to a bundle, then compare its ONNX files with PyTorch on a photo.
 
     python examples/export_and_check.py models/mvstylizer.safetensors exported/
 
-`mvstylizer export` writes a whole bundle and checks each of its files; this example shows both steps.
+The export has compared each file with PyTorch already; this example shows how to do it on a photo of yours.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from device_runtime.media.photo import read_photo
-from export.onnx_models.graphs import write_style_encoder, write_stylizer
+from export.exporter import export_bundle
 from export.parity.reference import Reference
 from training.checkpoint import load_checkpoint
 
@@ -39,16 +39,12 @@ def in_onnx(
 
 
 def export_and_check(checkpoint: Path, folder: Path) -> float:
-    """Write both graphs and return their mean difference from PyTorch, in gray levels."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the bundle and return the mean difference of a frame from PyTorch, in gray levels."""
+    bundle = export_bundle(checkpoint, folder, sizes=())
     stylizer, _ = load_checkpoint(checkpoint)
-    stylizer.eval()
-    encoder_file, stylizer_file = folder / "style_encoder.onnx", folder / "stylizer.onnx"
-    write_style_encoder(stylizer, encoder_file)
-    write_stylizer(stylizer, stylizer_file)
     style = read_photo(ROOT / "samples" / "dusk.jpg")
     frame = np.ascontiguousarray(style[::2, ::-2])
-    stylized = in_onnx(encoder_file, stylizer_file, frame, style)
+    stylized = in_onnx(bundle.file("style_encoder"), bundle.file("stylizer"), frame, style)
     reference = Reference(stylizer)
     expected = reference.stylized(frame, reference.style_code(style), r=1.0)
     return float(np.abs(stylized - expected[0]).mean())

@@ -18,9 +18,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from export.cache import Cache
 from export.errors import GraphError
+from export.kernels.lite_contract import LITE_FILES
 from export.machine import machine, tools
 from export.model_card import CARD_NAME, card
+from export.onnx_models.contract import ROLES as ONNX_ROLES
 from export.onnx_models.file import Precision
 from export.onnx_models.weight_swap import BaseBundle, network_row
 from export.parity.golden import GOLDEN_NAME, write_golden
@@ -28,7 +31,7 @@ from export.parity.kernels import KERNELS, sized_kernels
 from export.parity.reference import Reference
 from export.runtimes import gpu, hexagon
 from export.sizes import WidthHeight
-from export.writers.draft import Draft, Reporter
+from export.writers.draft import Draft, Progress, Reporter
 from export.writers.kernels import write_kernel
 from export.writers.lite import write_lite
 from export.writers.onnx import write_onnx
@@ -50,7 +53,9 @@ def export_bundle(
     precision: Precision = "fp16",
     sizes: Sequence[WidthHeight] = SIZES,
     base_bundle: BaseBundle | None = None,
+    cache: bool = True,
     report: Reporter = lambda _: None,
+    progress: Progress = lambda *_: None,
 ) -> Bundle:
     """Export a checkpoint.
 
@@ -65,7 +70,10 @@ def export_bundle(
         base_bundle: An exported model. If it has the checkpoint's architecture, its graphs take the new
             weights, and its kernels for any frame size are copied, which saves a minute of tracing. The
             comparison with PyTorch is the same.
+        cache: Reuse kernels and traced graphs of earlier exports (`export.cache`). Whatever depends on the
+            checkpoint is compared with PyTorch either way.
         report: Called with one line per file.
+        progress: Called with the number of finished files, that of all, and the next one's name.
 
     Raises:
         CheckpointError: The checkpoint is missing or damaged.
@@ -82,11 +90,16 @@ def export_bundle(
     source = {"checkpoint": checkpoint.name, "sha256": sha256_of(checkpoint), "step": info.step}
     base = base_bundle if base_bundle is not None and base_bundle.fits(stylizer, precision) else None
     with _staged(out) as folder:
-        draft = Draft(folder, Reference(stylizer), network_row(stylizer, precision), report)
+        kernels = [*KERNELS.values(), *sized_kernels(sizes, _grid_of(stylizer.dims))]
+        network = network_row(stylizer, precision)
+        files = len(ONNX_ROLES) + len(LITE_FILES) * (stylizer.local is None) + len(kernels) + 1
+        store = Cache() if cache else None
+        draft = Draft(folder, Reference(stylizer), network, report, store, progress, files)
         write_onnx(draft, source, base)
         write_lite(draft)
-        for kernel in (*KERNELS.values(), *sized_kernels(sizes, _grid_of(stylizer.dims))):
+        for kernel in kernels:
             write_kernel(draft, kernel, base)
+        draft.begin(GOLDEN_NAME)
         write_golden(folder / GOLDEN_NAME, draft.reference)
         draft.add(file_spec(folder, "golden", GOLDEN_NAME))
         _report_missing_lanes(report)

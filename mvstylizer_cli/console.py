@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,6 +39,32 @@ def warn(warnings: list[str]) -> None:
     """Print warnings on stderr, one per line."""
     for warning in warnings:
         typer.echo(f"Warning: {warning}", err=True)
+
+
+@contextmanager
+def native_output_hidden() -> Iterator[None]:
+    """Keep what libraries written in C print (banners, delegate logs) off stderr; Python's stderr stays.
+
+    If anything but an error with a hint ends the block, what they printed follows, since it may explain it.
+    """
+    from mvstylizer.errors import MVStylizerError
+
+    sys.stderr.flush()
+    real, python = os.dup(2), sys.stderr
+    with tempfile.TemporaryFile() as log, os.fdopen(os.dup(real), "w", buffering=1) as stderr:
+        os.dup2(log.fileno(), 2)
+        sys.stderr = stderr
+        try:
+            yield
+        except Exception as error:
+            if not isinstance(error, MVStylizerError):
+                log.seek(0)
+                stderr.write(log.read().decode(errors="replace"))
+            raise
+        finally:
+            os.dup2(real, 2)
+            os.close(real)
+            sys.stderr = python
 
 
 class Show:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from mvstylizer.errors import need_extra
-from mvstylizer_cli.console import JsonOption, finish
+from mvstylizer_cli.console import JsonOption, Show, finish, native_output_hidden
 
 EXPORT_EXAMPLES = """\b
 Examples:
@@ -63,6 +66,13 @@ def export(
             " [default: as in training]",
         ),
     ] = None,
+    cache: Annotated[
+        bool,
+        typer.Option(
+            "--cache/--no-cache",
+            help="Reuse kernels and traced graphs of earlier exports, from ~/.cache/mvstylizer/export.",
+        ),
+    ] = True,
     as_json: JsonOption = False,
 ) -> None:
     """Export a checkpoint to ONNX and TFLite and compare every file with its reference; or check a bundle."""
@@ -71,7 +81,8 @@ def export(
     if check is not None:
         from export.verify import check_bundle
 
-        rows = check_bundle(check, report=lambda line: typer.echo(line, err=True))
+        with native_output_hidden():
+            rows = check_bundle(check, report=lambda line: typer.echo(line, err=True))
         finish(
             {"bundle": str(check), "files": [row.as_dict() for row in rows]}, f"Verified: {check}", as_json
         )
@@ -81,9 +92,10 @@ def export(
     if compile_ is not None:
         from export.snapdragon import compile_bundle
 
-        compiled = compile_bundle(
-            compile_, out, snapdragon.split(","), report=lambda line: typer.echo(line, err=True)
-        )
+        with native_output_hidden():
+            compiled = compile_bundle(
+                compile_, out, snapdragon.split(","), report=lambda line: typer.echo(line, err=True)
+            )
         finish({"files": [each.as_dict() for each in compiled]}, f"Compiled: {out}", as_json)
         return
     assert checkpoint is not None
@@ -94,18 +106,31 @@ def export(
     except SizeError as err:
         raise typer.BadParameter(str(err), param_hint="--sizes") from err
     need_extra("export", "torch", "onnx", "onnxscript", "tensorflow")
-    from export.exporter import export_bundle
+    with native_output_hidden(), _progress() as progress:
+        from export.exporter import export_bundle
 
-    written = export_bundle(
-        checkpoint,
-        out,
-        version=version,
-        ridge=ridge,
-        precision=precision,
-        sizes=wanted,
-        report=lambda line: typer.echo(line, err=True),
-    )
+        written = export_bundle(
+            checkpoint,
+            out,
+            version=version,
+            ridge=ridge,
+            precision=precision,
+            sizes=wanted,
+            cache=cache,
+            report=lambda line: typer.echo(line, err=True),
+            progress=progress,
+        )
     files = {
         spec.role: {"path": spec.path, "bytes": spec.bytes, "parity": spec.parity} for spec in written.files
     }
     finish({"bundle": str(out), "version": version, "files": files}, f"Bundle: {out}", as_json)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int, str], None]]:
+    """Yield a progress bar on a terminal; elsewhere the lines of the finished files are enough."""
+    if not sys.stderr.isatty():
+        yield lambda *_: None
+        return
+    with Show("Exporting") as show:
+        yield show

@@ -7,15 +7,17 @@ everything else is constant. The caller compares the files with PyTorch, like tr
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
+from torch import nn
 
 from export.errors import GraphError
 from export.onnx_models.file import save_model
@@ -26,7 +28,21 @@ from training.stylizer import StylizerNetwork
 PREFIX: Final = "stylizer."  # before a weight's name in a graph
 HALF: Final = ".half"  # after the name of a weight in half precision
 
+TRACED: Final = ("style_encoder", "stylizer")  # the map is cut out of the stylizer
+
 Weights = Mapping[str, NDArray[np.float32]]
+
+
+class Graphs(NamedTuple):
+    """Traced graphs that can take other weights.
+
+    Attributes:
+        files: Content of the file of each role of `TRACED`.
+        weights: The weights that they contain.
+    """
+
+    files: Mapping[str, bytes]
+    weights: Weights
 
 
 @dataclass(frozen=True)
@@ -46,9 +62,10 @@ class BaseBundle:
         own = sha256_of(self.checkpoint) == self.bundle.source.get("sha256")
         return own and self.bundle.network == network_row(stylizer, precision)
 
-    def weights(self) -> Weights:
-        """Return the weights of the checkpoint."""
-        return weights_of(load_checkpoint(self.checkpoint)[0])
+    def graphs(self) -> Graphs:
+        """Return the traced files, and the weights of the checkpoint, which they contain."""
+        files = {role: self.bundle.file(role).read_bytes() for role in TRACED}
+        return Graphs(files, weights_of(load_checkpoint(self.checkpoint)[0]))
 
 
 def network_row(stylizer: StylizerNetwork, precision: str) -> dict[str, Any]:
@@ -56,18 +73,26 @@ def network_row(stylizer: StylizerNetwork, precision: str) -> dict[str, Any]:
     return {**stylizer.dims.as_dict(), "style_code": stylizer.style_code_size, "precision": precision}
 
 
-def weights_of(stylizer: StylizerNetwork) -> Weights:
+def weights_of(stylizer: nn.Module) -> Weights:
     """Return the trainable weights by name."""
     return {name: value.detach().float().numpy() for name, value in stylizer.state_dict().items()}
 
 
+def digest_of(weights: Weights) -> str:
+    """Return the SHA-256 of weights, hexadecimal."""
+    digest = hashlib.sha256()
+    for name, values in sorted(weights.items()):
+        digest.update(f"{name} {values.shape}\0".encode() + np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
+
+
 def refill(
-    source: Path, path: Path, before: Weights, after: Weights, metadata: Mapping[str, str]
+    source: bytes, path: Path, before: Weights, after: Weights, metadata: Mapping[str, str]
 ) -> set[str]:
     """Write an ONNX file with other weights.
 
     Args:
-        source: An exported file.
+        source: Content of an exported file.
         path: The new file.
         before: Weights of the checkpoint that `source` was exported from.
         after: Weights to write; same names and shapes.
@@ -79,7 +104,7 @@ def refill(
     Raises:
         GraphError: `source` does not contain the weights of `before`, or the result is not valid.
     """
-    model = onnx.load(source)
+    model = onnx.load_from_string(source)
     found: dict[str, set[int | None]] = {}
     for initializer in model.graph.initializer:
         values = numpy_helper.to_array(initializer)

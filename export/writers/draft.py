@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from export.cache import Cache
 from export.parity.reference import Reference
 from mvstylizer.bundle import FileSpec
 
 Reporter = Callable[[str], None]
+Progress = Callable[[int, int, str], None]
+"""Called with the number of finished files, the number of all files, and the file that is being made."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,9 @@ class Draft:
         reference: PyTorch's outputs for the checkpoint.
         network: The manifest's row: dimensions, length of the style code, precision of the weights.
         report: Called with one line per file.
+        cache: Results of earlier exports; None makes everything anew.
+        progress: Called when a file is begun.
+        total: Number of files that the bundle will have.
         files: The manifest's rows so far.
     """
 
@@ -29,17 +36,27 @@ class Draft:
     reference: Reference
     network: dict[str, Any]
     report: Reporter
+    cache: Cache | None = None
+    progress: Progress = lambda *_: None
+    total: int = 0
     files: list[FileSpec] = field(default_factory=list)
+    _began: list[float] = field(default_factory=list)
 
     @property
     def half(self) -> bool:
         """Whether weights are stored in half precision."""
         return bool(self.network["precision"] == "fp16")
 
-    def add(self, spec: FileSpec) -> None:
-        """Add a file that is written and checked, and report it."""
+    def begin(self, name: str) -> None:
+        """Show that a file is being made, and start its clock."""
+        self._began[:] = [time.monotonic()]
+        self.progress(len(self.files), self.total, name)
+
+    def add(self, spec: FileSpec, note: str = "") -> None:
+        """Add a file that is written and checked, and report it with its time and a note."""
         self.files.append(spec)
         parity = spec.parity
         differs = f", differs from its reference by at most {parity['max']:g}" if parity else ""
         lanes = f" ({', '.join(parity['lanes'])})" if parity else ""
-        self.report(f"{spec.path}: {spec.bytes / 1e3:.0f} kB{differs}{lanes}")
+        seconds = f", {time.monotonic() - self._began[0]:.1f} s" if self._began else ""
+        self.report(f"{spec.path}: {spec.bytes / 1e3:.0f} kB{differs}{lanes}{seconds}{note}")

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
+from export.cache import Cache
 from export.cost import tflite_macs
 from export.kernels.lite_contract import LITE_FILES, LOOK, STYLE_ENCODER, lite_contract
 from export.kernels.look import build_look, build_style_encoder
+from export.onnx_models.weight_swap import digest_of, weights_of
 from export.parity.latency import lite_latency
 from export.parity.lite import check_look_tflite, check_style_encoder_tflite
 from export.parity.reference import Reference
@@ -42,8 +44,20 @@ def write_lite(draft: Draft) -> None:
         draft.report(f"TFLite of the network: skipped, variant {stylizer.dims.variant} runs on edges only")
         return
     for role, (build, check) in _FILES.items():
-        content = build(stylizer.heads, half=draft.half)
+        draft.begin(LITE_FILES[role])
+        content = _built(draft, role, build)
         _add(draft, role, content, check(content, draft.reference))
+
+
+def _built(draft: Draft, role: str, build: Callable[..., bytes]) -> bytes:
+    """Convert the network, or take the file of the same weights from the cache; it is checked either way."""
+    heads = draft.reference.stylizer.heads
+    key = Cache.key("lite", role, draft.half, digest_of(weights_of(heads)))
+    files = draft.cache.get(key) if draft.cache is not None else None
+    content = files["file.tflite"] if files else build(heads, half=draft.half)
+    if draft.cache is not None and not files:
+        draft.cache.put(key, {"file.tflite": content})
+    return content
 
 
 def _add(draft: Draft, role: str, content: bytes, parity: dict[str, Any]) -> None:

@@ -6,19 +6,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+from safetensors.numpy import load, save
+
+from export.cache import Cache
 from export.cost import style_encoder_macs, stylizer_macs
 from export.errors import GraphError
 from export.onnx_models.contract import contract
 from export.onnx_models.file import parameters
 from export.onnx_models.graphs import write_style_encoder, write_stylizer, write_stylizer_map
-from export.onnx_models.weight_swap import BaseBundle, check_complete, refill, weights_of
+from export.onnx_models.weight_swap import TRACED, BaseBundle, Graphs, check_complete, refill, weights_of
 from export.parity.latency import onnx_latency
 from export.parity.onnx import check_style_encoder, check_stylizer, check_stylizer_map
 from export.runtimes.difference import rounded
 from export.writers.draft import Draft
 from mvstylizer.bundle import file_spec
 
-_TRACED: Final = ("style_encoder", "stylizer")  # the map is cut out of the stylizer
+_WEIGHTS: Final = "weights.safetensors"
 
 
 def write_onnx(draft: Draft, source: dict[str, Any], base: BaseBundle | None) -> None:
@@ -38,23 +42,29 @@ def write_onnx(draft: Draft, source: dict[str, Any], base: BaseBundle | None) ->
     encoder, stylizer, stylizer_map = (
         draft.folder / f"{role}.onnx" for role in ("style_encoder", "stylizer", "stylizer_map")
     )
-    if base is None or not _swap_weights(draft, base, metadata):
+    draft.begin(encoder.name)
+    key = Cache.key("graphs", sorted(draft.network.items()))
+    graphs = base.graphs() if base is not None else _known_graphs(draft, key)
+    if graphs is None or not _swap_weights(draft, graphs, metadata):
         write_style_encoder(draft.reference.stylizer, encoder, precision, metadata)
         write_stylizer(draft.reference.stylizer, stylizer, precision, metadata)
+        _keep_graphs(draft, key)
     write_stylizer_map(stylizer, stylizer_map)
     encoder_macs, map_macs = _macs(draft, base)
     _add(draft, encoder, check_style_encoder(encoder, draft.reference), encoder_macs, base)
+    draft.begin(stylizer.name)
     _add(draft, stylizer, check_stylizer(stylizer, draft.reference), map_macs, base)
+    draft.begin(stylizer_map.name)
     _add(draft, stylizer_map, check_stylizer_map(stylizer_map, draft.reference), map_macs, base)
 
 
-def _swap_weights(draft: Draft, base: BaseBundle, metadata: dict[str, str]) -> bool:
-    """Write the traced files with the base bundle's graphs; return False where a weight is not in them."""
-    before, after = base.weights(), weights_of(draft.reference.stylizer)
+def _swap_weights(draft: Draft, graphs: Graphs, metadata: dict[str, str]) -> bool:
+    """Write the traced files with known graphs; return False where a weight is not in them."""
+    after = weights_of(draft.reference.stylizer)
     found: set[str] = set()
     try:
-        for role in _TRACED:
-            found |= refill(base.bundle.file(role), draft.folder / f"{role}.onnx", before, after, metadata)
+        for role, content in graphs.files.items():
+            found |= refill(content, draft.folder / f"{role}.onnx", graphs.weights, after, metadata)
         check_complete(found, after)
     except GraphError as err:
         draft.report(f"Tracing again: {err}")
@@ -62,11 +72,27 @@ def _swap_weights(draft: Draft, base: BaseBundle, metadata: dict[str, str]) -> b
     return True
 
 
+def _known_graphs(draft: Draft, key: str) -> Graphs | None:
+    """Return the graphs of an earlier export of the same architecture and precision."""
+    files = draft.cache.get(key) if draft.cache is not None else None
+    if files is None:
+        return None
+    weights = load(files.pop(_WEIGHTS))
+    return Graphs({Path(name).stem: content for name, content in files.items()}, weights)
+
+
+def _keep_graphs(draft: Draft, key: str) -> None:
+    if draft.cache is not None:
+        files = {f"{role}.onnx": (draft.folder / f"{role}.onnx").read_bytes() for role in TRACED}
+        weights = {name: np.array(value) for name, value in weights_of(draft.reference.stylizer).items()}
+        draft.cache.put(key, {**files, _WEIGHTS: save(weights)})
+
+
 def _macs(draft: Draft, base: BaseBundle | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the cost of one style code and of one map, which depends on the architecture alone."""
     if base is None:
         return style_encoder_macs(draft.reference.stylizer), stylizer_macs(draft.reference.stylizer)
-    encoder, stylizer = (base.bundle.spec(role).cost for role in _TRACED)
+    encoder, stylizer = (base.bundle.spec(role).cost for role in TRACED)
     return dict(encoder), dict(stylizer)
 
 

@@ -93,7 +93,7 @@ def test_the_onnx_files_identify_their_checkpoint(exported: Path, checkpoint: Pa
 def test_a_wrong_file_fails_the_export_and_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wrong(source: Path, path: Path, before: Weights, after: Weights, *rest: Any) -> set[str]:
+    def wrong(source: bytes, path: Path, before: Weights, after: Weights, *rest: Any) -> set[str]:
         return refill(source, path, before, {**after, BIAS: after[BIAS] + np.float32(0.5)}, *rest)
 
     bundle = load_bundle(default_bundle("lite"))

@@ -13,9 +13,10 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from export import exporter
+from export.cache import Cache
 from export.exporter import export_bundle
 from export.kernels.lite_contract import LITE_FILES, LOOK, STYLE_ENCODER, lite_contract
-from export.kernels.look import build_look, build_style_encoder
+from export.onnx_models.weight_swap import network_row
 from export.parity.golden import check_golden
 from export.parity.lite import check_look_tflite, check_style_encoder_tflite
 from export.parity.reference import Reference
@@ -39,8 +40,10 @@ def stylizer() -> StylizerNetwork:
 
 
 @pytest.fixture(scope="module")
-def files(stylizer: StylizerNetwork) -> Mapping[str, bytes]:
-    return {STYLE_ENCODER: build_style_encoder(stylizer.heads), LOOK: build_look(stylizer.heads)}
+def files(stylizer: StylizerNetwork, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, bytes]:
+    folder = tmp_path_factory.mktemp("lite")
+    write_lite(Draft(folder, Reference(stylizer), network_row(stylizer, "fp16"), print, Cache()))
+    return {role: (folder / name).read_bytes() for role, name in LITE_FILES.items()}
 
 
 def test_the_files_compute_what_pytorch_computes(

@@ -53,10 +53,10 @@ def test_a_release_keeps_the_graphs_and_takes_the_weights(
 
 
 def test_the_same_weights_give_the_same_initializers(base_bundle: BaseBundle, tmp_path: Path) -> None:
-    weights, found = base_bundle.weights(), set()
+    weights, found = base_bundle.graphs().weights, set()
     for role in ("style_encoder", "stylizer"):
         source, path = base_bundle.bundle.file(role), tmp_path / f"{role}.onnx"
-        found |= refill(source, path, weights, weights, {})
+        found |= refill(source.read_bytes(), path, weights, weights, {})
         assert list(onnx.load(path).graph.initializer) == list(onnx.load(source).graph.initializer)
     check_complete(found, weights)
 
@@ -66,7 +66,7 @@ def test_a_file_of_another_checkpoint_is_refused(
 ) -> None:
     moved = weights_of(trained)
     with pytest.raises(GraphError, match="differs from the checkpoint"):
-        refill(base_bundle.bundle.file("stylizer"), tmp_path / "out.onnx", moved, moved, {})
+        refill(base_bundle.bundle.file("stylizer").read_bytes(), tmp_path / "out.onnx", moved, moved, {})
     assert not list(tmp_path.iterdir())
 
 
@@ -80,8 +80,8 @@ def test_a_folded_weight_is_named(base_bundle: BaseBundle, tmp_path: Path) -> No
     for node in model.graph.node:
         node.input[:] = ["folded" if each == name else each for each in node.input]
     onnx.save(model, tmp_path / "folded.onnx")
-    weights = base_bundle.weights()
-    found = refill(tmp_path / "folded.onnx", tmp_path / "out.onnx", weights, weights, {})
+    weights = base_bundle.graphs().weights
+    found = refill((tmp_path / "folded.onnx").read_bytes(), tmp_path / "out.onnx", weights, weights, {})
     with pytest.raises(GraphError, match=r"do not contain .*network\.middle\.bias"):
         check_complete(found, weights)
 
