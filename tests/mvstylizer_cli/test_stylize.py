@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from device_runtime.media.photo import read_photo, write_photo
 from mvstylizer import bundle
 from mvstylizer_cli import main as cli
-from tests.device_runtime.clips import remux
+from tests.device_runtime.clips import remux, write_clip
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,6 +51,18 @@ def test_a_dry_run_prints_one_json_object_and_writes_nothing(
     assert plan["key_frames"] == len(plan["key_frame_indices"]) > 2
     assert plan["estimated_seconds"]["total"] > 0
     assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_a_local_run_of_the_lite_model_needs_no_onnx_runtime(style: Path, tmp_path: Path) -> None:
+    """Its import fails here, as on a phone without it."""
+    (tmp_path / "blocked/onnxruntime").mkdir(parents=True)
+    (tmp_path / "blocked/onnxruntime/__init__.py").write_text("raise ImportError('blocked')")
+    source = write_clip(tmp_path / "clip.mp4", range(4))
+    words = command(source, style, tmp_path / "out.mp4")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path / "blocked"), str(ROOT)])}
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["frames"] == 4
 
 
 def test_a_dry_run_of_a_photo_is_refused(style: Path, tmp_path: Path) -> None:
