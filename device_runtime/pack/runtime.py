@@ -171,6 +171,9 @@ def _share_ffmpeg(site: Path) -> None:
         if match and (same := versions.get(match.groups())):
             path.unlink()
             path.symlink_to(f"../{_PYAV_LIBRARIES}/{same.name}")
+    for path in ours.iterdir():  # what these link to is looked for in OpenCV's folder
+        (theirs / path.name).unlink(missing_ok=True)
+        (theirs / path.name).symlink_to(f"../{_PYAV_LIBRARIES}/{path.name}")
     while unused := _unused(theirs, [*(site / "cv2").glob("*.so")]):
         for path in unused:
             path.unlink()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -118,10 +119,12 @@ def test_a_run_with_an_edge_gives_the_same_frames(arm64: Arm64, clip: Path, tmp_
 
 def test_a_plain_install_finds_every_package_for_arm64(tmp_path: Path) -> None:
     """pip resolves the default dependencies for aarch64, without installing them."""
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     platforms = [f"--platform={platform}" for platform in PLATFORMS]
     target = ["--target", str(tmp_path), "--only-binary=:all:", "--python-version=3.11", "--dry-run"]
     report = ["--report", str(tmp_path / "report.json"), "--quiet", "--ignore-installed"]
-    command = [sys.executable, "-m", "pip", "install", *target, *platforms, *report, str(ROOT)]
+    pins = ["--constraint", str(ROOT / "requirements.lock")]
+    command = [sys.executable, "-m", "pip", "install", *target, *platforms, *report, *pins, *wanted]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     names = {row["metadata"]["name"] for row in json.loads((tmp_path / "report.json").read_text())["install"]}
