@@ -20,7 +20,7 @@ for path in sys.argv[1:]:
 
 
 def test_a_shrunk_library_is_smaller_and_loads(tmp_path: Path) -> None:
-    """NumPy's modules have been through patchelf, which moves tables behind the segments."""
+    """NumPy's modules have been through patchelf, which moves tables after the segments."""
     copies = []
     for path in LIBRARIES:
         shrunk = elf.compacted(path.read_bytes())
