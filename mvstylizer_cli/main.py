@@ -18,7 +18,7 @@ import typer.core
 
 from mvstylizer.errors import MVStylizerError
 from mvstylizer_cli import bench as benchmarks
-from mvstylizer_cli import federate
+from mvstylizer_cli import device, federate
 from mvstylizer_cli.console import JsonOption, finish
 from mvstylizer_cli.export import EXPORT_EXAMPLES, export
 from mvstylizer_cli.lut import LUT_EXAMPLES, lut
@@ -43,6 +43,7 @@ app = typer.Typer(
 
 app.add_typer(federate.app)
 app.add_typer(benchmarks.app)
+app.add_typer(device.app)
 
 DEBUG = "MVSTYLIZER_DEBUG"
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM

@@ -8,7 +8,7 @@ import typer
 
 from mvstylizer.errors import need_extra
 from mvstylizer_cli.console import BundleOption, bundle_folder
-from mvstylizer_cli.stylizers import EdgeOption, check_exclusive, open_stylizer
+from mvstylizer_cli.stylizers import EdgeOption, check_exclusive, local_stylizer, open_stylizer
 
 STUDIO_EXAMPLES = """\b
 Examples:
@@ -33,7 +33,6 @@ def studio(
     need_extra("studio", "starlette", "uvicorn")
     import webbrowser
 
-    from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
     from mvstylizer.bundle import load_bundle
     from studio.serve import listening, serve
     from studio.workbench import MEGABYTE, StudioBackend
@@ -48,6 +47,6 @@ def studio(
     model = load_bundle(bundle_folder(bundle))
     name = "in this process" if local else f"edge {edge}" if edge else "bundled Triton"
     with listening(port) as listener, open_stylizer(edge, local, model) as stylizer:
-        fallback = None if local else lambda: OnnxStylizer(model)
+        fallback = None if local else lambda: local_stylizer(model)
         backend = StudioBackend(stylizer, model, name, fallback)
         serve(listener, backend, max_upload=max_upload * MEGABYTE, on_ready=ready)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mvstylizer.errors import MVStylizerError
 from mvstylizer_cli.console import bundle_folder
 
 if TYPE_CHECKING:
+    from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
+    from device_runtime.stylizers.tflite_stylizer import TFLiteStylizer
     from mvstylizer.bundle import Bundle
     from mvstylizer.stylizer import Match, Stylizer
 
@@ -50,6 +54,10 @@ MatchOption = Annotated[
 StrengthOption = Annotated[float, typer.Option(min=0, max=1, help="0 is the original, 1 the full style.")]
 
 
+class LocalModelError(MVStylizerError):
+    """Error raised when this installation cannot run a bundle's model."""
+
+
 def parsed_match(text: str) -> Match:
     """Return the value of ``--match``.
 
@@ -84,9 +92,7 @@ def open_stylizer(
     from edge_triton.client.client import EdgeClient, Tls
 
     if local:
-        from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
-
-        with OnnxStylizer(bundle) as stylizer:
+        with local_stylizer(bundle) as stylizer:
             yield stylizer
     elif edge:
         with EdgeClient(edge, frugal=True, tls=Tls(tls_ca) if tls_ca else None, token=token) as client:
@@ -141,7 +147,7 @@ class StylizerBackend:
         )
         self.fallback: Callable[[], Stylizer] | None = None
         if not local and not no_fallback:
-            self.fallback = lambda: device_stylizer(bundle)
+            self.fallback = lambda: local_stylizer(load_bundle(bundle_folder(bundle, "lite")))
 
 
 def check_exclusive(edge: str | None, local: bool) -> None:
@@ -154,17 +160,24 @@ def check_exclusive(edge: str | None, local: bool) -> None:
         raise typer.BadParameter("--edge and --local are mutually exclusive", param_hint="--local")
 
 
-def device_stylizer(bundle: Path | None) -> Stylizer:
-    """Open the fallback for an unavailable edge: TFLite, as on a phone, or ONNX if the bundle lacks it."""
-    from device_runtime.stylizers.tflite_stylizer import TFLiteStylizer, has_tflite
-    from mvstylizer.bundle import load_bundle
+def local_stylizer(bundle: Bundle) -> TFLiteStylizer | OnnxStylizer:
+    """Open a bundle's model in this process: TFLite, as on a phone, or ONNX if the bundle lacks it.
 
-    model = load_bundle(bundle_folder(bundle, "lite"))
-    if has_tflite(model):
-        return TFLiteStylizer(model)
+    Raises:
+        LocalModelError: It is ONNX, and ONNX Runtime is not installed.
+    """
+    from device_runtime.stylizers.tflite_stylizer import TFLiteStylizer, has_tflite
+
+    if has_tflite(bundle):
+        return TFLiteStylizer(bundle)
+    if find_spec("onnxruntime") is None:
+        raise LocalModelError(
+            f"The model {bundle.name} needs onnxruntime, which is not installed",
+            "Run: pip install onnxruntime, or use the lite bundle",
+        )
     from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
 
-    return OnnxStylizer(model)
+    return OnnxStylizer(bundle)
 
 
 def styles_with_weights(photos: list[Path], weights: str | None) -> dict[Path, float]:

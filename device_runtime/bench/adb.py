@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -177,6 +178,33 @@ class Phone:
         done = self._call(["pull", remote, str(local)], COPY_TIMEOUT_S, "a copy")
         if done.returncode:
             raise self._failure(f"copying {remote} from it", done.stderr + done.stdout)
+
+    @contextmanager
+    def reverse(self, port: int) -> Iterator[int]:
+        """Forward a port of the phone, which it chooses, to a port of this machine; removed at the end.
+
+        Raises:
+            AdbError: The phone refuses it.
+            PhoneGoneError: The phone disconnected.
+        """
+        done = self._call(["reverse", "tcp:0", f"tcp:{port}"], CALL_TIMEOUT_S, "a request")
+        there = done.stdout.strip()
+        if done.returncode or not there.isdecimal():
+            if self._adb.state(self.serial) != "device":
+                raise self._gone()
+            raise AdbError(
+                f"Phone {self.serial} refuses adb reverse: {_last_line(done.stderr) or 'it names no port'}",
+                "Use --local, or --edge with an address that the phone reaches by itself",
+            )
+        try:
+            yield int(there)
+        finally:
+            if self.is_connected():
+                self._call(["reverse", "--remove", f"tcp:{there}"], CALL_TIMEOUT_S, "a request")
+
+    def is_connected(self) -> bool:
+        """Return whether adb lists the phone as ready."""
+        return self._adb.state(self.serial) == "device"
 
     def check_shell(self) -> None:
         """Check that the phone's shell reports exit codes.

@@ -1,7 +1,8 @@
-"""Parse the log of TFLite's ``benchmark_model``.
+"""Parse the logs of both benchmark tools.
 
-Log lines are those of google-ai-edge/LiteRT, ``tflite/tools/benchmark``. Percentiles are the binary's own;
-nothing is derived from mean and standard deviation.
+Log lines are those of google-ai-edge/LiteRT, ``tflite/tools/benchmark`` and ``litert/tools``; the summary of
+the latter is in milliseconds. Percentiles are the binary's own; nothing is derived from mean and standard
+deviation.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ _NUMBER = r"([-+.\de]+)"
 _TIMINGS = re.compile(
     rf"Inference timings in us: Init: {_NUMBER}, First inference: {_NUMBER}, Warmup \(avg\): {_NUMBER}"
 )
+# LiteRT's summary.
+_INIT = re.compile(rf"Model initialization:\s*{_NUMBER} ms")
+_WARMUP = re.compile(rf"Warmup \((first|avg)\):\s*{_NUMBER} ms")
+_FOOTPRINT = re.compile(rf"(?:(Init|Overall) footprint|(Peak) memory):\s*{_NUMBER} MB")
 _COUNT = re.compile(r"\bcount=\d+ .*")
 _FIELD = re.compile(r"(\w+)=([-+.\de]+)")
 _MEMORY = re.compile(
@@ -78,20 +83,20 @@ def parse_latency(log: str) -> Latency:
     Raises:
         BenchmarkModelError: The log does not contain the figures.
     """
-    timings = _TIMINGS.search(log)
+    timings = _timings(log)
     counts = _COUNT.findall(log)
     fields = {name: float(value) for name, value in _FIELD.findall(counts[-1])} if counts else {}
     if timings is None or not fields:
-        raise BenchmarkModelError("The binary's log has no timings: it is not TFLite's benchmark_model")
+        raise BenchmarkModelError("The binary's log has no timings: it is not a benchmark_model")
     # A single run, or equal runs, are printed as "count=50 curr=812(all same)".
     same = fields.get("curr", 0.0)
     percentiles = {name: value for name, value in fields.items() if re.fullmatch(r"p\d+", name)}
     if "median" in fields:
         percentiles["p50"] = fields["median"]
     return Latency(
-        init=float(timings[1]),
-        first=float(timings[2]),
-        warmup_mean=float(timings[3]),
+        init=timings[0],
+        first=timings[1],
+        warmup_mean=timings[2],
         runs=int(fields["count"]),
         mean=fields.get("avg", same),
         std=fields.get("std", 0.0),
@@ -108,15 +113,33 @@ def parse_memory(log: str) -> dict[str, float]:
         found = {"init": float(delta[1]), "overall": float(delta[2])}
     if peak := _PEAK.search(log):
         found["peak"] = float(peak[1])
+    for name, peak_name, value in _FOOTPRINT.findall(log):
+        found[(name or peak_name).lower()] = float(value)
     return found
 
 
-def parse_delegation(log: str, delegate: str) -> Delegation:
-    """Parse how much the delegate took. If the log does not mention it (a binary built without it), none."""
+def _timings(log: str) -> tuple[float, float, float] | None:
+    """Return initialization, first and mean warm-up run in µs, or None if the log has none."""
+    if found := _TIMINGS.search(log):
+        return float(found[1]), float(found[2]), float(found[3])
+    warmup = {name: 1000 * float(value) for name, value in _WARMUP.findall(log)}
+    if (init := _INIT.search(log)) and warmup.keys() >= {"first", "avg"}:
+        return 1000 * float(init[1]), warmup["first"], warmup["avg"]
+    return None
+
+
+def parse_delegation(log: str, delegate: str, share: str | None = None) -> Delegation:
+    """Parse how much the delegate took. If the log does not mention it (a binary built without it), none.
+
+    Args:
+        log: The log.
+        delegate: The requested delegate.
+        share: What is already known, because LiteRT's tool fails unless the accelerator takes all.
+    """
     if delegate == "cpu":
         return Delegation(delegate, "not wanted", None, None, None)
     name = _LOG_NAMES[delegate]
-    share = "none"
+    share = share or "none"
     if re.search(rf"Explicitly applied {name} delegate, and the model graph will be completely", log):
         share = "full"
     elif re.search(rf"Explicitly applied {name} delegate, and the model graph will be partially", log):

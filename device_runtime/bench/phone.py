@@ -16,6 +16,7 @@ _CPUS = "/sys/devices/system/cpu/cpu[0-9]*/cpufreq"
 _IDENTITY = f"""getprop
 grep -m 1 Features /proc/cpuinfo
 grep MemTotal /proc/meminfo
+echo "[page.size]: [$(getconf PAGE_SIZE 2>/dev/null)]"
 grep -sH . {_CPUS}/cpuinfo_max_freq {_CPUS}/scaling_governor
 true"""
 _STATE = f"""grep -sH . {_CPUS}/scaling_cur_freq {_CPUS}/scaling_max_freq
@@ -53,6 +54,8 @@ class PhoneRecord:
         memory_kb: RAM in kB; 0 if unknown.
         cpu_features: As listed by the kernel, for example ``asimdhp``.
         cores: CPU cores; empty if the phone hides their clocks.
+        page_size: Bytes of a memory page, 4096 or 16384; 0 if unknown.
+        emulated: Whether it says that it is emulated: its times mean nothing.
     """
 
     serial_hash: str
@@ -65,6 +68,8 @@ class PhoneRecord:
     memory_kb: int
     cpu_features: tuple[str, ...]
     cores: tuple[Core, ...]
+    page_size: int = 0
+    emulated: bool = False
 
     def big_cores(self, threads: int) -> tuple[int, ...]:
         """Return the cores for a number of threads: the fastest cluster, and slower ones if it is too small.
@@ -141,6 +146,8 @@ def read_record(phone: Phone) -> PhoneRecord:
             for cpu, files in sorted(cpus.items())
             if "cpuinfo_max_freq" in files
         ),
+        page_size=int(page) if (page := properties.get("page.size", "")).isdecimal() else 0,
+        emulated="1" in (properties.get("ro.boot.qemu"), properties.get("ro.kernel.qemu")),
     )
 
 

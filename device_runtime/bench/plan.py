@@ -1,22 +1,45 @@
-"""Benchmark configurations: kernel × resolution × delegate × threads."""
+"""Benchmark configurations: graph × resolution × delegate × threads."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-KERNELS = ("warp", "transfer", "key_frame")
 WidthHeight = tuple[int, int]
 RESOLUTIONS: tuple[WidthHeight, ...] = ((512, 256), (768, 384), (1024, 512), (1920, 1080))
 THUMBNAIL = (160, 90)
+NETWORK_THUMBNAIL = (96, 96)
 _THREADLESS = ("gpu", "npu")  # not affected by the interpreter's CPU threads
+# Each kernel in the form that a delegate wants: for a CPU, the one for any size, with bytes and gathers;
+# for accelerators, whole frames of one size in floats.
+_LANES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
+    "warp": {"gpu": ("warp_accel", "warp_gpu"), "npu": ("warp_accel",)},
+    "transfer": {"gpu": ("transfer_accel",), "npu": ("transfer_accel",)},
+}
+_SIZES: Final = {
+    "key_frame": (THUMBNAIL,),
+    "style_encoder": (NETWORK_THUMBNAIL,),
+    "look": (NETWORK_THUMBNAIL,),
+}
+KERNELS = ("warp", "transfer", "key_frame", "style_encoder", "look")
+GRAPHS = (
+    "warp",
+    "warp_accel",
+    "warp_gpu",
+    "transfer",
+    "transfer_accel",
+    "key_frame",
+    "style_encoder",
+    "look",
+)
+NOT_A_GRAPH = "Flow is OpenCV's on the CPU, not a TFLite graph: measure it with --pipeline."
 
 
 class Config(NamedTuple):
     """One configuration, which is one row of the results.
 
     Attributes:
-        kernel: One of `KERNELS`.
+        kernel: One of `GRAPHS`.
         width: Width of the frame in pixels.
         height: Height of the frame in pixels.
         delegate: One of `benchmark_model.DELEGATES`.
@@ -41,9 +64,24 @@ def plan(
     delegates: Sequence[str],
     threads: Sequence[int],
 ) -> Iterator[Config]:
-    """Yield every combination once, in order. `key_frame` works on a thumbnail, so it has one resolution."""
+    """Yield every combination once, in order.
+
+    Args:
+        kernels: Of `KERNELS`; of each, a delegate gets the graphs that are made for it.
+        resolutions: Width and height of the frames. Graphs for thumbnails have one size.
+        delegates: Of `benchmark_model.DELEGATES`.
+        threads: Thread counts on the CPU.
+    """
     for kernel in kernels:
-        for width, height in [THUMBNAIL] if kernel == "key_frame" else resolutions:
-            for delegate in delegates:
-                for count in (1,) if delegate in _THREADLESS else threads:
-                    yield Config(kernel, width, height, delegate, count)
+        graphs = dict.fromkeys(graph for delegate in delegates for graph in graphs_for(kernel, delegate))
+        for graph in graphs:
+            for width, height in _SIZES.get(kernel, resolutions):
+                for delegate in delegates:
+                    if graph in graphs_for(kernel, delegate):
+                        for count in (1,) if delegate in _THREADLESS else threads:
+                            yield Config(graph, width, height, delegate, count)
+
+
+def graphs_for(kernel: str, delegate: str) -> tuple[str, ...]:
+    """Return the graphs of a kernel that are made for a delegate."""
+    return _LANES.get(kernel, {}).get(delegate, (kernel,))

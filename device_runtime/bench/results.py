@@ -16,7 +16,7 @@ A row of schema `SCHEMA` has:
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
@@ -107,6 +107,21 @@ def read(path: Path) -> list[Row]:
     Raises:
         ResultsError: It is missing, is not JSON lines, or has another schema.
     """
+    return read_rows(path, SCHEMA, _COMPARED, config_key)
+
+
+def read_rows(path: Path, schema: str, required: Set[str], key: Callable[[Row], str]) -> list[Row]:
+    """Read the rows of a file of a schema; see `read`.
+
+    Args:
+        path: The file.
+        schema: Schema of its rows.
+        required: Keys that a row must have.
+        key: Returns the key of a row's configuration.
+
+    Raises:
+        ResultsError: See `read`.
+    """
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as err:
@@ -117,9 +132,9 @@ def read(path: Path) -> list[Row]:
             row = json.loads(line)
         except ValueError as err:
             raise ResultsError(f"{path}, line {number} is not JSON") from err
-        if not isinstance(row, dict) or row.get("schema") != SCHEMA or not row.keys() >= _COMPARED:
-            raise ResultsError(f"{path}, line {number} is not a row of schema {SCHEMA}", "Measure again")
-        rows[config_key(row)] = row
+        if not isinstance(row, dict) or row.get("schema") != schema or not row.keys() >= required:
+            raise ResultsError(f"{path}, line {number} is not a row of schema {schema}", "Measure again")
+        rows[key(row)] = row
     return list(rows.values())
 
 
@@ -144,13 +159,13 @@ def markdown(rows: Sequence[Row], changes: Sequence[LatencyChange] = ()) -> str:
     """Return the rows as a Markdown table, followed by a table of the changes."""
     times = [f"{name} ms" for name in (*_TIMES, "frame")]
     head = ["kernel", "resolution", "delegate", "threads", *times, "peak MB", "verdict"]
-    text = _table(head, [_cells(row) for row in rows])
+    text = markdown_table(head, [_cells(row) for row in rows])
     if changes:
         cells = [
             [change.config, _ms(change.before), _ms(change.now), f"{change.ratio:.2f}", change.meaning]
             for change in changes
         ]
-        text += "\n" + _table(["configuration", "p50 before", "p50 now", "ratio", ""], cells)
+        text += "\n" + markdown_table(["configuration", "p50 before", "p50 now", "ratio", ""], cells)
     return text
 
 
@@ -166,7 +181,7 @@ def _change(before: Row, now: Row) -> LatencyChange:
         before["kernel_sha256"] == now["kernel_sha256"]
         and before["phone"]["model"] == now["phone"]["model"]
         and before["verdict"] == now["verdict"]
-        and now["verdict"] in ("valid", "fallback")
+        and now["verdict"] in ("valid", "unchecked", "fallback")
     )
     meaning = "slower" if ratio > 1 + MIN_CHANGE else "faster" if ratio < 1 - MIN_CHANGE else "same"
     return LatencyChange(config_key(now), then, here, ratio, meaning if same_thing else "not comparable")
@@ -194,6 +209,7 @@ def _tenths(value: float | None) -> str:
     return "" if value is None else f"{value:.1f}"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

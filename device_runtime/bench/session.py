@@ -30,7 +30,10 @@ from device_runtime.bench.push import FOLDER, push_changed
 from device_runtime.bench.results import SCHEMA, Row, latency_row, state_row
 from device_runtime.bench.run_settings import RunSettings
 from device_runtime.bench.verdict import RowVerdict, failed, judge
-from mvstylizer.bundle import Bundle, sha256_of
+from device_runtime.pack import elf
+from mvstylizer.bundle import Bundle, BundleError, sha256_of
+
+_MACHINES = {"arm64-v8a": "arm64", "armeabi-v7a": "arm (32 bits)", "x86_64": "x86-64"}
 
 
 class Session:
@@ -63,18 +66,19 @@ class Session:
         program = f"benchmark_model-{sha256_of(binary)[:16]}"
         self.record = read_record(phone)
         self._phone, self._bundle, self._settings = phone, bundle, settings
-        self._runner = KernelRunner(phone, self.record, program, settings, npu)
-        self._head = {
+        self._head: Row = {
             "schema": SCHEMA,
             "run_id": uuid.uuid4().hex,
             "host": {"machine": platform.machine(), "ai_edge_litert": version("ai-edge-litert")},
             "phone": asdict(self.record),
-            "tool": {"name": "benchmark_model", "sha256": sha256_of(binary)},
             "npu": _npu_row(npu, libraries),
             "bundle": {"name": bundle.name, "version": bundle.version},
         }
+        _check_machine(binary, self.record.abi)
         push_changed(phone, {program: binary} | libraries)
         phone.shell(f"chmod 755 {FOLDER}/{program}")
+        self._runner = KernelRunner(phone, self.record, program, settings, npu)
+        self._head["tool"] = {"name": self._runner.tool, "sha256": sha256_of(binary)}
 
     def measure(self, plan: Sequence[Config]) -> Iterator[Row]:
         """Yield a row for each configuration as soon as it is measured.
@@ -82,31 +86,48 @@ class Session:
         Raises:
             AdbError: The phone disconnects or its storage is full; rows already yielded are complete.
             BenchmarkModelError: The phone cannot run the binary.
-            BundleError: The bundle lacks a kernel.
+            BundleError: A file of the bundle was changed.
         """
         for key, configs in groupby(plan, key=lambda config: config[:3]):
-            case = make_case(self._bundle, *key)
-            for number, config in enumerate(configs):
-                if not number:
-                    self._runner.push(self._bundle, config, case)
+            try:
+                case = make_case(self._bundle, *key)
+            except BundleError as err:  # a size or a network that this bundle does not have
+                yield from (self._absent(config, err.message) for config in configs)
+                continue
+            for config in configs:
                 yield self._row(config, case)
+
+    def _absent(self, config: Config, reason: str) -> Row:
+        case = KernelCase("", {}, {}, 1)
+        return self._complete(config, case, None, Measured(None, [], [], []), failed(reason))
 
     def _row(self, config: Config, case: KernelCase) -> Row:
         cooling = wait_until_cool(
             self._phone, below_c=self._settings.cool_below_c, seconds=self._settings.cool_seconds
         )
         try:
+            self._runner.push(self._bundle, config, case)
             measured = self._runner.run(config, case, cooling.state)
             verdict = self._judge(config, measured, cooling)
         except (RunFailedError, AdbTimeoutError) as err:
             measured = Measured(None, [], [cooling.state], [])
             verdict = failed(str(err))
+        return self._complete(config, case, cooling, measured, verdict)
+
+    def _complete(
+        self,
+        config: Config,
+        case: KernelCase,
+        cooling: Cooling | None,
+        measured: Measured,
+        verdict: RowVerdict,
+    ) -> Row:
         return self._head | {
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             **self._config_row(config, case),
             **_figures(case, measured),
             "states": [state_row(state) for state in measured.states],
-            "cooling": {"waited_s": cooling.waited_s, "cool": cooling.cool},
+            "cooling": {"waited_s": cooling.waited_s, "cool": cooling.cool} if cooling else None,
             "profile": measured.profile,
             "verdict": verdict.name,
             "reasons": list(verdict.reasons),
@@ -137,7 +158,7 @@ class Session:
                 "runs": self._settings.runs,
                 "min_seconds": self._settings.min_seconds,
             },
-            "kernel_sha256": self._bundle.spec(config.kernel).sha256,
+            "kernel_sha256": self._bundle.spec(case.role).sha256 if case.role else "",
         }
 
 
@@ -150,6 +171,15 @@ def _existing(binary: Path, npu: tool.NpuLibrary | None) -> dict[str, Path]:
         if not file.is_file():
             raise BenchmarkModelError(f"There is no NPU library at {file}", "Check --npu-library")
     return libraries
+
+
+def _check_machine(binary: Path, abi: str) -> None:
+    """Check that a program is for the phone's architecture. A script is for any."""
+    machine, wanted = elf.machine_of(binary), _MACHINES.get(abi)
+    if machine and wanted and machine != wanted:
+        raise BenchmarkModelError(
+            f"{binary} is for {machine}, and the phone is {abi}", f"Build or download it for {abi}"
+        )
 
 
 def _npu_row(npu: tool.NpuLibrary | None, libraries: Mapping[str, Path]) -> dict[str, Any]:
@@ -168,6 +198,6 @@ def _figures(case: KernelCase, measured: Measured) -> dict[str, Any]:
         "frame_ms": latency["mean"] * case.calls_per_frame / 1000 if latency else None,
         "memory_mb": check.memory_mb if check else {},
         "delegation": check.delegation._asdict() if check else None,
-        "parity": check.parity._asdict() if check else None,
+        "parity": check.parity._asdict() if check and check.parity else None,
         "evidence": check.evidence if check else [],
     }

@@ -12,7 +12,7 @@ from device_runtime.bench.phone import PhoneState
 
 MAX_SPREAD = 0.10  # of the repeats' medians: standard deviation over mean
 # Worst first: a row's verdict is the first one with a reason.
-VERDICTS = ("failed", "wrong", "throttled", "fallback", "noisy", "valid")
+VERDICTS = ("failed", "wrong", "throttled", "fallback", "noisy", "unchecked", "valid")
 
 
 class RowVerdict(NamedTuple):
@@ -28,7 +28,7 @@ def failed(reason: str) -> RowVerdict:
 
 
 def judge(
-    parity: Parity,
+    parity: Parity | None,
     delegation: Delegation,
     cool: bool,
     states: Sequence[PhoneState],
@@ -38,7 +38,7 @@ def judge(
     """Return a row's verdict.
 
     Args:
-        parity: Parity of the output.
+        parity: Parity of the output; None if the tool writes no outputs.
         delegation: How much of the graph was delegated.
         cool: Whether the phone cooled down in time.
         states: The phone's states before the first and after each repeat.
@@ -46,8 +46,28 @@ def judge(
         medians: Median latency of each repeat, µs.
     """
     reasons: list[tuple[str, str]] = []
-    if not parity.passed:
+    if parity is None:
+        reasons.append(("unchecked", "the tool writes no outputs to compare"))
+    elif not parity.passed:
         reasons.append(("wrong", _parity_text(parity)))
+    reasons += throttled(cool, states, cores)
+    if delegation.share in ("partial", "none"):
+        reasons.append(("fallback", _delegation_text(delegation)))
+    spread = pstdev(medians) / fmean(medians) if medians and fmean(medians) else 0.0
+    if spread > MAX_SPREAD:
+        reasons.append(("noisy", f"medians of the repeats spread by {spread:.0%}"))
+    return worst_of(reasons)
+
+
+def throttled(cool: bool, states: Sequence[PhoneState], cores: Sequence[int]) -> list[tuple[str, str]]:
+    """Return the reasons why heat may have slowed the phone down, each with the verdict ``throttled``.
+
+    Args:
+        cool: Whether the phone cooled down in time.
+        states: The phone's states before and after.
+        cores: The cores that were used.
+    """
+    reasons: list[tuple[str, str]] = []
     if not cool:
         reasons.append(("throttled", "the phone did not cool down in time"))
     worst = max((state.thermal_status or 0 for state in states), default=0)
@@ -58,11 +78,11 @@ def judge(
         if ceilings and min(ceilings) < ceilings[0]:
             text = f"clock of core {core} was capped from {ceilings[0]} to {min(ceilings)} kHz"
             reasons.append(("throttled", text))
-    if delegation.share in ("partial", "none"):
-        reasons.append(("fallback", _delegation_text(delegation)))
-    spread = pstdev(medians) / fmean(medians) if medians and fmean(medians) else 0.0
-    if spread > MAX_SPREAD:
-        reasons.append(("noisy", f"medians of the repeats spread by {spread:.0%}"))
+    return reasons
+
+
+def worst_of(reasons: Sequence[tuple[str, str]]) -> RowVerdict:
+    """Return the worst verdict that has a reason, with all reasons."""
     name = next((verdict for verdict in VERDICTS if verdict in dict(reasons)), "valid")
     return RowVerdict(name, tuple(text for _, text in reasons))
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import mvstylizer_cli.doctor as doctor
+from device_runtime.pack.models import copy_for_phone
+from mvstylizer.bundle import default_bundle
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,6 +49,19 @@ def test_a_missing_model_exits_with_1_and_a_fix(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_models_without_onnx_are_complete_where_onnx_runtime_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mvstylizer"
+    copy_for_phone(default_bundle(), folder)
+    monkeypatch.setattr("mvstylizer.bundle.default_bundle", lambda: folder)
+    assert doctor.check_models().verdict == "missing"
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
+    assert doctor.check_models().verdict == "ok"
+    (folder / "warp.tflite").unlink()
+    assert doctor.check_models().verdict == "missing"
+
+
 def test_a_port_in_use_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -66,6 +81,8 @@ def test_a_missing_server_is_reported_with_the_command_that_installs_it(
     finding = doctor.check_server()
     assert finding.verdict == "missing"
     assert "mvstylizer serve --install" in finding.fix
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    assert doctor.check_server().verdict == "absent"  # a phone has an edge, or runs the lite model
 
 
 def test_without_a_python_for_the_server_the_packages_to_install_are_named(

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from device_runtime.media.photo import read_photo, write_photo
 from mvstylizer import bundle
 from mvstylizer_cli import main as cli
-from tests.device_runtime.clips import remux
+from tests.device_runtime.clips import remux, write_clip
 
 ROOT = Path(__file__).parents[2]
 
@@ -75,6 +75,18 @@ def test_a_preview_is_a_contact_sheet(street: Path, style: Path, tmp_path: Path)
     done = run(street, style, tmp_path / "sheet.mp4", options=("--preview",))
     assert done.returncode == 1
     assert "sheet.mp4 does not have a photo suffix" in done.stderr
+
+
+def test_a_local_run_of_the_lite_model_needs_no_onnx_runtime(style: Path, tmp_path: Path) -> None:
+    """Its import fails here, as on a phone without it."""
+    (tmp_path / "blocked/onnxruntime").mkdir(parents=True)
+    (tmp_path / "blocked/onnxruntime/__init__.py").write_text("raise ImportError('blocked')")
+    source = write_clip(tmp_path / "clip.mp4", range(4))
+    words = command(source, style, tmp_path / "out.mp4")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path / "blocked"), str(ROOT)])}
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["frames"] == 4
 
 
 def test_a_dry_run_of_a_photo_is_refused(style: Path, tmp_path: Path) -> None:

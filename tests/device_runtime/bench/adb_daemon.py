@@ -1,8 +1,9 @@
 """Fake adb daemon: speaks the transport protocol to the real adb client and uses a folder as its phone.
 
 Wire format from AOSP's protocol.txt, SERVICES.TXT and SYNC.TXT: messages of six little-endian words and a
-payload; streams for ``shell,v2,raw:`` and ``sync:``. This machine's ``sh`` runs the commands, with its
-paths (/data, /sys, /proc/cpuinfo) mapped into the folder and its ``system/bin`` first on PATH.
+payload; streams for ``shell,v2,raw:``, ``sync:`` and ``reverse:``. The ``sh`` of this machine runs the
+commands, with their paths (/data, /sys, /proc/cpuinfo) mapped into the folder and its ``system/bin`` first on
+PATH.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class EmulatedPhone:
         self.pushed: list[str] = []
         self.free_bytes: int | None = None
         self.dies_at: str | None = None  # disappears under the first command that contains this
+        self.allows_reverse = True
+        self.reversed: dict[int, asyncio.Server] = {}
         self._connections: dict[asyncio.StreamWriter, asyncio.Task[Any] | None] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -68,8 +71,8 @@ class EmulatedPhone:
 
     async def disappear(self) -> None:
         """Unplug it: drop all connections and accept no new ones."""
-        if self._server:
-            self._server.close()
+        for server in filter(None, [self._server, *self.reversed.values()]):
+            server.close()
         for writer in list(self._connections):
             writer.transport.abort()
 
@@ -100,6 +103,7 @@ class _Stream:
         self.incoming: asyncio.Queue[bytes] = asyncio.Queue()
         self.acknowledged = asyncio.Semaphore(0)
         self.closed = False
+        self.opened = asyncio.Event()
         self._buffer = b""
 
     async def write(self, data: bytes) -> None:
@@ -158,7 +162,7 @@ class _Connection:
         elif command == OPEN:
             self._open(first, data.rstrip(b"\0").decode())
         elif stream := self.streams.get(second):
-            self._to_stream(stream, command, data)
+            self._to_stream(stream, command, data, first)
         await self.writer.drain()
 
     def _greet(self) -> None:
@@ -174,15 +178,21 @@ class _Connection:
         self.send(OKAY, stream.local, remote)
         self.tasks[stream.local] = asyncio.get_running_loop().create_task(self._serve(stream, service))
 
-    def _to_stream(self, stream: _Stream, command: int, data: bytes) -> None:
-        if command == OKAY:
+    def _to_stream(self, stream: _Stream, command: int, data: bytes, remote: int) -> None:
+        if command == OKAY and not stream.remote:  # the computer takes a stream that the phone opened
+            stream.remote = remote
+            stream.opened.set()
+        elif command == OKAY:
             stream.acknowledged.release()
         elif command == WRTE:
             stream.incoming.put_nowait(data)
             self.send(OKAY, stream.local, stream.remote)
         elif command == CLSE:
             stream.close()
-            self.tasks[stream.local].cancel()
+            stream.opened.set()
+            stream.incoming.put_nowait(b"")
+            if task := self.tasks.get(stream.local):
+                task.cancel()
 
     async def _serve(self, stream: _Stream, service: str) -> None:
         head, _, command = service.partition(":")
@@ -190,7 +200,57 @@ class _Connection:
             await _shell(self.phone, stream, command)
         elif service == "sync:":
             await _sync(self.phone, stream)
+        elif head == "reverse":
+            await self._reverse(stream, command)
         stream.close()
+
+    async def _reverse(self, stream: _Stream, request: str) -> None:
+        """``forward:tcp:THERE;tcp:HERE`` or ``killforward:tcp:THERE``; port 0 is any free one."""
+        what, _, ports = request.partition(":")
+        there, _, here = ports.removeprefix("norebind:").partition(";")
+        port = int(there.removeprefix("tcp:"))
+        if not self.phone.allows_reverse:
+            return await _fail_reverse(stream, "reverse forwarding is disabled")
+        if what == "killforward":
+            self.phone.reversed.pop(port).close()
+            return await stream.write(b"OKAY")
+
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await self._forward(here, reader, writer)
+
+        server = await asyncio.start_server(connected, "127.0.0.1", port)
+        chosen = server.sockets[0].getsockname()[1]
+        self.phone.reversed[chosen] = server
+        number = str(chosen).encode()
+        await stream.write(b"OKAY" + (b"%04x" % len(number) + number if not port else b""))
+        return None
+
+    async def _forward(
+        self, service: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Carry a connection that a program on the phone made to the computer."""
+        stream = _Stream(self, len(self.streams) + 1, 0)
+        self.streams[stream.local] = stream
+        self.send(OPEN, stream.local, 0, service.encode() + b"\0")
+        await stream.opened.wait()
+
+        async def to_phone() -> None:
+            while not stream.closed and (data := await stream.incoming.get()):
+                writer.write(data)
+                await writer.drain()
+
+        async def to_computer() -> None:
+            while not stream.closed and (data := await reader.read(1 << 16)):
+                await stream.write(data)
+
+        both = [asyncio.create_task(to_phone()), asyncio.create_task(to_computer())]
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in both:
+                task.cancel()
+            stream.close()
+            writer.close()
 
 
 async def _shell(phone: EmulatedPhone, stream: _Stream, command: str) -> None:
@@ -296,6 +356,10 @@ async def _send_file(path: Path, stream: _Stream) -> None:
         part = content[start : start + (1 << 16)]
         await stream.write(b"DATA" + struct.pack("<I", len(part)) + part)
     await stream.write(b"DONE" + struct.pack("<I", 0))
+
+
+async def _fail_reverse(stream: _Stream, message: str) -> None:
+    await stream.write(b"FAIL%04x" % len(message) + message.encode())
 
 
 async def _fail(stream: _Stream, message: str) -> None:

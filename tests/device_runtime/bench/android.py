@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
+
+from tests.arm64.qemu import CPU, write_cpuinfo
 
 PROPERTIES = {
     "ro.build.fingerprint": "google/walleye/walleye:11/RP1A.201005.004.A1/6934943:user/release-keys",
@@ -60,6 +63,36 @@ def make_pixel_2(root: Path) -> None:
     behave(root)
 
 
+def emulate_arm64(root: Path, qemu: str) -> None:
+    """Make the phone's shell run arm64 programs, and say that it is emulated.
+
+    Its ``exec``, with which a pack's launcher ends, hands them to qemu: the kernel refuses them without an
+    entry in binfmt_misc, which takes root.
+    """
+    write_cpuinfo(root)
+    shell = shutil.which("bash") or "bash"
+    (root / "system/functions.sh").write_text(
+        "exec() {\n"
+        '  local found; found=$(type -P "$1")\n'
+        '  if [ "$(od -An -tx1 -j18 -N2 "$found" 2>/dev/null)" = " b7 00" ]; then\n'
+        f'    builtin exec {qemu} -cpu {CPU} -L "$PHONE" "$@"\n'
+        "  fi\n"
+        '  builtin exec "$@"\n'
+        "}\n"
+    )
+    (root / "system/bin/sh").write_text(
+        f'#!{shell}\nBASH_ENV="$PHONE/system/functions.sh" builtin exec {shell} "$@"\n'
+    )
+    (root / "system/bin/sh").chmod(0o755)
+    set_property(root, "ro.boot.qemu", "1")
+
+
+def set_property(root: Path, name: str, value: str) -> None:
+    """Change a property; getprop prints the last value of a name last."""
+    with (root / "system/getprop.txt").open("a") as stream:
+        stream.write(f"[{name}]: [{value}]\n")
+
+
 def set_battery(root: Path, celsius: float) -> None:
     (root / "system/dumpsys-battery.txt").write_text(BATTERY.format(tenths=round(10 * celsius)))
 
@@ -75,8 +108,8 @@ def calls(root: Path) -> list[dict[str, str]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def make_stand_in(target: Path) -> Path:
-    """Write a benchmark_model that the emulated phone runs with this Python."""
-    source = Path(__file__).with_name("benchmark_model_stand_in.py").read_text()
+def make_stand_in(target: Path, kind: str = "benchmark_model") -> Path:
+    """Write a benchmark_model (or ``litert``, LiteRT's) that the emulated phone runs with this Python."""
+    source = Path(__file__).with_name(f"{kind}_stand_in.py").read_text()
     target.write_text(f"#!{sys.executable}\n{source}")
     return target

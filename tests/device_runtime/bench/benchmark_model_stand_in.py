@@ -140,8 +140,20 @@ def called(root: Path, flags: dict[str, str]) -> int:
     return len(calls.read_text().splitlines())
 
 
+def usage() -> None:
+    """As after a value of the wrong type."""
+    fail(
+        "Failed to parse flag num_runs.\nusage: benchmark_model\nFlags:\n"
+        "\t--num_runs=50\tint32\toptional\texpected number of runs\n"
+        "\t--input_layer_value_files=\tstring\toptional\tA map-like string\n"
+        "\t--use_xnnpack=false\tbool\toptional\texplicitly apply the XNNPACK delegate"
+    )
+
+
 def main() -> None:
     flags = dict(word.lstrip("-").split("=", 1) for word in sys.argv[1:])
+    if flags["num_runs"] == "?":
+        usage()
     root = Path(os.environ["PHONE"])
     behaviour = json.loads((root / "behaviour.json").read_text())
     call = called(root, flags)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from importlib.util import find_spec
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from device_runtime.bench.adb import Adb, Phone
+from device_runtime.pack.pack import Pack
 from tests.device_runtime.bench.adb_daemon import EmulatedPhone
 from tests.device_runtime.bench.android import make_pixel_2, make_stand_in
 
@@ -92,3 +95,20 @@ def pixel(emulated: EmulatedPhone) -> EmulatedPhone:
 @pytest.fixture(scope="session")
 def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_stand_in(tmp_path_factory.mktemp("bin") / "benchmark_model")
+
+
+@pytest.fixture(scope="session")
+def litert_stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_stand_in(tmp_path_factory.mktemp("litert") / "benchmark_model", "litert")
+
+
+@pytest.fixture
+def host_pack(tmp_path: Path) -> Pack:
+    """A pack whose Python is this machine's: everything but the processor is as on a phone."""
+    folder = tmp_path / "pack"
+    folder.mkdir()
+    root = Path(__file__).parents[3]
+    (folder / "python").write_text(f'#!/bin/sh\nPYTHONPATH={root} exec {sys.executable} "$@"\n')
+    pack = Pack(folder, "0", "ab" * 32, 1000, 1, 1 << 14, "")
+    (folder / "pack.json").write_text(json.dumps({**pack.as_dict(), "path": ""}))
+    return pack

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import socket
+import socketserver
+import threading
 from pathlib import Path
 
 import pytest
@@ -78,6 +81,35 @@ def test_files_travel_both_ways(phone: Phone, emulated: EmulatedPhone, tmp_path:
     assert emulated.path("/data/local/tmp/file").read_bytes() == content
     phone.pull("/data/local/tmp/file", tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == content
+
+
+def test_a_reversed_port_reaches_this_machine(phone: Phone, emulated: EmulatedPhone) -> None:
+    """A program on the phone, here this one, connects to a port there and talks to a server here."""
+
+    class Echo(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            for line in self.rfile:
+                self.wfile.write(line.upper())
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with phone.reverse(server.server_address[1]) as port:
+            assert list(emulated.reversed) == [port]
+            for text in (b"hello\n", b"x" * 300_000 + b"\n"):
+                with (
+                    socket.create_connection(("127.0.0.1", port), 20) as client,
+                    client.makefile("rb") as lines,
+                ):
+                    client.sendall(text)
+                    assert lines.readline() == text.upper()
+        server.shutdown()
+    assert emulated.reversed == {}
+
+
+def test_a_phone_that_refuses_to_reverse_a_port(phone: Phone, emulated: EmulatedPhone) -> None:
+    emulated.allows_reverse = False
+    with pytest.raises(AdbError, match=r"refuses adb reverse: .*disabled.*Use --local"), phone.reverse(8001):
+        pass
 
 
 def test_pulling_what_is_not_there(phone: Phone, tmp_path: Path) -> None:

@@ -34,6 +34,26 @@ count=260 first=3918 curr=3711 min=3700 max=4026 avg=3756.87 std=35
 
 Inference timings in us: Init: 13386, First inference: 11403859, Warmup (avg): 1.14039e+07, Inference (avg): 3756.87
 """  # noqa: E501
+LITERT = """\
+INFO: [benchmark_litert_model.cc:120] Loading model from: /data/local/tmp/m.tflite
+INFO: Running benchmark for at least 1 iterations and at least 0.5 seconds but terminate if exceeding 150 seconds.
+INFO: count=5 first=125113 curr=112537 min=111758 max=125113 avg=115344 std=4959 p5=111758 median=112912 p95=125113
+
+INFO: count=50 first=119614 curr=115889 min=111842 max=119614 avg=115246 std=1329 p5=112107 median=115350 p95=116620
+
+INFO: [benchmark_litert_model.h:77]
+========== BENCHMARK RESULTS ==========
+INFO: [benchmark_litert_model.h:78] Model initialization: 1361.24 ms
+INFO: [benchmark_litert_model.h:79] Warmup (first):       125.11 ms
+INFO: [benchmark_litert_model.h:81] Warmup (avg):         115.34 ms (5 runs)
+INFO: [benchmark_litert_model.h:83] Inference (avg):      115.25 ms (50 runs)
+INFO: [benchmark_litert_model.h:87] Inference (min):      111.84 ms
+INFO: [benchmark_litert_model.h:105]
+Memory Usage:
+INFO: [benchmark_litert_model.h:106] Init footprint:       14.44 MB
+INFO: [benchmark_litert_model.h:108] Overall footprint:    14.82 MB
+INFO: [benchmark_litert_model.h:113] Peak memory:          74.66 MB
+"""  # noqa: E501
 PROFILE = """\
 Profiling Info for Benchmark Initialization:
 ============================== Summary by node type ==============================
@@ -66,6 +86,40 @@ def test_latency_of_the_measured_runs() -> None:
     assert (found.init, found.first, found.warmup_mean, found.runs) == (1361236, 125113, 115344, 50)
     assert (found.mean, found.std, found.min, found.max) == (115246, 1329, 111842, 119614)
     assert found.percentiles == {"p5": 112107, "p50": 115350, "p95": 116620}
+
+
+def test_both_tools_are_read_alike() -> None:
+    ours, theirs = (benchmark_log.parse_latency(text) for text in (GPU, LITERT))
+    assert (theirs.runs, theirs.mean, theirs.percentiles) == (ours.runs, ours.mean, ours.percentiles)
+    for name in ("init", "first", "warmup_mean"):  # milliseconds with two decimals there
+        assert getattr(theirs, name) == pytest.approx(getattr(ours, name), abs=6)
+    expected = benchmark_log.parse_memory(GPU)
+    assert benchmark_log.parse_memory(LITERT) == pytest.approx(expected, abs=0.006)
+
+
+def test_a_tool_is_known_by_the_flags_that_it_lists() -> None:
+    common = "usage: benchmark_model\nFlags:\n\t--num_runs=50\tint32\n"
+    assert tool.recognize(f"{common}\t--input_layer_value_files=\tstring\n") == "tflite"
+    assert tool.recognize(f"{common}\t--dispatch_library_path=\tstring\n") == "litert"
+    assert tool.recognize(common) is None
+    words = shlex.split(tool.usage_command("/data/x", "bm"))
+    assert words == ["/data/x/bm", "--help=true", "--num_runs=?", "2>&1"]
+
+
+def test_the_command_of_litert_selects_one_accelerator() -> None:
+    def words(delegate: str, **options: bool) -> list[str]:
+        line = tool.litert_command(
+            "/x", "bm", "k", delegate, 2, "f0", ["--num_runs=7"], is_full=True, **options
+        )
+        return shlex.split(line)
+
+    cpu, gpu, npu = words("xnnpack"), words("gpu", is_exact=True), words("npu")
+    assert {"--use_cpu=true", "--use_gpu=false", "--use_npu=false", "--num_threads=2"} <= set(cpu)
+    assert "--require_full_delegation=true" not in cpu
+    assert {"--use_cpu=false", "--use_gpu=true", "--require_full_delegation=true"} <= set(gpu)
+    assert "--allow_fp16=false" in gpu
+    assert {"--use_npu=true", "--dispatch_library_path=/x", "LD_LIBRARY_PATH=/x"} <= set(npu)
+    assert cpu[:2] == ["taskset", "f0"]
 
 
 def test_a_binary_without_percentiles_has_none() -> None:

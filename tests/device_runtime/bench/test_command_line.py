@@ -45,10 +45,10 @@ def test_without_adb_there_is_one_clear_line(tmp_path: Path) -> None:
     assert json.loads(bench("--adb", tmp_path / "adb", "--json").stdout)["error"].startswith("No adb program")
 
 
-def test_without_the_binary_the_error_names_the_download_page(pixel: EmulatedPhone) -> None:
+def test_without_the_binary_the_error_says_where_to_get_it(pixel: EmulatedPhone) -> None:
     done = bench("--serial", pixel.serial)
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-    assert "LiteRT's release page" in done.stderr
+    assert "docs/phone.md" in done.stderr
 
 
 def test_two_phones_without_a_serial(connect: Connect, stand_in: Path) -> None:

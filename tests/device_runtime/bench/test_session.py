@@ -24,7 +24,7 @@ TWICE = replace(SHORT, repeats=2)
 
 @pytest.fixture(scope="module")
 def bundle() -> Bundle:
-    return load_bundle(default_bundle())
+    return load_bundle(default_bundle("lite"))
 
 
 @pytest.fixture
@@ -38,13 +38,13 @@ def measure(phone: Phone, pixel: EmulatedPhone, bundle: Bundle, stand_in: Path) 
 def test_each_kernel_runs_on_its_callers_input(measure: Any, pixel: EmulatedPhone) -> None:
     plan = [
         Config("warp", 512, 256, "cpu", 1),
-        Config("transfer", 512, 256, "gpu", 1),
-        Config("key_frame", 160, 90, "npu", 1),
+        Config("transfer_accel", 512, 256, "gpu", 1),
+        Config("look", 96, 96, "npu", 1),
     ]
     rows = measure(*plan)
     assert [row["verdict"] for row in rows] == ["valid"] * 3
     assert [row["parity"]["passed"] for row in rows] == [True] * 3
-    assert [row["config"]["calls_per_frame"] for row in rows] == [6, 12, 1]
+    assert [row["config"]["calls_per_frame"] for row in rows] == [6, 1, 1]
     flags = [(call["use_xnnpack"], call.get("use_gpu"), call.get("use_nnapi")) for call in calls(pixel.root)]
     cpu, gpu, npu = ("false", None, None), ("false", "true", None), ("false", None, "true")
     assert flags == [cpu, cpu, gpu, gpu, npu, npu]
@@ -111,7 +111,7 @@ def test_a_phone_that_does_not_cool_down(measure: Any, pixel: EmulatedPhone) -> 
 
 def test_wrong_output_has_no_figures(measure: Any, pixel: EmulatedPhone) -> None:
     behave(pixel.root, off_by=40)
-    (row,) = measure(Config("transfer", 512, 256, "gpu", 1))
+    (row,) = measure(Config("transfer_accel", 512, 256, "gpu", 1))
     assert row["verdict"] == "wrong"
     assert row["parity"]["differing"] == 1
     assert (row["latency_us"], row["frame_ms"], row["profile"]) == (None, None, [])
@@ -188,18 +188,95 @@ def test_a_full_phone(phone: Phone, pixel: EmulatedPhone, bundle: Bundle, stand_
 def test_a_binary_for_another_machine(
     phone: Phone, pixel: EmulatedPhone, bundle: Bundle, tmp_path: Path
 ) -> None:
-    (tmp_path / "arm").write_bytes(b"\x7fELF\x02\x01\x01" + bytes(57))
-    with pytest.raises(BenchmarkModelError, match=r"arm64-v8a\) cannot run the binary.*release page"):
-        next(Session(phone, bundle, tmp_path / "arm", SHORT).measure([KEY_FRAME]))
+    head = b"\x7fELF\x02\x01\x01" + bytes(11)
+    (tmp_path / "arm").write_bytes(head + b"\xb7\0" + bytes(44))  # arm64, but damaged
+    with pytest.raises(BenchmarkModelError, match=r"arm64-v8a\) cannot run the binary.*docs/phone\.md"):
+        Session(phone, bundle, tmp_path / "arm", SHORT)
+    for number, name in ((62, "x86-64"), (40, r"arm \(32 bits\)")):
+        (tmp_path / "other").write_bytes(head + bytes([number, 0]) + bytes(44))
+        with pytest.raises(BenchmarkModelError, match=rf"is for {name}, and the phone is arm64-v8a"):
+            Session(phone, bundle, tmp_path / "other", SHORT)
 
 
 def test_a_binary_that_is_another_program(
     phone: Phone, pixel: EmulatedPhone, bundle: Bundle, tmp_path: Path
 ) -> None:
-    (tmp_path / "other").write_text(
-        "#!/bin/sh\nfor a; do case $a in --output_filepath=*) echo > ${a#*=};; esac; done"
-    )
-    (row,) = Session(phone, bundle, tmp_path / "other", SHORT).measure([KEY_FRAME])
-    assert row["verdict"] == "wrong"
+    (tmp_path / "other").write_text("#!/bin/sh\necho I bench nothing")
+    with pytest.raises(BenchmarkModelError, match=r"neither TFLite's .* nor LiteRT's .*: I bench nothing"):
+        Session(phone, bundle, tmp_path / "other", SHORT)
     with pytest.raises(BenchmarkModelError, match="no benchmark_model at"):
         Session(phone, bundle, tmp_path / "nothing", SHORT)
+
+
+def test_a_graph_that_the_bundle_lacks_costs_its_rows_only(measure: Any) -> None:
+    absent, valid = measure(Config("warp_accel", 640, 360, "gpu", 1), KEY_FRAME)
+    assert (absent["verdict"], absent["latency_us"]) == ("failed", None)
+    assert "no warp_accel_640x360" in absent["reasons"][0]
+    assert valid["verdict"] == "valid"
+
+
+def test_the_gpus_own_warp_keeps_float32(measure: Any, pixel: EmulatedPhone) -> None:
+    """Half precision would round its coordinates. The stand-in, without that operator, refuses to load it."""
+    behave(pixel.root, share={"GPU": "error"})
+    (row,) = measure(Config("warp_gpu", 512, 256, "gpu", 1))
+    assert row["verdict"] == "failed"
+    assert calls(pixel.root)[0]["gpu_precision_loss_allowed"] == "false"
+
+
+@pytest.fixture
+def measure_litert(phone: Phone, pixel: EmulatedPhone, bundle: Bundle, litert_stand_in: Path) -> Any:
+    def rows(*plan: Config, npu: NpuLibrary | None = None) -> list[dict[str, Any]]:
+        return list(Session(phone, bundle, litert_stand_in, SHORT, npu).measure(plan))
+
+    return rows
+
+
+def test_litert_measures_without_comparing(measure_litert: Any, pixel: EmulatedPhone) -> None:
+    (row,) = measure_litert(Config("transfer_accel", 512, 256, "gpu", 1))
+    assert row["tool"]["name"] == "litert"
+    assert (row["verdict"], row["reasons"]) == ("unchecked", ["the tool writes no outputs to compare"])
+    assert (row["delegation"]["share"], row["parity"]) == ("full", None)
+    assert (row["latency_us"]["p50"], row["latency_us"]["init"], row["latency_us"]["first"]) == (
+        1001,
+        4200,
+        2000,
+    )
+    assert row["memory_mb"] == {"init": 3.5, "overall": 5.25, "peak": 17.75}
+    first, *repeats = calls(pixel.root)
+    assert (first["use_cpu"], first["use_gpu"], first["require_full_delegation"]) == ("false", "true", "true")
+    assert all("require_full_delegation" not in call for call in repeats)
+
+
+def test_litert_with_a_graph_that_the_accelerator_takes_in_part(
+    measure_litert: Any, pixel: EmulatedPhone
+) -> None:
+    behave(pixel.root, partial=["gpu"])
+    (row,) = measure_litert(Config("key_frame", 160, 90, "gpu", 1))
+    assert (row["verdict"], row["delegation"]["share"]) == ("fallback", "partial")
+
+
+def test_what_litert_cannot_do_is_said_in_the_row(measure_litert: Any) -> None:
+    resized, plain = measure_litert(Config("warp", 512, 256, "xnnpack", 1), Config("look", 96, 96, "cpu", 1))
+    assert resized["verdict"] == plain["verdict"] == "failed"
+    assert "cannot resize" in resized["reasons"][0]
+    assert "XNNPACK" in plain["reasons"][0]
+
+
+def test_compiled_graphs_run_through_litert(
+    measure_litert: Any, phone: Phone, bundle: Bundle, stand_in: Path, pixel: EmulatedPhone, tmp_path: Path
+) -> None:
+    library = tmp_path / "libLiteRtDispatch_Qualcomm.so"
+    library.write_text("library")
+    compiled = tmp_path / "compiled"
+    compiled.mkdir()
+    source = bundle.file("transfer_accel_512x256").read_bytes()
+    (compiled / "transfer_accel_512x256_SM8650.tflite").write_bytes(source)
+    npu = NpuLibrary((library,), graphs=compiled, soc="SM8650")
+    row, absent = measure_litert(
+        Config("transfer_accel", 512, 256, "npu", 1), Config("key_frame", 160, 90, "npu", 1), npu=npu
+    )
+    assert (row["verdict"], row["delegation"]["share"]) == ("unchecked", "full")
+    assert calls(pixel.root)[0]["graph"].endswith("/transfer_accel_512x256_SM8650.tflite")
+    assert absent["reasons"] == ["there is no key_frame_SM8650.tflite among the compiled graphs"]
+    with pytest.raises(BenchmarkModelError, match="TFLite's benchmark_model, which cannot run compiled"):
+        Session(phone, bundle, stand_in, SHORT, npu)

@@ -15,7 +15,7 @@ from device_runtime.kernels.interpreter import KernelError
 from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
 from device_runtime.stylizers.tflite_stylizer import TFLiteStylizer, has_tflite
 from mvstylizer.bundle import BundleError, default_bundle, load_bundle
-from mvstylizer_cli.stylizers import device_stylizer
+from mvstylizer_cli.stylizers import LocalModelError, local_stylizer
 
 LITE = default_bundle("lite")
 STYLE = data.coffee()
@@ -26,9 +26,10 @@ SIZES = ((144, 256), (540, 960), (320, 180), (97, 131), (20, 600), (9, 16))
 IN_PROCESS = """
 import sys
 import numpy as np
-from mvstylizer_cli.stylizers import device_stylizer
+from mvstylizer.bundle import default_bundle, load_bundle
+from mvstylizer_cli.stylizers import local_stylizer
 rng = np.random.default_rng(0)
-stylizer = device_stylizer(None)
+stylizer = local_stylizer(load_bundle(default_bundle("lite")))
 code = stylizer.encode_style(rng.integers(0, 256, (48, 64, 3), np.uint8))
 reply = stylizer.stylize(rng.integers(0, 256, (64, 96, 3), np.uint8), code, reply="both")
 stylizer.close()
@@ -126,14 +127,20 @@ def test_a_bundle_of_the_other_variant_has_none() -> None:
         TFLiteStylizer(bundle)
 
 
-def test_the_fallback_is_tflite_if_the_bundle_has_it() -> None:
-    for bundle, kind in ((None, TFLiteStylizer), (LITE, TFLiteStylizer), (default_bundle(), OnnxStylizer)):
-        fallback = device_stylizer(bundle)
-        assert isinstance(fallback, kind)
-        fallback.close()
+def test_a_local_model_is_tflite_if_the_bundle_has_it() -> None:
+    for folder, kind in ((LITE, TFLiteStylizer), (default_bundle(), OnnxStylizer)):
+        stylizer = local_stylizer(load_bundle(folder))
+        assert isinstance(stylizer, kind)
+        stylizer.close()
 
 
-def test_the_fallback_needs_no_runtime_but_litert() -> None:
+def test_an_onnx_model_without_its_runtime_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mvstylizer_cli.stylizers.find_spec", lambda name: None)
+    with pytest.raises(LocalModelError, match=r"needs onnxruntime.*use the lite bundle"):
+        local_stylizer(load_bundle(default_bundle()))
+
+
+def test_the_lite_model_needs_no_runtime_but_litert() -> None:
     done = subprocess.run([sys.executable, "-c", IN_PROCESS], capture_output=True, text=True, check=True)
     said, modules = done.stdout.splitlines()[-2:]
     assert said == "TFLiteStylizer (64, 96, 3) 5"
