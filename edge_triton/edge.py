@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_triton.gateway.admission import Tokens
+from edge_triton.gateway.free_memory import return_free_memory
 from edge_triton.gateway.gateway import Gateway
 from edge_triton.gateway.health_server import HealthServer
 from edge_triton.gateway.serving_state import ServingState
@@ -79,7 +80,7 @@ class Edge:
         Raises:
             ServerStartError: Triton does not start, or a port is taken.
             BundleError: A file of the bundle is missing or changed.
-            EdgeConfigError: A TLS file cannot be read or is not PEM.
+            TlsFileError: A TLS file cannot be used.
         """
         options = self._options
         credentials = options.credentials()
@@ -94,7 +95,8 @@ class Edge:
             ServerDiedError: Triton keeps failing.
             BundleError: Triton must be restarted, and its bundle is missing or damaged.
         """
-        tasks = [asyncio.ensure_future(self._supervisor.run())]
+        works = (self._supervisor.run(), return_free_memory(self._state))
+        tasks = [asyncio.ensure_future(work) for work in works]
         if self._spool is not None:
             tasks.append(asyncio.ensure_future(_expire(self._spool)))
         folder = None

@@ -12,6 +12,7 @@ import grpc
 
 from edge_triton.client.client import check_address
 from edge_triton.gateway.guard import Limits
+from edge_triton.tls_files import check_tls_files
 from mvstylizer.errors import MVStylizerError, need_extra
 
 LOOPBACK = "127.0.0.1"
@@ -103,12 +104,13 @@ class EdgeOptions:
         """Return the gRPC server credentials, or None without TLS.
 
         Raises:
-            EdgeConfigError: A TLS file cannot be read or is not PEM.
+            TlsFileError: A TLS file cannot be used.
         """
         if self.tls_cert is None or self.tls_key is None:
             return None
-        pair = (_pem(self.tls_key), _pem(self.tls_cert))
-        client_ca = None if self.client_ca is None else _pem(self.client_ca)
+        check_tls_files(self.tls_cert, self.tls_key, self.client_ca)
+        pair = (self.tls_key.read_bytes(), self.tls_cert.read_bytes())
+        client_ca = None if self.client_ca is None else self.client_ca.read_bytes()
         return grpc.ssl_server_credentials([pair], client_ca, require_client_auth=client_ca is not None)
 
     def _check_release_key(self, release_key: Path) -> None:
@@ -125,13 +127,3 @@ def is_loopback(host: str) -> bool:
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host == "localhost"
-
-
-def _pem(path: Path) -> bytes:
-    try:
-        data = path.read_bytes()
-    except OSError as err:
-        raise EdgeConfigError(f"{path}: {err.strerror}", "Pass a readable PEM file") from err
-    if b"-----BEGIN " not in data:
-        raise EdgeConfigError(f"{path} is not a PEM file", "Convert it with openssl")
-    return data

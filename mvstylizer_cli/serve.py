@@ -72,6 +72,12 @@ def serve(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Allow a public address without TLS or tokens.")
     ] = False,
+    json_log: Annotated[
+        bool,
+        typer.Option(
+            "--json-log", help="Log on stderr as JSON lines, one for each request too, with its trace."
+        ),
+    ] = False,
     install: Annotated[
         bool, typer.Option("--install", help="Install the bundled Triton for this user, then exit.")
     ] = False,
@@ -83,6 +89,7 @@ def serve(
         install_server()
         return
     from edge_triton.edge import EdgeOptions
+    from edge_triton.log import EdgeLog
     from edge_triton.serve import serve as run
 
     options = EdgeOptions(
@@ -99,10 +106,15 @@ def serve(
         tensorrt=tensorrt,
         insecure=insecure,
     )
-    run(
-        bundle_folder(bundle),
-        options.with_health(health),
-        on_ready=lambda edge: typer.echo(
-            f"Serving on {edge.address}, health on {edge.health_address} (Ctrl-C stops)", err=True
-        ),
-    )
+    log = EdgeLog(as_json=json_log)
+    log.start()
+    try:
+        run(
+            bundle_folder(bundle),
+            options.with_health(health),
+            on_ready=lambda edge: log.say(
+                f"Serving on {edge.address}, health on {edge.health_address} (Ctrl-C stops)"
+            ),
+        )
+    finally:
+        log.close()
