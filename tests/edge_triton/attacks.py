@@ -25,6 +25,8 @@ from edge_triton.client.jpeg import encode_jpeg
 from tests.edge_triton.gateway.messages import request
 
 SECONDS = 10.0
+FRAME = np.random.default_rng(0).integers(0, 256, (288, 512, 3)).astype(np.uint8)
+LITE_CODE = np.full((1, 257), 0.1, np.float32)
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 
 
@@ -148,6 +150,18 @@ def slow_bodies(target: Target) -> None:
                 one.cancel()
 
 
+def greedy(target: Target) -> None:
+    """Send ordinary frames of a video without pause, with as many requests at once as a client may have."""
+    message = request(frame=FRAME[None], style_code=LITE_CODE)
+    flood(target, lambda: message, 60)
+
+
+def greedy_large(target: Target) -> None:
+    """Send frames of four times as many pixels."""
+    message = request(frame=np.tile(FRAME, (2, 2, 1))[None], style_code=LITE_CODE)
+    flood(target, lambda: message, 60)
+
+
 def health_connections(target: Target) -> None:
     """Hold two hundred connections to the health server, and send nothing; ADDRESS is its own."""
     silent_connections(target)
@@ -196,6 +210,8 @@ ATTACKS: dict[str, Callable[[Target], None]] = {
     )
 }
 
+GREED = {attack.__name__: attack for attack in (greedy, greedy_large)}
+
 if __name__ == "__main__":
     gzip.compress(b"")  # loaded before the clock runs
-    ATTACKS[sys.argv[1]](Target(sys.argv[2], Path(sys.argv[3]), sys.argv[4]))
+    (ATTACKS | GREED)[sys.argv[1]](Target(sys.argv[2], Path(sys.argv[3]), sys.argv[4]))

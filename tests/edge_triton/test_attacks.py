@@ -25,9 +25,9 @@ import psutil
 import pytest
 
 from edge_triton.client.client import EdgeClient, Tls
-from mvstylizer.bundle import Bundle
+from mvstylizer.bundle import Bundle, default_bundle, load_bundle
 from mvstylizer.errors import MVStylizerError
-from tests.edge_triton.attacks import ATTACKS
+from tests.edge_triton.attacks import ATTACKS, FRAME, GREED, LITE_CODE
 from tests.edge_triton.pems import Pems
 from tests.edge_triton.running_edge import CODE, GRAY
 
@@ -82,6 +82,16 @@ class Served:
         with ThreadPoolExecutor(4) as phones:
             for done in [phones.submit(use) for _ in range(4)]:
                 done.result()
+
+    def latencies(self, while_: Callable[[], bool]) -> list[float]:
+        """Send ordinary frames one after the other while a condition holds; return the seconds of each."""
+        seconds = []
+        with EdgeClient(self.address, tls=Tls(self.pems.ca), token=GOOD, patience_s=60) as client:
+            while while_():
+                begin = time.monotonic()
+                assert client.stylize(FRAME, LITE_CODE[0]).image is not None
+                seconds.append(time.monotonic() - begin)
+        return seconds
 
     def healthz(self) -> int:
         with urllib.request.urlopen(f"http://{self.health}/healthz", timeout=5) as reply:
@@ -187,3 +197,29 @@ def test_a_stopped_process_is_healed(served: Served, name: str) -> None:
             process.resume()
     psutil.wait_procs(stopped, timeout=30)
     assert not any(process.is_running() for process in stopped)
+
+
+@pytest.fixture(scope="module")
+def lite(pems: Pems, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """An edge with a real model, of which one request takes tens of milliseconds."""
+    edge = Served(load_bundle(default_bundle("lite")), pems, tmp_path_factory.mktemp("lite"))
+    try:
+        edge.latencies(iter([True] * 5 + [False]).__next__)
+        yield edge
+    finally:
+        edge.process.send_signal(signal.SIGTERM)
+        edge.process.wait(60)
+
+
+@pytest.mark.parametrize("name", GREED)
+def test_a_greedy_client_delays_another_at_most_threefold(
+    lite: Served, name: str, record_property: Callable[[str, object], None]
+) -> None:
+    until = time.monotonic() + 8
+    alone = np.quantile(lite.latencies(lambda: time.monotonic() < until), 0.95)
+    attacker = lite.attack(name)
+    together = np.quantile(lite.latencies(lambda: attacker.poll() is None), 0.95)
+    record_property("p95_alone_s", alone)
+    record_property("p95_with_a_greedy_client_s", together)
+    sys.stderr.write(f"{name} {alone} {together}\n")
+    assert together <= 3 * alone
