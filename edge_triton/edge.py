@@ -55,7 +55,13 @@ class Edge:
         self.metrics = Metrics()
         self._state.add_gauges(self.metrics)
         tensorrt = TensorRt() if options.tensorrt else None
-        self._server = TritonServer(served.path, workers=options.workers, metrics=True, tensorrt=tensorrt)
+        self._server = TritonServer(
+            served.path,
+            workers=options.workers,
+            threads=options.threads,
+            metrics=True,
+            tensorrt=tensorrt,
+        )
         tokens = Tokens(options.token_file) if options.token_file else None
         self._spool = Spool(options.spool) if options.spool else None
         self._gateway = Gateway(self._state, options.limits, self.metrics, tokens, self._spool)

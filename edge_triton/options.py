@@ -32,6 +32,7 @@ class EdgeOptions:
         health_host: Address of the health server.
         health_port: Its port; 0 = a free one.
         workers: Stylizer instances.
+        threads: Threads of each; None = the cores divided by the workers.
         tls_cert: Certificate chain (PEM).
         tls_key: Private key of the certificate (PEM).
         client_ca: Authority that signs client certificates (PEM); if set, clients must present one.
@@ -49,6 +50,7 @@ class EdgeOptions:
     health_host: str = LOOPBACK
     health_port: int = 0
     workers: int = 1
+    threads: int | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
     client_ca: Path | None = None

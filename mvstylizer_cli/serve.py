@@ -30,6 +30,14 @@ def serve(
         ),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Number of stylizer instances.")] = 1,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, max=256, help="Threads of each instance. [default: cores / workers]"),
+    ] = None,
+    max_requests: Annotated[
+        int,
+        typer.Option(min=1, max=1024, help="Concurrent requests; more are refused, and clients retry."),
+    ] = 16,
     tls_cert: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Certificate chain (PEM); enables TLS.")
     ] = None,
@@ -89,6 +97,7 @@ def serve(
         install_server()
         return
     from edge_triton.edge import EdgeOptions
+    from edge_triton.gateway.guard import Limits
     from edge_triton.log import EdgeLog
     from edge_triton.serve import serve as run
 
@@ -96,6 +105,8 @@ def serve(
         host=host,
         port=port,
         workers=workers,
+        threads=threads,
+        limits=Limits(max_requests=max_requests, max_requests_per_client=max(1, max_requests // 2)),
         tls_cert=tls_cert,
         tls_key=tls_key,
         client_ca=client_ca,
