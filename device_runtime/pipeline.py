@@ -10,6 +10,7 @@ Usage:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -106,7 +107,8 @@ def stylize_video(
                 written = join_pieces(folder, writer, reader.info, watch=watch)
             else:
                 written = _write(finished, pictures, writer, watch)
-    return _report(out, reader, writer, written, pictures, options, done, watch)
+    report = _report(out, reader, writer, written, pictures, options, done, watch)
+    return replace(report, trace_id=_trace_id(stylizer))
 
 
 def stylize_photo(
@@ -176,7 +178,13 @@ def stylize_photo(
         warnings=_unmatched(made.uses),
         key_frame_indices=[0],
         labels=made.uses,
+        trace_id=_trace_id(stylizer),
     )
+
+
+def _trace_id(stylizer: Stylizer) -> str:
+    """Return the trace id of a stylizer on an edge; a stylizer on this machine has none."""
+    return str(getattr(stylizer, "trace_id", ""))
 
 
 def _at_once(

@@ -59,6 +59,7 @@ class Report:
         warnings: One line for each thing the user should know, such as a truncated file.
         key_frame_indices: Indices of the key frames in the video, from 0.
         labels: How each label of a photo's label image was stylized; empty without label images.
+        trace_id: W3C trace id of the requests to the edge, as in its logs; empty without an edge.
     """
 
     frames: int
@@ -77,6 +78,7 @@ class Report:
     warnings: list[str] = field(default_factory=list)
     key_frame_indices: list[int] = field(default_factory=list)
     labels: list[LabelUse] = field(default_factory=list)
+    trace_id: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields and ``schema_version`` as JSON-serializable values."""

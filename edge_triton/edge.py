@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_triton.gateway.admission import Tokens
+from edge_triton.gateway.free_memory import return_free_memory
 from edge_triton.gateway.gateway import Gateway
 from edge_triton.gateway.health_server import HealthServer
 from edge_triton.gateway.serving_state import ServingState
@@ -54,7 +55,13 @@ class Edge:
         self.metrics = Metrics()
         self._state.add_gauges(self.metrics)
         tensorrt = TensorRt() if options.tensorrt else None
-        self._server = TritonServer(served.path, workers=options.workers, metrics=True, tensorrt=tensorrt)
+        self._server = TritonServer(
+            served.path,
+            workers=options.workers,
+            threads=options.threads,
+            metrics=True,
+            tensorrt=tensorrt,
+        )
         tokens = Tokens(options.token_file) if options.token_file else None
         self._spool = Spool(options.spool) if options.spool else None
         self._gateway = Gateway(self._state, options.limits, self.metrics, tokens, self._spool)
@@ -79,7 +86,7 @@ class Edge:
         Raises:
             ServerStartError: Triton does not start, or a port is taken.
             BundleError: A file of the bundle is missing or changed.
-            EdgeConfigError: A TLS file cannot be read or is not PEM.
+            TlsFileError: A TLS file cannot be used.
         """
         options = self._options
         credentials = options.credentials()
@@ -94,7 +101,8 @@ class Edge:
             ServerDiedError: Triton keeps failing.
             BundleError: Triton must be restarted, and its bundle is missing or damaged.
         """
-        tasks = [asyncio.ensure_future(self._supervisor.run())]
+        works = (self._supervisor.run(), return_free_memory(self._state))
+        tasks = [asyncio.ensure_future(work) for work in works]
         if self._spool is not None:
             tasks.append(asyncio.ensure_future(_expire(self._spool)))
         folder = None

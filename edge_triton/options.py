@@ -12,6 +12,7 @@ import grpc
 
 from edge_triton.client.client import check_address
 from edge_triton.gateway.guard import Limits
+from edge_triton.tls_files import check_tls_files
 from mvstylizer.errors import MVStylizerError, need_extra
 
 LOOPBACK = "127.0.0.1"
@@ -31,6 +32,7 @@ class EdgeOptions:
         health_host: Address of the health server.
         health_port: Its port; 0 = a free one.
         workers: Stylizer instances.
+        threads: Threads of each; None = the cores divided by the workers.
         tls_cert: Certificate chain (PEM).
         tls_key: Private key of the certificate (PEM).
         client_ca: Authority that signs client certificates (PEM); if set, clients must present one.
@@ -48,6 +50,7 @@ class EdgeOptions:
     health_host: str = LOOPBACK
     health_port: int = 0
     workers: int = 1
+    threads: int | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
     client_ca: Path | None = None
@@ -103,12 +106,13 @@ class EdgeOptions:
         """Return the gRPC server credentials, or None without TLS.
 
         Raises:
-            EdgeConfigError: A TLS file cannot be read or is not PEM.
+            TlsFileError: A TLS file cannot be used.
         """
         if self.tls_cert is None or self.tls_key is None:
             return None
-        pair = (_pem(self.tls_key), _pem(self.tls_cert))
-        client_ca = None if self.client_ca is None else _pem(self.client_ca)
+        check_tls_files(self.tls_cert, self.tls_key, self.client_ca)
+        pair = (self.tls_key.read_bytes(), self.tls_cert.read_bytes())
+        client_ca = None if self.client_ca is None else self.client_ca.read_bytes()
         return grpc.ssl_server_credentials([pair], client_ca, require_client_auth=client_ca is not None)
 
     def _check_release_key(self, release_key: Path) -> None:
@@ -125,13 +129,3 @@ def is_loopback(host: str) -> bool:
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host == "localhost"
-
-
-def _pem(path: Path) -> bytes:
-    try:
-        data = path.read_bytes()
-    except OSError as err:
-        raise EdgeConfigError(f"{path}: {err.strerror}", "Pass a readable PEM file") from err
-    if b"-----BEGIN " not in data:
-        raise EdgeConfigError(f"{path} is not a PEM file", "Convert it with openssl")
-    return data

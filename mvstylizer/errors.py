@@ -25,7 +25,7 @@ class MVStylizerError(Exception):
     def __str__(self) -> str:
         """Return ``message. hint`` in one line."""
         line = printable(self.message)
-        return f"{line.rstrip('.')}. {self.hint}" if self.hint else line
+        return f"{line.rstrip('.')}. {printable(self.hint)}" if self.hint else line
 
 
 def printable(text: str, max_chars: int = 1000) -> str:

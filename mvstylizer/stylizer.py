@@ -13,6 +13,15 @@ Match = float | Literal["auto"]
 ``auto`` decides by how alike the scenes are."""
 LOOK, PALETTE = 0.0, 1.0
 AUTO = -1.0  # ``auto``, as the first value of a style code
+MAX_ASPECT = 36
+"""How much longer one side of a picture may be than the other. The network needs two cells of its grid along
+the shorter side; for thinner pictures these would exceed its pixel budget (147,456 pixels, cells of 32)."""
+
+
+def is_too_thin(height: int, width: int) -> bool:
+    """Return whether a picture is thinner than `MAX_ASPECT` allows."""
+    return max(height, width) > MAX_ASPECT * min(height, width)
+
 
 BilateralGrid = NDArray[np.float32]
 """A map from a frame to its stylization: float32 (rows, columns, bins, 3, 4), finite.

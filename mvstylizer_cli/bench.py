@@ -13,7 +13,7 @@ from mvstylizer_cli import bench_results
 from mvstylizer_cli.bench_device import EXAMPLES as DEVICE_EXAMPLES
 from mvstylizer_cli.bench_device import bench_device
 from mvstylizer_cli.bench_runner import RESULTS, log, run_bench
-from mvstylizer_cli.console import BundleOption, JsonOption
+from mvstylizer_cli.console import BundleOption, JsonOption, bundle_folder, finish
 
 app = typer.Typer(
     name="bench",
@@ -263,18 +263,33 @@ def memory(
     run_bench("memory", quick=quick, threads=threads, out=out, as_json=as_json)
 
 
-@app.command(epilog="\b\nExample:\n  mvstylizer bench serving --bundle mvstylizer/models/mvstylizer")
+@app.command(
+    epilog="\b\nExamples:\n  mvstylizer bench serving --bundle mvstylizer/models/mvstylizer\n"
+    "  mvstylizer bench serving --propose 300 --resolution 512x288"
+)
 def serving(
     bundle: BundleOption = None,
     resolution: Annotated[
         str, typer.Option(metavar="WIDTHxHEIGHT", help="Size of the key frame.")
     ] = "1920x1080",
+    propose: Annotated[
+        float | None,
+        typer.Option(
+            min=1,
+            metavar="MS",
+            help="Instead of the benchmark: find workers, threads and queue for a 95th percentile of latency"
+            " within MS milliseconds, and print the command line of serve.",
+        ),
+    ] = None,
     quick: QuickOption = False,
     threads: ThreadsOption = 2,
     out: OutOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Serving: overhead of Triton and the gateway, and their behavior under load."""
+    if propose is not None:
+        _propose(bundle, propose, resolution, threads, quick, as_json)
+        return
     run_bench(
         "serving",
         quick=quick,
@@ -284,6 +299,25 @@ def serving(
         bundle=bundle,
         resolution=resolution,
     )
+
+
+def _propose(
+    bundle: Path | None, goal_ms: float, resolution: str, cores: int, quick: bool, as_json: bool
+) -> None:
+    from benchmarks.edge_load.proposal import propose
+    from benchmarks.machine import pin
+
+    proposal = propose(
+        bundle_folder(bundle),
+        goal_ms,
+        resolution=resolution,
+        cores=pin(cores),
+        seconds=1.0 if quick else 5.0,
+        progress=log,
+    )
+    best = proposal.best
+    text = f"{proposal.command}\n{best.requests_per_s:g} requests/s, p95 {best.p95_ms:g} ms"
+    finish(proposal.as_dict(), text, as_json)
 
 
 @app.command(epilog="\b\nExample:\n  mvstylizer bench soak --minutes 30 --swaps 50")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from mvstylizer.errors import printable
 
 BundleOption = Annotated[
     Path | None,
@@ -38,7 +41,15 @@ def finish(result: dict[str, Any], text: str, as_json: bool) -> None:
 def warn(warnings: list[str]) -> None:
     """Print warnings on stderr, one per line."""
     for warning in warnings:
-        typer.echo(f"Warning: {warning}", err=True)
+        typer.echo(f"Warning: {printable(warning)}", err=True)
+
+
+class PrintableFormatter(logging.Formatter):
+    """Formats log records as one line each, without control characters; tracebacks follow as they are."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (the base class's name)
+        """Return the message of a record."""
+        return printable(record.message)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ that the user can fix (one line on stderr), 2 wrong usage, 130 after Ctrl-C, 143
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -19,7 +20,7 @@ import typer.core
 from mvstylizer.errors import MVStylizerError
 from mvstylizer_cli import bench as benchmarks
 from mvstylizer_cli import device, federate
-from mvstylizer_cli.console import JsonOption, finish
+from mvstylizer_cli.console import JsonOption, PrintableFormatter, finish
 from mvstylizer_cli.export import EXPORT_EXAMPLES, export
 from mvstylizer_cli.lut import LUT_EXAMPLES, lut
 from mvstylizer_cli.serve import SERVE_EXAMPLES, serve
@@ -110,6 +111,8 @@ def main() -> None:
 
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported
     signal.signal(signal.SIGTERM, _terminate)
+    if logging.lastResort is not None:  # whatever a log line quotes, a terminal must not obey it
+        logging.lastResort.setFormatter(PrintableFormatter())
     try:
         code = app(standalone_mode=False) or 0
         if code == INTERRUPTED:  # Typer turns Ctrl-C into this exit code without a message

@@ -30,6 +30,14 @@ def serve(
         ),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Number of stylizer instances.")] = 1,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, max=256, help="Threads of each instance. [default: cores / workers]"),
+    ] = None,
+    max_requests: Annotated[
+        int,
+        typer.Option(min=1, max=1024, help="Concurrent requests; more are refused, and clients retry."),
+    ] = 16,
     tls_cert: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Certificate chain (PEM); enables TLS.")
     ] = None,
@@ -72,6 +80,12 @@ def serve(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Allow a public address without TLS or tokens.")
     ] = False,
+    json_log: Annotated[
+        bool,
+        typer.Option(
+            "--json-log", help="Log on stderr as JSON lines, one for each request too, with its trace."
+        ),
+    ] = False,
     install: Annotated[
         bool, typer.Option("--install", help="Install the bundled Triton for this user, then exit.")
     ] = False,
@@ -83,12 +97,16 @@ def serve(
         install_server()
         return
     from edge_triton.edge import EdgeOptions
+    from edge_triton.gateway.guard import Limits
+    from edge_triton.log import EdgeLog
     from edge_triton.serve import serve as run
 
     options = EdgeOptions(
         host=host,
         port=port,
         workers=workers,
+        threads=threads,
+        limits=Limits(max_requests=max_requests, max_requests_per_client=max(1, max_requests // 2)),
         tls_cert=tls_cert,
         tls_key=tls_key,
         client_ca=client_ca,
@@ -99,10 +117,15 @@ def serve(
         tensorrt=tensorrt,
         insecure=insecure,
     )
-    run(
-        bundle_folder(bundle),
-        options.with_health(health),
-        on_ready=lambda edge: typer.echo(
-            f"Serving on {edge.address}, health on {edge.health_address} (Ctrl-C stops)", err=True
-        ),
-    )
+    log = EdgeLog(as_json=json_log)
+    log.start()
+    try:
+        run(
+            bundle_folder(bundle),
+            options.with_health(health),
+            on_ready=lambda edge: log.say(
+                f"Serving on {edge.address}, health on {edge.health_address} (Ctrl-C stops)"
+            ),
+        )
+    finally:
+        log.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import math
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,10 +19,12 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from device_runtime.media.photo import PhotoSizeError
+from device_runtime.media.video_info import VideoSizeError
 from device_runtime.options import DEFAULT_OPTIONS, StylizeOptions
 from device_runtime.preview.variants import MATCHES
 from mvstylizer.errors import MVStylizerError
-from studio.errors import StudioError, TooLargeError
+from studio.errors import DiskFullError, StudioError, TooLargeError
 from studio.media_library import ROLES, Role, inspect_file
 from studio.same_origin import SameOrigin
 from studio.workbench import Workbench
@@ -28,7 +32,9 @@ from studio.workbench import Workbench
 PAGE: Final = Path(__file__).parent / "page"
 # Browsers read a response only after sending the whole file; otherwise they report a broken connection.
 MAX_DISCARDED: Final = 64_000_000
+MAX_JSON: Final = 64_000  # bytes; the options take some hundred
 UNPROCESSABLE: Final = 422
+_WRONG_SIZE: Final = (PhotoSizeError, VideoSizeError)
 
 
 def make_app(workbench: Workbench) -> Starlette:
@@ -54,7 +60,11 @@ def make_app(workbench: Workbench) -> Starlette:
             Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"], www_redirect=False),
             Middleware(SameOrigin),
         ],
-        exception_handlers={MVStylizerError: handlers.refuse, HTTPException: _refuse_http},
+        exception_handlers={
+            MVStylizerError: handlers.refuse,
+            OSError: handlers.refuse_by_system,
+            HTTPException: _refuse_http,
+        },
     )
 
 
@@ -123,7 +133,17 @@ class _Handlers:
         """Return an error that the user can fix as one line, in the command line's words."""
         line = self._workbench.library.line(cast("MVStylizerError", error))
         closes = {"Connection": "close"} if isinstance(error, TooLargeError) else None
-        return JSONResponse({"error": line}, getattr(error, "status", UNPROCESSABLE), closes)
+        status = TooLargeError.status if isinstance(error, _WRONG_SIZE) else UNPROCESSABLE
+        return JSONResponse({"error": line}, getattr(error, "status", status), closes)
+
+    def refuse_by_system(self, request: Request, error: Exception) -> Response:
+        """Return an error of the disk as one line: 507 if it is full, otherwise 500."""
+        known = cast("OSError", error)
+        if known.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return self.refuse(
+                request, DiskFullError("The disk has no room for this file", "Free some space, or set TMPDIR")
+            )
+        return JSONResponse({"error": f"The disk failed ({known.strerror})"}, 500)
 
 
 def _refuse_http(request: Request, error: Exception) -> Response:
@@ -139,9 +159,14 @@ def _role(request: Request) -> Role:
 
 
 async def _json(request: Request) -> dict[str, Any]:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_JSON:
+            raise TooLargeError(f"The options are larger than {MAX_JSON // 1000} kB", "Send the options only")
     try:
-        value = await request.json()
-    except ValueError as error:
+        value = json.loads(body)
+    except (ValueError, RecursionError) as error:
         raise StudioError("The request is not a JSON object") from error
     if not isinstance(value, dict):
         raise StudioError("The request is not a JSON object")

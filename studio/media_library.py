@@ -17,8 +17,8 @@ from mvstylizer.errors import MVStylizerError
 Role = Literal["source", "style"]
 Kind = Literal["video", "photo"]
 ROLES: Final[tuple[Role, ...]] = ("source", "style")
-MAX_NAME: Final = 100  # characters of up to four bytes; file systems allow 255 bytes
-MAX_SUFFIX: Final = 10
+MAX_STEM: Final = 100  # bytes; file systems allow 255, and a result's name has the stems of two files
+MAX_SUFFIX: Final = 16  # bytes
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,14 @@ def plain_name(name: str) -> str:
     last = name.replace("\\", "/").rpartition("/")[2]
     printable = "".join(char for char in last if char.isprintable()).strip(" .")
     stem, dot, suffix = (printable or "file").rpartition(".")
-    return f"{stem[:MAX_NAME]}{dot}{suffix[:MAX_SUFFIX]}" if stem else suffix[:MAX_NAME]
+    if not stem:
+        return _cut(suffix, MAX_STEM)
+    return f"{_cut(stem, MAX_STEM)}{dot}{_cut(suffix, MAX_SUFFIX)}"
+
+
+def _cut(text: str, size: int) -> str:
+    """Return the beginning of a text that takes at most `size` bytes."""
+    return text.encode(errors="ignore")[:size].decode(errors="ignore")
 
 
 def _without_folder(line: str, folder: Path) -> str:

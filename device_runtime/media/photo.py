@@ -10,15 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_runtime.media.atomic_file import check_output, pending_file
+from device_runtime.media.photo_header import header_size
 from mvstylizer.errors import MVStylizerError
+from mvstylizer.stylizer import MAX_ASPECT, is_too_thin
 
 FORMATS: Final = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 MOVING: Final = (".gif", ".apng", ".avif")  # may contain several frames: treated as videos
 JPEG_QUALITY: Final = 95
+MAX_PIXELS: Final = 210_000_000  # phones have up to 200 megapixels; decoding takes 6 bytes for each
 
 
 class PhotoError(MVStylizerError):
     """Error raised when a file cannot be read or written as a photo."""
+
+
+class PhotoSizeError(PhotoError):
+    """Error raised before a photo is decoded that has too many pixels, or is too thin for the network."""
 
 
 def is_photo(path: Path) -> bool:
@@ -36,7 +43,7 @@ def read_photo(path: Path) -> NDArray[np.uint8]:
         uint8 RGB (H, W, 3), 0..255; more than eight bits are scaled to eight.
 
     Raises:
-        PhotoError: The file is missing, unreadable or not a picture.
+        PhotoError: The file is missing, unreadable, too large or not a picture.
     """
     return np.asarray(read_pixels(path), np.uint8)
 
@@ -58,13 +65,27 @@ def read_pixels(path: Path, depth: int = 0) -> NDArray[Any]:
         content = np.fromfile(path, np.uint8)
     except OSError as error:
         raise PhotoError(f"The picture {path} cannot be read ({error.strerror})", "Check the path") from error
+    size = header_size(content.tobytes())
+    if size is not None:
+        _check_size(path, *size)
     try:
         picture = cv2.imdecode(content, cv2.IMREAD_COLOR_RGB | depth) if content.size else None
     except cv2.error:
         picture = None
     if picture is None:
         raise PhotoError(f"{path} cannot be read as a picture", "Choose a JPEG or PNG file")
+    _check_size(path, *picture.shape[:2])
     return picture
+
+
+def _check_size(path: Path, height: int, width: int) -> None:
+    if height * width > MAX_PIXELS:
+        raise PhotoSizeError(
+            f"{path} has {width}×{height} pixels, more than {MAX_PIXELS // 1_000_000} megapixels",
+            "Make it smaller first",
+        )
+    if is_too_thin(height, width):
+        raise PhotoSizeError(f"{path} has {width}×{height} pixels, thinner than 1:{MAX_ASPECT}", "Crop it")
 
 
 def check_photo_output(target: Path, *inputs: Path) -> Path:

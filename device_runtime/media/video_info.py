@@ -18,15 +18,21 @@ from av.video.stream import VideoStream
 from device_runtime.media.color import Color
 from device_runtime.media.orientation import Orientation
 from mvstylizer.errors import MVStylizerError
+from mvstylizer.stylizer import MAX_ASPECT, is_too_thin
 
 AV_TIME_BASE: Final = Fraction(1, 1_000_000)  # FFmpeg's unit for the times of a whole file
 CONTAINER_TAGS: Final = {"major_brand", "minor_version", "compatible_brands", "encoder"}  # not copied
 STREAM_TAGS: Final = {"title", "language"}
+MAX_FRAME_PIXELS: Final = 8192 * 8192
 NO_PICTURE_HINT: Final = "Choose a file with a video stream"
 
 
 class VideoError(MVStylizerError):
     """Error raised when a file cannot be read or written as a video."""
+
+
+class VideoSizeError(VideoError):
+    """Error raised when frames have too many pixels to be decoded, or are too thin for the network."""
 
 
 @dataclass(frozen=True)
@@ -96,12 +102,27 @@ def find_stream(container: InputContainer, path: Path) -> VideoStream:
     """Return the first video stream that is not the cover picture of a music file.
 
     Raises:
-        VideoError: There is none.
+        VideoError: There is none, or its frames are too large.
     """
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic and stream.codec_context is not None:
+            _check_size(stream, path)
             return stream
     raise VideoError(f"{path} has no video stream that can be decoded", NO_PICTURE_HINT)
+
+
+def _check_size(stream: VideoStream, path: Path) -> None:
+    width, height = stream.codec_context.width, stream.codec_context.height
+    if width * height > MAX_FRAME_PIXELS:
+        raise VideoSizeError(
+            f"{path} has frames of {width}×{height} pixels, more than"
+            f" {MAX_FRAME_PIXELS // 1_000_000} megapixels",
+            "Make it smaller first",
+        )
+    if width and height and is_too_thin(height, width):
+        raise VideoSizeError(
+            f"{path} has frames of {width}×{height} pixels, thinner than 1:{MAX_ASPECT}", "Crop them"
+        )
 
 
 def describe_video(

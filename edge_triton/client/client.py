@@ -30,6 +30,7 @@ from edge_triton.client.errors import (
 )
 from edge_triton.client.replies import STYLE_CODE, Bounds, ReplyError, image_bounds, read_output
 from edge_triton.client.retry import call_with_retries
+from edge_triton.client.trace import TRACEPARENT, new_trace_id, traceparent
 from mvstylizer.errors import printable
 from mvstylizer.stylizer import Reply, StylizedFrame
 
@@ -79,6 +80,10 @@ class EdgeClient:
             pixel, and maps are packed, which changes a picture by less than half a gray level. With Triton
             itself everything is raw. The first inference is preceded by a request for the edge's metadata.
 
+    Attributes:
+        address: The edge.
+        trace_id: W3C trace id of all its requests, to find them in the logs of the edge and of Triton.
+
     Raises:
         EdgeAddressError: The address is not HOST:PORT.
         EdgeTlsError: A TLS file cannot be read.
@@ -101,7 +106,8 @@ class EdgeClient:
         self._timeout_s = timeout_s
         self._patience_s = patience_s
         self._version = model_version
-        self._headers = {"authorization": f"Bearer {token}"} if token else None
+        self.trace_id = new_trace_id()
+        self._token = token
         self._jpeg_quality = jpeg_quality
         self._wire = None if frugal else Wire(jpeg_quality)  # None = not known yet
         self._retrain = "keep" if keep_for_training else ""
@@ -197,7 +203,7 @@ class EdgeClient:
             EdgeRefusedError: The edge rejects the request.
         """
         answer = self._call(
-            lambda: self._client.get_server_metadata(headers=self._headers, client_timeout=self._timeout_s)
+            lambda: self._client.get_server_metadata(headers=self._headers(), client_timeout=self._timeout_s)
         )
         return ServerInfo(printable(answer.name), printable(answer.version))
 
@@ -218,7 +224,7 @@ class EdgeClient:
                     tensors,
                     self._version,
                     outputs=[InferRequestedOutput(name) for name in names],
-                    headers=self._headers,
+                    headers=self._headers(),
                     client_timeout=self._timeout_s,
                     parameters={key: value for key, value in parameters.items() if value},
                 )
@@ -239,6 +245,11 @@ class EdgeClient:
                 "Check that it serves a bundle of this kit: mvstylizer serve --bundle BUNDLE",
             ) from err
 
+    def _headers(self) -> dict[str, str]:
+        """Return the headers of one request: a new span of this client's trace, and the token."""
+        token = {"authorization": f"Bearer {self._token}"} if self._token else {}
+        return {TRACEPARENT: traceparent(self.trace_id), **token}
+
     def _negotiated(self) -> Wire:
         """Return the most compact encoding that the edge offers, by its metadata."""
         return Wire(self._jpeg_quality, Wire.supports_frugal(self._check_offers_grids()))
@@ -252,7 +263,7 @@ class EdgeClient:
         """
         metadata = self._call(
             lambda: self._client.get_model_metadata(
-                "stylizer", self._version, headers=self._headers, client_timeout=self._timeout_s
+                "stylizer", self._version, headers=self._headers(), client_timeout=self._timeout_s
             )
         )
         names = [tensor.name for tensor in (*metadata.inputs, *metadata.outputs)]

@@ -18,6 +18,7 @@ _START, _END, _SCAN = b"\xff\xd8", b"\xff\xd9", b"\xff\xda"
 _FRAME_MARKERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BARE_MARKERS = {0x01, *range(0xD0, 0xD8)}
 _MAX_SEGMENTS = 256
+_MAX_SIDE = 65500
 _MAX_SCANS = 64  # encoders write about ten
 _MAX_SCANNED_PIXELS = 128 << 20  # over all scans: each costs a pass over the whole image
 
@@ -90,7 +91,7 @@ def encode_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
     """Encode an image as a baseline JPEG.
 
     Args:
-        image: uint8 RGB (H, W, 3), at most 65535 pixels per side.
+        image: uint8 RGB (H, W, 3), at most 65,500 pixels per side, which is libjpeg's limit.
         quality: 1 to 100.
 
     Returns:
@@ -99,7 +100,10 @@ def encode_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
     Raises:
         JpegError: The image is too large for the format.
     """
-    if max(image.shape) > 0xFFFF:
-        raise JpegError("the image is too large for a JPEG")
     settings = [cv2.IMWRITE_JPEG_QUALITY, quality]
-    return bytes(cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), settings)[1])
+    is_encoded, data = False, np.empty(0, np.uint8)
+    if max(image.shape) <= _MAX_SIDE:
+        is_encoded, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), settings)
+    if not is_encoded:
+        raise JpegError("the image is too large for a JPEG")
+    return bytes(data)

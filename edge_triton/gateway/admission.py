@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 
 from edge_triton.gateway.status_error import StatusError
-from mvstylizer.errors import MVStylizerError
+from mvstylizer.errors import MVStylizerError, printable
 
 _LOG = logging.getLogger(__name__)
 MIN_TOKEN_CHARS = 16
@@ -181,9 +183,23 @@ class ConcurrencyLimit:
         try:
             yield
         finally:
-            self._in_use[client] -= 1
-            if not self._in_use[client]:
-                del self._in_use[client]
+            self._leave(client)
+
+    def keep(self, client: str, task: asyncio.Task[Any]) -> None:
+        """Count a request as running until a task, which may outlive its `with` block, has ended."""
+        self._in_use[client] += 1
+
+        def end(done: asyncio.Task[Any]) -> None:
+            self._leave(client)
+            if not done.cancelled():
+                done.exception()  # retrieved, although nobody waits for it
+
+        task.add_done_callback(end)
+
+    def _leave(self, client: str) -> None:
+        self._in_use[client] -= 1
+        if not self._in_use[client]:
+            del self._in_use[client]
 
 
 def peer_host(peer: str) -> str:
@@ -191,9 +207,12 @@ def peer_host(peer: str) -> str:
     return peer.rpartition(":")[0]
 
 
-def bearer(metadata: Sequence[tuple[str, str | bytes]]) -> str:
-    """Return the ``authorization`` header of a call's metadata, or an empty string."""
-    return next((str(value) for key, value in metadata if key == "authorization"), "")
+def certificate_name(context: Any) -> str:
+    """Return the name in the verified client certificate of a gRPC call, or an empty string without one."""
+    identities = context.peer_identities() or ()
+    return (
+        "certificate " + printable(next(iter(identities)).decode(errors="replace"), 200) if identities else ""
+    )
 
 
 def _digest(token: str) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from importlib.metadata import version as package_version
 from typing import Any
 
@@ -16,15 +17,18 @@ from tritonclient.grpc import service_pb2
 
 from edge_triton.client.jpeg import JpegError
 from edge_triton.gateway.admission import Tokens
+from edge_triton.gateway.call import Call
 from edge_triton.gateway.contract import Contract
 from edge_triton.gateway.guard import Guard, Limits, Method
 from edge_triton.gateway.health_service import HealthService
 from edge_triton.gateway.inference import Inference
+from edge_triton.gateway.message import RAW_CONTENTS, parser
 from edge_triton.gateway.responses import build_response
 from edge_triton.gateway.serving_state import ServingState
-from edge_triton.gateway.spool import Spool
+from edge_triton.gateway.spool import Kind, Spool
 from edge_triton.gateway.status_error import StatusError
 from edge_triton.gateway.validation import FORGET, InferenceRequest, validate
+from edge_triton.gateway.work_pool import WorkPool
 from edge_triton.metrics import Metrics
 from edge_triton.triton.repository import MODELS
 from edge_triton.triton.startup_errors import PortTakenError
@@ -58,9 +62,10 @@ class Gateway:
         self._limits = limits
         self._metrics = metrics
         self._spool = spool
-        self._guard = Guard(limits, metrics, tokens)
+        self._pool = WorkPool()
+        self._guard = Guard(limits, metrics, tokens, self._pool)
         self._health = HealthService(state.is_ready, limits, services=("", SERVICE))
-        self._inference = Inference(state)
+        self._inference = Inference(state, self._pool)
         self._server: Any = None
         metrics.gauge(
             "mvstylizer_spool_bytes",
@@ -69,6 +74,9 @@ class Gateway:
         )
         metrics.gauge(
             "mvstylizer_styles", "Style photos in the cache.", lambda: self._inference.cached_styles
+        )
+        metrics.gauge(
+            "mvstylizer_style_bytes", "Memory of the style cache.", lambda: self._inference.cached_bytes
         )
 
     async def listen(self, host: str, port: int, credentials: Any = None) -> int:
@@ -100,6 +108,7 @@ class Gateway:
             ) from err
         await server.start()
         self._server = server
+        self._guard.connections.start(bound)
         return int(bound)
 
     async def close(self, grace_s: float) -> None:
@@ -107,51 +116,52 @@ class Gateway:
         if self._server is not None:
             await asyncio.gather(self._guard.close(grace_s), self._health.close(grace_s))
             await self._server.stop(0.0)
+            await asyncio.to_thread(self._guard.connections.close)
+        self._pool.close()
 
     def _handlers(self) -> Any:
-        methods: dict[str, tuple[Method, Any]] = {
-            "ServerLive": (self._server_live, service_pb2.ServerLiveRequest),
-            "ServerReady": (self._server_ready, service_pb2.ServerReadyRequest),
-            "ModelReady": (self._model_ready, service_pb2.ModelReadyRequest),
-            "ServerMetadata": (self._server_metadata, service_pb2.ServerMetadataRequest),
-            "ModelMetadata": (self._model_metadata, service_pb2.ModelMetadataRequest),
-            "ModelInfer": (self._model_infer, service_pb2.ModelInferRequest),
+        methods: dict[str, tuple[Method, Any, int | None]] = {
+            "ServerLive": (self._server_live, service_pb2.ServerLiveRequest, None),
+            "ServerReady": (self._server_ready, service_pb2.ServerReadyRequest, None),
+            "ModelReady": (self._model_ready, service_pb2.ModelReadyRequest, None),
+            "ServerMetadata": (self._server_metadata, service_pb2.ServerMetadataRequest, None),
+            "ModelMetadata": (self._model_metadata, service_pb2.ModelMetadataRequest, None),
+            "ModelInfer": (self._model_infer, service_pb2.ModelInferRequest, RAW_CONTENTS),
         }
         return grpc.method_handlers_generic_handler(
             SERVICE,
             {
                 name: grpc.stream_unary_rpc_method_handler(
-                    self._guard.wrap(name, method),
-                    request_deserializer=message.FromString,
+                    self._guard.wrap(name, method, parser(message, raw_field)),
                     response_serializer=lambda response: response.SerializeToString(),
                 )
-                for name, (method, message) in methods.items()
+                for name, (method, message, raw_field) in methods.items()
             },
         )
 
     async def _server_live(
-        self, _: service_pb2.ServerLiveRequest, client: str
+        self, _: service_pb2.ServerLiveRequest, call: Call
     ) -> service_pb2.ServerLiveResponse:
         return service_pb2.ServerLiveResponse(live=True)
 
     async def _server_ready(
-        self, _: service_pb2.ServerReadyRequest, client: str
+        self, _: service_pb2.ServerReadyRequest, call: Call
     ) -> service_pb2.ServerReadyResponse:
         return service_pb2.ServerReadyResponse(ready=self._state.is_ready())
 
     async def _model_ready(
-        self, message: service_pb2.ModelReadyRequest, client: str
+        self, message: service_pb2.ModelReadyRequest, call: Call
     ) -> service_pb2.ModelReadyResponse:
         self._bundle(message.name, message.version)
         return service_pb2.ModelReadyResponse(ready=self._state.is_ready())
 
     async def _server_metadata(
-        self, _: service_pb2.ServerMetadataRequest, client: str
+        self, _: service_pb2.ServerMetadataRequest, call: Call
     ) -> service_pb2.ServerMetadataResponse:
         return service_pb2.ServerMetadataResponse(name=NAME, version=package_version(NAME))
 
     async def _model_metadata(
-        self, message: service_pb2.ModelMetadataRequest, client: str
+        self, message: service_pb2.ModelMetadataRequest, call: Call
     ) -> service_pb2.ModelMetadataResponse:
         spec = self._bundle(message.name, message.version).spec(message.name)
         contract = Contract(spec.inputs, spec.outputs)
@@ -165,13 +175,19 @@ class Gateway:
         return response
 
     async def _model_infer(
-        self, message: service_pb2.ModelInferRequest, client: str
+        self, message: service_pb2.ModelInferRequest, call: Call
     ) -> service_pb2.ModelInferResponse:
         bundle = self._bundle(message.model_name, message.model_version)
-        request = await asyncio.to_thread(validate, message, bundle, self._limits.max_pixels)
+        max_pixels = self._limits.max_pixels
+        request = await self._pool.run(
+            call.client, message.ByteSize() / 3, partial(validate, message, bundle, max_pixels)
+        )
+        if request.retrain == FORGET:
+            self._inference.forget(call.client)
         if self._spool is not None and request.retrain:
-            await self._update_spool(self._spool, request, client)
-        return await build_response(request, await self._inference.run(request))
+            await self._update_spool(self._spool, request, call.client)
+        outputs = await self._inference.run(request, call)
+        return await build_response(request, outputs, self._pool, call.client)
 
     def _bundle(self, model: str, version: str) -> Bundle:
         """Return the bundle that answers a request; an empty version means the one that is served."""
@@ -188,11 +204,11 @@ class Gateway:
         """Store the request's image for retraining, or delete the client's images, as the request says."""
         try:
             if request.retrain == FORGET:
-                await asyncio.to_thread(spool.forget, client)
-            elif "frame" in request.tensors:
-                await asyncio.to_thread(spool.put, "frames", client, request.tensors["frame"][0])
+                await self._pool.run(client, 0, partial(spool.forget, client))
             else:
-                await asyncio.to_thread(spool.put, "styles", client, request.tensors["style"][0])
+                kind: Kind = "frames" if "frame" in request.tensors else "styles"
+                image = request.tensors["frame" if kind == "frames" else "style"][0]
+                await self._pool.run(client, image.size / 3, partial(spool.put, kind, client, image))
         except (OSError, JpegError) as err:
             _LOG.warning("spool: %s", err)
             self._metrics.spool_failures.inc()

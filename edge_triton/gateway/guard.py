@@ -12,19 +12,27 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc
 
-from edge_triton.gateway.admission import ConcurrencyLimit, RateLimit, Tokens, bearer, peer_host
-from edge_triton.gateway.status_error import StatusError, invalid
+from edge_triton.client.trace import TRACEPARENT, continued, trace_id_of
+from edge_triton.gateway.admission import ConcurrencyLimit, RateLimit, Tokens, certificate_name, peer_host
+from edge_triton.gateway.call import Call
+from edge_triton.gateway.connections import ConnectionLimit
+from edge_triton.gateway.message import malformed
+from edge_triton.gateway.status_error import StatusError
+from edge_triton.gateway.work_pool import WorkPool
 from edge_triton.metrics import Metrics
 from edge_triton.triton.repository import MODELS
 
-Method = Callable[[Any, str], Awaitable[Any]]
-"""Takes a request message and the client's name, returns the response message."""
+Method = Callable[[Any, Call], Awaitable[Any]]
+"""Takes a request message and who sent it, returns the response message."""
 
 _LOG = logging.getLogger(__name__)
+_ACCESS = logging.getLogger("edge_triton.access")
+_MIN_THREAD_BYTES = 64 << 10  # smaller messages are parsed at once
 _POLL_S = 0.02
 _READ_S = 1.0  # a raw 1080p frame at 50 Mbit/s
 _MAX_STREAMS = 256  # per connection; each is admitted or rejected as soon as its headers arrive
@@ -45,6 +53,8 @@ class Limits:
         request_timeout_s: Time for a whole request, whatever deadline the client sets, in seconds.
         handshake_timeout_s: Time for a new connection to speak HTTP/2, in seconds.
         max_connections: Open connections in total.
+        max_connections_per_address: Open connections of one address, or of one IPv6 network (/64), without an
+            admitted call.
         idle_timeout_s: Time after which a connection without a call is closed, in seconds.
         max_connection_age_s: Age at which a connection is closed so that the client reconnects, in seconds.
     """
@@ -59,6 +69,7 @@ class Limits:
     request_timeout_s: float = 60.0
     handshake_timeout_s: float = 10.0
     max_connections: int = 512
+    max_connections_per_address: int = 64
     idle_timeout_s: float = 60.0
     max_connection_age_s: float = 600.0
 
@@ -66,13 +77,21 @@ class Limits:
 class Guard:
     """Admits calls to a server's methods. Belongs to one event loop.
 
+    Attributes:
+        connections: Learns which connections made an admitted call.
+
     Args:
         limits: Resource limits.
         metrics: Metrics of this edge.
-        tokens: Accepted tokens; None = none needed, and clients are identified by address.
+        tokens: Accepted tokens; None = none needed, and clients are known by their certificate or address.
+        pool: Threads that parse large messages; None = they are parsed at once.
     """
 
-    def __init__(self, limits: Limits, metrics: Metrics, tokens: Tokens | None) -> None:
+    def __init__(
+        self, limits: Limits, metrics: Metrics, tokens: Tokens | None, pool: WorkPool | None = None
+    ) -> None:
+        self._pool = pool
+        self.connections = ConnectionLimit(limits.max_connections, limits.max_connections_per_address)
         self._limits = limits
         self._metrics = metrics
         self._tokens = tokens
@@ -85,12 +104,18 @@ class Guard:
             lambda: self._concurrency.in_use,
         )
 
+    @property
+    def in_use(self) -> int:
+        """Number of running requests, and of answers given up whose work still runs."""
+        return self._concurrency.in_use
+
     def options(self) -> list[tuple[str, int]]:
         """Return the gRPC options of a server that uses this guard."""
         limits = self._limits
         return [
             ("grpc.so_reuseport", 0),  # otherwise two edges on one port would silently share its requests
             ("grpc.max_receive_message_length", limits.max_message_bytes),
+            ("grpc.compression_enabled_algorithms_bitset", 1),  # none: 16 kB of gzip can be 16 MB of fields
             ("grpc.max_concurrent_streams", _MAX_STREAMS),
             ("grpc.server_handshake_timeout_ms", int(1000 * limits.handshake_timeout_s)),
             ("grpc.max_allowed_incoming_connections", limits.max_connections),
@@ -115,75 +140,108 @@ class Guard:
                 await asyncio.sleep(_POLL_S)
             await asyncio.sleep(min(_READ_S, max(0.0, deadline - time.monotonic())))
 
-    def wrap(self, name: str, method: Method) -> Callable[[Any, Any], Any]:
+    def wrap(
+        self, name: str, method: Method, parse: Callable[[bytes], Any] = bytes
+    ) -> Callable[[Any, Any], Any]:
         """Return a method with admission, deadline, metrics, and errors that reveal nothing.
 
         Args:
             name: The method's name, for the metrics.
             method: What to call once the request is admitted and read.
+            parse: Checks and parses the request's bytes.
         """
 
         async def handle(_: Any, context: Any) -> Any:
             start = time.monotonic()
-            model = ""
+            model, call = "", Call("", continued(_header(context, TRACEPARENT)))
             try:
-                client = self._admitted(context)
-                with self._concurrency.take(client):
-                    request = await read_message(context, self._limits.body_timeout_s)
+                call = call._replace(client=self._admitted(context))
+                with self._concurrency.take(call.client):
+                    data = await read_message(context, self._limits.body_timeout_s)
+                    request = await self._parsed(data, parse, call)
+                    del data
                     model = _known(getattr(request, "model_name", ""))
-                    response = await self._in_time(method(request, client), context)
+                    response = await self._in_time(method(request, call), context, call)
             except StatusError as err:
-                error = err
+                error = err.plain()
             except Exception:
-                _LOG.exception("%s failed", name)
+                _LOG.exception("%s failed (trace %s)", name, trace_id_of(call.trace))
                 error = StatusError(grpc.StatusCode.INTERNAL, "the edge failed on this request")
             else:
-                self._metrics.requests.labels(name, model, "OK").inc()
+                self._count(name, model, "OK", call, time.monotonic() - start)
                 self._metrics.request_seconds.labels(model).observe(time.monotonic() - start)
                 return response
-            self._metrics.requests.labels(name, model, error.status.name).inc()
+            self._count(name, model, error.status.name, call, time.monotonic() - start)
             await context.abort(error.status, error.text, error.trailers)
 
         return handle
+
+    def _count(self, name: str, model: str, status: str, call: Call, seconds: float) -> None:
+        """Count an answered request, and log it."""
+        self._metrics.requests.labels(name, model, status).inc()
+        facts: dict[str, Any] = {"method": name, "model": model, "status": status, "client": call.client}
+        facts |= {"ms": round(1000 * seconds, 1), "traceparent": call.trace}
+        _ACCESS.info("%s %s", name, status, extra={"facts": facts})
+
+    async def _parsed(self, data: bytes, parse: Callable[[bytes], Any], call: Call) -> Any:
+        if self._pool is None or len(data) < _MIN_THREAD_BYTES:
+            return parse(data)
+        return await self._pool.run(call.client, len(data) / 3, partial(parse, data))
 
     def _admitted(self, context: Any) -> str:
         """Return the client's name, after checking its token and its rate."""
         if self._is_closed:
             raise StatusError(grpc.StatusCode.UNAVAILABLE, "the edge is stopping")
         if self._tokens is not None:
-            client = self._tokens.name(bearer(context.invocation_metadata()))
+            client = self._tokens.name(_header(context, "authorization"))
         else:
-            client = peer_host(context.peer())
+            client = certificate_name(context) or peer_host(context.peer())
+        self.connections.admit(context.peer())
         self._rate.take(client)
         return client
 
-    async def _in_time(self, answer: Awaitable[Any], context: Any) -> Any:
-        """Await the answer until the client's deadline or ours, whichever comes first."""
+    async def _in_time(self, answer: Awaitable[Any], context: Any, call: Call) -> Any:
+        """Await the answer until the client's deadline or ours, whichever comes first.
+
+        An answer given up counts as a running request of its client until the work for it has ended.
+        """
         remaining = context.time_remaining()
         limit = self._limits.request_timeout_s
+        task = asyncio.ensure_future(answer)
         try:
-            return await asyncio.wait_for(answer, limit if remaining is None else min(remaining, limit))
-        except TimeoutError:
-            raise StatusError(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline has passed") from None
+            await asyncio.wait([task], timeout=limit if remaining is None else min(remaining, limit))
+        finally:
+            if not task.done():
+                task.cancel()
+                self._concurrency.keep(call.client, task)
+        if not task.done():
+            raise StatusError(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline has passed")
+        return task.result()
 
 
-async def read_message(context: Any, timeout_s: float) -> Any:
-    """Return the first message of a client-streaming call.
+async def read_message(context: Any, timeout_s: float) -> bytes:
+    """Return the first message of a client-streaming call, as bytes.
 
     Args:
         context: The call.
         timeout_s: Time for the message to arrive, in seconds.
 
     Raises:
-        StatusError: It arrives too slowly, is missing, or cannot be parsed.
+        StatusError: It arrives too slowly, is missing, or is too large.
     """
     try:
         message = await asyncio.wait_for(context.read(), timeout_s)
     except TimeoutError:
         raise StatusError(grpc.StatusCode.DEADLINE_EXCEEDED, "the request arrived too slowly") from None
     if message is grpc.aio.EOF:
-        raise invalid("the request is empty, malformed, or too large")
-    return message
+        raise malformed()
+    data: bytes = message
+    return data
+
+
+def _header(context: Any, name: str) -> str:
+    """Return a header of a call, or an empty string."""
+    return next((str(value) for key, value in context.invocation_metadata() if key == name), "")
 
 
 def _known(model: str) -> str:

@@ -1,30 +1,37 @@
-"""A minimal HTTP server: ``/healthz`` for load balancers and containers, ``/metrics`` for Prometheus."""
+"""A minimal HTTP server: ``/healthz`` for load balancers and containers, ``/metrics`` for Prometheus.
+
+It has a thread and an event loop of its own, so that it answers however busy the gateway is.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Callable
-from typing import Any
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 from edge_triton.triton.startup_errors import PortTakenError
 
-_READ_TIMEOUT_S = 5.0
+_READ_TIMEOUT_S = 3.0
 _MAX_HEAD_BYTES = 8192
-_MAX_CONNECTIONS = 32
+_MAX_CONNECTIONS = 128
 _REASONS = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
 
+_T = TypeVar("_T")
 Page = tuple[int, str, str]
 """Status, content type, text."""
 
 
 class HealthServer:
-    """Answers GET and HEAD on two paths, one request per connection. Belongs to one event loop.
+    """Answers GET and HEAD on two paths, one request per connection, in a thread of its own.
+
+    If too many connections are open, the one that has been silent longest is closed.
 
     Args:
-        health: Returns whether the edge is ready, and the facts to report.
-        metrics: Returns the text for Prometheus.
+        health: Returns whether the edge is ready, and the facts to report; called in this server's thread.
+        metrics: Returns the text for Prometheus; called in this server's thread.
     """
 
     def __init__(
@@ -32,7 +39,9 @@ class HealthServer:
     ) -> None:
         self._health = health
         self._metrics = metrics
-        self._open = 0
+        self._silent: dict[asyncio.StreamWriter, None] = {}  # the oldest first
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
         self._server: asyncio.Server | None = None
 
     async def listen(self, host: str, port: int) -> int:
@@ -41,8 +50,12 @@ class HealthServer:
         Raises:
             PortTakenError: The port cannot be used.
         """
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="health", daemon=True)
+        self._thread.start()
+        starting = asyncio.start_server(self._serve, host, port, limit=_MAX_HEAD_BYTES)
         try:
-            self._server = await asyncio.start_server(self._serve, host, port, limit=_MAX_HEAD_BYTES)
+            self._server = await self._in_thread(starting)
         except OSError as err:
             raise PortTakenError(
                 f"Port {port} for /healthz cannot be used on {host}", "Choose another with --health HOST:PORT"
@@ -50,23 +63,45 @@ class HealthServer:
         return int(self._server.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
-        """Stop listening."""
+        """Stop listening, and end the thread."""
+        loop, thread = self._loop, self._thread
+        if loop is not None and thread is not None:
+            await self._in_thread(self._stop_listening())
+            loop.call_soon_threadsafe(loop.stop)
+            await asyncio.to_thread(thread.join)
+            loop.close()
+            self._loop = self._thread = None
+
+    async def _in_thread(self, work: Coroutine[Any, Any, _T]) -> _T:
+        assert self._loop is not None
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+    async def _stop_listening(self) -> None:
         if self._server is not None:
             self._server.close()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.get_running_loop().shutdown_default_executor()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open += 1
+        if len(self._silent) >= _MAX_CONNECTIONS:
+            next(iter(self._silent)).transport.abort()
+        self._silent[writer] = None
         try:
             with contextlib.suppress(
                 TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError
             ):
-                if self._open <= _MAX_CONNECTIONS:
-                    async with asyncio.timeout(_READ_TIMEOUT_S):
-                        head = await reader.readuntil(b"\r\n\r\n")
-                        writer.write(await self._response(head))
-                        await writer.drain()
+                async with asyncio.timeout(_READ_TIMEOUT_S):
+                    head = await reader.readuntil(b"\r\n\r\n")
+                self._silent.pop(writer, None)
+                response = await self._response(head)
+                async with asyncio.timeout(_READ_TIMEOUT_S):
+                    writer.write(response)
+                    await writer.drain()
         finally:
-            self._open -= 1
+            self._silent.pop(writer, None)
             writer.close()
 
     async def _response(self, head: bytes) -> bytes:

@@ -20,6 +20,7 @@ from grpc_health.v1.health import SERVICE_NAME
 
 from edge_triton.gateway.admission import ConcurrencyLimit, RateLimit, peer_host
 from edge_triton.gateway.guard import Limits, read_message
+from edge_triton.gateway.message import parser
 from edge_triton.gateway.status_error import StatusError
 
 _POLL_S = 0.2
@@ -27,6 +28,7 @@ _BODY_TIMEOUT_S = 1.0
 _MAX_READS, _MAX_READS_PER_CLIENT = 16, 4
 _MAX_WATCHES, _MAX_WATCHES_PER_CLIENT = 256, 32
 
+_parse = parser(health_pb2.HealthCheckRequest)
 Status = health_pb2.HealthCheckResponse.ServingStatus
 
 
@@ -49,7 +51,6 @@ class HealthService:
     def handlers(self) -> Any:
         """Return the gRPC handlers of both methods."""
         codec = {
-            "request_deserializer": health_pb2.HealthCheckRequest.FromString,
             "response_serializer": health_pb2.HealthCheckResponse.SerializeToString,
         }
         methods = {
@@ -96,7 +97,7 @@ class HealthService:
         client = peer_host(context.peer())
         self._rate.take(client)
         with self._reads.take(client):
-            message = await read_message(context, _BODY_TIMEOUT_S)
+            message = _parse(await read_message(context, _BODY_TIMEOUT_S))
         name: str = message.service
         return name
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
+from functools import partial
 
 import grpc
 import numpy as np
@@ -15,16 +15,19 @@ from edge_triton.gateway.contract import PACKED, plain_name
 from edge_triton.gateway.status_error import StatusError, invalid
 from edge_triton.gateway.triton_channel import Output
 from edge_triton.gateway.validation import InferenceRequest
+from edge_triton.gateway.work_pool import WorkPool
 
 
 async def build_response(
-    request: InferenceRequest, outputs: Mapping[str, Output]
+    request: InferenceRequest, outputs: Mapping[str, Output], pool: WorkPool, client: str
 ) -> service_pb2.ModelInferResponse:
     """Return the response to a request.
 
     Args:
         request: The request.
         outputs: Raw outputs by the model's own names.
+        pool: Threads that encode.
+        client: Name of the client.
 
     Raises:
         StatusError: An image is too large for a JPEG, or a grid holds values out of range.
@@ -35,9 +38,9 @@ async def build_response(
     for name in request.outputs:
         output = outputs[plain_name(name)]
         if name.endswith(PACKED):
-            output = await asyncio.to_thread(_as_packed, output)
+            output = await pool.run(client, len(output.data) / 3, partial(_as_packed, output))
         elif name not in outputs:
-            output = await asyncio.to_thread(_as_jpeg, output, request.quality)
+            output = await pool.run(client, len(output.data) / 3, partial(_as_jpeg, output, request.quality))
         response.outputs.add(name=name, datatype=output.datatype, shape=output.shape)
         response.raw_output_contents.append(output.data)
     return response

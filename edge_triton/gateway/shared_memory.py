@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import mmap
 import os
+import time
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_triton.triton.bundled import SHARED_MEMORY
 
-_MIN_HALF_BYTES = 8 << 20  # a 1080p frame
+MIN_HALF_BYTES = 8 << 20  # a 1080p frame
 MAX_HALF_BYTES = 64 << 20
 
 
@@ -26,6 +27,7 @@ class SharedSlot:
     Attributes:
         name: The file name.
         half_bytes: Size of a half; the second half starts at this offset.
+        used_at: When it was last used, on the monotonic clock.
 
     Raises:
         OSError: The region would take more than a quarter of the free shared memory, which Triton needs too.
@@ -33,7 +35,8 @@ class SharedSlot:
 
     def __init__(self, name: str, min_half_bytes: int) -> None:
         self.name = name
-        self.half_bytes = max(_MIN_HALF_BYTES, 1 << (min_half_bytes - 1).bit_length())
+        self.used_at = time.monotonic()
+        self.half_bytes = max(MIN_HALF_BYTES, 1 << (min_half_bytes - 1).bit_length())
         self._path = SHARED_MEMORY / name
         room = os.statvfs(SHARED_MEMORY)
         if self.size > room.f_bavail * room.f_frsize // 4:

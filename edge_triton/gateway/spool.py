@@ -4,14 +4,15 @@
     <folder>/styles/<client>-<when>-<content>.jpg
 
 A client appears as a digest only. Files are encoded from the pixels, so they carry no metadata of the phone's
-own file, such as place or camera. The folder is limited in size and age, and a client can have all of its
-files deleted.
+own file, such as place or camera, and only the edge's user can read them. The folder is limited in size and
+age, and a client can have all of its files deleted.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import threading
 import time
 from collections import deque
@@ -30,6 +31,7 @@ KINDS: tuple[Kind, ...] = ("frames", "styles")
 MAX_BYTES = 2 << 30
 MAX_AGE_S = 14 * 86400.0
 _QUALITY = 95
+_FILE_NAME = re.compile(r"[0-9a-f]{16}-(?P<when>\d{14,16})-[0-9a-f]{16}\.jpg", re.ASCII)
 
 
 class SpoolError(MVStylizerError):
@@ -69,10 +71,13 @@ class Spool:
         self._clock = clock
         self._lock = threading.Lock()
         try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             for kind in KINDS:
-                (folder / kind).mkdir(parents=True, exist_ok=True)
+                (folder / kind).mkdir(exist_ok=True)
+                (folder / kind).chmod(0o700)
                 for part in (folder / kind).glob("*.part"):
-                    part.unlink()
+                    if part.is_file():
+                        part.unlink()
             self._entries = deque(sorted(self._found()))
         except OSError as err:
             raise SpoolError(f"Spool {folder}: {err.strerror}", "Pass a writable folder to --spool") from err
@@ -128,8 +133,14 @@ class Spool:
             self._bytes -= oldest.size
 
     def _found(self) -> list[_Entry]:
-        paths = [path for kind in KINDS for path in (self._folder / kind).glob("*-*-*.jpg")]
-        return [_Entry(int(path.name.split("-")[1]) / 1000, path, path.stat().st_size) for path in paths]
+        """Return the files of earlier runs; whatever else is in the folder is not ours."""
+        entries = []
+        for path in (path for kind in KINDS for path in (self._folder / kind).iterdir()):
+            name = _FILE_NAME.fullmatch(path.name)
+            if name and path.is_file() and not path.is_symlink():
+                path.chmod(0o600)
+                entries.append(_Entry(int(name["when"]) / 1000, path, path.stat().st_size))
+        return entries
 
 
 def _name(client: str) -> str:
@@ -140,7 +151,7 @@ def _write(path: Path, data: bytes) -> None:
     """Write a file atomically."""
     part = path.with_suffix(".part")
     try:
-        with part.open("wb") as stream:
+        with open(os.open(part, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())

@@ -20,6 +20,11 @@ class StatusError(Exception):
         self.text = text
         self.pushback_s = pushback_s
 
+    def plain(self) -> StatusError:
+        """Return this error without its origin, whose frames would keep the request in memory for long."""
+        self.__cause__ = self.__context__ = None
+        return self.with_traceback(None)
+
     @property
     def trailers(self) -> tuple[tuple[str, str], ...]:
         """Trailing metadata that tells gRPC clients when to retry."""

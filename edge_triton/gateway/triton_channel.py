@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -16,13 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from edge_triton.gateway.call import CANARY, Call
 from edge_triton.gateway.contract import DATATYPES
-from edge_triton.gateway.shared_memory import MAX_HALF_BYTES, SharedSlot
+from edge_triton.gateway.fair_queue import FairQueue
+from edge_triton.gateway.shared_memory import MAX_HALF_BYTES, MIN_HALF_BYTES, SharedSlot
 
 _MAX_MESSAGE_BYTES = 2**31 - 1
 _MIN_SHARED_BYTES = 1 << 16  # smaller tensors travel in the message
 _INFER_TIMEOUT_S = 120.0
 _REGISTER_TIMEOUT_S = 5.0
+_NETWORK_PIXELS = 150_000  # about the same for every image
 _REGION = "shared_memory_region"
 _SIZE = "shared_memory_byte_size"
 _OFFSET = "shared_memory_offset"
@@ -64,14 +68,13 @@ class TritonChannel:
         self._closed = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._regions: set[SharedSlot] = set()
-        self._slots: asyncio.LifoQueue[SharedSlot | None] = asyncio.LifoQueue()
-        for _ in range(slots):
-            self._slots.put_nowait(None)
+        self._slots: list[SharedSlot | None] = [None] * slots
+        self._turns = FairQueue(slots)
 
     @property
     def shared_bytes(self) -> int:
         """Shared memory in use, in bytes."""
-        return sum(slot.size for slot in self._regions)
+        return sum(slot.size for slot in tuple(self._regions))
 
     async def close(self) -> None:
         """Close the channel and free its shared memory; running requests raise `TritonChannelClosedError`."""
@@ -89,8 +92,9 @@ class TritonChannel:
         version: int,
         tensors: Mapping[str, NDArray[Any]],
         outputs: Mapping[str, int],
+        call: Call = CANARY,
     ) -> dict[str, Output]:
-        """Run one inference as soon as a slot is free.
+        """Run one inference as soon as it is the client's turn.
 
         Cancelling the caller does not stop Triton: the slot stays in use until Triton has finished.
 
@@ -100,24 +104,37 @@ class TritonChannel:
             tensors: Input arrays by name.
             outputs: Requested outputs by name, each with its largest possible size in bytes if it is an
                 image, otherwise 0.
+            call: Who sent the request.
 
         Raises:
             grpc.aio.AioRpcError: Triton rejects the request, fails, or is down.
             TritonChannelClosedError: `close` was called in the meantime.
         """
-        slot = await self._slots.get()
+        await self._turns.acquire(call.client, _work(tensors, outputs))
         if self._closed:
-            self._slots.put_nowait(None)  # wake the next waiting caller
+            self._turns.release(call.client)  # wakes the next waiting caller
             raise TritonChannelClosedError
-        task = asyncio.create_task(self._use(slot, model, version, tensors, outputs))
+        task = asyncio.create_task(self._use(self._slots.pop(), model, version, tensors, outputs, call))
         self._tasks.add(task)
-        task.add_done_callback(self._finish)
+        task.add_done_callback(lambda done: self._finish(done, call.client))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             if self._closed:
                 raise TritonChannelClosedError from None
             raise
+
+    async def shrink(self, idle_s: float) -> None:
+        """Remove shared memory larger than usual that has not been used for a time.
+
+        Args:
+            idle_s: That time, in seconds.
+        """
+        before = time.monotonic() - idle_s
+        for slot in tuple(self._slots):
+            if slot is not None and slot.half_bytes > MIN_HALF_BYTES and slot.used_at < before:
+                self._slots[self._slots.index(slot)] = None
+                await self._retire(slot)
 
     async def load(self, model: str, timeout_s: float) -> None:
         """Have Triton load a model again from its folder.
@@ -132,8 +149,9 @@ class TritonChannel:
         request = service_pb2.RepositoryModelLoadRequest(model_name=model)
         await self._stub.RepositoryModelLoad(request, timeout=timeout_s)
 
-    def _finish(self, task: asyncio.Task[Any]) -> None:
+    def _finish(self, task: asyncio.Task[Any], client: str) -> None:
         self._tasks.discard(task)
+        self._turns.release(client)
         if not task.cancelled():
             task.exception()  # retrieved, even if the caller has gone
 
@@ -144,13 +162,16 @@ class TritonChannel:
         version: int,
         tensors: Mapping[str, NDArray[Any]],
         outputs: Mapping[str, int],
+        call: Call,
     ) -> dict[str, Output]:
         try:
             needed = max([a.nbytes for a in tensors.values()] + list(outputs.values()))
             slot = await self._fitting(slot, needed)
             request = _request(model, version, tensors, outputs, slot)
             try:
-                reply = await self._stub.ModelInfer(request, timeout=_INFER_TIMEOUT_S)
+                reply = await self._stub.ModelInfer(
+                    request, timeout=_INFER_TIMEOUT_S, metadata=_headers(call)
+                )
             except grpc.aio.AioRpcError as err:
                 if slot is not None and err.code() in _MAYBE_RUNNING:
                     await self._retire(slot)
@@ -168,7 +189,9 @@ class TritonChannel:
                 for index, tensor in enumerate(reply.outputs)
             }
         finally:
-            self._slots.put_nowait(slot)
+            if slot is not None:
+                slot.used_at = time.monotonic()
+            self._slots.append(slot)
 
     async def _fitting(self, slot: SharedSlot | None, needed: int) -> SharedSlot | None:
         """Return a registered slot with halves of `needed` bytes, or the given slot if that is impossible."""
@@ -203,6 +226,16 @@ class TritonChannel:
         request = service_pb2.SystemSharedMemoryUnregisterRequest(name=slot.name)
         with contextlib.suppress(grpc.aio.AioRpcError):
             await self._stub.SystemSharedMemoryUnregister(request, timeout=_REGISTER_TIMEOUT_S)
+
+
+def _headers(call: Call) -> tuple[tuple[str, str], ...]:
+    return (("traceparent", call.trace),) if call.trace else ()
+
+
+def _work(tensors: Mapping[str, NDArray[Any]], outputs: Mapping[str, int]) -> float:
+    """Return the size of a request in pixels: of its network, of its image, and of its answer."""
+    sizes = sum(tensor.nbytes for tensor in tensors.values()) + sum(outputs.values())
+    return _NETWORK_PIXELS + sizes / 3
 
 
 def _request(

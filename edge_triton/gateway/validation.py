@@ -19,13 +19,13 @@ from edge_triton.client.jpeg import JpegError, decode_jpeg
 from edge_triton.gateway.contract import DATATYPES, JPEG, Contract, is_image, plain_name
 from edge_triton.gateway.status_error import invalid
 from mvstylizer.bundle import Bundle, TensorSpec
+from mvstylizer.stylizer import MAX_ASPECT, is_too_thin
 
 JPEG_QUALITY = "jpeg_quality"
 RETRAIN = "retrain"
 KEEP, FORGET = "keep", "forget"
 _DEFAULT_QUALITY = 95
 _PREFIX_BYTES = 4
-_MAX_ASPECT = 64  # the network's size exceeds its pixel budget for thinner images
 # Beginnings of the parameters that would change the answer, and what they are about.
 _MEANINGFUL = {"shared_memory_": "shared memory", "sequence_": "sequence", "classification": "classification"}
 
@@ -156,8 +156,8 @@ def _decoded(data: bytes, max_pixels: int) -> NDArray[np.uint8]:
 def _check_values(tensors: Mapping[str, NDArray[Any]], max_pixels: int) -> None:
     """Check that every number is finite, that no image is thin and that the upscaled image fits."""
     for value in tensors.values():
-        if value.ndim == 4 and max(value.shape[1:3]) > _MAX_ASPECT * min(value.shape[1:3]):
-            raise invalid(f"the image is thinner than 1:{_MAX_ASPECT}")
+        if value.ndim == 4 and is_too_thin(*value.shape[1:3]):
+            raise invalid(f"the image is thinner than 1:{MAX_ASPECT}")
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise invalid("a number in the request is not finite")
     if "r" in tensors and "frame" in tensors:

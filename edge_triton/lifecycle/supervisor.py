@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
 
@@ -26,6 +27,7 @@ _CANARY_AFTER_S = 1.0  # without a successful request
 _MAX_CANARY_INTERVAL_S = 5.0
 _CANARY_TIMEOUT_S = 5.0
 _STUCK_AFTER_S = 120.0
+_MIN_CPU_S = 0.25  # of the canary's time; a computing server uses several seconds of it
 _SLOTS_PER_WORKER = 2  # one request computes while the next one is transferred
 _MAX_RESTARTS = 5
 _RESTART_WINDOW_S = 60.0
@@ -100,13 +102,29 @@ class Supervisor:
                 )
                 if not cause and is_due:
                     self._state.check_requested.clear()
+                    used_s = self._cpu_seconds()
                     cause = await self._canary_failure()
+                    if cause == "late" and self._is_stuck(self._cpu_seconds() - used_s):
+                        cause = "stuck"
                     last_canary = time.monotonic()
-            if cause == "late" and self._state.success_age_s > _STUCK_AFTER_S:
-                cause = "stuck"
             if cause and cause != "late":
                 return cause
             await asyncio.sleep(_POLL_S)
+
+    def _is_stuck(self, used_s: float) -> bool:
+        """Return whether a late canary means more than a busy server: one that does not compute, or for ever.
+
+        Args:
+            used_s: CPU time that the server has used while it owed the canary, in seconds.
+        """
+        age_s = self._state.success_age_s
+        return age_s > _STUCK_AFTER_S or (age_s > _CANARY_TIMEOUT_S and used_s < _MIN_CPU_S)
+
+    def _cpu_seconds(self) -> float:
+        try:
+            return self._server.cpu_seconds()
+        except (ServerDiedError, OSError):  # the check of the processes reports the first
+            return math.inf
 
     def _process_failure(self) -> str:
         """Check the processes: quicker than an inference, which takes a second to notice a dead stub."""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from edge_triton.triton.bundled import BundledTriton
 from edge_triton.triton.container import OfficialTriton
+from edge_triton.triton.cpu_time import cpu_seconds
 from edge_triton.triton.model_spec import Backend, ModelSpec, TensorRt
 from edge_triton.triton.ports import HOST, check_port, free_port
 from edge_triton.triton.reaped_process import ReapedProcess
@@ -140,6 +141,10 @@ class TritonServer:
         counts = {STYLE_ENCODER: 1, STYLIZER: self._workers}
         expected = Counter({(model, version): counts[model] for version in versions for model in MODELS})
         return bool(expected - count_stubs(self._running().pid))
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time that the server's processes have used so far, in seconds."""
+        return cpu_seconds(self._running().pid)
 
     def abandon(self) -> None:
         """Make a `start` in another thread fail soon."""

@@ -59,7 +59,7 @@ def test_commands_exist(page: Path) -> None:
 
 
 def test_a_wrong_command_is_noticed() -> None:
-    assert len(commands(ROOT / "docs" / "edge.md")) == 3
+    assert len(commands(ROOT / "docs" / "edge.md")) == 4
     for wrong in (
         "stylise a.mp4",
         "serve --prot 1",

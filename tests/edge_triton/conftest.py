@@ -14,6 +14,7 @@ from edge_triton.client.client import EdgeClient
 from edge_triton.edge import Edge
 from edge_triton.triton.server import TritonServer
 from mvstylizer.bundle import Bundle
+from tests.edge_triton.pems import Pems, make_pems
 from tests.edge_triton.running_edge import RunningEdge, running_edge
 from tests.edge_triton.tiny_bundle import make_bundle
 from tests.edge_triton.victim import Victim
@@ -85,6 +86,12 @@ def edge(bundle: Bundle) -> Iterator[Edge]:
 def phone(edge: Edge) -> Iterator[EdgeClient]:
     with EdgeClient(edge.address) as connected:
         yield connected
+
+
+@pytest.fixture(scope="session")
+def pems(tmp_path_factory: pytest.TempPathFactory) -> Pems:
+    """A certificate authority, a server on loopback and a client."""
+    return make_pems(tmp_path_factory.mktemp("pems"))
 
 
 @pytest.fixture

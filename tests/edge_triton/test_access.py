@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import grpc
 import numpy as np
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from edge_triton.client.client import EdgeClient, EdgeRefusedError, EdgeTlsError, EdgeUnavailableError, Tls
 from edge_triton.edge import Edge, EdgeConfigError, EdgeOptions
 from edge_triton.gateway.admission import TokenFileError
+from edge_triton.gateway.guard import Limits
+from edge_triton.tls_files import TlsFileError
 from mvstylizer.bundle import Bundle
+from tests.edge_triton.pems import Pems, make_pems
 from tests.edge_triton.running_edge import stylizes
 
 pytestmark = pytest.mark.server
@@ -28,54 +25,6 @@ StartEdge = Callable[..., Any]
 GRAY = np.full((8, 8, 3), 100, np.uint8)
 CODE = np.array([0.2, 0.5, 0.8], np.float32)
 TOKEN = "0123456789abcdef-phone-1"
-
-
-class Pems(NamedTuple):
-    ca: Path
-    cert: Path
-    key: Path
-    client_cert: Path
-    client_key: Path
-
-
-@pytest.fixture(scope="module")
-def pems(tmp_path_factory: pytest.TempPathFactory) -> Pems:
-    """A certificate authority, a server on loopback and a client."""
-    folder = tmp_path_factory.mktemp("pems")
-    now = datetime.datetime.now(datetime.UTC)
-    ca_key = ec.generate_private_key(ec.SECP256R1())
-
-    def write(name: str, key: ec.EllipticCurvePrivateKey, is_ca: bool) -> tuple[Path, Path]:
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ca")]))
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(hours=1))
-            .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
-            .add_extension(
-                x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
-            )
-            .sign(ca_key, hashes.SHA256())
-        )
-        paths = folder / f"{name}.crt", folder / f"{name}.key"
-        paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        paths[1].write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
-        return paths
-
-    ca, _ = write("ca", ca_key, True)
-    server = write("server", ec.generate_private_key(ec.SECP256R1()), False)
-    client = write("client", ec.generate_private_key(ec.SECP256R1()), False)
-    return Pems(ca, *server, *client)
 
 
 @pytest.fixture
@@ -169,6 +118,28 @@ def test_client_ca_requires_a_client_certificate(start_edge: StartEdge, bundle: 
             stylizes(address, tls=Tls(pems.ca))
 
 
+def test_clients_with_certificates_have_their_own_limits(
+    start_edge: StartEdge, bundle: Bundle, pems: Pems, tmp_path: Path
+) -> None:
+    other = make_pems(tmp_path)
+    both = tmp_path / "both.pem"
+    both.write_bytes(pems.ca.read_bytes() + other.ca.read_bytes())
+    options = {
+        "tls_cert": pems.cert,
+        "tls_key": pems.key,
+        "client_ca": both,
+        "limits": Limits(rate=0.001, burst=1),
+    }
+    with start_edge(bundle, **options) as running:
+        address = running.edge.address
+        ours = Tls(pems.ca, pems.client_cert, pems.client_key)
+        server_as_client = Tls(pems.ca, pems.cert, pems.key)
+        assert stylizes(address, tls=ours)
+        with pytest.raises(EdgeUnavailableError, match="too many requests from this client"):
+            stylizes(address, tls=ours)
+        assert stylizes(address, tls=server_as_client)  # from the same address
+
+
 def test_client_error_names_a_missing_tls_file(tmp_path: Path) -> None:
     with pytest.raises(EdgeTlsError, match=r"nothing\.pem"):
         EdgeClient("127.0.0.1:1", tls=Tls(tmp_path / "nothing.pem"))
@@ -215,7 +186,7 @@ def test_error_names_a_bad_pem_file(
     (tmp_path / "no.pem").write_text("nothing")
     for key in (tmp_path / "no.pem", tmp_path / "missing.pem"):
         with (
-            pytest.raises(EdgeConfigError, match=key.name),
+            pytest.raises(TlsFileError, match=key.name),
             start_edge(bundle, tls_cert=pems.cert, tls_key=key),
         ):
             pass

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from edge_triton.gateway.guard import Limits
 from edge_triton.options import EdgeOptions
 from mvstylizer_cli.main import app
 
@@ -26,17 +27,19 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, EdgeOptions]]:
     return calls
 
 
-def test_defaults_listen_on_loopback(served: list[tuple[Path, EdgeOptions]], tmp_path: Path) -> None:
+def test_defaults_listen_on_loopback(
+    served: list[tuple[Path, EdgeOptions]], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     result = CliRunner().invoke(app, ["serve", "--bundle", str(tmp_path)])
     assert result.exit_code == 0
-    assert result.stderr == "Serving on 127.0.0.1:9000, health on 127.0.0.1:9001 (Ctrl-C stops)\n"
+    assert capfd.readouterr().err == "Serving on 127.0.0.1:9000, health on 127.0.0.1:9001 (Ctrl-C stops)\n"
     assert served == [(tmp_path, EdgeOptions(health_port=8002))]
 
 
 def test_every_option_reaches_the_edge(served: list[tuple[Path, EdgeOptions]], tmp_path: Path) -> None:
     files = ["--tls-cert", "--tls-key", "--client-ca", "--token-file", "--spool", "--watch", "--release-key"]
     argv = ["serve", "--bundle", str(tmp_path), "--host", "::", "--port", "0", "--health", "[::1]:9"]
-    argv += ["--workers", "3", "--tensorrt", "--insecure"]
+    argv += ["--workers", "3", "--threads", "5", "--max-requests", "9", "--tensorrt", "--insecure"]
     argv += [part for option in files for part in (option, f"{option[2:]}.x")]
     result = CliRunner().invoke(app, argv)
     assert result.exit_code == 0, result.output
@@ -47,6 +50,8 @@ def test_every_option_reaches_the_edge(served: list[tuple[Path, EdgeOptions]], t
         health_host="::1",
         health_port=9,
         workers=3,
+        threads=5,
+        limits=Limits(max_requests=9, max_requests_per_client=4),
         tensorrt=True,
         insecure=True,
         **paths,  # type: ignore[arg-type]

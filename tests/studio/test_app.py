@@ -18,6 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.conftest import CLIP_FRAMES as FRAMES
+from tests.device_runtime.media.test_photo_header import png
 from tests.studio.conftest import MAX_UPLOAD_MB, ROOT, Studio, running
 
 
@@ -136,6 +137,36 @@ def test_a_large_upload_is_refused_politely(studio: Studio) -> None:
 
     reply = studio.http.put("/api/files/source?name=large.mp4", content=unannounced())  # type: ignore[arg-type]
     assert reply.status_code == 413
+
+
+def test_a_small_file_of_gigapixels_is_refused(studio: Studio) -> None:
+    bomb = png(30_000, 30_000)
+    for role, name in (("style", "bomb.png"), ("source", "bomb.png"), ("style", "bomb.jpg")):
+        reply = studio.put(role, name, bomb)
+        assert reply.status_code == 413
+        assert reply.json()["error"].startswith(f"{name} has 30000×30000 pixels")
+    assert psutil.Process(studio.process.pid).memory_info().rss < 1_500_000_000
+
+
+def test_options_have_a_size_limit(studio: Studio) -> None:
+    reply = studio.http.post("/api/job", content=b"{" + b" " * 100_000)
+    assert reply.status_code == 413
+    assert "64 kB" in reply.json()["error"]
+    deep = b"[" * 60_000
+    assert studio.http.post("/api/job", content=deep).status_code == 400
+
+
+def test_a_full_disk_is_one_line(studio: Studio, dusk: Path) -> None:
+    process = psutil.Process(studio.process.pid)
+    before = process.rlimit(psutil.RLIMIT_FSIZE)
+    process.rlimit(psutil.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        reply = studio.put("style", "dusk.jpg", dusk.read_bytes())
+    finally:
+        process.rlimit(psutil.RLIMIT_FSIZE, before)
+    assert reply.status_code == 507
+    assert "no room" in reply.json()["error"]
+    assert studio.put("style", "dusk.jpg", dusk.read_bytes()).status_code == 201
 
 
 def test_other_origins_are_refused(studio: Studio) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from device_runtime.media.photo import PhotoError
 from device_runtime.media.video_info import VideoError
-from studio.media_library import MediaLibrary, Role, inspect_file, plain_name
+from studio.media_library import MediaFile, MediaLibrary, Role, inspect_file, plain_name
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,18 @@ def test_a_long_name_is_shortened_and_keeps_its_suffix() -> None:
     for name in ("ü" * 5000 + ".mp4", "ü" * 5000):
         assert len(plain_name(name).encode()) <= 255
     assert plain_name("a" * 5000 + ".mp4").endswith(".mp4")
+
+
+@pytest.mark.parametrize("letter", ["a", "ü", "字", "🎞"])
+def test_the_name_of_a_result_fits_the_file_system(street: Path, letter: str) -> None:
+    with MediaLibrary() as library:
+        name = plain_name(letter * 5000 + "." + letter * 300)
+        files = [MediaFile(Path(name), "video", 1, 1), MediaFile(Path(name), "photo", 1, 1)]
+        library.new_result(*files).write_bytes(b"done")
+
+
+def test_half_characters_are_dropped() -> None:
+    assert plain_name("\ud800a.mp4") == "a.mp4"
 
 
 def test_a_new_file_replaces_the_last_one_and_its_result(street: Path, dusk: Path) -> None:

@@ -15,6 +15,8 @@ import numpy as np
 import onnxruntime as ort
 import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found]
 
+_MAX_ASPECT = 36  # `mvstylizer.stylizer.MAX_ASPECT`
+
 
 class TritonPythonModel:
     """Triton's entry point; one object per model instance, each in its own stub process."""
@@ -82,6 +84,8 @@ def input_error(feeds: dict[str, np.ndarray[Any, Any]], max_pixels: int) -> str:
                 return "the image has no pixels"
             if pixels > max_pixels or pixels * factor**2 > max_pixels:
                 return "the image is larger than this edge allows"
+            if max(tensor.shape[1:3]) > _MAX_ASPECT * min(tensor.shape[1:3]):
+                return "the image is too thin for the network's pixel budget"
         elif not np.isfinite(tensor).all():
             return "a number in the request is not finite"
     return ""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import struct
+import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import grpc
 import numpy as np
@@ -150,3 +152,65 @@ def test_control_characters_of_an_edge_do_not_reach_the_terminal() -> None:
 @pytest.mark.parametrize("make", [lambda text: MVStylizerError(text)])
 def test_every_error_is_one_printable_line(make: Callable[[str], MVStylizerError]) -> None:
     assert str(make("a\x1b[31m\nb\ud800")).isprintable()
+
+
+class Trickle:
+    """An HTTP/2 server that announces a reply of 200 MB, and sends a kilobyte of it now and then."""
+
+    LENGTH = 200 << 20
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self._serve)
+
+    def __enter__(self) -> Trickle:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self.listener.close()
+        self.thread.join()
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            connection = self.listener.accept()[0]
+            with connection:
+                connection.sendall(frame(4, 0, 0) + frame(8, 0, 0, (1 << 24).to_bytes(4, "big")))
+                stream = connection.makefile("rb")
+                stream.read(24)  # the preface
+                header = stream.read(9)
+                while header[3] != 1:  # until the call's own headers have come
+                    stream.read(int.from_bytes(header[:3], "big"))
+                    header = stream.read(9)
+                # Indexed ":status: 200", and a literal "content-type: application/grpc".
+                headers = b"\x88\x0f\x10\x10application/grpc"
+                connection.sendall(frame(4, 1, 0) + frame(1, 4, 1, headers))
+                connection.sendall(frame(0, 0, 1, b"\0" + self.LENGTH.to_bytes(4, "big")))
+                while not self.over.wait(0.05):
+                    connection.sendall(frame(0, 0, 1, bytes(1024)))
+
+
+def frame(kind: int, flags: int, stream: int, body: bytes = b"") -> bytes:
+    return len(body).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + body
+
+
+def test_an_endless_reply_is_given_up_at_the_deadline() -> None:
+    with (
+        Trickle() as server,
+        EdgeClient(server.address, timeout_s=1.0, patience_s=0) as client,
+        pytest.raises(EdgeUnavailableError, match=r"did not answer within 1 s"),
+    ):
+        client.stylize(FRAME, CODE)
+
+
+def test_a_reply_beyond_the_limit_is_given_up_at_its_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Trickle, "LENGTH", 600 << 20)
+    with (
+        Trickle() as server,
+        EdgeClient(server.address, timeout_s=60.0, patience_s=0) as client,
+        pytest.raises(EdgeRefusedError, match="too large"),
+    ):
+        client.stylize(FRAME, CODE)

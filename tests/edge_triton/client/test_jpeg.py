@@ -84,5 +84,8 @@ def test_pixel_limit_applies_before_decoding() -> None:
 
 
 def test_image_too_large_for_a_jpeg_is_rejected() -> None:
-    with pytest.raises(JpegError, match="too large"):
-        encode_jpeg(np.zeros((1, 70_000, 3), np.uint8), 80)
+    for side in (65_501, 65_535, 70_000):
+        for shape in ((1, side, 3), (side, 1, 3)):
+            with pytest.raises(JpegError, match="too large"):
+                encode_jpeg(np.zeros(shape, np.uint8), 80)
+    assert jpeg_size(encode_jpeg(np.zeros((1, 65_500, 3), np.uint8), 80)) == (1, 65_500)

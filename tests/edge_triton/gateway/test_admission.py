@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_triton.gateway.admission import ConcurrencyLimit, RateLimit, bearer, peer_host
+from edge_triton.gateway.admission import ConcurrencyLimit, RateLimit, peer_host
 from edge_triton.gateway.status_error import StatusError
 
 
@@ -66,8 +66,3 @@ def test_concurrency_is_limited_in_total_and_per_client() -> None:
 )
 def test_client_without_token_is_its_host(peer: str, host: str) -> None:
     assert peer_host(peer) == host
-
-
-def test_bearer_header() -> None:
-    assert bearer([("user-agent", "x"), ("authorization", "Bearer y")]) == "Bearer y"
-    assert bearer([]) == ""

@@ -147,3 +147,45 @@ def test_connections_are_limited_and_idle_ones_are_closed(start_edge: StartEdge,
         finally:
             for connection in many:
                 connection.close()
+
+
+def test_compressed_messages_are_refused(edge: Edge, phone: EdgeClient) -> None:
+    with grpc.insecure_channel(edge.address) as channel:
+        call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        body = request().SerializeToString()
+        assert call(body, timeout=60)
+        for compression in (grpc.Compression.Gzip, grpc.Compression.Deflate):
+            with pytest.raises(grpc.RpcError) as caught:
+                call(body, timeout=60, compression=compression)
+            assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+        with pytest.raises(grpc.RpcError, match="too many or too long"):
+            call(body + b"\x32\x00" * 100_000, timeout=60)
+    assert phone.stylize(GRAY, STYLE_CODE).image is not None
+
+
+def test_garbage_leaves_no_line_in_the_log(edge: Edge, caplog: pytest.LogCaptureFixture) -> None:
+    with grpc.insecure_channel(edge.address) as channel:
+        for method in ("ModelInfer", "ServerReady", "ModelMetadata"):
+            with pytest.raises(grpc.RpcError, match="malformed"):
+                channel.unary_unary(f"/inference.GRPCInferenceService/{method}")(b"\xff" * 50, timeout=60)
+        with pytest.raises(grpc.RpcError, match="malformed"):
+            channel.unary_unary("/grpc.health.v1.Health/Check")(b"\xff" * 50, timeout=60)
+    assert caplog.text == ""
+
+
+def test_one_address_cannot_use_every_connection(start_edge: StartEdge, bundle: Bundle) -> None:
+    limits = Limits(rate=1e6, burst=10**6, max_connections=200, max_connections_per_address=10)
+    with start_edge(bundle, limits=limits) as running, EdgeClient(running.edge.address) as client:
+        assert client.stylize(GRAY, STYLE_CODE).image is not None
+        host, _, port = running.edge.address.rpartition(":")
+        many = [socket.create_connection((host, int(port))) for _ in range(60)]
+        try:
+            for connection in many[:50]:  # the oldest ones are closed, each with an end of file
+                connection.settimeout(60)
+                with suppress(ConnectionError):
+                    while connection.recv(4096):
+                        pass
+            assert client.stylize(GRAY, STYLE_CODE).image is not None  # on its old connection
+        finally:
+            for connection in many:
+                connection.close()

@@ -144,3 +144,32 @@ def test_clients_opt_in_and_out(start_edge: StartEdge, bundle: Bundle, tmp_path:
             with EdgeClient(address, token=token) as client:
                 client.forget_me()
             assert len(files(folder)) == left
+
+
+def test_only_the_user_can_read(tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    Spool(folder).put("frames", "a", image(1))
+    for path in (folder, folder / "frames", folder / "styles"):
+        assert path.stat().st_mode & 0o777 == 0o700
+    (stored,) = files(folder)
+    assert stored.stat().st_mode & 0o777 == 0o600
+    stored.chmod(0o644)  # of an older version
+    Spool(folder)
+    assert stored.stat().st_mode & 0o777 == 0o600
+
+
+def test_foreign_files_are_left_alone(tmp_path: Path) -> None:
+    Spool(tmp_path).put("frames", "a", image(1))
+    size = Spool(tmp_path).bytes
+    foreign = [
+        tmp_path / "frames" / name for name in ("a-b-c.jpg", "x-9999999999999999999-y.jpg", "README", ".jpg")
+    ]
+    for path in foreign:
+        path.write_text("mine")
+    (tmp_path / "frames" / "folder.part").mkdir()
+    (tmp_path / "frames" / f"{16 * 'a'}-{14 * '1'}-{16 * 'b'}.jpg").symlink_to("/etc/passwd")
+    spool = Spool(tmp_path, max_age_s=0.001)
+    assert spool.bytes == size
+    spool.shrink()
+    assert all(path.read_text() == "mine" for path in foreign)
+    assert spool.bytes == 0

@@ -147,7 +147,7 @@ BAD = {
     "classification": (altered("class", 3), INVALID),
     "thin-jpeg": (with_jpeg(encode_jpeg(np.zeros((1, 65500, 3), np.uint8), 50)), INVALID),
     "thin-frame": (request(frame=np.zeros((1, 1, 100_000, 3), np.uint8)), INVALID),
-    "tall-frame": (request(frame=np.zeros((1, 130, 2, 3), np.uint8)), INVALID),
+    "tall-frame": (request(frame=np.zeros((1, 73, 2, 3), np.uint8)), INVALID),
     "many-scans": (with_jpeg(progressive(4600, 4600, 64)), INVALID),
     "quality-0": (altered("quality", 0), INVALID),
     "quality-101": (altered("quality", 101), INVALID),

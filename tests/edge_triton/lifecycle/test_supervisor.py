@@ -21,8 +21,14 @@ from mvstylizer.bundle import Bundle, BundleError
 
 class FakeServer:
     def __init__(
-        self, *, is_dead: bool = False, lost_stub: bool = False, unusable: tuple[int, ...] = ()
+        self,
+        *,
+        is_dead: bool = False,
+        lost_stub: bool = False,
+        unusable: tuple[int, ...] = (),
+        cpu_s: float = 5.0,
     ) -> None:
+        self.cpu_s, self.used_s = cpu_s, 0.0
         self.is_dead = is_dead
         self.lost_stub = lost_stub
         self.unusable = unusable
@@ -33,6 +39,10 @@ class FakeServer:
 
     def has_lost_a_stub(self, versions: Any) -> bool:
         return self.lost_stub
+
+    def cpu_seconds(self) -> float:
+        self.used_s += self.cpu_s
+        return self.used_s
 
     def specs(self, bundle: Bundle, resident: tuple[int, ...]) -> tuple[()]:
         if bundle.version in self.unusable:
@@ -93,6 +103,7 @@ def test_canary_results(bundle: Bundle, behavior: str, result: str) -> None:
         (FakeServer(lost_stub=True), "answer", 0.0, "stub_died"),
         (FakeServer(), "closed", 2.0, "failed"),
         (FakeServer(), "hang", 121.0, "stuck"),
+        (FakeServer(cpu_s=0.0), "hang", 7.0, "stuck"),
     ],
 )
 def test_cause_of_a_restart(

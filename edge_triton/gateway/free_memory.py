@@ -1,0 +1,25 @@
+"""Returns memory to the system after a burst: the allocator keeps pages, and slots their largest size."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+
+from edge_triton.gateway.serving_state import ServingState
+
+_POLL_S = 3.0
+
+
+async def return_free_memory(state: ServingState) -> None:
+    """Release shared memory that is too large and idle, and the allocator's free pages, until cancelled.
+
+    Args:
+        state: Holds the channel, which owns the shared memory.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only; musl returns pages by itself
+    while True:
+        await asyncio.sleep(_POLL_S)
+        if state.channel is not None:
+            await state.channel.shrink(_POLL_S)
+        if trim is not None:
+            await asyncio.to_thread(trim, 0)

@@ -1,0 +1,68 @@
+"""Messages are counted before they are parsed; protobuf's own parser is the reference."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import pytest
+from google.protobuf.message import DecodeError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tritonclient.grpc import service_pb2
+
+from edge_triton.gateway.message import MAX_REST_BYTES, RAW_CONTENTS, check_fields, parser
+from edge_triton.gateway.status_error import StatusError
+from tests.edge_triton.gateway.messages import request
+
+parse = parser(service_pb2.ModelInferRequest, RAW_CONTENTS)
+GOOD = request().SerializeToString()
+
+
+def test_a_valid_request_is_parsed() -> None:
+    assert parse(GOOD) == request()
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.one_of(st.binary(max_size=64), st.integers(0, len(GOOD)).map(lambda n: GOOD[:n])))
+def test_what_protobuf_refuses_is_refused_by_name(data: bytes) -> None:
+    try:
+        expected = service_pb2.ModelInferRequest.FromString(data)
+    except DecodeError:
+        with pytest.raises(StatusError, match="malformed"):
+            parse(data)
+        return
+    try:
+        assert parse(data) == expected
+    except StatusError:  # unknown groups, which KServe does not use
+        assert any(byte & 7 in (3, 4) for byte in data)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        b"\x32\x00" * 8_000_000,  # outputs
+        b"\x2a\x00" * 65,  # inputs
+        b"\x3a\x00" * 1_000_000,  # contents
+        b"\x22\x00" * 100_000,  # parameters
+        b"\x0a\x80\x80\x01" + b"x" * (1 << 14),  # a name of 16 kB
+        b"\x2a\xc0\xb8\x02" + b"\x22\x00" * 20_000,  # an input of 20,000 parameters
+    ],
+)
+def test_many_fields_are_refused_before_they_take_memory(more: bytes) -> None:
+    data = GOOD + more
+    tracemalloc.start()
+    try:
+        with pytest.raises(StatusError, match="too many or too long"):
+            parse(data)
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_only_contents_may_be_long() -> None:
+    message = service_pb2.ModelInferRequest(raw_input_contents=[bytes(5 << 20)])
+    check_fields(message.SerializeToString(), RAW_CONTENTS)
+    with pytest.raises(StatusError):
+        check_fields(message.SerializeToString())
+    with pytest.raises(StatusError):
+        check_fields(service_pb2.ModelInferRequest(id="x" * MAX_REST_BYTES).SerializeToString(), RAW_CONTENTS)

@@ -1,0 +1,62 @@
+"""The edge's log, and outputs that cannot be written."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = """
+import logging, sys
+from edge_triton.log import EdgeLog
+log = EdgeLog(as_json=sys.argv[1] == "json")
+log.start()
+log.say("Serving on \\x1b[31mred")
+logging.getLogger("edge_triton.access").info("ModelInfer OK", extra={"facts": {"ms": 1.5, "client": "ann"}})
+for _ in range(int(sys.argv[2])):
+    logging.getLogger("edge_triton.other").warning("a line \\x1b[31m of some length %s", "x" * 200)
+try:
+    1 / 0
+except ZeroDivisionError:
+    logging.getLogger("edge_triton.other").exception("failed")
+log.close()
+print("done")
+"""
+
+
+def run(form: str, lines: int, stderr: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", PROGRAM, form, str(lines)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=stderr, text=True)
+
+
+def test_json_lines() -> None:
+    out, err = run("json", 1, subprocess.PIPE).communicate(timeout=60)
+    assert out == "done\n"
+    rows = [json.loads(line) for line in err.splitlines()]
+    assert [row["level"] for row in rows] == ["info", "info", "warning", "error"]
+    assert rows[1]["client"] == "ann"
+    assert "ZeroDivisionError" in rows[3]["exception"]
+    assert "\\x1b" not in repr([row["message"] for row in rows])
+
+
+def test_text_has_warnings_only() -> None:
+    _, err = run("text", 1, subprocess.PIPE).communicate(timeout=60)
+    assert err.startswith("Serving on ")
+    assert "warning: a line " in err
+    assert "ModelInfer" not in err
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_full_or_stuck_output_delays_nothing(form: str) -> None:
+    with open("/dev/full", "w") as full:
+        process = run(form, 5000, full.fileno())
+        assert process.communicate(timeout=60)[0] == "done\n"
+    process = run(form, 5000, subprocess.PIPE)  # 1 MB into a pipe that nobody reads
+    assert process.stdout is not None
+    assert process.stdout.readline() == "done\n"
+    process.kill()
+    process.communicate()
