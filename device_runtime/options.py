@@ -49,6 +49,7 @@ class StylizeOptions:
         codec: ``auto``, ``h264``, ``hevc``, or a hardware encoder's name in FFmpeg; see `Encoding`.
         preset: The encoder's speed; None is ``superfast``, or a hardware encoder's default.
         crf: The encoder's constant quality, 0 (lossless) to 51; None is 18 for H.264 and 20 for HEVC.
+        sdr: Make an SDR result (BT.709, 8 bits) of an HDR video; otherwise it stays HDR.
 
     Raises:
         ValueError: An option is out of range (KeyFramePolicyError for `policy`).
@@ -66,6 +67,7 @@ class StylizeOptions:
     codec: str = "auto"
     preset: str | None = None
     crf: int | None = None
+    sdr: bool = False
 
     def __post_init__(self) -> None:
         self._check_choices()

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_runtime.frames import NETWORK_PIXELS, Finished, Pictures, open_pictures
-from device_runtime.interpolation.interpolator import blended
+from device_runtime.interpolation.moving import blended
 from device_runtime.labels.masks import LabeledPicture, MaskFiles, read_mask_files, stylize_labels
 from device_runtime.media.atomic_file import check_output
 from device_runtime.media.photo import check_photo_output, read_photo, write_photo
@@ -83,7 +83,7 @@ def stylize_video(
     """
     watch, style = Stopwatch(), StyleMix.read(style_photo, options.match)
     target = check_output(out, source, *normalized(style_photo))
-    with VideoReader(source, codec_motion=options.flow_init == "codec") as reader:
+    with VideoReader(source, codec_motion=options.flow_init == "codec", sdr=options.sdr) as reader:
         writer = VideoWriter(out, reader.info, encoding=options.encoding)
         folder = WorkFolder(target, describe_job(source, style_photo, bundle, options)) if resume else None
         done = folder.frames if folder else 0

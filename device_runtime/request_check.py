@@ -47,6 +47,6 @@ def check_request(
             read_mask_files(photo, style_photo, masks)
         return
     check_output(out, source, *normalized(style_photo))
-    with VideoReader(source) as reader:
+    with VideoReader(source, sdr=options.sdr) as reader:
         VideoWriter(out, reader.info, encoding=options.encoding)
         PictureEncoder(reader.info, encoding=options.encoding)

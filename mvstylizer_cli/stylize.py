@@ -117,6 +117,7 @@ def stylize(
             min=0, max=51, help="Quality; lower is better and larger. [default: 18 for h264, 20 for hevc]"
         ),
     ] = None,
+    sdr: Annotated[bool, typer.Option("--sdr", help="Make an SDR result of an HDR video.")] = False,
     live: Annotated[
         bool, typer.Option("--live", help="Stylize in real time, dropping late frames, until Ctrl-C.")
     ] = False,
@@ -153,6 +154,7 @@ def stylize(
             codec=codec,
             preset=preset,
             crf=crf,
+            sdr=sdr,
         )
     except KeyFramePolicyError as err:
         raise typer.BadParameter(str(err), param_hint="--key-frames") from err

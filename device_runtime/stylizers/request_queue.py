@@ -86,7 +86,8 @@ class KeyRequests:
         """Send a key frame.
 
         Args:
-            key: uint8 RGB (H, W, 3) or planes, which are converted to RGB.
+            key: uint8 RGB (H, W, 3) or planes, which are converted to RGB. Of HDR its SDR view is sent, and
+                the map is converted back (`Planes.own_grid`).
 
         Returns:
             The pending reply; its `result` raises what the stylizer raised, KeyReplyError, or GridError.
@@ -127,6 +128,8 @@ class KeyRequests:
                 f"The stylizer's reply ({self._reply}) does not fit a key frame of shape {key.shape}",
                 "Check that the edge serves an MVStylizer bundle",
             )
+        if got.grid is not None and isinstance(key, Planes):
+            return guarded._replace(key=got._replace(grid=key.own_grid(got.grid)))
         return guarded
 
 
