@@ -125,6 +125,8 @@ def cases(
     warp.set_key(key)
     out = np.empty_like(frame)
     i420, codes = np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2YUV_I420), np.uint8), codes_of(BT601_LIMITED)
+    height, width, _ = frame.shape
+    y, (u, v) = i420[:height], i420[height:].reshape(2, height // 2, width // 2)
     return {
         "copy": lambda: np.copyto(out, frame),
         "opencv": _opencv(key, flow, out),
@@ -132,7 +134,7 @@ def cases(
         "warp": lambda: warp(flow),
         "warp, new key": lambda: warp.set_key(key),
         "transfer": lambda: transfer(frame, grid),
-        "transfer, 4:2:0": lambda: transfer.yuv420(i420, grid, codes),
+        "transfer, 4:2:0": lambda: transfer.yuv((y, u, v), grid, codes),
         "key_frame": lambda: decide(_thumbnail(frame), luma, threshold=0.5, gap=1, max_gap=30),
         **_sized(bundle, flow, threads),
     }

@@ -18,7 +18,7 @@ from benchmarks.harness.result import Figure, Result, Row, find
 from benchmarks.harness.tables import number
 from benchmarks.metrics.mkl import transported
 from benchmarks.runs.picture_scores import Method, Scorer, artefact_figures, reference_figures, truth_figures
-from device_runtime.interpolation.interpolator import blended
+from device_runtime.interpolation.moving import blended
 from device_runtime.media.photo import read_photo
 from device_runtime.preview.contact_sheet import write_sheet
 from device_runtime.stylizers.onnx_stylizer import OnnxStylizer

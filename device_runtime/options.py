@@ -57,6 +57,7 @@ class StylizeOptions:
         start: Where the part of the video to stylize begins: a time from the first frame (``12.5``, ``1:30``)
             or a frame number, from 0 (``120f``). None = at the first frame.
         end: The time or frame number at which it ends; that frame is left out. None = after the last frame.
+        sdr: Make an SDR result (BT.709, 8 bits) of an HDR video; otherwise it stays HDR.
 
     Raises:
         ValueError: An option is out of range (KeyFramePolicyError for `policy`, SpanError for `start` and
@@ -78,6 +79,7 @@ class StylizeOptions:
     crf: int | None = None
     start: str | None = None
     end: str | None = None
+    sdr: bool = False
 
     def __post_init__(self) -> None:
         self._check_choices()

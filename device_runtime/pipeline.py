@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_runtime.frames import NETWORK_PIXELS, Finished, Pictures, open_pictures
-from device_runtime.interpolation.interpolator import blended
+from device_runtime.interpolation.moving import blended
 from device_runtime.labels.blend import blended_maps
 from device_runtime.labels.masks import LabeledPicture, MaskFiles, read_mask_files, stylize_labels
 from device_runtime.media.atomic_file import check_output
@@ -85,7 +85,8 @@ def stylize_video(
     """
     watch, style = Stopwatch(), StyleMix.read(style_photo, options.match)
     target = check_output(out, source, *normalized(style_photo))
-    with ExcerptReader(source, options.span, codec_motion=options.flow_init == "codec") as reader:
+    reads_motion = options.flow_init == "codec"
+    with ExcerptReader(source, options.span, codec_motion=reads_motion, sdr=options.sdr) as reader:
         writer = VideoWriter(out, reader.info, encoding=options.encoding)
         folder = WorkFolder(target, describe_job(source, style_photo, bundle, options)) if resume else None
         done = folder.frames if folder else 0

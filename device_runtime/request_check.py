@@ -47,7 +47,7 @@ def check_request(
             read_mask_files(photo, style_photo, masks)
         return
     check_output(out, source, *normalized(style_photo))
-    with VideoReader(source) as reader:
+    with VideoReader(source, sdr=options.sdr) as reader:
         VideoWriter(out, reader.info, encoding=options.encoding)
         PictureEncoder(reader.info, encoding=options.encoding)
         options.span.check_within(reader.info)

@@ -127,6 +127,7 @@ def stylize(
     ] = None,
     start: FromOption = None,
     end: ToOption = None,
+    sdr: Annotated[bool, typer.Option("--sdr", help="Make an SDR result of an HDR video.")] = False,
     live: Annotated[
         bool, typer.Option("--live", help="Stylize in real time, dropping late frames, until Ctrl-C.")
     ] = False,
@@ -177,6 +178,7 @@ def stylize(
             crf=crf,
             start=start,
             end=end,
+            sdr=sdr,
         )
     except KeyFramePolicyError as err:
         raise typer.BadParameter(str(err), param_hint="--key-frames") from err

@@ -11,17 +11,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from device_runtime.interpolation.grid import moved, on_grid, weakened
+from device_runtime.interpolation.moving import MovingPicture, blended_pictures, mixed
 from device_runtime.kernels import Transfer, Warp
-from device_runtime.media.planes import Picture, Planes, in_rgb
+from device_runtime.media.planes import Picture, Planes
 from device_runtime.motion.flow import Motion
 from mvstylizer.stylizer import BilateralGrid, StylizedFrame
-
-Rgb = NDArray[np.uint8]
 
 MIN_VISIBILITY: Final = (
     1e-3  # keeps weights positive where a place is hidden on both sides: time decides there
@@ -93,11 +91,11 @@ class WarpInterpolator:
         *,
         strength: float = 1.0,
     ) -> None:
-        self._before, self._after = warp_before, warp_after
+        self._before, self._after = MovingPicture(warp_before), MovingPicture(warp_after)
         self._transfer = transfer
         self._strength = strength
         self._loaded: KeyFrameResult | None = None  # what self._after holds
-        self._image: Rgb | None = None
+        self._image: Picture | None = None
 
     def begin(self, past: KeyFrameResult, following: KeyFrameResult | None) -> Picture:
         """See `Interpolator.begin`."""
@@ -111,7 +109,7 @@ class WarpInterpolator:
         if following is not None:
             self._image = self._styled(following)
             self._after.set_key(self._image)
-        return blended(in_rgb(past.picture), image, self._strength)
+        return blended_pictures(past.picture, image, self._strength)
 
     def between(self, frame: Picture, past: Motion, following: Motion | None, position: float) -> Picture:
         """See `Interpolator.between`."""
@@ -119,15 +117,14 @@ class WarpInterpolator:
         image = self._before(past.flow_on(height, width))
         if self._loaded is not None and following is not None:
             other = self._after(following.flow_on(height, width))
-            share = _share_of_past(past.visible, following.visible, position)
-            share = np.asarray(cv2.resize(share, (width, height)), np.float32)
-            image = np.asarray(cv2.blendLinear(image, other, share, 1 - share), np.uint8)
-        return blended(in_rgb(frame), image, self._strength)
+            image = mixed(image, other, _share_of_past(past.visible, following.visible, position))
+        return blended_pictures(frame, image, self._strength)
 
-    def _styled(self, key: KeyFrameResult) -> Rgb:
-        if key.reply.image is not None:
-            return key.reply.image
-        return self._transfer(in_rgb(key.picture), _map_of(key))
+    def _styled(self, key: KeyFrameResult) -> Picture:
+        image = key.reply.image
+        if image is None:
+            return transferred(self._transfer, key.picture, _map_of(key))
+        return key.picture.like(image) if isinstance(key.picture, Planes) else image
 
 
 class TransferInterpolator:
@@ -172,15 +169,8 @@ class TransferInterpolator:
 def transferred(transfer: Transfer, picture: Picture, grid: BilateralGrid) -> Picture:
     """Apply a map to a picture, in RGB or in planes, whichever it has."""
     if isinstance(picture, Planes):
-        return Planes(transfer.yuv420(picture.i420, grid, picture.codes), picture.color)
+        return Planes(transfer.yuv(picture.planes, grid, picture.codes), picture.color)
     return transfer(picture, grid)
-
-
-def blended(original: Rgb, styled: Rgb, strength: float) -> Rgb:
-    """Blend two pictures pixel by pixel: (1 - s)·original + s·styled, uint8 RGB (H, W, 3)."""
-    if strength == 1.0:
-        return styled
-    return np.asarray(cv2.addWeighted(original, 1 - strength, styled, strength, 0), np.uint8)
 
 
 def _map_of(key: KeyFrameResult) -> BilateralGrid:

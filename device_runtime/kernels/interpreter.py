@@ -15,6 +15,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
+from device_runtime.kernels.float_model import float_model
 from mvstylizer.errors import MVStylizerError
 
 Job = TypeVar("Job")
@@ -31,16 +32,20 @@ class KernelInterpreter:
     Args:
         path: The TFLite file.
         threads: Cores per run. One is fastest for strips of a few thousand pixels.
+        in_float: Take and give float32 instead of bytes; see `float_model`.
 
     Raises:
         KernelError: The file is missing or not a TFLite model.
     """
 
-    def __init__(self, path: Path | str, *, threads: int = 1) -> None:
+    def __init__(self, path: Path | str, *, threads: int = 1, in_float: bool = False) -> None:
         if not Path(path).is_file():
             raise KernelError(f"Kernel {path} is missing", "Copy the whole bundle folder again")
         try:
-            self._interpreter: Any = Interpreter(model_path=str(path), num_threads=threads)
+            content = Path(path).read_bytes()
+            self._interpreter: Any = Interpreter(
+                model_content=float_model(content) if in_float else content, num_threads=threads
+            )
         except (RuntimeError, ValueError) as err:
             raise KernelError(
                 f"Kernel {path} is not a TFLite model: {err}", "Export the bundle again"
@@ -123,16 +128,19 @@ class KernelPool:
     Args:
         path: The TFLite file.
         threads: Number of interpreters and threads; defaults to one per core, at most 4.
+        in_float: See `KernelInterpreter`.
 
     Raises:
         KernelError: The file cannot be loaded, or `threads` is below 1.
     """
 
-    def __init__(self, path: Path | str, threads: int | None = None) -> None:
+    def __init__(self, path: Path | str, threads: int | None = None, *, in_float: bool = False) -> None:
         count = min(4, os.cpu_count() or 1) if threads is None else threads
         if count < 1:
             raise KernelError(f"threads is {count}; it must be at least 1")
-        self.interpreters: Sequence[KernelInterpreter] = [KernelInterpreter(path) for _ in range(count)]
+        self.interpreters: Sequence[KernelInterpreter] = [
+            KernelInterpreter(path, in_float=in_float) for _ in range(count)
+        ]
         self._threads = ThreadPoolExecutor(count - 1, "kernel") if count > 1 else None
 
     def run(self, jobs: Iterable[Job], do: Callable[[KernelInterpreter, Job], None]) -> None:

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_runtime.kernels.interpreter import KernelError, KernelInterpreter, check_finite, check_image
-from device_runtime.kernels.transfer_tiles import TiledTransfer
+from device_runtime.kernels.transfer_tiles import Plane, TiledTransfer
 from mvstylizer.stylizer import GUIDE, BilateralGrid
+
+YCbCr = tuple[Plane, Plane, Plane]
 
 GRAY_LEVELS: Final = np.diag([255.0, 255, 255, 1])  # from RGB in the unit range and 1 to bytes and 1
 
@@ -31,8 +33,7 @@ class Transfer:
     def __init__(self, path: Path | str, *, threads: int | None = None) -> None:
         self._path, self._threads = path, threads
         self._rgb = TiledTransfer(path, threads)  # loaded at once, so that a bad file is found early
-        self._luma: TiledTransfer | None = None
-        self._chroma: TiledTransfer | None = None
+        self._planar: dict[int, tuple[TiledTransfer, TiledTransfer]] = {}
 
     def __call__(self, frame: NDArray[np.uint8], grid: BilateralGrid) -> NDArray[np.uint8]:
         """Return A·rgb + b at every pixel, with [A | b] read trilinearly at its place and its luma.
@@ -53,43 +54,42 @@ class Transfer:
         self._rgb(planes, *_in_codes(grid, GRAY_LEVELS), out)  # type: ignore[arg-type]
         return np.asarray(cv2.merge(tuple(out)), np.uint8)
 
-    def yuv420(
-        self, i420: NDArray[np.uint8], grid: BilateralGrid, codes: NDArray[np.float64]
-    ) -> NDArray[np.uint8]:
-        """Do the same to a picture in Y'CbCr 4:2:0, without converting it to RGB.
+    def yuv(self, planes: YCbCr, grid: BilateralGrid, codes: NDArray[np.float64]) -> YCbCr:
+        """Do the same to a picture in Y'CbCr, without converting it to RGB.
 
         The transforms are converted instead, once per cell. Luma is computed at every pixel, from the chroma
         enlarged to its size, and chroma at its own size, from the mean luma of the pixels that it covers.
         Colors outside RGB are left to the player, which clips them.
 
         Args:
-            i420: uint8 (3·H/2, W): the H rows of Y', then Cb and Cr; H and W are even.
-            grid: float32 (rows, columns, bins, 3, 4); see `BilateralGrid`.
+            planes: Y' (H, W), Cb and Cr (h, w): uint8, or 10 bits in uint16.
+            grid: float32 (rows, columns, bins, 3, 4).
             codes: float64 (4, 4), from R', G', B' in the unit range and 1 to Y', Cb, Cr in codes and 1.
 
         Returns:
-            uint8 (3·H/2, W).
+            Planes of the same type and sizes.
 
         Raises:
-            KernelError: The picture has the wrong dtype or shape, or see `__call__`.
+            KernelError: The planes have the wrong dtype or shape, or see `__call__`.
         """
-        if i420.dtype != np.uint8 or i420.ndim != 2 or len(i420) % 3 or i420.shape[1] % 2:
-            raise KernelError(f"Frame is {i420.dtype} {i420.shape}, not uint8 (3·height/2, width), both even")
+        _check_planes(planes)
         _check(grid)
-        self._luma = self._luma or TiledTransfer(self._path, self._threads)
-        self._chroma = self._chroma or TiledTransfer(self._path, self._threads)
+        luma, chroma = self._kernels(255 if planes[0].dtype == np.uint8 else 1023)
         coefficients, guide = _in_codes(grid, codes)
-        y, u, v = split_i420(i420)
-        size, half = y.shape[::-1], u.shape[::-1]
-        out = np.empty_like(i420)
-        styled = split_i420(out)
-        large = [
-            np.asarray(cv2.resize(each, size, interpolation=cv2.INTER_LINEAR), np.uint8) for each in (u, v)
-        ]
-        small = np.asarray(cv2.resize(y, half, interpolation=cv2.INTER_AREA), np.uint8)
-        self._luma([y, *large], coefficients[..., :1, :], guide, styled[:1])
-        self._chroma([small, u, v], coefficients[..., 1:, :], guide, styled[1:])
-        return out
+        y, u, v = planes
+        styled = np.empty_like(y), np.empty_like(u), np.empty_like(v)
+        large = [_resized(each, y.shape, cv2.INTER_LINEAR) for each in (u, v)]
+        small = _resized(y, u.shape, cv2.INTER_AREA)
+        luma([y, *large], coefficients[..., :1, :], guide, styled[:1])
+        chroma([small, u, v], coefficients[..., 1:, :], guide, styled[1:])
+        return styled
+
+    def _kernels(self, highest: int) -> tuple[TiledTransfer, TiledTransfer]:
+        """Return the kernels for the luma and the chroma of planes with a largest code."""
+        if highest not in self._planar:
+            luma, chroma = (TiledTransfer(self._path, self._threads, highest=highest) for _ in range(2))
+            self._planar[highest] = luma, chroma
+        return self._planar[highest]
 
     @property
     def last(self) -> KernelInterpreter:
@@ -103,9 +103,8 @@ class Transfer:
 
     def close(self) -> None:
         """Stop the threads."""
-        for each in (self._rgb, self._luma, self._chroma):
-            if each is not None:
-                each.close()
+        for each in (self._rgb, *(kernel for pair in self._planar.values() for kernel in pair)):
+            each.close()
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -118,13 +117,24 @@ class Transfer:
         self.close()
 
 
-def split_i420(
-    i420: NDArray[np.uint8],
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return views of the planes Y' (H, W), Cb and Cr (H/2, W/2) of a picture, uint8 (3·H/2, W)."""
-    height, width = len(i420) * 2 // 3, i420.shape[1]
-    u, v = i420[height:].reshape(2, height // 2, width // 2)
-    return i420[:height], u, v
+def _resized(plane: Plane, shape: tuple[int, ...], interpolation: int) -> Plane:
+    if plane.shape == shape:
+        return plane
+    return np.asarray(cv2.resize(plane, shape[::-1], interpolation=interpolation), plane.dtype)
+
+
+def _check_planes(planes: YCbCr) -> None:
+    y, u, v = planes
+    kinds = {plane.dtype for plane in planes}
+    if (
+        kinds not in ({np.dtype(np.uint8)}, {np.dtype(np.uint16)})
+        or y.ndim != 2
+        or u.shape != v.shape
+        or u.ndim != 2
+        or 0 in (*y.shape, *u.shape)
+    ):
+        found = ", ".join(f"{plane.dtype} {plane.shape}" for plane in planes)
+        raise KernelError(f"Planes are {found}, not uint8 or uint16 (height, width) and twice (h, w)")
 
 
 def _check(grid: BilateralGrid) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -16,6 +16,9 @@ from device_runtime.kernels.interpreter import KernelInterpreter, KernelPool, ba
 # The planes of a tile of this size fit a core's L2 cache; small tiles read few cells and touch few bins.
 TILE_PIXELS: Final = 12_288
 TILE_WIDTH: Final = 96
+Plane = NDArray[Any]
+"""A plane of codes, (H, W): uint8, or 10 bits in uint16."""
+
 NO_LUMA: Final = 1e-3  # bins: a plane that moves luma less does not count
 
 
@@ -47,7 +50,7 @@ class _Tile(NamedTuple):
 
 
 class TiledTransfer:
-    """Runs the kernel over planes of one kind: the same number of outputs, sizes that rarely change.
+    """Runs the kernel over planes of one kind: same type and number of outputs, sizes that rarely change.
 
     A tile is computed with the bins that its luma touches, often half of all. Each number of bins has
     interpreters of its own, because resizing one costs more than a tile.
@@ -58,14 +61,15 @@ class TiledTransfer:
     Args:
         path: ``transfer.tflite``.
         threads: Number of interpreters and threads; defaults to one per core, at most 4.
+        highest: The largest code of the planes: 255 for uint8, 1023 for 10 bits in uint16.
 
     Raises:
         KernelError: The file cannot be loaded.
     """
 
-    def __init__(self, path: Path | str, threads: int | None = None) -> None:
-        self._path = path
-        self._pool = KernelPool(path, threads)
+    def __init__(self, path: Path | str, threads: int | None = None, *, highest: int = 255) -> None:
+        self._path, self._highest = path, highest
+        self._pool = KernelPool(path, threads, in_float=highest > 255)
         self.last = self._pool.interpreters[0]
         self._variants: dict[tuple[KernelInterpreter, int], KernelInterpreter] = {}
         self._sizes: tuple[int, ...] = ()
@@ -83,18 +87,18 @@ class TiledTransfer:
 
     def __call__(
         self,
-        planes: Sequence[NDArray[np.uint8]],
+        planes: Sequence[Plane],
         coefficients: NDArray[np.float32],
         guide: NDArray[np.float64],
-        out: Sequence[NDArray[np.uint8]],
+        out: Sequence[Plane],
     ) -> None:
         """Compute output planes.
 
         Args:
-            planes: Three planes, uint8 (H, W) each.
+            planes: Three planes, uint8 or uint16 (H, W) each.
             coefficients: float32 (rows, columns, bins, outputs, 4): factors of the planes, and the bias.
             guide: Luma in 0..1 as factors of the planes and of 1, float64 (4,).
-            out: Receives the output planes, uint8 (H, W) each.
+            out: Receives the output planes, of the type of `planes`, (H, W) each.
 
         Raises:
             KernelError: The kernel rejects the shapes.
@@ -106,12 +110,12 @@ class TiledTransfer:
 
         def do(kernel: KernelInterpreter, tile: _Tile) -> None:
             own = self._with_bins(kernel, tile.depth)
-            _transfer_tile(own, tile, planes, cells, weights, out)
+            _transfer_tile(own, tile, planes, cells, weights, out, self._highest)
             self.last = own
 
         def tile(row: _Part, column: _Part) -> _Tile:
             own = [plane[row.pixels, column.pixels] for plane in planes]
-            return _Tile(row, column, _touched(own, in_bins, coefficients.shape[2]))
+            return _Tile(row, column, _touched(own, in_bins, coefficients.shape[2], self._highest))
 
         tiles = [tile(row, column) for row in self._rows for column in self._columns]
         # In order of the number of bins: switching interpreters costs what is in the cache.
@@ -132,7 +136,7 @@ class TiledTransfer:
         """Return the interpreter of one thread, known by its own, for a number of bins."""
         if (kernel, bins) not in self._variants:
             rows, columns = self._rows[0].weights.shape, self._columns[0].weights.shape
-            variant = KernelInterpreter(self._path)
+            variant = KernelInterpreter(self._path, in_float=self._highest > 255)
             variant.resize(
                 {
                     "frame": (1, 3, rows[0], columns[0]),
@@ -147,12 +151,12 @@ class TiledTransfer:
         return self._variants[kernel, bins]
 
 
-def _touched(planes: Sequence[NDArray[np.uint8]], in_bins: NDArray[np.float64], bins: int) -> slice:
+def _touched(planes: Sequence[Plane], in_bins: NDArray[np.float64], bins: int, highest: int) -> slice:
     """Return the bins that the luma of a tile can touch, from the range of each plane."""
     low = high = float(in_bins[3])
     for plane, factor in zip(planes, in_bins[:3].tolist(), strict=True):
-        least, most = 0.0, 255.0
-        if abs(factor) * 255 > NO_LUMA:
+        least, most = 0.0, float(highest)
+        if abs(factor) * highest > NO_LUMA:
             least, most, *_ = cv2.minMaxLoc(plane)
         low += min(factor * least, factor * most)
         high += max(factor * least, factor * most)
@@ -178,10 +182,11 @@ def _parts(length: int, cells: int, size: int) -> list[_Part]:
 def _transfer_tile(
     kernel: KernelInterpreter,
     tile: _Tile,
-    planes: Sequence[NDArray[np.uint8]],
+    planes: Sequence[Plane],
     cells: NDArray[np.float32],
     guide: NDArray[np.float32],
-    out: Sequence[NDArray[np.uint8]],
+    out: Sequence[Plane],
+    highest: int,
 ) -> None:
     row, column, bins = tile
     for into, plane in zip(kernel.tensor("frame")[0], planes, strict=True):
@@ -194,4 +199,6 @@ def _transfer_tile(
     kernel.tensor("bins")[0, :, 0, 0] = np.arange(bins.start, bins.stop)
     kernel.invoke()
     for plane, styled in zip(out, kernel.tensor("styled")[:, 0], strict=True):
+        if highest > 255:  # the kernel for bytes rounds and saturates by itself
+            styled = np.clip(np.rint(styled), 0, highest)
         plane[row.pixels, column.pixels] = styled

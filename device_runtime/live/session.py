@@ -16,8 +16,9 @@ from device_runtime.kernels import Transfer
 from device_runtime.live.sink import LiveSink, open_sink
 from device_runtime.live.source import Captured, LiveSource
 from device_runtime.live.stylizer import LiveStyle
-from device_runtime.media.color import Color, ColorConverter
-from device_runtime.media.encoding import Encoding
+from device_runtime.media.color import Color, ColorConverter, bits_of
+from device_runtime.media.encoder import hdr_encoder
+from device_runtime.media.light_level import LightLevel
 from device_runtime.media.orientation import Orientation
 from device_runtime.media.planes import Picture, planes_of
 from device_runtime.media.video_info import VideoError
@@ -103,8 +104,8 @@ def stylize_live(
         source: See `LiveSource`.
         style_photo: The style photo, or several with weights.
         out: See `open_sink`.
-        options: Only `strength`, `match`, `protect`, `temporal_smoothing_s`, `codec`, `preset` and `crf`
-            apply.
+        options: Only `strength`, `match`, `protect`, `temporal_smoothing_s`, `codec`, `preset`, `crf` and
+            `sdr` apply.
         stylizer: Stylizes key frames.
         bundle: Provides the TFLite kernels.
         progress: Called after each picture.
@@ -139,7 +140,7 @@ def stylize_live(
             strength=options.strength,
             temporal_smoothing_s=options.temporal_smoothing_s,
         )
-        run = _Run(live, live_style, source, out, options.encoding)
+        run = _Run(live, live_style, source, out, options)
         run.run(seconds, progress)
         return run.report(requests)
 
@@ -147,9 +148,11 @@ def stylize_live(
 class _Run:
     """One live run, from source to sink."""
 
-    def __init__(self, live: LiveSource, style: LiveStyle, source: str, out: str, encoding: Encoding) -> None:
+    def __init__(
+        self, live: LiveSource, style: LiveStyle, source: str, out: str, options: StylizeOptions
+    ) -> None:
         self._live, self._style, self._source, self._out = live, style, source, out
-        self._encoding = encoding
+        self._options = options
         self._began = self._ended = time.monotonic()
         self._latencies: list[float] = []
         self._warnings: list[str] = []
@@ -163,9 +166,16 @@ class _Run:
             raise VideoError(f"{self._source} has no pictures", "Choose another source")
         color = Color.of(first.picture)
         colors = ColorConverter(color)
+        to_sdr = self._options.sdr and color.is_hdr
+        shown, bits = (color.as_sdr, 8) if to_sdr else (color, bits_of(first.picture))
+        encoder = self._options.encoding.encoder(bits, live=True)
+        encoder = hdr_encoder(encoder, shown, LightLevel() if to_sdr else LightLevel.of(first.picture))
         self._size = first.picture.height, first.picture.width
         self._began = first.arrived
-        with open_sink(self._out, self._size, color, self._encoding) as sink, suppress(KeyboardInterrupt):
+        with (
+            open_sink(self._out, self._size, shown, encoder) as sink,
+            suppress(KeyboardInterrupt),
+        ):
             captured: Captured | None = first
             while captured is not None and (seconds is None or captured.arrived - self._began < seconds):
                 self._show(self._picture(captured.picture, colors, color), captured.arrived, sink)
@@ -174,12 +184,12 @@ class _Run:
                 captured = self._next()
 
     def _picture(self, frame: av.VideoFrame, colors: ColorConverter, color: Color) -> Picture:
-        """Return the planes of a frame if it has the size of the first one, otherwise RGB of that size."""
-        if (frame.height, frame.width) == self._size:
-            planes = planes_of(frame, color, Orientation())
-            if planes is not None:
-                return planes
-        return colors.to_rgb(frame, *self._size[::-1])
+        """Return a frame in the size of the first one: its planes, or RGB if it has none."""
+        size = self._size[1], self._size[0]
+        planes = planes_of(frame, color, Orientation(), size)
+        if planes is None:
+            return colors.to_rgb(frame, *size)
+        return planes.sdr() if self._options.sdr else planes
 
     def report(self, requests: KeyRequests) -> LiveReport:
         """Return the report."""

@@ -15,9 +15,9 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from device_runtime.media.atomic_file import check_output, pending_file
-from device_runtime.media.color import Color, ColorConverter
+from device_runtime.media.color import Color, ColorConverter, reformatted
 from device_runtime.media.encoder import open_encoder
-from device_runtime.media.encoding import DEFAULT_ENCODING, Encoder, Encoding
+from device_runtime.media.encoding import Encoder
 from device_runtime.media.planes import Picture, Planes, in_rgb
 from device_runtime.media.video_info import VideoError
 
@@ -43,29 +43,27 @@ class LiveSink(Protocol):
     ) -> None: ...
 
 
-def open_sink(
-    out: str, size: tuple[int, int], color: Color, encoding: Encoding = DEFAULT_ENCODING
-) -> LiveSink:
+def open_sink(out: str, size: tuple[int, int], color: Color, encoder: Encoder) -> LiveSink:
     """Open a sink.
 
     Args:
         out: ``window``, a URL (``udp://``, ``rtp://``, ``srt://``, ``tcp://``, ``rtsp://``) or a file.
         size: Height and width of the pictures.
-        color: The source's color tags.
-        encoding: Encoder, speed and quality; defaults to ``veryfast`` and 20 for x264.
+        color: Color tags of the pictures.
+        encoder: The encoder, for a live run.
 
     Raises:
         VideoError: It is not writable, or there is no display.
-        EncoderError: The encoder does not exist or cannot be opened.
+        EncoderError: The encoder cannot be opened.
         OutputError: The file's folder is missing or read-only.
     """
-    return _Window() if out == WINDOW else _Stream(out, size, color, encoding)
+    return _Window() if out == WINDOW else _Stream(out, size, color, encoder)
 
 
 class _Stream:
     """Encoded without look-ahead, in the format of the URL or the file's suffix."""
 
-    def __init__(self, out: str, size: tuple[int, int], color: Color, encoding: Encoding) -> None:
+    def __init__(self, out: str, size: tuple[int, int], color: Color, encoder: Encoder) -> None:
         scheme, is_url, _ = out.partition("://")
         name = STREAMS.get(scheme) if is_url else FILES.get(Path(out).suffix.lower())
         if name is None:
@@ -74,7 +72,7 @@ class _Stream:
         self._out = out
         self._size = size[0] // 2 * 2, size[1] // 2 * 2  # 4:2:0 halves both
         self._colors = ColorConverter(color)
-        self._encoder = encoding.encoder(8, live=True)
+        self._encoder = encoder
         self._next_key_s = 0.0
         self._last = -1
         with ExitStack() as opened:
@@ -105,12 +103,12 @@ class _Stream:
     def show(self, picture: Picture, seconds: float) -> None:
         """See `LiveSink.show`."""
         height, width = self._size
-        if isinstance(picture, Planes):  # of even size
-            frame = picture.frame()
+        if isinstance(picture, Planes):
+            frame = picture.cropped(height, width).frame()
         else:
             frame = self._colors.from_rgb(picture[:height, :width], "yuv420p")
         if frame.format.name != self._encoder.pixel_format:
-            frame = frame.reformat(format=self._encoder.pixel_format)
+            frame = reformatted(frame, self._encoder.pixel_format)
         frame.pts = self._last = max(self._last + 1, round(seconds / TIME_BASE))
         frame.time_base = TIME_BASE
         if seconds >= self._next_key_s:

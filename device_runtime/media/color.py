@@ -5,6 +5,7 @@ The numeric codes are those of ITU-T H.273 (FFmpeg's ``AVColorSpace``, ``AVColor
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,9 +18,13 @@ from numpy.typing import NDArray
 RGB: Final = 0
 BT709: Final = 1
 UNSPECIFIED: Final = 2
+BT2020: Final = 9
 BT601: Final = 6
 LIMITED_RANGE: Final = 1
 FULL_RANGE: Final = 2
+PQ: Final = 16
+HLG: Final = 18
+HDR_TRANSFERS: Final = {PQ: "PQ", HLG: "HLG"}
 
 # H.273 matrix → swscale's number; constant-luminance BT.2020 (10) is close enough to BT.2020 (9).
 _SWSCALE_MATRIX: Final = {BT709: 1, 4: 4, 5: 5, BT601: 5, 7: 7, 9: 9, 10: 9}
@@ -84,16 +89,92 @@ class Color:
             conversion=conversion,
         )
 
+    @property
+    def is_hdr(self) -> bool:
+        """Whether the codes are those of HLG or PQ."""
+        return self.transfer in HDR_TRANSFERS
 
-def codes_of(color: Color) -> NDArray[np.float64]:
-    """Return the matrix from R', G', B' in the unit range and 1 to 8-bit Y', Cb, Cr and 1, float64 (4, 4)."""
-    full = _full_range_matrix(*_RED_AND_BLUE[color.conversion])
-    codes = np.vstack([full * np.array([255, 255, 255, 1]), [0, 0, 0, 1]])
+    @property
+    def as_sdr(self) -> Color:
+        """The tags of its SDR view: BT.709 in limited range."""
+        return Color(BT709, LIMITED_RANGE, BT709, BT709, BT709)
+
+    @property
+    def swscale_range(self) -> int:
+        """The range to compute with: 1 limited or 2 full."""
+        return FULL_RANGE if self.range == FULL_RANGE else LIMITED_RANGE
+
+    def codes_like(self, frame: av.VideoFrame) -> bool:
+        """Return whether a frame's codes have this matrix and range; what it does not tag counts as equal."""
+        is_full = frame.color_range == FULL_RANGE or frame.format.name.startswith("yuvj")
+        untagged = frame.color_range == 0 and not is_full
+        same_range = untagged or is_full == (self.range == FULL_RANGE)
+        return same_range and frame.colorspace in (self.matrix, self.conversion, UNSPECIFIED, RGB)
+
+
+def codes_of(color: Color, bits: int = 8) -> NDArray[np.float64]:
+    """Return the matrix from R', G', B' in the unit range and 1 to Y', Cb, Cr and 1, float64 (4, 4).
+
+    Args:
+        color: Matrix and range of the codes.
+        bits: Bits per code.
+    """
+    unit = _full_range_matrix(*_RED_AND_BLUE[color.conversion])[:, :3]
+    step = 2 ** (bits - 8)  # of a code of eight bits
+    gains = np.array([219.0, 224, 224]) * step
+    offsets = np.array([16.0, 128, 128]) * step
     if color.range == FULL_RANGE:
-        return codes
-    to_limited = np.array([[219 / 255, 0, 0, 16], [0, 224 / 255, 0, 0], [0, 0, 224 / 255, 0], [0, 0, 0, 1]])
-    to_limited[1:3, 3] = 128 * (1 - 224 / 255)
-    return np.asarray(to_limited @ codes)
+        gains[:], offsets[0] = 2**bits - 1, 0
+    return np.vstack([np.column_stack([gains[:, None] * unit, offsets]), [0, 0, 0, 1]])
+
+
+def reformatted(
+    frame: av.VideoFrame, pixel_format: str, color: Color | None = None, size: tuple[int, int] | None = None
+) -> av.VideoFrame:
+    """Convert a frame to another pixel format, size, matrix or range.
+
+    Args:
+        frame: A decoded frame, in RGB or Y'CbCr.
+        pixel_format: FFmpeg's name of a Y'CbCr format.
+        color: Matrix and range of the result; None keeps those of a frame in Y'CbCr.
+        size: Width and height of the result; None keeps them.
+    """
+    is_rgb = frame.format.is_rgb
+    options: dict[str, int] = {}
+    if color is not None and (is_rgb or not color.codes_like(frame)):
+        given = Color.of(frame)
+        options = {
+            "dst_colorspace": _SWSCALE_MATRIX[color.conversion],
+            "dst_color_range": color.swscale_range,
+        }
+        if not is_rgb:
+            options |= {
+                "src_colorspace": _SWSCALE_MATRIX[given.conversion],
+                "src_color_range": given.swscale_range,
+            }
+    return _reformatter().reformat(
+        frame,
+        *(size or (frame.width, frame.height)),
+        format=pixel_format,
+        interpolation=_EXACT,
+        **options,
+    )
+
+
+_kept = threading.local()
+
+
+def _reformatter() -> VideoReformatter:
+    """Return this thread's reformatter, which keeps swscale's context."""
+    if not hasattr(_kept, "reformatter"):
+        _kept.reformatter = VideoReformatter()
+    kept: VideoReformatter = _kept.reformatter
+    return kept
+
+
+def bits_of(frame: av.VideoFrame) -> int:
+    """Return the bits per channel that are kept of a decoded frame, 8 or 10; HDR always has 10."""
+    return 10 if frame.format.components[0].bits > 8 or frame.color_trc in HDR_TRANSFERS else 8
 
 
 class ColorConverter:
@@ -101,7 +182,7 @@ class ColorConverter:
 
     def __init__(self, color: Color) -> None:
         self._matrix = _SWSCALE_MATRIX[color.conversion]
-        self._range = FULL_RANGE if color.range == FULL_RANGE else LIMITED_RANGE
+        self._range = color.swscale_range
         self._to_full_range = _full_range_matrix(*_RED_AND_BLUE[color.conversion])
         self._reformatter = VideoReformatter()
 

@@ -10,8 +10,9 @@ from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
-from device_runtime.media.color import ColorConverter
-from device_runtime.media.encoding import DEFAULT_ENCODING, EncoderError, Encoding
+from device_runtime.media.color import HDR_TRANSFERS, Color, ColorConverter, reformatted
+from device_runtime.media.encoding import DEFAULT_ENCODING, Encoder, EncoderError, Encoding
+from device_runtime.media.light_level import LightLevel
 from device_runtime.media.planes import Picture, Planes
 from device_runtime.media.video_info import VideoInfo
 
@@ -21,9 +22,9 @@ HVC1: Final = "hvc1"  # HEVC in MP4 as Apple's players expect it; FFmpeg writes 
 class PictureEncoder:
     """Encodes the pictures of one video, or of a piece of it that can be decoded on its own.
 
-    Even sizes are written as yuv420p. Odd sizes cannot be: 4:2:0 halves width and height, and H.264 crops it
-    in steps of two. They are written as yuv444p (High 4:4:4 Predictive profile), which keeps the exact size;
-    computers play it, some phones' hardware decoders do not.
+    Even sizes are written in 4:2:0. Odd sizes cannot be: 4:2:0 halves width and height, and the codecs crop
+    it in steps of two. They are written in 4:4:4, which keeps the exact size; computers play it, some phones'
+    hardware decoders do not.
 
     Args:
         like: The source, whose size, rate, times and color tags are copied.
@@ -31,7 +32,7 @@ class PictureEncoder:
         codec: An encoder of this kind that is not open yet, such as a stream's; None creates one.
 
     Raises:
-        EncoderError: The encoder does not exist or cannot be opened.
+        EncoderError: The encoder does not exist, cannot be opened, or cannot hold HDR.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class PictureEncoder:
         codec: VideoCodecContext | None = None,
     ) -> None:
         self._like = like
-        self._encoder = encoding.encoder(8, odd=bool(like.width % 2 or like.height % 2))
+        self._encoder = encoder_for(like, encoding)
         self._colors = ColorConverter(like.color)
         self._shift = round(like.start / like.time_base)
         self._step = max(1, round(1 / (like.rate * like.time_base)))
@@ -76,7 +77,7 @@ class PictureEncoder:
         else:
             frame = self._colors.from_rgb(picture, _planar(self._encoder.pixel_format))
         if frame.format.name != self._encoder.pixel_format:
-            frame = frame.reformat(format=self._encoder.pixel_format)
+            frame = reformatted(frame, self._encoder.pixel_format)
         frame.pts = pts - self._shift
         frame.time_base = self._like.time_base
         self._durations[frame.pts] = duration or self._step
@@ -104,6 +105,30 @@ class PictureEncoder:
         codec.color_primaries, codec.color_trc = color.primaries, color.transfer
         if self._encoder.is_hevc:
             codec.codec_tag = HVC1
+
+
+def encoder_for(like: VideoInfo, encoding: Encoding) -> Encoder:
+    """Return the encoder for the pictures of a video.
+
+    Raises:
+        EncoderError: FFmpeg has no such encoder, or it cannot hold the pictures.
+    """
+    encoder = encoding.encoder(like.bits, odd=bool(like.width % 2 or like.height % 2))
+    return hdr_encoder(encoder, like.color, like.light)
+
+
+def hdr_encoder(encoder: Encoder, color: Color, light: LightLevel) -> Encoder:
+    """Return an encoder with the light levels of HDR; of SDR it is the same.
+
+    Raises:
+        EncoderError: It has too few bits for HDR.
+    """
+    if color.is_hdr and encoder.bits == 8:
+        raise EncoderError(
+            f"{encoder.name} with 8 bits cannot hold HDR ({HDR_TRANSFERS[color.transfer]})",
+            "Use --codec hevc, or --sdr for an SDR result",
+        )
+    return encoder.with_light(light)
 
 
 def open_encoder(codec: VideoCodecContext, name: str) -> None:

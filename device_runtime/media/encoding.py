@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 import av
 
+from device_runtime.media.light_level import LightLevel
 from mvstylizer.errors import MVStylizerError
 
 MAX_CRF: Final = 51
@@ -68,6 +69,13 @@ class Encoder(NamedTuple):
     def bits(self) -> int:
         """Bits per channel, 8 or 10."""
         return 10 if "10" in self.pixel_format else 8
+
+    def with_light(self, light: LightLevel) -> Encoder:
+        """Return it with the light levels of an HDR video, which only x265 writes."""
+        if self.name != SOFTWARE["hevc"] or not light.parameters:
+            return self
+        parameters = ":".join([self.options["x265-params"], *light.parameters])
+        return self._replace(options=self.options | {"x265-params": parameters})
 
     @property
     def is_hevc(self) -> bool:

@@ -143,13 +143,16 @@ class ExcerptReader(VideoReader):
         path: Any container and codec that FFmpeg reads.
         span: The part; `WHOLE` reads like `VideoReader`.
         codec_motion: See `VideoReader`.
+        sdr: See `VideoReader`.
 
     Raises:
         VideoError: As raised by `VideoReader`, or no frame lies in the part.
     """
 
-    def __init__(self, path: Path, span: Span = WHOLE, *, codec_motion: bool = False) -> None:
-        super().__init__(path, codec_motion=codec_motion)
+    def __init__(
+        self, path: Path, span: Span = WHOLE, *, codec_motion: bool = False, sdr: bool = False
+    ) -> None:
+        super().__init__(path, codec_motion=codec_motion, sdr=sdr)
         self._span = span
         self._origin = self._time_of_first()
         if span.is_whole:
@@ -198,7 +201,7 @@ class ExcerptReader(VideoReader):
         except (av.FFmpegError, StopIteration):
             pass  # the index is wrong
         self.close()
-        super().__init__(self._path, codec_motion=self._codec_motion is not None)
+        super().__init__(self._path, codec_motion=self._codec_motion is not None, sdr=self._is_sdr)
         return None
 
     def _time_of_first(self) -> Fraction:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -44,19 +44,19 @@ class Orientation(NamedTuple):
             return 180 if self.mirrored_y else 0
         return 90 if self.mirrored_x else 270
 
-    def apply(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def apply(self, picture: NDArray[Any]) -> NDArray[Any]:
         """Turn stored pixels upright.
 
         Args:
-            picture: uint8 (H, W, C) as stored.
+            picture: uint8 or uint16, (H, W) or (H, W, C), as stored.
 
         Returns:
-            uint8, (W, H, C) if transposed, contiguous; `picture` itself if it is already upright.
+            (W, H) or (W, H, C) if transposed, contiguous; `picture` itself if it is already upright.
         """
         turned = cv2.transpose(picture) if self.transposed else picture
         if self.mirrored_x or self.mirrored_y:
             turned = cv2.flip(turned, -1 if self.mirrored_x and self.mirrored_y else int(self.mirrored_x))
-        return np.asarray(turned, np.uint8)
+        return np.asarray(turned)
 
     def turn(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Turn a vector field upright, positions and directions.

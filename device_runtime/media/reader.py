@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +22,8 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from device_runtime.media.color import ColorConverter
+from device_runtime.media.color import HDR_TRANSFERS, ColorConverter
+from device_runtime.media.light_level import LightLevel
 from device_runtime.media.motion_vectors import CodecMotion
 from device_runtime.media.planes import Picture, in_rgb, planes_of
 from device_runtime.media.video_info import (
@@ -42,8 +43,7 @@ class Frame:
 
     Attributes:
         index: Index in presentation order, from 0.
-        picture: Upright; planes of Y'CbCr if the codec gives 4:2:0 with 8 bits, otherwise uint8 RGB
-            (H, W, 3).
+        picture: Upright; planes of Y'CbCr, or uint8 RGB (H, W, 3) if the codec gives that.
         pts: When it is shown, in units of `time_base`; strictly increasing.
         time_base: Seconds per unit.
         duration: How long it is shown, in units of `time_base`; above 0.
@@ -74,6 +74,7 @@ class VideoReader:
     Args:
         path: Any container and codec that FFmpeg reads.
         codec_motion: Provide `Frame.codec_motion`.
+        sdr: Read HDR as its SDR view: BT.709 with 8 bits.
 
     Attributes:
         info: Properties of the video.
@@ -83,7 +84,7 @@ class VideoReader:
         VideoError: The file is missing, is not a video, or has no frame that can be decoded.
     """
 
-    def __init__(self, path: Path, *, codec_motion: bool = False) -> None:
+    def __init__(self, path: Path, *, codec_motion: bool = False, sdr: bool = False) -> None:
         self.warnings: list[str] = []
         self._path = path
         self._is_truncated = False
@@ -96,9 +97,16 @@ class VideoReader:
             if self._first is None:
                 raise VideoError(f"{path} has no frames that can be decoded", NO_PICTURE_HINT)
             self.info = describe_video(path, self._container, self._stream, self._first)
+            self._color = self.info.color
+            self._is_sdr = sdr and self._color.is_hdr
+            if self._is_sdr:
+                self.info = replace(self.info, color=self._color.as_sdr, bits=8, light=LightLevel())
+            if "DOVI_RPU_BUFFER" in self._first.side_data or "DOVI_METADATA" in self._first.side_data:
+                base = HDR_TRANSFERS.get(self._color.transfer, "SDR")
+                self.warnings.append(f"{path.name} is Dolby Vision: its {base} base layer is used")
             bits = self._first.format.components[0].bits
-            if bits > 8:
-                self.warnings.append(f"{path.name} has {bits} bits per channel, the result has 8")
+            if bits > 10:
+                self.warnings.append(f"{path.name} has {bits} bits per channel, the result has 10")
         except BaseException:
             self._container.close()
             raise
@@ -148,10 +156,9 @@ class VideoReader:
     def _upright(self, picture: av.VideoFrame) -> Picture:
         orientation, width, height = self.info.orientation, self.info.width, self.info.height
         stored = (height, width) if orientation.transposed else (width, height)
-        if (picture.width, picture.height) == stored:
-            planes = planes_of(picture, self.info.color, orientation)
-            if planes is not None:
-                return planes
+        planes = planes_of(picture, self._color, orientation, stored)
+        if planes is not None:
+            return planes.sdr() if self._is_sdr else planes
         return orientation.apply(self._colors.to_rgb(picture, *stored))
 
     def _end(self, pts: int, last: av.VideoFrame) -> int:

@@ -15,7 +15,8 @@ from av.format import Flags
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from device_runtime.media.color import Color
+from device_runtime.media.color import Color, bits_of
+from device_runtime.media.light_level import LightLevel
 from device_runtime.media.orientation import Orientation
 from mvstylizer.errors import MVStylizerError
 from mvstylizer.stylizer import MAX_ASPECT, is_too_thin
@@ -52,6 +53,8 @@ class VideoInfo:
         orientation: How stored pixels become upright.
         pixel_aspect: Width of a pixel over its height, after rotation.
         color: Color tags.
+        bits: Bits per channel of the frames read from it: 8 or 10.
+        light: Light levels of an HDR video.
         has_audio: Whether there is an audio stream.
         has_subtitles: Whether there is a subtitle stream.
         picture_metadata: Title and language of the video stream.
@@ -70,6 +73,8 @@ class VideoInfo:
     orientation: Orientation
     pixel_aspect: Fraction
     color: Color
+    bits: int
+    light: LightLevel
     has_audio: bool
     has_subtitles: bool
     picture_metadata: Mapping[str, str]
@@ -156,6 +161,8 @@ def describe_video(
         orientation=orientation,
         pixel_aspect=aspect,
         color=Color.of(first),
+        bits=bits_of(first),
+        light=LightLevel.of(first),
         has_audio=bool(container.streams.audio),
         has_subtitles=bool(container.streams.subtitles),
         picture_metadata={key: text for key, text in stream.metadata.items() if key in STREAM_TAGS},

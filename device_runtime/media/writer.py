@@ -16,7 +16,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from device_runtime.media.atomic_file import check_output, pending_file
-from device_runtime.media.encoder import PictureEncoder
+from device_runtime.media.encoder import PictureEncoder, encoder_for
 from device_runtime.media.encoding import DEFAULT_ENCODING, Encoding
 from device_runtime.media.passthrough import SideStreams
 from device_runtime.media.planes import Picture
@@ -58,15 +58,19 @@ class VideoWriter:
 
     @property
     def warnings(self) -> list[str]:
-        """Sound and subtitles that could not be copied."""
-        return self._side_streams.warnings if self._side_streams else []
+        """What could not be kept: bits, sound and subtitles."""
+        bits = encoder_for(self._like, self._encoding).bits
+        lost = [f"{self._like.path.name} has {self._like.bits} bits per channel, the result has {bits}"]
+        return (lost if bits < self._like.bits else []) + (
+            self._side_streams.warnings if self._side_streams else []
+        )
 
     def __enter__(self) -> Self:
         with ExitStack() as opened, _writing(self._target):
             pending = opened.enter_context(pending_file(self._target))
             self._container = self._open(pending)
             opened.callback(_abandon, self._container)
-            name = self._encoding.encoder(8).name
+            name = encoder_for(self._like, self._encoding).name
             self._stream = cast("VideoStream", self._container.add_stream(name, rate=self._like.rate))
             self._encoder = PictureEncoder(
                 self._like, encoding=self._encoding, codec=self._stream.codec_context

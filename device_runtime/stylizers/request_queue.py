@@ -90,7 +90,8 @@ class KeyRequests:
         """Send a key frame.
 
         Args:
-            key: uint8 RGB (H, W, 3) or planes, which are converted to RGB.
+            key: uint8 RGB (H, W, 3) or planes, which are converted to RGB. Of HDR its SDR view is sent, and
+                the map is converted back (`Planes.own_grid`).
 
         Returns:
             The pending reply; its `result` raises what the stylizer raised, KeyReplyError, or GridError.
@@ -131,8 +132,13 @@ class KeyRequests:
                 f"The stylizer's reply ({self._reply}) does not fit a key frame of shape {key.shape}",
                 "Check that the edge serves an MVStylizer bundle",
             )
-        if self._protect_skin and got.grid is not None:
-            return guarded._replace(key=got._replace(grid=protected(got.grid, sent)))
+        grid = got.grid
+        if grid is not None and self._protect_skin:
+            grid = protected(grid, sent)
+        if grid is not None and isinstance(key, Planes):
+            grid = key.own_grid(grid)
+        if grid is not got.grid:
+            return guarded._replace(key=got._replace(grid=grid))
         return guarded
 
 

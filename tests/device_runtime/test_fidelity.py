@@ -112,7 +112,21 @@ def test_hevc_of_eight_and_ten_bits(style: Path, out: Path, pixel_format: str) -
     report = run(source, style, out)
     assert times(out) == times(source)
     assert mean_difference(source, out) < 1.5
-    assert any("10 bits" in warning for warning in report.warnings) == pixel_format.endswith("10le")
+    assert not report.warnings
+    with av.open(str(out)) as container:
+        stream = container.streams.video[0]
+        assert stream.pix_fmt == pixel_format
+        deep = pixel_format.endswith("10le")
+        assert (stream.codec_context.name, stream.profile) == (
+            ("hevc", "Main 10") if deep else ("h264", "High")
+        )
+
+
+def test_h264_of_ten_bits_has_eight_and_says_so(style: Path, out: Path) -> None:
+    source = write_hevc(style.with_name("phone.mp4"), (192, 128), "yuv420p10le")
+    report = run(source, style, out, codec="h264")
+    assert report.warnings == ["phone.mp4 has 10 bits per channel, the result has 8"]
+    assert mean_difference(source, out) < 1.5
 
 
 @pytest.mark.parametrize(

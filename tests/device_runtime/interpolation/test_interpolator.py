@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -13,9 +14,12 @@ from device_runtime.interpolation.interpolator import (
     KeyFrameResult,
     TransferInterpolator,
     WarpInterpolator,
-    blended,
 )
+from device_runtime.interpolation.moving import blended
 from device_runtime.kernels import Transfer, Warp
+from device_runtime.media.color import Color
+from device_runtime.media.orientation import Orientation
+from device_runtime.media.planes import Planes, in_rgb, planes_of
 from device_runtime.motion.flow import Motion
 from mvstylizer.stylizer import StylizedFrame
 
@@ -170,3 +174,42 @@ def test_full_strength_leaves_the_styled_picture_as_it_is() -> None:
 def test_transfer_without_a_map_is_an_error(transfer: Transfer) -> None:
     with pytest.raises(ValueError, match="needs maps"):
         TransferInterpolator(transfer).begin(with_image(RED), None)
+
+
+def planes(rgb: NDArray[np.uint8], bits: int, chroma: str = "420") -> Planes:
+    """A picture in planes of BT.709, full range."""
+    name = f"yuv{chroma}p" + ("10le" if bits == 10 else "")
+    frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
+        format=name, dst_colorspace=1, dst_color_range=2
+    )
+    made = planes_of(frame, Color(1, 2, 1, 1, 1), Orientation())
+    assert made is not None
+    return made
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.6])
+@pytest.mark.parametrize(("bits", "chroma"), [(8, "420"), (8, "444"), (10, "420"), (10, "422")])
+def test_planes_are_warped_like_rgb(
+    warps: tuple[Warp, Warp], transfer: Transfer, bits: int, chroma: str, strength: float
+) -> None:
+    """With image and with map, from both sides; without detail that chroma cannot hold."""
+    smooth = np.asarray(cv2.GaussianBlur(FRAME, (0, 0), 3), np.uint8)
+    later = np.roll(smooth, 6, 1)
+    for reply in ("image", "map"):
+
+        def key(rgb: NDArray[np.uint8], as_planes: bool, reply: str = reply) -> KeyFrameResult:
+            picture = planes(rgb, bits, chroma) if as_planes else rgb
+            image = tinted(rgb) if reply == "image" else None
+            return KeyFrameResult(picture, StylizedFrame(image, None if image is not None else TINT))
+
+        made = []
+        for as_planes in (True, False):
+            interpolator = WarpInterpolator(*warps, transfer, strength=strength)
+            first = interpolator.begin(key(smooth, as_planes), key(later, as_planes))
+            frame = planes(smooth, bits, chroma) if as_planes else smooth
+            both = motion(3.3, 1.2), motion(-2.6, 0.4, visible=0.5)
+            made.append((first, interpolator.between(frame, *both, 0.4)))
+        for ours, theirs in zip(*made, strict=True):
+            assert isinstance(ours, Planes)
+            assert (ours.bits, ours.planes[1].shape) == (bits, planes(smooth, bits, chroma).planes[1].shape)
+            assert cv2.PSNR(in_rgb(ours), in_rgb(theirs)) > 42

@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 
+from device_runtime.media.planes import Planes
 from device_runtime.media.reader import VideoReader
 from device_runtime.media.video_info import VideoError
 from tests.device_runtime.clips import remux, write_clip
@@ -82,10 +83,15 @@ def test_frames_without_times_get_increasing_ones(bikes: Path, tmp_path: Path) -
     assert any("missing frame times were replaced" in warning for warning in reader.warnings)
 
 
-def test_more_than_eight_bits_are_read_with_a_warning(tmp_path: Path) -> None:
-    with VideoReader(write_clip(tmp_path / "deep.mp4", pixel_format="yuv420p10le")) as reader:
-        assert next(iter(reader)).rgb.dtype == np.uint8
-    assert reader.warnings == ["deep.mp4 has 10 bits per channel, the result has 8"]
+@pytest.mark.parametrize(("pixel_format", "warned"), [("yuv420p10le", False), ("yuv444p12le", True)])
+def test_more_than_ten_bits_are_read_with_a_warning(tmp_path: Path, pixel_format: str, warned: bool) -> None:
+    clip = write_clip(tmp_path / "deep.mkv", pixel_format=pixel_format, codec="ffv1")
+    with VideoReader(clip) as reader:
+        picture = next(iter(reader)).picture
+        assert isinstance(picture, Planes)
+        assert (picture.bits, reader.info.bits) == (10, 10)
+    said = ["deep.mkv has 12 bits per channel, the result has 10"]
+    assert reader.warnings == (said if warned else [])
 
 
 def test_an_invalid_video_is_refused_in_one_line(tmp_path: Path) -> None:
