@@ -108,6 +108,13 @@ class Show:
             of_all = f" of {total}" if total else ""
             typer.echo(f"{self._what}: {done}{of_all}  {note}".rstrip(), err=True)
 
+    def say(self, line: str) -> None:
+        """Print a line on stderr, above the bar if there is one."""
+        if self._bar.disable:
+            typer.echo(line, err=True)
+        else:
+            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
     def __enter__(self) -> Show:
         self._bar.start()
         return self

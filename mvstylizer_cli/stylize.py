@@ -10,8 +10,10 @@ import typer
 
 from mvstylizer_cli.console import BundleOption, JsonOption, Show, finish, warn
 from mvstylizer_cli.excerpt_options import FromOption, ToOption, check_span
+from mvstylizer_cli.many import JobsOption, SkipOption, stylize_many
 from mvstylizer_cli.preview import PreviewOption, PreviewScenesOption, preview
 from mvstylizer_cli.renamed_options import renaming
+from mvstylizer_cli.stylize_file import stylize_file, summary
 from mvstylizer_cli.stylizers import (
     EdgeOption,
     LocalOption,
@@ -29,7 +31,7 @@ from mvstylizer_cli.stylizers import (
 if TYPE_CHECKING:
     from device_runtime.labels.masks import MaskFiles
     from device_runtime.options import StylizeOptions
-    from device_runtime.report import LabelUse, Report
+    from device_runtime.report import Report
 
 STYLIZE_EXAMPLES = """\b
 Examples:
@@ -40,6 +42,7 @@ Examples:
   mvstylizer stylize street.mp4 --style dusk.jpg --out out.mp4 --from 1:30 --to 1:35
   mvstylizer stylize street.mp4 --style dusk.jpg --out sheet.png --preview
   mvstylizer stylize photo.jpg --style dusk.jpg --out photo-dusk.jpg --strength 0.7
+  mvstylizer stylize holiday/ --style dusk.jpg --out holiday-dusk/ --skip-existing --jobs 2
   mvstylizer stylize photo.jpg --style dusk.jpg --mask labels.png --style-mask dusk-labels.png --out out.jpg
   mvstylizer stylize /dev/video0 --live --style dusk.jpg --out udp://127.0.0.1:5000 --edge 192.168.1.20:8001
 """
@@ -52,16 +55,20 @@ STYLIZE_COMMAND = renaming(
 
 
 def stylize(
-    source: Annotated[
-        str,
+    sources: Annotated[
+        list[str],
         typer.Argument(
-            metavar="VIDEO", help="Video or photo to stylize; with --live, a camera, URL or file."
+            metavar="VIDEO...", help="Videos, photos or folders; with --live, a camera, URL or file."
         ),
     ],
     style: StyleOption,
     out: Annotated[
         str,
-        typer.Option("--out", metavar="OUT", help="Output file; with --live, a URL, a file or `window`."),
+        typer.Option(
+            "--out",
+            metavar="OUT",
+            help="Output file, or folder for several; with --live, a URL, a file or `window`.",
+        ),
     ],
     style_weights: WeightsOption = None,
     mask: Annotated[
@@ -137,12 +144,15 @@ def stylize(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and a time estimate; write nothing.")
     ] = False,
+    skip_existing: SkipOption = False,
+    jobs: JobsOption = 1,
     preview_frame: PreviewOption = False,
     preview_scenes: PreviewScenesOption = False,
     bundle: BundleOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Stylize a video, a photo or a live stream after a photo."""
+    from device_runtime.batch.plan import is_batch
     from device_runtime.key_frames.policy import KeyFramePolicyError
     from device_runtime.media.photo import is_photo
     from device_runtime.options import StylizeOptions
@@ -151,6 +161,11 @@ def stylize(
         raise typer.BadParameter("transfer needs the map, not the image", param_hint="--edge-output")
     if protect != "none" and edge_output == "image":
         raise typer.BadParameter("--protect needs the map, not the image", param_hint="--edge-output")
+    source, *others = sources
+    many = not live and is_batch(sources, out)
+    if (many and dry_run) or (others and (live or preview_frame or preview_scenes or mask or style_mask)):
+        unsupported = "--live, --dry-run, --preview, --mask or --style-mask"
+        raise typer.BadParameter(f"cannot be combined with {unsupported}", param_hint="several files")
     if dry_run and not live and is_photo(Path(source)):
         raise typer.BadParameter("not supported for photos", param_hint="--dry-run")
     if live and (dry_run or resume or interpolation == "warp" or flow_init == "codec"):
@@ -161,7 +176,7 @@ def stylize(
         unsupported = "--live, --dry-run, --resume, --mask or --style-mask"
         raise typer.BadParameter(f"cannot be combined with {unsupported}", param_hint="--preview")
     check_span(start, end)
-    if (start or end) and (live or is_photo(Path(source))):
+    if (start or end) and (live or (not many and is_photo(Path(source)))):
         raise typer.BadParameter("only supported for video files", param_hint="--from" if start else "--to")
     try:
         options = StylizeOptions(
@@ -190,6 +205,19 @@ def stylize(
     if previews:
         preview(source, styles, out, options=options, backend=backend, scenes=preview_scenes, as_json=as_json)
         return
+    if many:
+        stylize_many(
+            sources,
+            styles,
+            out,
+            options=options,
+            backend=backend,
+            resume=resume,
+            skip_existing=skip_existing,
+            jobs=jobs,
+            as_json=as_json,
+        )
+        return
     job = _Job(source, styles, out, options, backend, masks, resume, as_json)
     if live:
         job.run_live()
@@ -215,7 +243,7 @@ class _Job:
         self._check()
         report = self._stylize()
         warn(report.warnings)
-        finish(report.as_dict(), _summary(report), self.as_json)
+        finish(report.as_dict(), summary(report), self.as_json)
 
     def plan(self) -> None:
         """Print what `run` would do."""
@@ -264,30 +292,16 @@ class _Job:
         )
 
     def _stylize(self) -> Report:
-        from device_runtime.media.photo import is_photo
-        from device_runtime.pipeline import stylize_photo, stylize_video
-
-        source, out = Path(self.source), Path(self.out)
         with Show("Stylizing") as show, self.backend.stylizer() as stylizer:
-            if is_photo(source):
-                return stylize_photo(
-                    source,
-                    self.styles,
-                    out,
-                    options=self.options,
-                    stylizer=stylizer,
-                    progress=show,
-                    masks=self.masks,
-                )
-            return stylize_video(
-                source,
+            return stylize_file(
+                Path(self.source),
                 self.styles,
-                out,
+                Path(self.out),
                 options=self.options,
                 stylizer=stylizer,
-                bundle=self.backend.model,
+                backend=self.backend,
                 progress=show,
-                fallback=self.backend.fallback,
+                masks=self.masks,
                 resume=self.resume,
             )
 
@@ -309,24 +323,3 @@ def _masks(
     if live or (Path(source).exists() and not is_photo(Path(source))):
         raise typer.BadParameter("only supported for photos", param_hint="--mask")
     return MaskFiles(mask, style_mask)
-
-
-def _summary(report: Report) -> str:
-    parts = "  ".join(f"{name} {seconds:.2f}" for name, seconds in report.seconds.items() if name != "total")
-    lines = [
-        report.out,
-        f"{report.frames} frames: {report.key_frames} key, {report.intermediate_frames} intermediate"
-        f" ({report.interpolation})",
-        f"{report.seconds['total']:.2f} s  [{parts}]",
-    ]
-    if report.labels:
-        lines.append("labels: " + ", ".join(map(_label_line, report.labels)))
-    requested = report.key_frames - len(report.fallback_key_frames)
-    if report.bytes_sent and requested:
-        sent, received = (total / requested / 1000 for total in (report.bytes_sent, report.bytes_received))
-        lines.append(f"{sent:.1f} kB sent and {received:.1f} kB received per key frame")
-    return "\n".join(lines)
-
-
-def _label_line(use: LabelUse) -> str:
-    return f"{use.label} ({100 * use.share:.1f} %{'' if use.own_style else ', the whole style'})"

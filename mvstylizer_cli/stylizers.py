@@ -104,6 +104,21 @@ def open_stylizer(
             yield client
 
 
+@contextmanager
+def open_shared(
+    edge: str | None, local: bool, bundle: Bundle, tls_ca: Path | None = None, token: str = ""
+) -> Iterator[Callable[[], AbstractContextManager[Stylizer]]]:
+    """Yield what opens stylizers for several threads: connections to one edge or to one bundled Triton."""
+    if edge or local:
+        yield lambda: open_stylizer(edge, local, bundle, tls_ca, token)
+        return
+    from edge_triton.client.client import EdgeClient
+    from edge_triton.triton.server import TritonServer
+
+    with TritonServer(bundle.path) as server:
+        yield lambda: EdgeClient(server.address)
+
+
 class StylizerBackend:
     """Where key frames are stylized.
 
@@ -118,7 +133,8 @@ class StylizerBackend:
     Attributes:
         model: The bundle.
         stylizer: Opens the stylizer for key frames.
-        stylizer_without_server: The same, but runs the model in this process instead of the bundled Triton.
+        shared: Opens what opens stylizers for several threads.
+        stylizer_without_server: Like `stylizer`, but in this process instead of the bundled Triton.
         fallback: Opens the fallback for the time that the edge is unavailable, or None.
 
     Raises:
@@ -141,6 +157,9 @@ class StylizerBackend:
         self.model = load_bundle(bundle_folder(bundle, "lite" if local else "mvstylizer"))
         self.stylizer: Callable[[], AbstractContextManager[Stylizer]] = lambda: open_stylizer(
             edge, local, self.model, tls_ca, token
+        )
+        self.shared: Callable[[], AbstractContextManager[Callable[[], AbstractContextManager[Stylizer]]]] = (
+            lambda: open_shared(edge, local, self.model, tls_ca, token)
         )
         self.stylizer_without_server: Callable[[], AbstractContextManager[Stylizer]] = lambda: open_stylizer(
             edge, not edge, self.model, tls_ca, token

@@ -113,4 +113,4 @@ def test_the_peer_adapter_runs(street: Path, tmp_path: Path, monkeypatch: pytest
 
 def test_help_describes_positional_arguments() -> None:
     result = CliRunner().invoke(cli.app, ["stylize", "--help"])
-    assert "Video or photo to stylize" in " ".join(result.output.split())
+    assert "Videos, photos or folders" in " ".join(result.output.split())

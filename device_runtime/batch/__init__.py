@@ -1,0 +1,1 @@
+"""Stylize many files in one run."""
