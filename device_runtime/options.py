@@ -13,6 +13,8 @@ from typing import Final, Literal
 
 from device_runtime.kernels import KeyFrameScore
 from device_runtime.key_frames.policy import MAX_INTERVAL, KeyFrameSelector, check_policy, parse_policy
+from device_runtime.media.deinterlace import DEINTERLACE, Deinterlace
+from device_runtime.media.photo import MAX_PIXELS
 from mvstylizer.bundle import Bundle
 from mvstylizer.stylizer import Match, Reply
 
@@ -47,6 +49,8 @@ class StylizeOptions:
         flow_init: Initial value of the motion search: ``previous``, the flow of the previous frame, or
             ``codec``, that flow plus the codec's motion vectors.
         crf: x264's quality, 0 (lossless) to 51.
+        deinterlace: ``auto`` makes interlaced frames progressive, ``off`` keeps their fields and flag.
+        max_pixels: A larger photo is refused before memory is spent on it.
 
     Raises:
         ValueError: An option is out of range (KeyFramePolicyError for `policy`).
@@ -62,6 +66,8 @@ class StylizeOptions:
     temporal_smoothing_s: float = TEMPORAL_SMOOTHING_S
     flow_init: FlowInit = "previous"
     crf: int = 18
+    deinterlace: Deinterlace = "auto"
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
         self._check_choices()
@@ -75,11 +81,15 @@ class StylizeOptions:
             raise ValueError(f"temporal_smoothing_s {self.temporal_smoothing_s} is negative or not finite")
         if not 0 <= self.crf <= MAX_CRF:
             raise ValueError(f"crf {self.crf} is not between 0 and {MAX_CRF}")
+        if self.max_pixels < 1:
+            raise ValueError(f"max_pixels {self.max_pixels} is below 1")
         check_policy(self.policy, max_interval=self.max_interval)
 
     def _check_choices(self) -> None:
         if self.flow_init not in FLOW_INITS:
             raise ValueError(f"flow_init {self.flow_init!r} is not one of {', '.join(FLOW_INITS)}")
+        if self.deinterlace not in DEINTERLACE:
+            raise ValueError(f"deinterlace {self.deinterlace!r} is not one of {', '.join(DEINTERLACE)}")
         if self.interpolation not in DEFAULT_EDGE_OUTPUT:
             choices = ", ".join(DEFAULT_EDGE_OUTPUT)
             raise ValueError(f"interpolation {self.interpolation!r} is not one of {choices}")

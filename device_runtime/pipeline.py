@@ -10,17 +10,21 @@ Usage:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from device_runtime.frames import NETWORK_PIXELS, Finished, Pictures, open_pictures
+from device_runtime.interpolation.deep_transfer import transferred_deep
+from device_runtime.interpolation.grid import grid_of, weakened
 from device_runtime.interpolation.interpolator import blended
 from device_runtime.labels.masks import LabeledPicture, MaskFiles, read_mask_files, stylize_labels
 from device_runtime.media.atomic_file import check_output
-from device_runtime.media.photo import check_photo_output, read_photo, write_photo
+from device_runtime.media.photo import check_photo_output, open_photo, write_like
+from device_runtime.media.photo_format import FORMATS
 from device_runtime.media.reader import VideoReader
 from device_runtime.media.writer import VideoWriter
 from device_runtime.motion.flow import FlowEstimator
@@ -32,7 +36,7 @@ from device_runtime.stylizers.fallback import Fallback
 from device_runtime.stylizers.request_queue import KeyRequests
 from device_runtime.stylizers.style_mix import StyleMix, StylePhotos, normalized
 from mvstylizer.bundle import Bundle
-from mvstylizer.stylizer import Stylizer
+from mvstylizer.stylizer import Reply, Stylizer
 
 Progress = Callable[[int, int | None], None]
 """Takes the number of frames done and an estimate of the total, or None."""
@@ -83,9 +87,16 @@ def stylize_video(
     """
     watch, style = Stopwatch(), StyleMix.read(style_photo, options.match)
     target = check_output(out, source, *normalized(style_photo))
-    with VideoReader(source, codec_motion=options.flow_init == "codec") as reader:
+    with (
+        ExitStack() as opened,
+        VideoReader(
+            source, codec_motion=options.flow_init == "codec", deinterlace=options.deinterlace
+        ) as reader,
+    ):
         writer = VideoWriter(out, reader.info, crf=options.crf)
         folder = WorkFolder(target, describe_job(source, style_photo, bundle, options)) if resume else None
+        if folder:
+            opened.callback(folder.close)
         done = folder.frames if folder else 0
         with open_pictures(
             reader,
@@ -124,7 +135,7 @@ def stylize_photo(
         source: The photo.
         style_photo: The style photo, or several with weights.
         out: The result; its suffix selects the format.
-        options: Only `strength` and `match` apply.
+        options: Only `strength`, `match` and `max_pixels` apply.
         stylizer: An `EdgeClient`, or a stylizer on this machine.
         progress: Called after each request when label images are given.
         masks: Label images of the photo and of the style, which must then be a single photo. Each label takes
@@ -142,11 +153,16 @@ def stylize_photo(
     """
     watch = Stopwatch()
     with watch.measure("decode"):
-        photo, style = read_photo(source), StyleMix.read(style_photo, options.match)
+        given, style = (
+            open_photo(source, max_pixels=options.max_pixels),
+            StyleMix.read(style_photo, options.match),
+        )
+        photo = given.rgb
         check_photo_output(out, source, *normalized(style_photo), *(masks or ()))
         labeled = None if masks is None else read_mask_files(photo, style_photo, masks)
+    is_deep = given.deep is not None and labeled is None and FORMATS[out.suffix.lower()].has_depth
     if labeled is None:
-        made = _at_once(photo, style, stylizer, watch)
+        made = _at_once(photo, style, stylizer, watch, given.deep if is_deep else None, options.strength)
     else:
         made = stylize_labels(
             photo,
@@ -158,32 +174,44 @@ def stylize_photo(
             progress=progress,
         )
     with watch.measure("encode"):
-        write_photo(out, blended(photo, made.picture, options.strength))
+        picture = made.picture if is_deep else blended(photo, made.picture, options.strength)
+        lost = write_like(out, picture, given)
     return Report(
         frames=1,
         key_frames=1,
         intermediate_frames=0,
         seconds=watch.seconds(),
         interpolation="none",
-        edge_output="map" if masks else "image",
+        edge_output="map" if masks or is_deep else "image",
         out=str(out),
         width=photo.shape[1],
         height=photo.shape[0],
         bytes_sent=made.sent,
         bytes_received=made.received,
-        warnings=_unmatched(made.uses),
+        warnings=[*given.warnings, *lost, *_unmatched(made.uses)],
         key_frame_indices=[0],
         labels=made.uses,
     )
 
 
 def _at_once(
-    photo: NDArray[np.uint8], style: StyleMix, stylizer: Stylizer, watch: Stopwatch
+    photo: NDArray[np.uint8],
+    style: StyleMix,
+    stylizer: Stylizer,
+    watch: Stopwatch,
+    deep: NDArray[np.uint16] | None,
+    strength: float,
 ) -> LabeledPicture:
-    """Stylize a photo as a whole."""
-    with KeyRequests(stylizer, style, reply="image", map_pixels=NETWORK_PIXELS, watch=watch) as requests:
-        image, _, sent, received = requests.submit(photo).result()
-    return LabeledPicture(cast("NDArray[np.uint8]", image), [], sent, received)
+    """Stylize a photo as a whole; with `deep`, its pixels of 16 bits, at this strength."""
+    reply: Reply = "image" if deep is None else "map"
+    with KeyRequests(stylizer, style, reply=reply, map_pixels=NETWORK_PIXELS, watch=watch) as requests:
+        made = requests.submit(photo).result()
+    _, _, sent, received = made
+    if deep is None:
+        return LabeledPicture(cast("NDArray[np.uint8]", made[0]), [], sent, received)
+    with watch.measure("interpolate"):
+        picture = transferred_deep(deep, weakened(grid_of(made), strength))
+    return LabeledPicture(cast("Any", picture), [], sent, received)
 
 
 def _reported(

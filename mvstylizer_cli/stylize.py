@@ -14,6 +14,7 @@ from mvstylizer_cli.stylizers import (
     EdgeOption,
     LocalOption,
     MatchOption,
+    MaxPixelsOption,
     StrengthOption,
     StyleOption,
     StylizerBackend,
@@ -102,6 +103,11 @@ def stylize(
         typer.Option(help="Initialize motion search from the previous flow, or also from codec vectors."),
     ] = "previous",
     crf: Annotated[int, typer.Option(min=0, max=51, help="H.264 CRF; lower is better and larger.")] = 18,
+    deinterlace: Annotated[
+        Literal["auto", "off"],
+        typer.Option(help="Deinterlace interlaced frames (auto) or keep their fields (off)."),
+    ] = "auto",
+    max_pixels: MaxPixelsOption = 250.0,
     live: Annotated[
         bool, typer.Option("--live", help="Stylize in real time, dropping late frames, until Ctrl-C.")
     ] = False,
@@ -121,7 +127,7 @@ def stylize(
 
     if interpolation == "transfer" and edge_output == "image":
         raise typer.BadParameter("transfer needs the map, not the image", param_hint="--edge-output")
-    if dry_run and not live and is_photo(Path(source)):
+    if dry_run and not live and is_photo(Path(source), Path(out)):
         raise typer.BadParameter("not supported for photos", param_hint="--dry-run")
     if live and (dry_run or resume or interpolation == "warp" or flow_init == "codec"):
         unsupported = "--dry-run, --resume, --interpolation warp or --flow-init codec"
@@ -136,6 +142,8 @@ def stylize(
             temporal_smoothing_s=temporal_smoothing,
             flow_init=flow_init,
             crf=crf,
+            deinterlace=deinterlace,
+            max_pixels=round(max_pixels * 1e6),
         )
     except KeyFramePolicyError as err:
         raise typer.BadParameter(str(err), param_hint="--key-frames") from err
@@ -221,7 +229,7 @@ class _Job:
 
         source, out = Path(self.source), Path(self.out)
         with Show("Stylizing") as show, self.backend.stylizer() as stylizer:
-            if is_photo(source):
+            if is_photo(source, out):
                 return stylize_photo(
                     source,
                     self.styles,

@@ -11,6 +11,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from device_runtime.media.color import ColorConverter
+from device_runtime.media.deinterlace import TOP_FIRST
 from device_runtime.media.planes import Picture, Planes
 from device_runtime.media.video_info import VideoInfo
 
@@ -100,3 +101,8 @@ class PictureEncoder:
         color = self._like.color
         codec.colorspace, codec.color_range = color.matrix, color.range
         codec.color_primaries, codec.color_trc = color.primaries, color.transfer
+        if self._like.field_order:
+            codec.flags |= Flags.interlaced_dct
+            codec.field_order = 2 if self._like.field_order == TOP_FIRST else 3  # AVFieldOrder: TT, BB
+            parameters = f"{codec.options['x264-params']}:{self._like.field_order}=1"
+            codec.options = {**codec.options, "x264-params": parameters}

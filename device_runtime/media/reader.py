@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, cast
 
 import av
 import numpy as np
@@ -22,7 +22,10 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from device_runtime.media.color import ColorConverter
+from device_runtime.media.clock import PacketClock, clocked_streams
+from device_runtime.media.color import Color, ColorConverter
+from device_runtime.media.deinterlace import Deinterlace, Deinterlacer, field_order
+from device_runtime.media.frame_check import FrameCheck, has_alpha, on_black
 from device_runtime.media.motion_vectors import CodecMotion
 from device_runtime.media.planes import Picture, in_rgb, planes_of
 from device_runtime.media.video_info import (
@@ -74,6 +77,7 @@ class VideoReader:
     Args:
         path: Any container and codec that FFmpeg reads.
         codec_motion: Provide `Frame.codec_motion`.
+        deinterlace: ``auto`` makes interlaced frames progressive; ``off`` keeps their fields and order.
 
     Attributes:
         info: Properties of the video.
@@ -83,26 +87,30 @@ class VideoReader:
         VideoError: The file is missing, is not a video, or has no frame that can be decoded.
     """
 
-    def __init__(self, path: Path, *, codec_motion: bool = False) -> None:
+    def __init__(self, path: Path, *, codec_motion: bool = False, deinterlace: Deinterlace = "auto") -> None:
         self.warnings: list[str] = []
         self._path = path
         self._is_truncated = False
         self._container = open_video(path)
         try:
             self._stream = find_stream(self._container, path)
+            self._packet_clock = PacketClock(self._container)
+            self._deinterlacer = Deinterlacer() if deinterlace == "auto" else None
             self._codec_motion = CodecMotion(self._stream) if codec_motion else None
-            self._decoded = self._decode()
+            self._decoded = self._deinterlacer(self._decode()) if self._deinterlacer else self._decode()
             self._first = next(self._decoded, None)
             if self._first is None:
                 raise VideoError(f"{path} has no frames that can be decoded", NO_PICTURE_HINT)
             self.info = describe_video(path, self._container, self._stream, self._first)
+            self.info = replace(self.info, field_order=self._field_order(self._first))
+            self._check = FrameCheck(path.name, self._stream, self.info.color, self._first)
             bits = self._first.format.components[0].bits
             if bits > 8:
                 self.warnings.append(f"{path.name} has {bits} bits per channel, the result has 8")
         except BaseException:
             self._container.close()
             raise
-        self._colors = ColorConverter(self.info.color)
+        self._colors = {self.info.color: ColorConverter(self.info.color)}
 
     def __enter__(self) -> Self:
         return self
@@ -132,6 +140,9 @@ class VideoReader:
             index, shown, pts = index + 1, following, until
         if clock.replaced:
             self.warnings.append(f"{self._path.name}: {clock.replaced} missing frame times were replaced")
+        self.warnings += self._check.warnings
+        if self._deinterlacer and self._deinterlacer.is_used:
+            self.warnings.append(f"{self._path.name} is interlaced: its frames were deinterlaced")
 
     def _frame(self, index: int, picture: av.VideoFrame, pts: int, duration: int) -> Frame:
         orientation = self.info.orientation
@@ -148,16 +159,27 @@ class VideoReader:
     def _upright(self, picture: av.VideoFrame) -> Picture:
         orientation, width, height = self.info.orientation, self.info.width, self.info.height
         stored = (height, width) if orientation.transposed else (width, height)
-        if (picture.width, picture.height) == stored:
-            planes = planes_of(picture, self.info.color, orientation)
+        color = self._check(picture)
+        if color == self.info.color and (picture.width, picture.height) == stored:
+            planes = planes_of(picture, color, orientation)
             if planes is not None:
                 return planes
-        return orientation.apply(self._colors.to_rgb(picture, *stored))
+        rgb = self._converter(color).to_rgb(picture, *stored)
+        return orientation.apply(on_black(rgb, picture) if has_alpha(picture) else rgb)
+
+    def _converter(self, color: Color) -> ColorConverter:
+        """Return the converter of a frame, whose color tags may differ from those of the first one."""
+        if color not in self._colors:
+            self._colors[color] = ColorConverter(color)
+        return self._colors[color]
+
+    def _field_order(self, first: av.VideoFrame) -> str:
+        return field_order(first, self._stream.codec_context.field_order)
 
     def _end(self, pts: int, last: av.VideoFrame) -> int:
         """Return when the last frame ends; its own duration in an MP4 refers to decoding order."""
         declared = (self._stream.start_time or 0) + (self._stream.duration or 0)
-        if declared > pts and not self._is_truncated:
+        if declared > pts and not self._is_truncated and not self._packet_clock.joins:
             return declared
         return pts + (last.duration or round(1 / (self.info.rate * self.info.time_base)) or 1)
 
@@ -176,6 +198,14 @@ class VideoReader:
                 yield frame
         if damaged:
             self.warnings.append(f"{self._path.name}: {damaged} damaged packets were skipped")
+        if self._packet_clock.joins:
+            joins = f"{self._packet_clock.joins} jumps of its clock"
+            self.warnings.append(f"{self._path.name}: {joins} were made continuous time")
+            return
+        if self._packet_clock.replaced:
+            self.warnings.append(
+                f"{self._path.name}: {self._packet_clock.replaced} wrong times were replaced"
+            )
         self._check_length(shown - (self._stream.start_time or 0))
 
     def _check_length(self, shown: int) -> None:
@@ -192,7 +222,10 @@ class VideoReader:
         A file that breaks off within a packet ends here without an error; `_decode` notices the missing time.
         """
         with suppress(av.FFmpegError):
-            yield from (packet for packet in self._container.demux(self._stream) if packet.size)
+            demuxed = self._container.demux(clocked_streams(self._container))
+            for packet in self._packet_clock.repaired(each for each in demuxed if each.size):
+                if packet.stream.index == self._stream.index:
+                    yield cast("Packet[VideoStream]", packet)
         yield None
 
 

@@ -11,17 +11,18 @@ from typing import Final, cast
 import av
 from av.buffer import Buffer
 from av.container import InputContainer
-from av.format import Flags
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from device_runtime.media.clock import start_of
 from device_runtime.media.color import Color
+from device_runtime.media.input_file import open_input
 from device_runtime.media.orientation import Orientation
 from mvstylizer.errors import MVStylizerError
 
 AV_TIME_BASE: Final = Fraction(1, 1_000_000)  # FFmpeg's unit for the times of a whole file
 CONTAINER_TAGS: Final = {"major_brand", "minor_version", "compatible_brands", "encoder"}  # not copied
-STREAM_TAGS: Final = {"title", "language"}
+STREAM_TAGS: Final = {"title", "language", "timecode", "creation_time"}
 NO_PICTURE_HINT: Final = "Choose a file with a video stream"
 
 
@@ -39,8 +40,7 @@ class VideoInfo:
         height: Pixels, after rotation.
         rate: Average frames per second.
         time_base: Seconds per unit of the frames' times.
-        start: Time on the file's clock that counts as 0, in seconds. Nonzero only for broadcast formats such
-            as MPEG-TS, whose clock does not start with the file.
+        start: Time on the file's clock that counts as 0, in seconds: when picture or sound starts.
         duration: Seconds, or None if the file does not declare it.
         frame_count: Estimated number of frames, for progress; None if unknown.
         orientation: How stored pixels become upright.
@@ -48,8 +48,9 @@ class VideoInfo:
         color: Color tags.
         has_audio: Whether there is an audio stream.
         has_subtitles: Whether there is a subtitle stream.
-        picture_metadata: Title and language of the video stream.
+        picture_metadata: Title, language, timecode and creation time of the video stream.
         metadata: Title, creation time and other tags of the file.
+        field_order: ``tff`` or ``bff`` if the frames are interlaced, otherwise empty.
     """
 
     path: Path
@@ -67,6 +68,7 @@ class VideoInfo:
     has_subtitles: bool
     picture_metadata: Mapping[str, str]
     metadata: Mapping[str, str]
+    field_order: str = ""
 
     @property
     def rotation(self) -> int:
@@ -83,11 +85,12 @@ def open_video(path: Path) -> InputContainer:
     if not path.exists():
         raise VideoError(f"There is no file {path}", "Check the path")
     try:
-        return av.open(str(path))
+        return open_input(path)
     except (av.FFmpegError, OSError) as error:
-        raise VideoError(
-            f"{path} cannot be read as a video ({error.strerror})", "Choose a video file, such as an MP4"
-        ) from error
+        hint = "Choose a video file, such as an MP4"
+        if not path.is_file() and not path.is_dir():
+            hint = "Save it as a video file first"
+        raise VideoError(f"{path} cannot be read as a video ({error.strerror})", hint) from error
 
 
 def find_stream(container: InputContainer, path: Path) -> VideoStream:
@@ -120,14 +123,15 @@ def describe_video(
     if orientation.transposed:
         width, height, aspect = height, width, 1 / aspect
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-    duration = _seconds(stream.duration, stream.time_base) or _seconds(container.duration, AV_TIME_BASE)
+    duration = _seconds(stream.duration, stream.time_base) or _file_duration(container)
+    time_base = stream.time_base or 1 / rate
     return VideoInfo(
         path=path,
         width=width,
         height=height,
         rate=rate,
-        time_base=stream.time_base or 1 / rate,
-        start=_start(container),
+        time_base=time_base,
+        start=_in_units(start_of(container), time_base),
         duration=duration,
         frame_count=round(duration * rate) if duration else stream.frames or None,
         orientation=orientation,
@@ -135,15 +139,24 @@ def describe_video(
         color=Color.of(first),
         has_audio=bool(container.streams.audio),
         has_subtitles=bool(container.streams.subtitles),
-        picture_metadata={key: text for key, text in stream.metadata.items() if key in STREAM_TAGS},
-        metadata={key: text for key, text in container.metadata.items() if key not in CONTAINER_TAGS},
+        picture_metadata={
+            key.lower(): text for key, text in stream.metadata.items() if key.lower() in STREAM_TAGS
+        },
+        metadata={key: text for key, text in container.metadata.items() if key.lower() not in CONTAINER_TAGS},
     )
 
 
-def _start(container: InputContainer) -> Fraction:
-    """Return the time on the file's clock that counts as 0."""
-    has_own_clock = Flags(container.format.flags) & Flags.ts_discont
-    return (_seconds(container.start_time, AV_TIME_BASE) or Fraction(0)) if has_own_clock else Fraction(0)
+def _in_units(start: Fraction, time_base: Fraction) -> Fraction:
+    """Round a start down to a time that the pictures' clock has, so that sound moves as far as they do."""
+    return start // time_base * time_base
+
+
+def _file_duration(container: InputContainer) -> Fraction | None:
+    """Return the declared duration without the late start, which Matroska's includes."""
+    duration = _seconds(container.duration, AV_TIME_BASE)
+    if duration is None or "matroska" not in container.format.name:
+        return duration
+    return max(duration - start_of(container), Fraction(0)) or None
 
 
 def _seconds(units: int | None, unit: Fraction | None) -> Fraction | None:

@@ -8,20 +8,19 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 import av
 from av.container import OutputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from device_runtime.media.atomic_file import check_output, pending_file
+from device_runtime.media.atomic_file import check_output, pending_file, write_hint
+from device_runtime.media.containers import CONTAINERS, container_of
 from device_runtime.media.encoder import CODEC, PRESET, PictureEncoder
 from device_runtime.media.passthrough import SideStreams
 from device_runtime.media.planes import Picture
 from device_runtime.media.video_info import VideoError, VideoInfo
-
-CONTAINERS: Final = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 
 
 class VideoWriter:
@@ -57,7 +56,7 @@ class VideoWriter:
 
     @property
     def warnings(self) -> list[str]:
-        """Sound and subtitles that could not be copied."""
+        """What could not be copied unchanged, one line each."""
         return self._side_streams.warnings if self._side_streams else []
 
     def __enter__(self) -> Self:
@@ -70,10 +69,11 @@ class VideoWriter:
                 self._like, crf=self._crf, preset=self._preset, codec=self._stream.codec_context
             )
             self._stream.metadata.update(self._like.picture_metadata)
-            if self._like.has_audio or self._like.has_subtitles:
-                self._side_streams = SideStreams(self._like.path, self._container, self._like.start)
-                opened.callback(self._side_streams.close)
+            self._side_streams = SideStreams(self._like.path, self._container, self._like.start)
+            opened.callback(self._side_streams.close)
+            self._stream.disposition = self._side_streams.picture_flags
             self._container.start_encoding()
+            self._side_streams.begin()
             self._cleanup = opened.pop_all()
         return self
 
@@ -117,14 +117,15 @@ class VideoWriter:
             self._mux([packet])
 
     def _open(self, pending: Path) -> OutputContainer:
-        name = CONTAINERS[self._target.suffix.lower()]
+        kind = container_of(self._target.suffix)
         options = {}
-        if name != "matroska":  # which always counts in milliseconds
+        if kind.format != "matroska":  # which always counts in milliseconds
+            named = "+use_metadata_tags" if kind.needs_named_tags(self._like.metadata) else ""
             options = {
-                "movflags": "+faststart",
+                "movflags": f"+faststart{named}",
                 "video_track_timescale": str(self._like.time_base.denominator),
             }
-        container = av.open(str(pending), "w", format=name, container_options=options)
+        container = av.open(str(pending), "w", format=kind.format, container_options=options)
         container.metadata.update(self._like.metadata)
         return container
 
@@ -179,9 +180,7 @@ def _writing(target: Path) -> Iterator[None]:
     try:
         yield
     except (av.FFmpegError, OSError) as error:
-        raise VideoError(
-            f"{target} cannot be written ({error.strerror})", "Free some space or choose another output"
-        ) from error
+        raise VideoError(f"{target} cannot be written ({error.strerror})", write_hint(error)) from error
 
 
 def _abandon(container: OutputContainer) -> None:
