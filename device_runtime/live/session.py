@@ -156,7 +156,10 @@ class _Run:
         colors = ColorConverter(color)
         self._size = first.picture.height, first.picture.width
         self._began = first.arrived
-        with open_sink(self._out, self._size, color) as sink, suppress(KeyboardInterrupt):
+        with (
+            open_sink(self._out, self._size, color, self._live.pixel_aspect) as sink,
+            suppress(KeyboardInterrupt),
+        ):
             captured: Captured | None = first
             while captured is not None and (seconds is None or captured.arrived - self._began < seconds):
                 self._show(self._picture(captured.picture, colors, color), captured.arrived, sink)

@@ -40,25 +40,28 @@ class LiveSink(Protocol):
     ) -> None: ...
 
 
-def open_sink(out: str, size: tuple[int, int], color: Color) -> LiveSink:
+def open_sink(
+    out: str, size: tuple[int, int], color: Color, pixel_aspect: Fraction = Fraction(1)
+) -> LiveSink:
     """Open a sink.
 
     Args:
         out: ``window``, a URL (``udp://``, ``rtp://``, ``srt://``, ``tcp://``, ``rtsp://``) or a file.
         size: Height and width of the pictures.
         color: The source's color tags.
+        pixel_aspect: Width of a pixel over its height.
 
     Raises:
         VideoError: It is not writable, or there is no display.
         OutputError: The file's folder is missing or read-only.
     """
-    return _Window() if out == WINDOW else _Stream(out, size, color)
+    return _Window() if out == WINDOW else _Stream(out, size, color, pixel_aspect)
 
 
 class _Stream:
     """H.264 without look-ahead, in the format of the URL or the file's suffix."""
 
-    def __init__(self, out: str, size: tuple[int, int], color: Color) -> None:
+    def __init__(self, out: str, size: tuple[int, int], color: Color, pixel_aspect: Fraction) -> None:
         scheme, is_url, _ = out.partition("://")
         name = STREAMS.get(scheme) if is_url else FILES.get(Path(out).suffix.lower())
         if name is None:
@@ -76,6 +79,7 @@ class _Stream:
                 opened.callback(self._container.close)
                 self._stream = self._container.add_stream("libx264", rate=RATE)
                 _configure(self._stream.codec_context, self._size, color)
+                self._stream.codec_context.sample_aspect_ratio = pixel_aspect
                 self._container.start_encoding()
             except (av.FFmpegError, OSError) as error:
                 raise self._unwritable(error) from error

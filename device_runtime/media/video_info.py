@@ -116,12 +116,10 @@ def describe_video(
         stream: Its video stream.
         first: The first decoded frame, which carries size, orientation and color tags.
     """
-    matrix = cast("Buffer | None", first.side_data.get("DISPLAYMATRIX"))
-    orientation = Orientation.from_display_matrix(memoryview(matrix)) if matrix else Orientation()
+    orientation = orientation_of(first)
     width, height = first.width, first.height
-    aspect = stream.sample_aspect_ratio or Fraction(1)
     if orientation.transposed:
-        width, height, aspect = height, width, 1 / aspect
+        width, height = height, width
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
     duration = _seconds(stream.duration, stream.time_base) or _file_duration(container)
     time_base = stream.time_base or 1 / rate
@@ -135,7 +133,7 @@ def describe_video(
         duration=duration,
         frame_count=round(duration * rate) if duration else stream.frames or None,
         orientation=orientation,
-        pixel_aspect=aspect,
+        pixel_aspect=pixel_aspect_of(stream, orientation),
         color=Color.of(first),
         has_audio=bool(container.streams.audio),
         has_subtitles=bool(container.streams.subtitles),
@@ -149,6 +147,18 @@ def describe_video(
 def _in_units(start: Fraction, time_base: Fraction) -> Fraction:
     """Round a start down to a time that the pictures' clock has, so that sound moves as far as they do."""
     return start // time_base * time_base
+
+
+def orientation_of(frame: av.VideoFrame) -> Orientation:
+    """Return how the pixels of a decoded frame become upright."""
+    matrix = cast("Buffer | None", frame.side_data.get("DISPLAYMATRIX"))
+    return Orientation.from_display_matrix(memoryview(matrix)) if matrix else Orientation()
+
+
+def pixel_aspect_of(stream: VideoStream, orientation: Orientation) -> Fraction:
+    """Return the width of a pixel over its height, after rotation."""
+    aspect = stream.sample_aspect_ratio or Fraction(1)
+    return 1 / aspect if orientation.transposed else aspect
 
 
 def _file_duration(container: InputContainer) -> Fraction | None:
