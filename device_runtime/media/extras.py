@@ -12,6 +12,7 @@ from av.stream import AttachmentStream, Discard, Disposition, Stream
 from av.video.stream import VideoStream
 
 from device_runtime.media.containers import Container
+from device_runtime.media.video_info import MOVING_AVIF
 
 COVER_TYPES: Final = {
     "mjpeg": ("jpg", "image/jpeg"),
@@ -65,6 +66,8 @@ def omitted(source: InputContainer, shown: VideoStream) -> Iterator[str]:
         source: The open source.
         shown: Its video stream that is stylized.
     """
+    if source.metadata.get("major_brand") == MOVING_AVIF:
+        return
     for stream in source.streams:
         if isinstance(stream, VideoStream) and stream.index != shown.index and not _is_cover(stream):
             codec = stream.codec_context.codec.canonical_name if stream.codec_context else "unknown format"

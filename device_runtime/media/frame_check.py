@@ -15,6 +15,8 @@ from device_runtime.media.color import RGB, UNSPECIFIED, Color
 # Matrices of H.273 that are computed with; the others are reserved or need another kind of decoder.
 KNOWN_MATRICES: Final = {RGB, 1, UNSPECIFIED, 4, 5, 6, 7, 9, 10}
 ALPHA_MODE: Final = "alpha_mode"  # tag of WebM streams whose transparency is in a second, hidden stream
+OPAQUE: Final = "its transparency is lost: the result is opaque"
+OPAQUE_ALPHA: Final = 255
 CAPTIONS: Final = "A53_CC"
 
 
@@ -35,8 +37,8 @@ class FrameCheck:
         self.warnings: list[str] = []
         self._name, self._color = name, color
         tags = {key.lower(): value for key, value in stream.metadata.items()}
-        if has_alpha(first) or tags.get(ALPHA_MODE) == "1":
-            self._warn("its transparency is lost: the result is opaque")
+        if tags.get(ALPHA_MODE) == "1":
+            self._warn(OPAQUE)
         if CAPTIONS in first.side_data:
             self._warn("closed captions within the picture are omitted")
         self._warn_of_matrix(color)
@@ -50,6 +52,21 @@ class FrameCheck:
         self._warn_of_matrix(color)
         return color
 
+    def on_black(self, rgb: NDArray[np.uint8], frame: av.VideoFrame) -> NDArray[np.uint8]:
+        """Show the transparent parts of a frame as black, like players do, not the colors hidden there.
+
+        Args:
+            rgb: The frame's colors, uint8 (H, W, 3).
+            frame: The frame; its transparency is resized to H × W.
+        """
+        if not any(component.is_alpha for component in frame.format.components):
+            return rgb
+        alpha = frame.reformat(rgb.shape[1], rgb.shape[0], format="rgba").to_ndarray()[..., 3:]
+        if alpha.min() == OPAQUE_ALPHA:
+            return rgb
+        self._warn(OPAQUE)
+        return np.asarray(cv2.multiply(rgb, np.repeat(alpha, 3, axis=2), scale=1 / OPAQUE_ALPHA), np.uint8)
+
     def _warn_of_matrix(self, color: Color) -> None:
         if color.matrix not in KNOWN_MATRICES:
             self._warn(f"color matrix {color.matrix} is not supported: colors may be wrong")
@@ -58,20 +75,3 @@ class FrameCheck:
         line = f"{self._name}: {what}"
         if line not in self.warnings:
             self.warnings.append(line)
-
-
-def has_alpha(frame: av.VideoFrame) -> bool:
-    """Return whether the pixel format of a frame has transparency."""
-    return any(component.is_alpha for component in frame.format.components)
-
-
-def on_black(rgb: NDArray[np.uint8], frame: av.VideoFrame) -> NDArray[np.uint8]:
-    """Show the transparent parts of a frame as black, like players do, instead of the colors hidden there.
-
-    Args:
-        rgb: The frame's colors, uint8 (H, W, 3).
-        frame: The frame; its transparency is resized to H × W.
-    """
-    alpha = frame.reformat(rgb.shape[1], rgb.shape[0], format="rgba").to_ndarray()[..., 3:]
-    shown = cv2.multiply(rgb, np.repeat(alpha, 3, axis=2), scale=1 / 255)
-    return np.asarray(shown, np.uint8)

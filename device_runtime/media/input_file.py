@@ -7,6 +7,8 @@ from pathlib import Path
 import av
 from av.container import InputContainer
 
+from device_runtime.media.webp_film import film_of_webp
+
 
 def open_input(path: Path) -> InputContainer:
     """Open a media file, whatever its name or the encoding of its tags.
@@ -20,6 +22,9 @@ def open_input(path: Path) -> InputContainer:
     """
     if not path.is_file():
         raise OSError(None, not_a_file(path))
+    film = film_of_webp(path)
+    if film is not None:
+        return av.open(film)
     return av.open(str(path.absolute()), metadata_errors="replace")
 
 

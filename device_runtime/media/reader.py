@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from device_runtime.media.clock import PacketClock, clocked_streams
 from device_runtime.media.color import Color, ColorConverter
 from device_runtime.media.deinterlace import Deinterlace, Deinterlacer, field_order
-from device_runtime.media.frame_check import FrameCheck, has_alpha, on_black
+from device_runtime.media.frame_check import FrameCheck
 from device_runtime.media.motion_vectors import CodecMotion
 from device_runtime.media.planes import Picture, in_rgb, planes_of
 from device_runtime.media.video_info import (
@@ -165,7 +165,7 @@ class VideoReader:
             if planes is not None:
                 return planes
         rgb = self._converter(color).to_rgb(picture, *stored)
-        return orientation.apply(on_black(rgb, picture) if has_alpha(picture) else rgb)
+        return orientation.apply(self._check.on_black(rgb, picture))
 
     def _converter(self, color: Color) -> ColorConverter:
         """Return the converter of a frame, whose color tags may differ from those of the first one."""

@@ -23,6 +23,7 @@ from mvstylizer.errors import MVStylizerError
 AV_TIME_BASE: Final = Fraction(1, 1_000_000)  # FFmpeg's unit for the times of a whole file
 CONTAINER_TAGS: Final = {"major_brand", "minor_version", "compatible_brands", "encoder"}  # not copied
 STREAM_TAGS: Final = {"title", "language", "timecode", "creation_time"}
+MOVING_AVIF: Final = "avis"  # a still picture, then the film
 NO_PICTURE_HINT: Final = "Choose a file with a video stream"
 
 
@@ -99,7 +100,10 @@ def find_stream(container: InputContainer, path: Path) -> VideoStream:
     Raises:
         VideoError: There is none.
     """
-    for stream in container.streams.video:
+    streams = list(container.streams.video)
+    if container.metadata.get("major_brand") == MOVING_AVIF:
+        streams.reverse()
+    for stream in streams:
         if not stream.disposition & Disposition.attached_pic and stream.codec_context is not None:
             return stream
     raise VideoError(f"{path} has no video stream that can be decoded", NO_PICTURE_HINT)

@@ -8,11 +8,12 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from device_runtime.media.deinterlace import Deinterlace
 from device_runtime.media.reader import VideoReader
 from device_runtime.media.writer import VideoWriter
-from tests.device_runtime.clips import write_clip
+from tests.device_runtime.clips import moving_square, write_clip
 from tests.device_runtime.media.test_clock import copied
 
 BARS = np.repeat(
@@ -160,3 +161,19 @@ def test_hidden_transparency_of_webm_is_named(tmp_path: Path) -> None:
         container.mux(stream.encode(None))
     warnings = copied(tmp_path / "in.webm", tmp_path / "out.mp4")
     assert "in.webm: its transparency is lost: the result is opaque" in warnings
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".png", ".gif", ".avif"])
+def test_a_moving_picture_becomes_a_video(tmp_path: Path, suffix: str) -> None:
+    pictures = [Image.fromarray(moving_square(index, 64, 48)) for index in range(4)]
+    durations = [40, 40, 120, 40] if suffix != ".avif" else [40] * 4
+    path = tmp_path / f"moving{suffix}"
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations)
+    assert copied(path, tmp_path / "out.mp4") == []
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        frames = list(container.decode(video=0))
+    starts = np.concatenate([[0], np.cumsum(durations)[:-1]]) / 1000
+    np.testing.assert_allclose([frame.time for frame in frames], starts, atol=1e-3)
+    for frame, picture in zip(frames, pictures, strict=True):
+        difference = np.abs(frame.to_ndarray(format="rgb24").astype(int) - np.asarray(picture))
+        assert difference.mean() < 8
