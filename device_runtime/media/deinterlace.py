@@ -28,7 +28,7 @@ def field_order(frame: av.VideoFrame, codec_order: int) -> str:
 
 
 class Deinterlacer:
-    """Passes progressive frames through and deinterlaces the others, in order, one frame behind.
+    """Passes progressive frames through and deinterlaces the others, in order, with a delay of one frame.
 
     Attributes:
         is_used: Whether a frame was interlaced.

@@ -24,7 +24,7 @@ def open_input(path: Path) -> InputContainer:
         raise OSError(None, not_a_file(path))
     film = film_of_webp(path)
     if film is not None:
-        return av.open(film)
+        return av.open(film, "r")
     return av.open(str(path.absolute()), metadata_errors="replace")
 
 
