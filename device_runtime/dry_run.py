@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from device_runtime.frames import open_pictures
 from device_runtime.media.encoder import PictureEncoder
-from device_runtime.media.excerpt import ExcerptReader
 from device_runtime.options import DEFAULT_OPTIONS, StylizeOptions
 from device_runtime.report import Stopwatch, versioned
 from device_runtime.stylizers.style_mix import StyleMix, StylePhotos
@@ -110,7 +109,7 @@ def plan_video(
     calibration = _calibrate(source, StyleMix.read(style_photo, options.match), options, stylizer, bundle)
     selector = options.selector(bundle)
     indices, cuts, frames = [], [], 0
-    with ExcerptReader(source, options.span, sdr=options.sdr) as reader:
+    with options.reader(source, codec_motion=False) as reader:
         for frame in reader:
             decision = selector.decide(frame)
             indices += [frame.index] * decision.is_key
@@ -137,9 +136,7 @@ def _calibrate(
     """Stylize the first frames and discard the result."""
     watch = Stopwatch()
     with (
-        ExcerptReader(
-            source, options.span, codec_motion=options.flow_init == "codec", sdr=options.sdr
-        ) as reader,
+        options.reader(source) as reader,
         open_pictures(
             islice(reader, CALIBRATION_FRAMES), style, options, stylizer=stylizer, bundle=bundle, watch=watch
         ) as pictures,

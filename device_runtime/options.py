@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal
 
 from device_runtime.kernels import KeyFrameScore
 from device_runtime.key_frames.policy import MAX_INTERVAL, KeyFrameSelector, check_policy, parse_policy
+from device_runtime.media.deinterlace import DEINTERLACE, Deinterlace
 from device_runtime.media.encoding import Encoding
-from device_runtime.media.excerpt import Span
+from device_runtime.media.excerpt import ExcerptReader, Span
+from device_runtime.media.photo import MAX_PIXELS
 from mvstylizer.bundle import Bundle
 from mvstylizer.stylizer import Match, Reply
 
@@ -58,6 +61,8 @@ class StylizeOptions:
             or a frame number, from 0 (``120f``). None = at the first frame.
         end: The time or frame number at which it ends; that frame is left out. None = after the last frame.
         sdr: Make an SDR result (BT.709, 8 bits) of an HDR video; otherwise it stays HDR.
+        deinterlace: ``auto`` makes interlaced frames progressive, ``off`` keeps their fields and flag.
+        max_pixels: A larger photo is refused before memory is spent on it.
 
     Raises:
         ValueError: An option is out of range (KeyFramePolicyError for `policy`, SpanError for `start` and
@@ -80,6 +85,8 @@ class StylizeOptions:
     start: str | None = None
     end: str | None = None
     sdr: bool = False
+    deinterlace: Deinterlace = "auto"
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
         self._check_choices()
@@ -92,12 +99,16 @@ class StylizeOptions:
         if not 0 <= self.temporal_smoothing_s < math.inf:
             raise ValueError(f"temporal_smoothing_s {self.temporal_smoothing_s} is negative or not finite")
         Encoding(self.codec, self.preset, self.crf)
+        if self.max_pixels < 1:
+            raise ValueError(f"max_pixels {self.max_pixels} is below 1")
         check_policy(self.policy, max_interval=self.max_interval)
         Span.parse(self.start, self.end)
 
     def _check_choices(self) -> None:
         if self.flow_init not in FLOW_INITS:
             raise ValueError(f"flow_init {self.flow_init!r} is not one of {', '.join(FLOW_INITS)}")
+        if self.deinterlace not in DEINTERLACE:
+            raise ValueError(f"deinterlace {self.deinterlace!r} is not one of {', '.join(DEINTERLACE)}")
         if self.interpolation not in DEFAULT_EDGE_OUTPUT:
             choices = ", ".join(DEFAULT_EDGE_OUTPUT)
             raise ValueError(f"interpolation {self.interpolation!r} is not one of {choices}")
@@ -125,6 +136,21 @@ class StylizeOptions:
     def encoding(self) -> Encoding:
         """Encoder, speed and quality."""
         return Encoding(self.codec, self.preset, self.crf)
+
+    def reader(self, source: Path, *, codec_motion: bool | None = None) -> ExcerptReader:
+        """Open the part of a video that is stylized.
+
+        Args:
+            source: The video.
+            codec_motion: Provide the codec's motion vectors; None = if `flow_init` uses them.
+
+        Raises:
+            VideoError: See `ExcerptReader`.
+        """
+        uses_motion = self.flow_init == "codec" if codec_motion is None else codec_motion
+        return ExcerptReader(
+            source, self.span, codec_motion=uses_motion, sdr=self.sdr, deinterlace=self.deinterlace
+        )
 
     @property
     def span(self) -> Span:

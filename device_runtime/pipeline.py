@@ -10,20 +10,24 @@ Usage:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from device_runtime.frames import NETWORK_PIXELS, Finished, Pictures, open_pictures
+from device_runtime.interpolation.deep_transfer import transferred_deep
+from device_runtime.interpolation.grid import grid_of, weakened
 from device_runtime.interpolation.moving import blended
 from device_runtime.labels.blend import blended_maps
 from device_runtime.labels.masks import LabeledPicture, MaskFiles, read_mask_files, stylize_labels
 from device_runtime.media.atomic_file import check_output
 from device_runtime.media.excerpt import ExcerptReader
-from device_runtime.media.photo import check_photo_output, read_photo, write_photo
+from device_runtime.media.photo import check_photo_output, open_photo, write_like
+from device_runtime.media.photo_format import FORMATS
 from device_runtime.media.writer import VideoWriter
 from device_runtime.motion.flow import FlowEstimator
 from device_runtime.options import DEFAULT_OPTIONS, StylizeOptions
@@ -85,10 +89,11 @@ def stylize_video(
     """
     watch, style = Stopwatch(), StyleMix.read(style_photo, options.match)
     target = check_output(out, source, *normalized(style_photo))
-    reads_motion = options.flow_init == "codec"
-    with ExcerptReader(source, options.span, codec_motion=reads_motion, sdr=options.sdr) as reader:
+    with ExitStack() as opened, options.reader(source) as reader:
         writer = VideoWriter(out, reader.info, encoding=options.encoding)
         folder = WorkFolder(target, describe_job(source, style_photo, bundle, options)) if resume else None
+        if folder:
+            opened.callback(folder.close)
         done = folder.frames if folder else 0
         with open_pictures(
             reader,
@@ -128,7 +133,7 @@ def stylize_photo(
         source: The photo.
         style_photo: The style photo, or several with weights.
         out: The result; its suffix selects the format.
-        options: Only `strength`, `match` and `protect` apply.
+        options: Only `strength`, `match`, `protect` and `max_pixels` apply.
         stylizer: An `EdgeClient`, or a stylizer on this machine.
         progress: Called after each request when label images are given.
         masks: Label images of the photo and of the style, which must then be a single photo. Each label takes
@@ -146,11 +151,16 @@ def stylize_photo(
     """
     watch = Stopwatch()
     with watch.measure("decode"):
-        photo, style = read_photo(source), StyleMix.read(style_photo, options.match)
+        given, style = (
+            open_photo(source, max_pixels=options.max_pixels),
+            StyleMix.read(style_photo, options.match),
+        )
+        photo = given.rgb
         check_photo_output(out, source, *normalized(style_photo), *(masks or ()))
         labeled = None if masks is None else read_mask_files(photo, style_photo, masks)
+    is_deep = given.deep is not None and labeled is None and FORMATS[out.suffix.lower()].has_depth
     if labeled is None:
-        made = _at_once(photo, style, stylizer, options, watch)
+        made = _at_once(photo, style, stylizer, options, watch, given.deep if is_deep else None)
     else:
         made = stylize_labels(
             photo,
@@ -163,20 +173,21 @@ def stylize_photo(
             progress=progress,
         )
     with watch.measure("encode"):
-        write_photo(out, blended(photo, made.picture, options.strength))
+        picture = made.picture if is_deep else blended(photo, made.picture, options.strength)
+        lost = write_like(out, picture, given)
     return Report(
         frames=1,
         key_frames=1,
         intermediate_frames=0,
         seconds=watch.seconds(),
         interpolation="none",
-        edge_output="map" if masks or options.protect == "skin" else "image",
+        edge_output="map" if masks or is_deep or options.protect == "skin" else "image",
         out=str(out),
         width=photo.shape[1],
         height=photo.shape[0],
         bytes_sent=made.sent,
         bytes_received=made.received,
-        warnings=_unmatched(made.uses),
+        warnings=[*given.warnings, *lost, *_unmatched(made.uses)],
         key_frame_indices=[0],
         labels=made.uses,
         trace_id=_trace_id(stylizer),
@@ -189,23 +200,34 @@ def _trace_id(stylizer: Stylizer) -> str:
 
 
 def _at_once(
-    photo: NDArray[np.uint8], style: StyleMix, stylizer: Stylizer, options: StylizeOptions, watch: Stopwatch
+    photo: NDArray[np.uint8],
+    style: StyleMix,
+    stylizer: Stylizer,
+    options: StylizeOptions,
+    watch: Stopwatch,
+    deep: NDArray[np.uint16] | None,
 ) -> LabeledPicture:
-    """Stylize a photo as a whole."""
+    """Stylize a photo as a whole; with `deep`, its pixels of 16 bits, at the strength of the options."""
     protects = options.protect == "skin"
     with KeyRequests(
         stylizer,
         style,
-        reply="map" if protects else "image",
+        reply="image" if deep is None and not protects else "map",
         map_pixels=NETWORK_PIXELS,
         watch=watch,
         protect_skin=protects,
     ) as requests:
-        image, grid, sent, received = requests.submit(photo).result()
-    if grid is not None:
-        with watch.measure("interpolate"):
-            image = blended_maps(photo, np.zeros(photo.shape[:2], np.uint8), [grid])
-    return LabeledPicture(cast("NDArray[np.uint8]", image), [], sent, received)
+        made = requests.submit(photo).result()
+    image, grid, sent, received = made
+    if grid is None:
+        return LabeledPicture(cast("NDArray[np.uint8]", image), [], sent, received)
+    with watch.measure("interpolate"):
+        picture: Any
+        if deep is None:
+            picture = blended_maps(photo, np.zeros(photo.shape[:2], np.uint8), [grid_of(made)])
+        else:
+            picture = transferred_deep(deep, weakened(grid_of(made), options.strength))
+    return LabeledPicture(picture, [], sent, received)
 
 
 def _reported(

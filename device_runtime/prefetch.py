@@ -55,8 +55,8 @@ class Prefetcher:
         self._queues.append(queue)
         # A daemon, so that an interpreter that exits without leaving this block does not hang.
         thread = threading.Thread(target=queue.fill, args=(items,), name="stage", daemon=True)
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)
         return queue.items()
 
 

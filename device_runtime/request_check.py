@@ -40,8 +40,8 @@ def check_request(
     """
     options.selector(bundle)
     StyleMix.read(style_photo)
-    if is_photo(source):
-        photo = read_photo(source)
+    if is_photo(source, out):
+        photo = read_photo(source, max_pixels=options.max_pixels)
         check_photo_output(out, source, *normalized(style_photo), *(masks or ()))
         if masks is not None:
             read_mask_files(photo, style_photo, masks)

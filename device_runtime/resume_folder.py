@@ -6,6 +6,7 @@ file, written atomically. Joining the pieces copies their packets without encodi
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -25,7 +26,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from device_runtime.interpolation.grid import GridError, check_grid
-from device_runtime.media.atomic_file import OutputError, pending_file
+from device_runtime.media.atomic_file import OutputError, pending_file, write_hint
 from mvstylizer.stylizer import BilateralGrid
 
 JOB: Final = "job.json"
@@ -90,7 +91,7 @@ class WorkFolder:
         job: Everything that affects the result, as JSON-serializable values.
 
     Raises:
-        OutputError: The folder cannot be created or read, or another release wrote it.
+        OutputError: The folder cannot be created or read, another run uses it, or another release wrote it.
     """
 
     def __init__(self, result: Path, job: Mapping[str, Any]) -> None:
@@ -98,15 +99,19 @@ class WorkFolder:
         self.pieces: list[Piece] = []
         description = json.dumps(job, sort_keys=True)
         with _output_errors(self.path):
+            self.path.mkdir(exist_ok=True)
+            self._lock: int | None = _locked(self.path, result)
             kept = _text(self.path / JOB)
             if kept != description:
-                _check_schema(kept, self.path)
-                self.remove()
-                self.path.mkdir()
+                try:
+                    _check_schema(kept, self.path)
+                except OutputError:
+                    self.close()
+                    raise
+                self._clear()
                 _write(self.path / JOB, description.encode())
             self.pieces = list(self._whole_pieces())
-            for path in set(self.path.iterdir()) - {self.path / JOB, *(each.path for each in self.pieces)}:
-                path.unlink()
+            self._clear(self.path / JOB, *(each.path for each in self.pieces))
 
     @property
     def frames(self) -> int:
@@ -179,6 +184,21 @@ class WorkFolder:
     def remove(self) -> None:
         """Delete the folder."""
         shutil.rmtree(self.path, ignore_errors=True)
+        self.close()
+
+    def close(self) -> None:
+        """Let another run continue from the folder."""
+        handle, self._lock = self._lock, None
+        if handle is not None:
+            os.close(handle)
+
+    def _clear(self, *kept: Path) -> None:
+        """Delete what is in the folder, except for some files."""
+        for path in set(self.path.iterdir()) - set(kept):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
     def _piece_path(self, number: int) -> Path:
         return self.path / f"{number:06}.piece"
@@ -218,6 +238,23 @@ def _write(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def _locked(folder: Path, result: Path) -> int:
+    """Lock a folder for as long as this run exists; the operating system releases it even after a crash.
+
+    Raises:
+        OutputError: Another run has locked it.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise OutputError(
+            f"Another run is writing {result}", "Wait until it has ended or choose another output"
+        ) from error
+    return handle
+
+
 def _text(path: Path) -> str:
     return path.read_text(errors="replace") if path.is_file() else ""
 
@@ -244,6 +281,4 @@ def _output_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(
-            f"{folder} cannot be used ({error.strerror})", "Free some space or choose another output"
-        ) from error
+        raise OutputError(f"{folder} cannot be used ({error.strerror})", write_hint(error)) from error

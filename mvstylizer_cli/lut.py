@@ -12,6 +12,7 @@ from mvstylizer_cli.stylizers import (
     EdgeOption,
     LocalOption,
     MatchOption,
+    MaxPixelsOption,
     StrengthOption,
     StyleOption,
     StylizerBackend,
@@ -37,6 +38,7 @@ def lut(
     at: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="A time within the shot to use.")] = 0.0,
     strength: StrengthOption = 1.0,
     match: MatchOption = "auto",
+    max_pixels: MaxPixelsOption = 250.0,
     size: Annotated[int, typer.Option(min=2, max=129, help="Nodes per axis.")] = 33,
     edge: EdgeOption = None,
     local: LocalOption = False,
@@ -56,7 +58,9 @@ def lut(
             source,
             styles,
             out,
-            options=StylizeOptions(strength=strength, match=parsed_match(match)),
+            options=StylizeOptions(
+                strength=strength, match=parsed_match(match), max_pixels=round(max_pixels * 1e6)
+            ),
             stylizer=stylizer,
             bundle=backend.model,
             at_s=at,

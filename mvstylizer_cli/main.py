@@ -1,18 +1,22 @@
 """The command line: registers every command and turns errors into exit codes.
 
 Commands import heavy modules inside their functions, so ``--help`` is fast. Exit codes: 0 done, 1 an error
-that the user can fix (one line on stderr), 2 wrong usage, 130 after Ctrl-C, 143 after SIGTERM.
+that the user can fix (one line on stderr), 2 wrong usage, 130 after Ctrl-C, 143 after SIGTERM, 129 after
+SIGHUP (a closed terminal).
 """
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import logging
 import os
 import signal
 import sys
 import traceback
-from typing import Annotated
+from contextlib import suppress
+from typing import Annotated, NoReturn
 
 import typer
 import typer.core
@@ -47,7 +51,8 @@ app.add_typer(benchmarks.app)
 app.add_typer(device.app)
 
 DEBUG = "MVSTYLIZER_DEBUG"
-INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+_NO_MEMORY = ("insufficient memory", "cannot allocate memory", "bad_alloc", "can't start new thread")
+INTERRUPTED = 128 + signal.SIGINT
 
 
 @app.callback()
@@ -94,11 +99,58 @@ def doctor(as_json: JsonOption = False) -> None:
 
 
 class _TerminatedError(BaseException):
-    """Raised on SIGTERM: unwinds like Ctrl-C, so that files and servers are cleaned up."""
+    """Raised on SIGTERM and SIGHUP: unwinds like Ctrl-C, so that files and servers are cleaned up."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.code = 128 + number
 
 
-def _terminate(*_: object) -> None:
-    raise _TerminatedError
+def _terminate(number: int, _: object) -> None:
+    raise _TerminatedError(number)
+
+
+def _handle_signals() -> None:
+    signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as set by nohup
+        signal.signal(signal.SIGHUP, _terminate)
+
+
+def _print_anything() -> None:
+    """Let a file name that is not valid text be printed with escapes instead of raising an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _failed(message: str, hint: str = "") -> NoReturn:
+    """Print an error on stderr, with ``--json`` also on stdout, and exit."""
+    error = MVStylizerError(message, hint)
+    if os.environ.get(DEBUG):
+        traceback.print_exc()
+    if "--json" in sys.argv:
+        with suppress(OSError):
+            typer.echo(json.dumps({"error": error.message, "hint": error.hint}))
+    with suppress(OSError):
+        typer.echo(f"mvstylizer: {error}", err=True)
+    sys.exit(1)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Return whether a library reports a failed allocation: Python, NumPy, FFmpeg, OpenCV or the loader."""
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return True
+    text = str(error).lower()
+    return any(words in text for words in _NO_MEMORY)
+
+
+def _is_from_printing(error: Exception) -> bool:
+    """Return whether an error was raised while a result was printed; if so, print nothing more on stdout."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    if any(frame.f_globals.get("__name__") == "click.utils" for frame in frames):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return True
+    return False
 
 
 def _kept() -> str:
@@ -110,7 +162,8 @@ def main() -> None:
     import click
 
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported
-    signal.signal(signal.SIGTERM, _terminate)
+    _handle_signals()
+    _print_anything()
     if logging.lastResort is not None:  # whatever a log line quotes, a terminal must not obey it
         logging.lastResort.setFormatter(PrintableFormatter())
     try:
@@ -122,15 +175,17 @@ def main() -> None:
         err.show()
         sys.exit(2)
     except MVStylizerError as err:
-        if os.environ.get(DEBUG):
-            traceback.print_exc()
-        if "--json" in sys.argv:
-            typer.echo(json.dumps({"error": err.message, "hint": err.hint}))
-        typer.echo(f"mvstylizer: {err}", err=True)
-        sys.exit(1)
-    except _TerminatedError:
-        typer.echo(f"mvstylizer: terminated, {_kept()}", err=True)
-        sys.exit(TERMINATED)
+        _failed(err.message, err.hint)
+    except _TerminatedError as err:
+        with suppress(OSError):  # the terminal may be gone
+            typer.echo(f"mvstylizer: terminated, {_kept()}", err=True)
+        sys.exit(err.code)
+    except Exception as err:
+        if isinstance(err, OSError) and _is_from_printing(err):
+            _failed(f"Standard output cannot be written ({err.strerror})", "Check where it is redirected to")
+        if _is_out_of_memory(err):
+            _failed("There is not enough memory", "Close other programs or raise the memory limit")
+        raise
 
 
 if __name__ == "__main__":

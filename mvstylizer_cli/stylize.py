@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from mvstylizer_cli.combinations import SEVERAL, check_combinations
 from mvstylizer_cli.console import BundleOption, JsonOption, Show, finish, warn
 from mvstylizer_cli.excerpt_options import FromOption, ToOption, check_span
 from mvstylizer_cli.many import JobsOption, SkipOption, stylize_many
@@ -18,6 +19,7 @@ from mvstylizer_cli.stylizers import (
     EdgeOption,
     LocalOption,
     MatchOption,
+    MaxPixelsOption,
     StrengthOption,
     StyleOption,
     StylizerBackend,
@@ -135,6 +137,11 @@ def stylize(
     start: FromOption = None,
     end: ToOption = None,
     sdr: Annotated[bool, typer.Option("--sdr", help="Make an SDR result of an HDR video.")] = False,
+    deinterlace: Annotated[
+        Literal["auto", "off"],
+        typer.Option(help="Deinterlace interlaced frames (auto) or keep their fields (off)."),
+    ] = "auto",
+    max_pixels: MaxPixelsOption = 210.0,
     live: Annotated[
         bool, typer.Option("--live", help="Stylize in real time, dropping late frames, until Ctrl-C.")
     ] = False,
@@ -157,26 +164,27 @@ def stylize(
     from device_runtime.media.photo import is_photo
     from device_runtime.options import StylizeOptions
 
-    if interpolation == "transfer" and edge_output == "image":
-        raise typer.BadParameter("transfer needs the map, not the image", param_hint="--edge-output")
-    if protect != "none" and edge_output == "image":
-        raise typer.BadParameter("--protect needs the map, not the image", param_hint="--edge-output")
     source, *others = sources
-    many = not live and is_batch(sources, out)
-    if (many and dry_run) or (others and (live or preview_frame or preview_scenes or mask or style_mask)):
-        unsupported = "--live, --dry-run, --preview, --mask or --style-mask"
-        raise typer.BadParameter(f"cannot be combined with {unsupported}", param_hint="several files")
-    if dry_run and not live and is_photo(Path(source)):
+    many, previews = not live and is_batch(sources, out), preview_frame or preview_scenes
+    check_combinations(
+        {
+            "--edge-output image": edge_output == "image",
+            f"--interpolation {interpolation}": True,
+            f"--flow-init {flow_init}": True,
+            f"--protect {protect}": True,
+            "--live": live,
+            "--dry-run": dry_run,
+            "--resume": resume,
+            "--preview": previews,
+            "--mask": mask is not None,
+            "--style-mask": style_mask is not None,
+            SEVERAL: many or bool(others),
+        }
+    )
+    if dry_run and not live and is_photo(Path(source), Path(out)):
         raise typer.BadParameter("not supported for photos", param_hint="--dry-run")
-    if live and (dry_run or resume or interpolation == "warp" or flow_init == "codec"):
-        unsupported = "--dry-run, --resume, --interpolation warp or --flow-init codec"
-        raise typer.BadParameter(f"cannot be combined with {unsupported}", param_hint="--live")
-    previews = preview_frame or preview_scenes
-    if previews and (live or dry_run or resume or mask or style_mask):
-        unsupported = "--live, --dry-run, --resume, --mask or --style-mask"
-        raise typer.BadParameter(f"cannot be combined with {unsupported}", param_hint="--preview")
     check_span(start, end)
-    if (start or end) and (live or (not many and is_photo(Path(source)))):
+    if (start or end) and (live or (not many and is_photo(Path(source), Path(out)))):
         raise typer.BadParameter("only supported for video files", param_hint="--from" if start else "--to")
     try:
         options = StylizeOptions(
@@ -194,6 +202,8 @@ def stylize(
             start=start,
             end=end,
             sdr=sdr,
+            deinterlace=deinterlace,
+            max_pixels=round(max_pixels * 1e6),
         )
     except KeyFramePolicyError as err:
         raise typer.BadParameter(str(err), param_hint="--key-frames") from err

@@ -30,7 +30,7 @@ def stylize_file(
     from device_runtime.media.photo import is_photo
     from device_runtime.pipeline import stylize_photo, stylize_video
 
-    if is_photo(source):
+    if is_photo(source, out):
         return stylize_photo(
             source, styles, out, options=options, stylizer=stylizer, progress=progress, masks=masks
         )

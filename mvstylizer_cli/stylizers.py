@@ -51,6 +51,15 @@ MatchOption = Annotated[
         " auto decides by how alike the scenes are.",
     ),
 ]
+MaxPixelsOption = Annotated[
+    float,
+    typer.Option(
+        "--max-pixels",
+        min=0.01,
+        metavar="MILLIONS",
+        help="Refuse a photo of more than so many million pixels.",
+    ),
+]
 StrengthOption = Annotated[float, typer.Option(min=0, max=1, help="0 is the original, 1 the full style.")]
 
 

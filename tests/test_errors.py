@@ -11,9 +11,9 @@ from pathlib import Path
 
 from docs.hooks.messages import BASE, ROOT, Message, error_classes, files, literals, messages
 
-# Users never see these: they become a gRPC status. A ValueError is the caller's mistake; where an option can
-# cause one, the command line turns it into wrong usage (exit 2).
-NOT_FOR_USERS = {"StatusError", "TritonChannelClosedError"}
+# Users never see these: they become a gRPC status or a warning. A ValueError is the caller's mistake; where
+# an option can cause one, the command line turns it into wrong usage (exit 2).
+NOT_FOR_USERS = {"StatusError", "TritonChannelClosedError", "UnsupportedError"}
 FOUND = messages()
 PAGE = ROOT / "docs" / "troubleshooting.md"
 

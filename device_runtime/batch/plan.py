@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from device_runtime.media.atomic_file import OutputError
-from device_runtime.media.photo import FORMATS, is_photo
-from device_runtime.media.writer import CONTAINERS
+from device_runtime.media.containers import CONTAINERS
+from device_runtime.media.photo import is_photo
+from device_runtime.media.photo_format import FORMATS
 from mvstylizer.errors import MVStylizerError
 
 # Suffixes of videos that a folder is searched for. FFmpeg opens much that is none, text for example, so the

@@ -102,7 +102,7 @@ def read_labels(path: Path, photo: NDArray[np.uint8]) -> Labels:
         LabelImageError: Its aspect ratio differs from the photo's, or it has more than eight bits or 16
             labels.
     """
-    colors = read_pixels(path, cv2.IMREAD_ANYDEPTH)
+    colors = read_pixels(path)
     if colors.dtype != np.uint8:
         raise LabelImageError(f"{path} has more than eight bits per channel", "Save it as an eight-bit PNG")
     height, width = photo.shape[:2]

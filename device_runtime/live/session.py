@@ -173,7 +173,7 @@ class _Run:
         self._size = first.picture.height, first.picture.width
         self._began = first.arrived
         with (
-            open_sink(self._out, self._size, shown, encoder) as sink,
+            open_sink(self._out, self._size, shown, encoder, self._live.pixel_aspect) as sink,
             suppress(KeyboardInterrupt),
         ):
             captured: Captured | None = first

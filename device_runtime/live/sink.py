@@ -43,7 +43,13 @@ class LiveSink(Protocol):
     ) -> None: ...
 
 
-def open_sink(out: str, size: tuple[int, int], color: Color, encoder: Encoder) -> LiveSink:
+def open_sink(
+    out: str,
+    size: tuple[int, int],
+    color: Color,
+    encoder: Encoder,
+    pixel_aspect: Fraction = Fraction(1),
+) -> LiveSink:
     """Open a sink.
 
     Args:
@@ -51,19 +57,22 @@ def open_sink(out: str, size: tuple[int, int], color: Color, encoder: Encoder) -
         size: Height and width of the pictures.
         color: Color tags of the pictures.
         encoder: The encoder, for a live run.
+        pixel_aspect: Width of a pixel over its height.
 
     Raises:
         VideoError: It is not writable, or there is no display.
         EncoderError: The encoder cannot be opened.
         OutputError: The file's folder is missing or read-only.
     """
-    return _Window() if out == WINDOW else _Stream(out, size, color, encoder)
+    return _Window() if out == WINDOW else _Stream(out, size, color, encoder, pixel_aspect)
 
 
 class _Stream:
     """Encoded without look-ahead, in the format of the URL or the file's suffix."""
 
-    def __init__(self, out: str, size: tuple[int, int], color: Color, encoder: Encoder) -> None:
+    def __init__(
+        self, out: str, size: tuple[int, int], color: Color, encoder: Encoder, pixel_aspect: Fraction
+    ) -> None:
         scheme, is_url, _ = out.partition("://")
         name = STREAMS.get(scheme) if is_url else FILES.get(Path(out).suffix.lower())
         if name is None:
@@ -83,6 +92,7 @@ class _Stream:
                 added = self._container.add_stream(self._encoder.name, rate=RATE)
                 self._stream = cast("VideoStream", added)
                 _configure(self._stream.codec_context, self._size, color, self._encoder)
+                self._stream.codec_context.sample_aspect_ratio = pixel_aspect
                 self._container.start_encoding()
             except (av.FFmpegError, OSError) as error:
                 raise self._unwritable(error) from error

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self, cast
 
 import av
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.stream import VideoStream
 
-from device_runtime.media.video_info import VideoError
+from device_runtime.live.upright import Uprighter
+from device_runtime.media.clock import PacketClock, clocked_streams
+from device_runtime.media.deinterlace import Deinterlacer
+from device_runtime.media.input_file import open_input
+from device_runtime.media.video_info import VideoError, find_stream, orientation_of, pixel_aspect_of
 
 CAMERAS: Final = "/dev/video"
 OPEN_TIMEOUT_S: Final = 15.0
@@ -38,6 +45,7 @@ class LiveSource:
             file, played in real time.
 
     Attributes:
+        pixel_aspect: Width of a pixel over its height, of the upright pictures; known after the first `take`.
         captured: Number of pictures decoded so far.
         taken: Number of those returned by `take`; the others were dropped.
 
@@ -50,9 +58,12 @@ class LiveSource:
         self._name = name
         self._is_paced = "://" not in name and not name.startswith(CAMERAS)
         self._container = _open(name)
-        if not self._container.streams.video:
+        try:
+            self._stream = find_stream(self._container, Path(name))
+        except VideoError:
             self._container.close()
-            raise VideoError(f"{name} has no video stream that can be decoded", "Choose another source")
+            raise
+        self.pixel_aspect = Fraction(1)
         self._newest: Captured | None = None
         self._changed = threading.Condition()
         self._has_ended = self._is_closed = False
@@ -90,7 +101,7 @@ class LiveSource:
 
     def _read(self) -> None:
         try:
-            self._decode(self._container.streams.video[0])
+            self._play()
         except av.EOFError:
             pass
         except av.FFmpegError as error:
@@ -101,19 +112,35 @@ class LiveSource:
                 self._has_ended = True
                 self._changed.notify_all()
 
-    def _decode(self, stream: VideoStream) -> None:
+    def _play(self) -> None:
+        """Keep each picture, upright and progressive, when it is due."""
         began, first = time.monotonic(), None
-        for packet in self._container.demux(stream):
+        upright = Uprighter()
+        for picture in Deinterlacer()(self._decoded()):
+            if first is None:
+                first = picture.time
+                self.pixel_aspect = pixel_aspect_of(self._stream, orientation_of(picture))
+            if self._is_paced and not self._sleep(began + (picture.time or 0) - (first or 0)):
+                return
+            if not self._put(upright(picture)):
+                return
+
+    def _decoded(self) -> Iterator[av.VideoFrame]:
+        for packet in self._packets():
             try:
-                pictures = packet.decode()
+                yield from packet.decode()
             except av.InvalidDataError:
                 continue  # a stream joined midway, or a lost packet
-            for picture in pictures:
-                first = picture.time if first is None else first
-                if self._is_paced and not self._sleep(began + (picture.time or 0) - (first or 0)):
-                    return
-                if not self._put(picture):
-                    return
+
+    def _packets(self) -> Iterator[Packet[VideoStream]]:
+        """Yield the packets of the picture; a file's with continuous times, as it is played by them."""
+        if not self._is_paced:
+            yield from self._container.demux(self._stream)
+            return
+        demuxed = self._container.demux(clocked_streams(self._container))
+        for packet in PacketClock(self._container).repaired(demuxed):
+            if packet.stream.index == self._stream.index:
+                yield cast("Packet[VideoStream]", packet)
 
     def _sleep(self, until: float) -> bool:
         """Wait until a time; return False if the source is closed first."""
@@ -134,6 +161,8 @@ def _open(name: str) -> InputContainer:
     if not is_url and not Path(name).exists():
         raise VideoError(f"There is no source {name}", "Use /dev/video0, a URL such as udp://…, or a file")
     try:
+        if not is_camera and not is_url:
+            return open_input(Path(name))
         return av.open(
             name,
             format="v4l2" if is_camera else None,

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_runtime.interpolation.grid import applied, sliced
-from device_runtime.media.atomic_file import OutputError, check_output, pending_file
+from device_runtime.media.atomic_file import OutputError, check_output, pending_file, write_hint
 from mvstylizer.stylizer import BilateralGrid
 
 SIZE: Final = 33
@@ -72,9 +72,7 @@ def write_cube(target: Path, lut: Lut, title: str) -> None:
         with pending_file(resolved) as pending:
             pending.write_text(f'TITLE "{title}"\nLUT_3D_SIZE {len(lut)}\n{rows}\n', encoding="utf-8")
     except OSError as error:
-        raise OutputError(
-            f"{target} cannot be written ({error.strerror})", "Free some space or choose another output"
-        ) from error
+        raise OutputError(f"{target} cannot be written ({error.strerror})", write_hint(error)) from error
 
 
 def check_cube_output(target: Path, *inputs: Path) -> Path:

@@ -92,7 +92,9 @@ def shot_lut(
     check_cube_output(out, source, *normalized(style_photo))
     style = StyleMix.read(style_photo, options.match)
     keys = (
-        [_ShotKey(read_photo(source), 0, 0.0)] if is_photo(source) else _shot(source, options, bundle, at_s)
+        [_ShotKey(read_photo(source, max_pixels=options.max_pixels), 0, 0.0)]
+        if is_photo(source)
+        else _shot(source, options, bundle, at_s)
     )
     code = style.encoded_by(stylizer)
     pixels = int(bundle.network.get("network_pixels", NETWORK_PIXELS))

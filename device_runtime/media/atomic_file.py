@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from mvstylizer.errors import MVStylizerError
+
+_HINTS: Final = {
+    errno.ENOSPC: "Free some space or choose another output",
+    errno.EDQUOT: "Free some space or choose another output",
+    errno.EFBIG: "Choose an output on a file system that allows larger files",
+    errno.ENOMEM: "Close other programs or raise the memory limit",
+    errno.EROFS: "Choose an output in a folder that is not read-only",
+    errno.EACCES: "Choose an output in a folder that is writable",
+    errno.EPERM: "Choose an output in a folder that is writable",
+    errno.EIO: "Check the disk or choose another output",
+}
 
 
 class OutputError(MVStylizerError):
     """Error raised when the result cannot be written to the requested path."""
+
+
+def write_hint(error: Exception) -> str:
+    """Return what to do about an error while a file is written, by its cause."""
+    return _HINTS.get(getattr(error, "errno", None) or 0, "Choose another output or format")
 
 
 def check_output(target: Path, *inputs: Path) -> Path:

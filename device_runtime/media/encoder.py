@@ -11,11 +11,13 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from device_runtime.media.color import HDR_TRANSFERS, Color, ColorConverter, reformatted
+from device_runtime.media.deinterlace import TOP_FIRST
 from device_runtime.media.encoding import DEFAULT_ENCODING, Encoder, EncoderError, Encoding
 from device_runtime.media.light_level import LightLevel
 from device_runtime.media.planes import Picture, Planes
 from device_runtime.media.video_info import VideoInfo
 
+X264_PARAMS: Final = "x264-params"
 HVC1: Final = "hvc1"  # HEVC in MP4 as Apple's players expect it; FFmpeg writes hev1 otherwise
 
 
@@ -103,6 +105,12 @@ class PictureEncoder:
         color = self._like.color
         codec.colorspace, codec.color_range = color.matrix, color.range
         codec.color_primaries, codec.color_trc = color.primaries, color.transfer
+        if self._like.field_order:
+            codec.flags |= Flags.interlaced_dct
+            codec.field_order = 2 if self._like.field_order == TOP_FIRST else 3  # AVFieldOrder: TT, BB
+            if X264_PARAMS in codec.options:
+                parameters = f"{codec.options[X264_PARAMS]}:{self._like.field_order}=1"
+                codec.options = {**codec.options, X264_PARAMS: parameters}
         if self._encoder.is_hevc:
             codec.codec_tag = HVC1
 

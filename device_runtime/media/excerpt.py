@@ -12,12 +12,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import av
 
+from device_runtime.media.deinterlace import Deinterlace
 from device_runtime.media.reader import Frame, VideoReader
 from device_runtime.media.video_info import AV_TIME_BASE, VideoError, VideoInfo
 
@@ -144,15 +146,25 @@ class ExcerptReader(VideoReader):
         span: The part; `WHOLE` reads like `VideoReader`.
         codec_motion: See `VideoReader`.
         sdr: See `VideoReader`.
+        deinterlace: See `VideoReader`.
 
     Raises:
         VideoError: As raised by `VideoReader`, or no frame lies in the part.
     """
 
     def __init__(
-        self, path: Path, span: Span = WHOLE, *, codec_motion: bool = False, sdr: bool = False
+        self,
+        path: Path,
+        span: Span = WHOLE,
+        *,
+        codec_motion: bool = False,
+        sdr: bool = False,
+        deinterlace: Deinterlace = "auto",
     ) -> None:
-        super().__init__(path, codec_motion=codec_motion, sdr=sdr)
+        self._open = partial(
+            super().__init__, path, codec_motion=codec_motion, sdr=sdr, deinterlace=deinterlace
+        )
+        self._open()
         self._span = span
         self._origin = self._time_of_first()
         if span.is_whole:
@@ -201,7 +213,7 @@ class ExcerptReader(VideoReader):
         except (av.FFmpegError, StopIteration):
             pass  # the index is wrong
         self.close()
-        super().__init__(self._path, codec_motion=self._codec_motion is not None, sdr=self._is_sdr)
+        self._open()
         return None
 
     def _time_of_first(self) -> Fraction:

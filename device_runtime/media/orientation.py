@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+Pixel = TypeVar("Pixel", bound=np.integer[Any])
 
 
 class Orientation(NamedTuple):
@@ -37,6 +39,11 @@ class Orientation(NamedTuple):
             return cls(False, a < 0, d < 0)
         return cls(True, c < 0, b < 0)
 
+    @classmethod
+    def from_exif(cls, number: int) -> Orientation:
+        """Return the orientation of EXIF's tag 0x0112, 1 to 8; upright for any other number."""
+        return _OF_EXIF.get(number, cls())
+
     @property
     def rotation(self) -> int:
         """Clockwise rotation to upright in degrees: 0, 90, 180 or 270, ignoring reflections."""
@@ -44,19 +51,19 @@ class Orientation(NamedTuple):
             return 180 if self.mirrored_y else 0
         return 90 if self.mirrored_x else 270
 
-    def apply(self, picture: NDArray[Any]) -> NDArray[Any]:
+    def apply(self, picture: NDArray[Pixel]) -> NDArray[Pixel]:
         """Turn stored pixels upright.
 
         Args:
-            picture: uint8 or uint16, (H, W) or (H, W, C), as stored.
+            picture: (H, W, C) or (H, W) as stored, of any type.
 
         Returns:
-            (W, H) or (W, H, C) if transposed, contiguous; `picture` itself if it is already upright.
+            The same type, (W, H, C) if transposed, contiguous; `picture` itself if it is already upright.
         """
-        turned = cv2.transpose(picture) if self.transposed else picture
+        turned: Any = cv2.transpose(picture) if self.transposed else picture
         if self.mirrored_x or self.mirrored_y:
             turned = cv2.flip(turned, -1 if self.mirrored_x and self.mirrored_y else int(self.mirrored_x))
-        return np.asarray(turned)
+        return cast("NDArray[Pixel]", turned)
 
     def turn(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Turn a vector field upright, positions and directions.
@@ -70,3 +77,14 @@ class Orientation(NamedTuple):
         turned = vectors.transpose(1, 0, 2)[..., ::-1] if self.transposed else vectors
         signs = np.array([-1 if self.mirrored_x else 1, -1 if self.mirrored_y else 1], np.float32)
         return np.ascontiguousarray(turned[:: int(signs[1]), :: int(signs[0])] * signs)
+
+
+_OF_EXIF: Final = {
+    2: Orientation(False, True, False),
+    3: Orientation(False, True, True),
+    4: Orientation(False, False, True),
+    5: Orientation(True, False, False),
+    6: Orientation(True, True, False),
+    7: Orientation(True, True, True),
+    8: Orientation(True, False, True),
+}

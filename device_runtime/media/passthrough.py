@@ -1,42 +1,49 @@
-"""Copy sound and subtitles of the source into the result, packet by packet."""
+"""Copy into the result what is not stylized: sound, subtitles, chapters, cover pictures, attachments."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import errno
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final
 
 import av
-from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
-from av.stream import Stream
-from av.subtitles.codeccontext import SubtitleCodecContext
+from av.stream import Disposition, Stream
 from av.subtitles.stream import SubtitleStream
 
-# FFmpeg would also write Vorbis and PCM into an MP4, which most players cannot play.
-MP4_SOUND: Final = {"aac", "ac3", "alac", "eac3", "flac", "mp3", "opus"}
-AAC_RATES: Final = {96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350}
-AAC_LAYOUTS: Final = {1: "mono", 6: "5.1", 8: "7.1"}
-TEXT: Final = {"ass", "mov_text", "subrip", "text", "webvtt"}
-NO_TEXT: Final = bytes(2)  # MP4's empty packet between two subtitles
+from device_runtime.media.clock import PacketClock, clocked_streams
+from device_runtime.media.containers import container_named
+from device_runtime.media.extras import add_extras, omitted
+from device_runtime.media.input_file import open_input
+from device_runtime.media.tracks import Track, UnsupportedError, open_track
+from device_runtime.media.video_info import find_stream
+
 MAX_INTERLEAVING: Final = 10  # seconds by which packets of different tracks may be out of order in a file
 DAMAGED: Final = "a damaged part of the sound or subtitles was omitted"
+REPAIRED: Final = "packets of sound or subtitles with repeated times were repaired or omitted"
+KINDS: Final = {"audio": "sound", "subtitle": "subtitles"}
 
 
 class SideStreams:
     """Copies every audio and subtitle stream of a file into an output container, unchanged where possible.
 
     Sound that the container does not support is re-encoded as AAC, and text subtitles as its own text format.
-    Bitmap subtitles are omitted from MP4, which does not support them. The source is opened a second time, so
-    that these streams are read at the pace of the picture and do not queue up in memory.
+    Chapters, cover pictures, attachments and the streams' flags are copied where the container has a place
+    for them. `warnings` names what could not be. The source is opened a second time, so that these streams
+    are read at the pace of the picture and do not queue up in memory.
 
     Args:
         source: The file to copy from.
         output: The container; its header must not have been written yet.
         start: Time on the source's clock that is 0 in the output, in seconds.
         is_excerpt: Omit sound that starts before `start`, and shorten subtitles to what is left of them.
+
+    Attributes:
+        warnings: One line for each thing that could not be copied unchanged.
+        picture_flags: Flags of the video stream, for the output's.
     """
 
     def __init__(
@@ -47,18 +54,28 @@ class SideStreams:
         self._output = output
         self._start = start
         self._is_excerpt = is_excerpt
-        self._input = av.open(str(source))
+        self._container = container_named(output.format.name)
+        self._input = open_input(source)
         try:
-            self._tracks: dict[int, _Track] = {}
+            self._clock = PacketClock(self._input)
+            self._tracks: dict[int, Track] = {}
+            self._last: dict[int, int] = {}
             for stream in (*self._input.streams.audio, *self._input.streams.subtitles):
-                if stream.codec_context is not None:
-                    self._add(stream)
-            self._streams = tuple(self._input.streams[index] for index in self._tracks)
+                self._add(stream)
+            self._covers, notes = add_extras(self._input, output, self._container, start)
+            shown = find_stream(self._input, source)
+            self.picture_flags = shown.disposition & self._container.flags
+            for note in (*notes, *omitted(self._input, shown)):
+                self._warn(note)
         except BaseException:
             self._input.close()
             raise
         self._packets = self._read()
         self._next = next(self._packets, None)
+
+    def begin(self) -> None:
+        """Write what precedes the streams; call once, after the output's header."""
+        self._output.mux(self._covers)
 
     def copy_until(self, seconds: Fraction) -> None:
         """Copy the packets that start before a time.
@@ -84,21 +101,28 @@ class SideStreams:
                 self._copy(self._next)
             self._next = next(self._packets, None)
         for track in self._tracks.values():
-            self._output.mux(track.finish())
+            self._mux(track.finish())
         self.close()
 
     def close(self) -> None:
         """Close the source without copying the rest."""
         self._input.close()
 
-    def _add(self, stream: Any) -> None:
-        track = _audio_track if isinstance(stream, AudioStream) else _subtitle_track
+    def _add(self, stream: Stream) -> None:
+        name = _name(stream)
         try:
-            self._tracks[stream.index] = track(stream, self._output)
-        except (_UnsupportedError, av.FFmpegError):
-            kind = "sound" if isinstance(stream, AudioStream) else "subtitles"
-            name = stream.codec_context.codec.canonical_name
-            self._warn(f"{kind} ({name}) omitted: {self._output.format.name} does not support this format")
+            track = open_track(stream, self._output, self._container)
+        except (UnsupportedError, av.FFmpegError, ValueError) as error:
+            reason = str(error) if isinstance(error, UnsupportedError) else "its format is not supported"
+            self._warn(f"{name} omitted: {reason}")
+            return
+        self._tracks[stream.index] = track
+        if track.note:
+            self._warn(f"{name} {track.note}")
+        lost = stream.disposition & ~self._container.flags & ~Disposition.attached_pic
+        if lost:
+            flags = ", ".join(str(flag.name).replace("_", " ") for flag in lost)
+            self._warn(f"{name} loses the mark {flags}, which {self._container.format} does not have")
 
     def _copy(self, packet: Packet[Any]) -> None:
         shift = round(self._start / packet.time_base)
@@ -106,20 +130,48 @@ class SideStreams:
         packet.pts = packet.pts - shift if packet.pts is not None else packet.dts
         if self._is_excerpt and (packet.pts or 0) < 0 and not _began_earlier(packet):
             return
+        if not self._in_order(packet):
+            return
         try:
             converted = self._tracks[packet.stream.index].convert(packet)
-        except av.FFmpegError:
+        except (av.FFmpegError, UnicodeDecodeError):
             self._warn(DAMAGED)
             return
-        self._output.mux(converted)
+        self._mux(converted)
+
+    def _in_order(self, packet: Packet[Any]) -> bool:
+        """Make a track's decoding times increase; return False for one that is more than its length late."""
+        index, dts = packet.stream.index, packet.dts or 0
+        last = self._last.get(index)
+        if last is not None and dts <= last:
+            self._warn(REPAIRED)
+            length = packet.duration or 1
+            if dts <= last - length:
+                return False
+            # Halfway to the next one, which may have the right time.
+            packet.dts = last + max(1, length // 2)
+            packet.pts = max(packet.pts or 0, packet.dts)
+        self._last[index] = packet.dts or 0
+        return True
+
+    def _mux(self, packets: Iterable[Packet[Any]]) -> None:
+        """Write packets; one that the container refuses is omitted, any other error is the caller's."""
+        for packet in packets:
+            try:
+                self._output.mux(packet)
+            except av.FFmpegError as error:
+                if not isinstance(error, av.InvalidDataError) and error.errno != errno.EINVAL:
+                    raise
+                self._warn(DAMAGED)
 
     def _read(self) -> Iterator[Packet[Any]]:
         """Yield the packets of all tracks in file order; a truncated file just ends."""
-        if not self._streams:
+        if not self._tracks:
             return
         try:
-            for packet in self._input.demux(self._streams):
-                if packet.dts is not None:
+            demuxed = self._input.demux(clocked_streams(self._input))
+            for packet in self._clock.repaired(each for each in demuxed if each.size):
+                if packet.stream.index in self._tracks and packet.dts is not None:
                     yield packet
         except av.FFmpegError:
             self._warn(DAMAGED)
@@ -128,97 +180,6 @@ class SideStreams:
         warning = f"{self._source.name}: {what}"
         if warning not in self.warnings:
             self.warnings.append(warning)
-
-
-class _UnsupportedError(Exception):
-    """The container does not support a stream."""
-
-
-class _Track(Protocol):
-    """Converts packets of the source to packets of the result."""
-
-    def convert(self, packet: Packet[Any]) -> list[Packet[Any]]: ...
-
-    def finish(self) -> list[Packet[Any]]: ...
-
-
-class _CopiedTrack:
-    """Passes packets through, except for the gaps between MP4 subtitles, which the muxer writes itself."""
-
-    def __init__(self, source: Stream, output: OutputContainer) -> None:
-        self._stream = output.add_stream_from_template(source)
-        self._stream.metadata.update(source.metadata)
-
-    def convert(self, packet: Packet[Any]) -> list[Packet[Any]]:
-        if _is_gap(packet):
-            return []
-        packet.stream = self._stream
-        return [packet]
-
-    def finish(self) -> list[Packet[Any]]:
-        return []
-
-
-class _EncodedSound:
-    """Re-encodes sound as AAC, at the same rate and channel layout if AAC supports them."""
-
-    def __init__(self, source: AudioStream, output: OutputContainer) -> None:
-        rate = source.rate if source.rate in AAC_RATES else 48000
-        layout = AAC_LAYOUTS.get(source.channels, "stereo")
-        self._stream = output.add_stream("aac", rate=rate, layout=layout)
-        self._stream.metadata.update(source.metadata)
-
-    def convert(self, packet: Packet[AudioStream]) -> list[Packet[Any]]:
-        return [encoded for frame in packet.decode() for encoded in self._stream.encode(frame)]
-
-    def finish(self) -> list[Packet[Any]]:
-        return self._stream.encode(None)
-
-
-class _EncodedSubtitles:
-    """Re-encodes text subtitles in another text format, including italics."""
-
-    def __init__(self, source: SubtitleStream, output: OutputContainer, codec: str) -> None:
-        self._decoder = source.codec_context
-        self._decoder.open(strict=False)  # opening reads the header, which describes the styles
-        self._stream = output.add_stream(codec)
-        self._stream.metadata.update(source.metadata)
-        self._encoder = cast("SubtitleCodecContext", self._stream.codec_context)
-        self._encoder.subtitle_header = self._decoder.subtitle_header
-        self._encoder.time_base = cast("Fraction", source.time_base)
-
-    def convert(self, packet: Packet[Any]) -> list[Packet[Any]]:
-        subtitles = None if _is_gap(packet) else self._decoder.decode2(packet)
-        if subtitles is None:
-            return []
-        encoded = self._encoder.encode_subtitle(subtitles)
-        encoded.pts, encoded.dts, encoded.duration = packet.pts, packet.dts, packet.duration
-        encoded.time_base, encoded.stream = packet.time_base, self._stream
-        return [encoded]
-
-    def finish(self) -> list[Packet[Any]]:
-        return []
-
-
-def _audio_track(source: AudioStream, output: OutputContainer) -> _Track:
-    codec = source.codec_context.codec
-    if output.format.name == "mp4":
-        supported = codec.canonical_name in MP4_SOUND
-    else:
-        supported = codec.name in output.supported_codecs
-    return (_CopiedTrack if supported else _EncodedSound)(source, output)
-
-
-def _subtitle_track(source: SubtitleStream, output: OutputContainer) -> _Track:
-    codec = source.codec_context.codec
-    native = "subrip" if output.format.name == "matroska" else "mov_text"
-    if native == "subrip" and codec.name in output.supported_codecs:
-        return _CopiedTrack(source, output)
-    if codec.canonical_name == native:
-        return _CopiedTrack(source, output)
-    if codec.canonical_name not in TEXT:
-        raise _UnsupportedError
-    return _EncodedSubtitles(source, output, native)
 
 
 def _began_earlier(packet: Packet[Any]) -> bool:
@@ -230,8 +191,14 @@ def _began_earlier(packet: Packet[Any]) -> bool:
     return True
 
 
-def _is_gap(packet: Packet[Any]) -> bool:
-    return isinstance(packet.stream, SubtitleStream) and bytes(packet) == NO_TEXT
+def _name(stream: Stream) -> str:
+    """Name a stream as a user would: ``sound 2 (opus, deu)``."""
+    siblings = [each for each in stream.container.streams if each.type == stream.type]
+    number = [each.index for each in siblings].index(stream.index) + 1
+    codec = stream.codec_context.codec.canonical_name if stream.codec_context else "unknown format"
+    language = stream.metadata.get("language", "und")
+    details = codec if language == "und" else f"{codec}, {language}"
+    return f"{KINDS[stream.type]} {number} ({details})"
 
 
 def _time(packet: Packet[Any]) -> Fraction:

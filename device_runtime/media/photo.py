@@ -1,23 +1,43 @@
-"""Read photos as upright RGB, and write them atomically."""
+"""Read photos as upright sRGB, and write them atomically with what belongs to them.
+
+Usage:
+    photo = open_photo(Path("beach.heic"))
+    write_like(Path("out.jpg"), photo.rgb, photo)
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from device_runtime.media.atomic_file import check_output, pending_file
-from device_runtime.media.photo_header import header_size
+from device_runtime.media.atomic_file import check_output, pending_file, write_hint
+from device_runtime.media.color_profile import ColorProfile
+from device_runtime.media.input_file import not_a_file
+from device_runtime.media.orientation import Orientation
+from device_runtime.media.photo_format import FORMATS, encode_photo
 from mvstylizer.errors import MVStylizerError
 from mvstylizer.stylizer import MAX_ASPECT, is_too_thin
 
-FORMATS: Final = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
-MOVING: Final = (".gif", ".apng", ".avif")  # may contain several frames: treated as videos
-JPEG_QUALITY: Final = 95
-MAX_PIXELS: Final = 210_000_000  # phones have up to 200 megapixels; decoding takes 6 bytes for each
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MAX_PIXELS: Final = 210_000_000  # phones have up to 200 megapixels
+ORIENTATION: Final = 0x0112
+DETAILS: Final = 0x8769  # the directory of exposure, size, …
+SIZES: Final = (0xA002, 0xA003)  # width and height, as stored
+# Formats with several pictures that are one film; in the others the further ones are previews or pages.
+FILMS: Final = ("PNG", "GIF", "WEBP", "AVIF")
+# Tried in turn. Pillow knows more, but some of them have no mark of their own, and others are documents.
+READ: Final = ("JPEG", "PNG", "WEBP", "HEIF", "AVIF", "TIFF", "GIF", "BMP", "DIB", "JPEG2000", "PPM", "QOI")
+PNG_DEPTH: Final = 24  # byte of the file that holds the bits per channel
+TIFF_DEPTHS: Final = 258
 
 
 class PhotoError(MVStylizerError):
@@ -28,64 +48,113 @@ class PhotoSizeError(PhotoError):
     """Error raised before a photo is decoded that has too many pixels, or is too thin for the network."""
 
 
-def is_photo(path: Path) -> bool:
-    """Return whether a file is a still picture, judging by its first bytes; False if it is missing."""
-    return path.is_file() and path.suffix.lower() not in MOVING and cv2.haveImageReader(str(path))
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """A photo as read.
+
+    Attributes:
+        rgb: uint8 sRGB (H, W, 3), upright; the colors of transparent pixels as stored.
+        alpha: uint8 (H, W), 255 = opaque; None without transparency.
+        deep: uint16 sRGB (H, W, 3) of a file with more than eight bits; otherwise None.
+        exif: EXIF data without the orientation, as in a JPEG; may be empty.
+        profile: ICC profile for a file with the same colors in sRGB; None if the source has none.
+        dpi: Resolution, or None.
+        warnings: One line for each thing the user should know.
+    """
+
+    rgb: NDArray[np.uint8]
+    alpha: NDArray[np.uint8] | None = None
+    deep: NDArray[np.uint16] | None = None
+    exif: bytes = b""
+    profile: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    warnings: list[str] = field(default_factory=list)
 
 
-def read_photo(path: Path) -> NDArray[np.uint8]:
-    """Read a photo, upright (EXIF orientation applied) and without transparency.
+def is_photo(path: Path, out: Path | None = None) -> bool:
+    """Return whether a file is a still picture, judging by its content; False if it is missing.
 
     Args:
-        path: JPEG, PNG, WebP, TIFF, BMP or another format that OpenCV reads.
+        path: The file.
+        out: What is made of it. A moving picture, such as an animated PNG, counts as a photo (its first
+            picture) only if a photo is made of it.
+    """
+    try:
+        with _opened(path) as image:
+            is_film = image.format in FILMS and getattr(image, "n_frames", 1) > 1
+            return not is_film or (out is not None and out.suffix.lower() in FORMATS)
+    except PhotoError:
+        return False
+
+
+def read_photo(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """Read the colors of a photo, upright, in sRGB; transparent parts are white.
+
+    Args:
+        path: See `open_photo`.
+        max_pixels: See `open_photo`.
 
     Returns:
         uint8 RGB (H, W, 3), 0..255; more than eight bits are scaled to eight.
 
     Raises:
-        PhotoError: The file is missing, unreadable, too large or not a picture.
+        PhotoError: See `open_photo`.
     """
-    return np.asarray(read_pixels(path), np.uint8)
+    photo = open_photo(path, max_pixels=max_pixels)
+    return photo.rgb if photo.alpha is None else on_white(photo.rgb, photo.alpha)
 
 
-def read_pixels(path: Path, depth: int = 0) -> NDArray[Any]:
-    """Read a picture like `read_photo`, optionally at its full bit depth.
+def open_photo(path: Path, *, max_pixels: int = MAX_PIXELS) -> Photo:
+    """Read a photo with everything that is to be kept.
 
     Args:
-        path: See `read_photo`.
-        depth: ``cv2.IMREAD_ANYDEPTH`` keeps more than eight bits; 0 scales them to eight.
-
-    Returns:
-        RGB (H, W, 3): uint8, or the file's own type.
+        path: JPEG, PNG, WebP, TIFF, BMP, HEIC, AVIF or another format that Pillow reads.
+        max_pixels: A larger photo is refused before memory is spent on it.
 
     Raises:
-        PhotoError: See `read_photo`.
+        PhotoError: The file is missing, unreadable, not a picture or too large.
     """
-    try:
-        content = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise PhotoError(f"The picture {path} cannot be read ({error.strerror})", "Check the path") from error
-    size = header_size(content.tobytes())
-    if size is not None:
-        _check_size(path, *size)
-    try:
-        picture = cv2.imdecode(content, cv2.IMREAD_COLOR_RGB | depth) if content.size else None
-    except cv2.error:
-        picture = None
-    if picture is None:
-        raise PhotoError(f"{path} cannot be read as a picture", "Choose a JPEG or PNG file")
-    _check_size(path, *picture.shape[:2])
-    return picture
+    with _opened(path) as image:
+        _check_size(path, image, max_pixels)
+        warnings = []
+        if image.format in FILMS and getattr(image, "n_frames", 1) > 1:
+            warnings.append(f"{path.name} is a moving picture: only its first picture is used")
+        orientation, exif = _exif(image)
+        profile = ColorProfile.of(image)
+        deep = _deep(path, image)
+        alpha = _alpha(image) if deep is None or deep.shape[2] < 4 else _to_bytes(deep[..., 3])
+        rgb = profile.to_srgb(image) if deep is None else None
+        if deep is not None:
+            deep = profile.deep_to_srgb(deep[..., :3])
+            rgb = _to_bytes(deep)
+        if profile.is_damaged:
+            warnings.append(f"{path.name}: its color profile cannot be used, its colors are read as sRGB")
+        dpi = image.info.get("dpi")
+    return Photo(
+        rgb=orientation.apply(np.asarray(rgb)),
+        alpha=None if alpha is None or alpha.min() == 255 else orientation.apply(alpha),
+        deep=None if deep is None else orientation.apply(deep),
+        exif=exif,
+        profile=profile.for_srgb,
+        dpi=dpi,
+        warnings=warnings,
+    )
 
 
-def _check_size(path: Path, height: int, width: int) -> None:
-    if height * width > MAX_PIXELS:
-        raise PhotoSizeError(
-            f"{path} has {width}×{height} pixels, more than {MAX_PIXELS // 1_000_000} megapixels",
-            "Make it smaller first",
-        )
-    if is_too_thin(height, width):
-        raise PhotoSizeError(f"{path} has {width}×{height} pixels, thinner than 1:{MAX_ASPECT}", "Crop it")
+def read_pixels(path: Path) -> NDArray[Any]:
+    """Read a label image: its values as stored, upright, without color management.
+
+    Returns:
+        RGB (H, W, 3): uint8, or uint16 for a file with more than eight bits.
+
+    Raises:
+        PhotoError: See `open_photo`.
+    """
+    with _opened(path) as image:
+        _check_size(path, image, MAX_PIXELS)
+        orientation, _ = _exif(image)
+        deep = _deep(path, image)
+        return orientation.apply(np.asarray(image.convert("RGB")) if deep is None else deep[..., :3])
 
 
 def check_photo_output(target: Path, *inputs: Path) -> Path:
@@ -105,22 +174,138 @@ def write_photo(target: Path, photo: NDArray[np.uint8]) -> None:
 
     Args:
         target: The file; replaced only by a complete one.
-        photo: uint8 RGB (H, W, 3).
+        photo: uint8 sRGB (H, W, 3).
 
     Raises:
         PhotoError: The suffix is unknown, or the file cannot be written.
         OutputError: The folder is missing or read-only.
     """
+    write_like(target, photo, Photo(photo))
+
+
+def write_like(target: Path, photo: NDArray[np.uint8] | NDArray[np.uint16], like: Photo) -> list[str]:
+    """Write a photo with what belongs to its source: transparency, EXIF data, resolution and profile.
+
+    Args:
+        target: The file; replaced only by a complete one.
+        photo: sRGB (H, W, 3), uint8, or uint16 for PNG and TIFF.
+        like: The source.
+
+    Returns:
+        A line for each thing that the format does not keep.
+
+    Raises:
+        PhotoError: See `write_photo`.
+        OutputError: See `write_photo`.
+    """
     resolved = check_photo_output(target)
-    # Other encoders warn about a setting that they do not know.
-    settings = (
-        [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if resolved.suffix.lower() in (".jpg", ".jpeg") else []
-    )
-    _, content = cv2.imencode(resolved.suffix, cv2.cvtColor(photo, cv2.COLOR_RGB2BGR), settings)
+    kind = FORMATS[resolved.suffix.lower()]
+    warnings = []
+    pixels: NDArray[Any] = photo
+    if pixels.dtype == np.uint16 and not kind.has_depth:
+        pixels = _to_bytes(pixels)
+    if like.deep is not None and pixels.dtype == np.uint8:
+        warnings.append(f"{target.name} has 8 bits per channel, its source more")
+    if like.alpha is not None and kind.has_alpha:
+        alpha = like.alpha.astype(pixels.dtype) * (257 if pixels.dtype == np.uint16 else 1)
+        pixels = np.dstack([pixels, alpha])
+    elif like.alpha is not None:
+        pixels = on_white(pixels, like.alpha)
+        warnings.append(f"{target.name}: its format has no transparency, transparent parts are white")
     try:
+        content, lost = encode_photo(pixels, kind, exif=like.exif, profile=like.profile, dpi=like.dpi)
         with pending_file(resolved) as pending:
-            pending.write_bytes(content.tobytes())
+            pending.write_bytes(content)
     except OSError as error:
         raise PhotoError(
-            f"{target} cannot be written ({error.strerror})", "Free some space or choose another output"
+            f"{target} cannot be written ({error.strerror or error})", write_hint(error)
         ) from error
+    return [*warnings, *(f"{target.name}: {line}" for line in lost)]
+
+
+def on_white(rgb: NDArray[Any], alpha: NDArray[np.uint8]) -> NDArray[Any]:
+    """Show the transparent parts of a picture as white.
+
+    Args:
+        rgb: uint8 or uint16 (H, W, 3).
+        alpha: uint8 (H, W).
+    """
+    white = np.iinfo(rgb.dtype).max
+    share = alpha[..., None].astype(np.float32) / 255
+    return np.asarray(np.rint(rgb * share + white * (1 - share)), rgb.dtype)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image]:
+    """Open a picture with Pillow; errors while it is decoded within the block become a PhotoError."""
+    from PIL import Image
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener()
+    Image.MAX_IMAGE_PIXELS = None  # `_check_size` is stricter, and says what to do
+    if not path.is_file():
+        why = "No such file or directory" if not path.exists() else not_a_file(path)
+        raise PhotoError(f"The picture {path} cannot be read ({why})", "Check the path")
+    try:
+        with Image.open(path, formats=READ) as image:
+            yield image
+    except PermissionError as error:
+        raise PhotoError(f"The picture {path} cannot be read ({error.strerror})", "Check the path") from error
+    except (OSError, ValueError, SyntaxError, EOFError, cv2.error) as error:
+        raise PhotoError(f"{path} cannot be read as a picture", "Choose a JPEG or PNG file") from error
+
+
+def _check_size(path: Path, image: Image, max_pixels: int) -> None:
+    """Check the size that the header gives, before anything is decoded."""
+    width, height = image.size
+    if height * width > max_pixels:
+        raise PhotoSizeError(
+            f"{path} has {width}×{height} pixels, more than {max_pixels / 1e6:g} megapixels",
+            "Make it smaller, or raise --max-pixels",
+        )
+    if is_too_thin(height, width):
+        raise PhotoSizeError(f"{path} has {width}×{height} pixels, thinner than 1:{MAX_ASPECT}", "Crop it")
+
+
+def _exif(image: Image) -> tuple[Orientation, bytes]:
+    """Return the orientation, and the EXIF data without it."""
+    try:
+        exif = image.getexif()
+        orientation = Orientation.from_exif(int(exif.pop(ORIENTATION, 1)))
+        sizes = exif.get_ifd(DETAILS) if DETAILS in exif else {}
+        if orientation.transposed and all(tag in sizes for tag in SIZES):
+            sizes[SIZES[0]], sizes[SIZES[1]] = sizes[SIZES[1]], sizes[SIZES[0]]
+        return orientation, exif.tobytes() if len(exif) else b""
+    except (SyntaxError, ValueError, KeyError, TypeError, OSError):  # damaged
+        return Orientation(), b""
+
+
+def _alpha(image: Image) -> NDArray[np.uint8] | None:
+    if not image.has_transparency_data:
+        return None
+    return np.asarray(image.convert("RGBA").getchannel("A"), np.uint8)
+
+
+def _deep(path: Path, image: Image) -> NDArray[np.uint16] | None:
+    """Return the pixels of a PNG or TIFF of more than eight bits as stored, uint16 RGB or RGBA."""
+    if image.format == "PNG":
+        with path.open("rb") as file:
+            is_deep = file.read(PNG_DEPTH + 1)[-1] > 8
+    else:
+        depths = getattr(image, "tag_v2", {}).get(TIFF_DEPTHS, 8)
+        is_deep = max(depths if isinstance(depths, tuple) else (depths,)) > 8
+    if not is_deep:
+        return None
+    pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.dtype not in (np.uint16, np.float32):
+        return None
+    if pixels.dtype == np.float32:
+        pixels = np.rint(np.clip(pixels, 0, 1) * 65535).astype(np.uint16)
+    if pixels.ndim == 2:
+        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB), np.uint16)
+    order = cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
+    return np.asarray(cv2.cvtColor(pixels, order), np.uint16)
+
+
+def _to_bytes(deep: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    return np.asarray((deep.astype(np.uint32) + 128) // 257, np.uint8)

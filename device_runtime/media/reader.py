@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, cast
 
 import av
 import numpy as np
@@ -22,7 +22,10 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from device_runtime.media.color import HDR_TRANSFERS, ColorConverter
+from device_runtime.media.clock import PacketClock, clocked_streams
+from device_runtime.media.color import HDR_TRANSFERS, Color, ColorConverter
+from device_runtime.media.deinterlace import Deinterlace, Deinterlacer, field_order
+from device_runtime.media.frame_check import FrameCheck
 from device_runtime.media.light_level import LightLevel
 from device_runtime.media.motion_vectors import CodecMotion
 from device_runtime.media.planes import Picture, in_rgb, planes_of
@@ -75,6 +78,7 @@ class VideoReader:
         path: Any container and codec that FFmpeg reads.
         codec_motion: Provide `Frame.codec_motion`.
         sdr: Read HDR as its SDR view: BT.709 with 8 bits.
+        deinterlace: ``auto`` makes interlaced frames progressive; ``off`` keeps their fields and order.
 
     Attributes:
         info: Properties of the video.
@@ -84,20 +88,31 @@ class VideoReader:
         VideoError: The file is missing, is not a video, or has no frame that can be decoded.
     """
 
-    def __init__(self, path: Path, *, codec_motion: bool = False, sdr: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        codec_motion: bool = False,
+        sdr: bool = False,
+        deinterlace: Deinterlace = "auto",
+    ) -> None:
         self.warnings: list[str] = []
         self._path = path
         self._is_truncated = False
         self._container = open_video(path)
         try:
             self._stream = find_stream(self._container, path)
+            self._packet_clock = PacketClock(self._container)
+            self._deinterlacer = Deinterlacer() if deinterlace == "auto" else None
             self._codec_motion = CodecMotion(self._stream) if codec_motion else None
-            self._decoded = self._decode()
+            self._decoded = self._deinterlacer(self._decode()) if self._deinterlacer else self._decode()
             self._first = next(self._decoded, None)
             if self._first is None:
                 raise VideoError(f"{path} has no frames that can be decoded", NO_PICTURE_HINT)
             self.info = describe_video(path, self._container, self._stream, self._first)
             self._color = self.info.color
+            self.info = replace(self.info, field_order=self._field_order(self._first))
+            self._check = FrameCheck(path.name, self._stream, self.info.color, self._first)
             self._is_sdr = sdr and self._color.is_hdr
             if self._is_sdr:
                 self.info = replace(self.info, color=self._color.as_sdr, bits=8, light=LightLevel())
@@ -110,7 +125,7 @@ class VideoReader:
         except BaseException:
             self._container.close()
             raise
-        self._colors = ColorConverter(self.info.color)
+        self._colors = {self.info.color: ColorConverter(self.info.color)}
 
     def __enter__(self) -> Self:
         return self
@@ -140,6 +155,9 @@ class VideoReader:
             index, shown, pts = index + 1, following, until
         if clock.replaced:
             self.warnings.append(f"{self._path.name}: {clock.replaced} missing frame times were replaced")
+        self.warnings += self._check.warnings
+        if self._deinterlacer and self._deinterlacer.is_used:
+            self.warnings.append(f"{self._path.name} is interlaced: its frames were deinterlaced")
 
     def _frame(self, index: int, picture: av.VideoFrame, pts: int, duration: int) -> Frame:
         orientation = self.info.orientation
@@ -156,15 +174,27 @@ class VideoReader:
     def _upright(self, picture: av.VideoFrame) -> Picture:
         orientation, width, height = self.info.orientation, self.info.width, self.info.height
         stored = (height, width) if orientation.transposed else (width, height)
-        planes = planes_of(picture, self._color, orientation, stored)
-        if planes is not None:
-            return planes.sdr() if self._is_sdr else planes
-        return orientation.apply(self._colors.to_rgb(picture, *stored))
+        color = self._check(picture)
+        if not any(component.is_alpha for component in picture.format.components):
+            planes = planes_of(picture, self._color, orientation, stored)
+            if planes is not None:
+                return planes.sdr() if self._is_sdr else planes
+        rgb = self._converter(color).to_rgb(picture, *stored)
+        return orientation.apply(self._check.on_black(rgb, picture))
+
+    def _converter(self, color: Color) -> ColorConverter:
+        """Return the converter of a frame, whose color tags may differ from those of the first one."""
+        if color not in self._colors:
+            self._colors[color] = ColorConverter(color)
+        return self._colors[color]
+
+    def _field_order(self, first: av.VideoFrame) -> str:
+        return field_order(first, self._stream.codec_context.field_order)
 
     def _end(self, pts: int, last: av.VideoFrame) -> int:
         """Return when the last frame ends; its own duration in an MP4 refers to decoding order."""
         declared = (self._stream.start_time or 0) + (self._stream.duration or 0)
-        if declared > pts and not self._is_truncated:
+        if declared > pts and not self._is_truncated and not self._packet_clock.joins:
             return declared
         return pts + (last.duration or round(1 / (self.info.rate * self.info.time_base)) or 1)
 
@@ -183,6 +213,14 @@ class VideoReader:
                 yield frame
         if damaged:
             self.warnings.append(f"{self._path.name}: {damaged} damaged packets were skipped")
+        if self._packet_clock.joins:
+            joins = f"{self._packet_clock.joins} jumps of its clock"
+            self.warnings.append(f"{self._path.name}: {joins} were made continuous time")
+            return
+        if self._packet_clock.replaced:
+            self.warnings.append(
+                f"{self._path.name}: {self._packet_clock.replaced} wrong times were replaced"
+            )
         self._check_length(shown - (self._stream.start_time or 0))
 
     def _check_length(self, shown: int) -> None:
@@ -199,7 +237,10 @@ class VideoReader:
         A file that breaks off within a packet ends here without an error; `_decode` notices the missing time.
         """
         with suppress(av.FFmpegError):
-            yield from (packet for packet in self._container.demux(self._stream) if packet.size)
+            demuxed = self._container.demux(clocked_streams(self._container))
+            for packet in self._packet_clock.repaired(each for each in demuxed if each.size):
+                if packet.stream.index == self._stream.index:
+                    yield cast("Packet[VideoStream]", packet)
         yield None
 
 

@@ -11,11 +11,12 @@ from typing import Final, cast
 import av
 from av.buffer import Buffer
 from av.container import InputContainer
-from av.format import Flags
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from device_runtime.media.clock import start_of
 from device_runtime.media.color import Color, bits_of
+from device_runtime.media.input_file import open_input
 from device_runtime.media.light_level import LightLevel
 from device_runtime.media.orientation import Orientation
 from mvstylizer.errors import MVStylizerError
@@ -23,8 +24,9 @@ from mvstylizer.stylizer import MAX_ASPECT, is_too_thin
 
 AV_TIME_BASE: Final = Fraction(1, 1_000_000)  # FFmpeg's unit for the times of a whole file
 CONTAINER_TAGS: Final = {"major_brand", "minor_version", "compatible_brands", "encoder"}  # not copied
-STREAM_TAGS: Final = {"title", "language"}
+STREAM_TAGS: Final = {"title", "language", "timecode", "creation_time"}
 MAX_FRAME_PIXELS: Final = 8192 * 8192
+MOVING_AVIF: Final = "avis"  # a still picture, then the film
 NO_PICTURE_HINT: Final = "Choose a file with a video stream"
 
 
@@ -46,8 +48,7 @@ class VideoInfo:
         height: Pixels, after rotation.
         rate: Average frames per second.
         time_base: Seconds per unit of the frames' times.
-        start: Time on the file's clock that counts as 0, in seconds. Nonzero only for broadcast formats such
-            as MPEG-TS, whose clock does not start with the file.
+        start: Time on the file's clock that counts as 0, in seconds: when picture or sound starts.
         duration: Seconds, or None if the file does not declare it.
         frame_count: Estimated number of frames, for progress; None if unknown.
         orientation: How stored pixels become upright.
@@ -57,9 +58,10 @@ class VideoInfo:
         light: Light levels of an HDR video.
         has_audio: Whether there is an audio stream.
         has_subtitles: Whether there is a subtitle stream.
-        picture_metadata: Title and language of the video stream.
+        picture_metadata: Title, language, timecode and creation time of the video stream.
         metadata: Title, creation time and other tags of the file.
         is_excerpt: Whether it describes a part of the file, from `start`: what lies outside is not copied.
+        field_order: ``tff`` or ``bff`` if the frames are interlaced, otherwise empty.
     """
 
     path: Path
@@ -80,6 +82,7 @@ class VideoInfo:
     picture_metadata: Mapping[str, str]
     metadata: Mapping[str, str]
     is_excerpt: bool = False
+    field_order: str = ""
 
     @property
     def rotation(self) -> int:
@@ -96,11 +99,12 @@ def open_video(path: Path) -> InputContainer:
     if not path.exists():
         raise VideoError(f"There is no file {path}", "Check the path")
     try:
-        return av.open(str(path))
+        return open_input(path)
     except (av.FFmpegError, OSError) as error:
-        raise VideoError(
-            f"{path} cannot be read as a video ({error.strerror})", "Choose a video file, such as an MP4"
-        ) from error
+        hint = "Choose a video file, such as an MP4"
+        if not path.is_file() and not path.is_dir():
+            hint = "Save it as a video file first"
+        raise VideoError(f"{path} cannot be read as a video ({error.strerror})", hint) from error
 
 
 def find_stream(container: InputContainer, path: Path) -> VideoStream:
@@ -109,7 +113,10 @@ def find_stream(container: InputContainer, path: Path) -> VideoStream:
     Raises:
         VideoError: There is none, or its frames are too large.
     """
-    for stream in container.streams.video:
+    streams = list(container.streams.video)
+    if container.metadata.get("major_brand") == MOVING_AVIF:
+        streams.reverse()
+    for stream in streams:
         if not stream.disposition & Disposition.attached_pic and stream.codec_context is not None:
             _check_size(stream, path)
             return stream
@@ -141,39 +148,59 @@ def describe_video(
         stream: Its video stream.
         first: The first decoded frame, which carries size, orientation and color tags.
     """
-    matrix = cast("Buffer | None", first.side_data.get("DISPLAYMATRIX"))
-    orientation = Orientation.from_display_matrix(memoryview(matrix)) if matrix else Orientation()
+    orientation = orientation_of(first)
     width, height = first.width, first.height
-    aspect = stream.sample_aspect_ratio or Fraction(1)
     if orientation.transposed:
-        width, height, aspect = height, width, 1 / aspect
+        width, height = height, width
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-    duration = _seconds(stream.duration, stream.time_base) or _seconds(container.duration, AV_TIME_BASE)
+    duration = _seconds(stream.duration, stream.time_base) or _file_duration(container)
+    time_base = stream.time_base or 1 / rate
     return VideoInfo(
         path=path,
         width=width,
         height=height,
         rate=rate,
-        time_base=stream.time_base or 1 / rate,
-        start=_start(container),
+        time_base=time_base,
+        start=_in_units(start_of(container), time_base),
         duration=duration,
         frame_count=round(duration * rate) if duration else stream.frames or None,
         orientation=orientation,
-        pixel_aspect=aspect,
+        pixel_aspect=pixel_aspect_of(stream, orientation),
         color=Color.of(first),
         bits=bits_of(first),
         light=LightLevel.of(first),
         has_audio=bool(container.streams.audio),
         has_subtitles=bool(container.streams.subtitles),
-        picture_metadata={key: text for key, text in stream.metadata.items() if key in STREAM_TAGS},
-        metadata={key: text for key, text in container.metadata.items() if key not in CONTAINER_TAGS},
+        picture_metadata={
+            key.lower(): text for key, text in stream.metadata.items() if key.lower() in STREAM_TAGS
+        },
+        metadata={key: text for key, text in container.metadata.items() if key.lower() not in CONTAINER_TAGS},
     )
 
 
-def _start(container: InputContainer) -> Fraction:
-    """Return the time on the file's clock that counts as 0."""
-    has_own_clock = Flags(container.format.flags) & Flags.ts_discont
-    return (_seconds(container.start_time, AV_TIME_BASE) or Fraction(0)) if has_own_clock else Fraction(0)
+def _in_units(start: Fraction, time_base: Fraction) -> Fraction:
+    """Round a start down to a time that the pictures' clock has, so that sound moves as far as they do."""
+    return start // time_base * time_base
+
+
+def orientation_of(frame: av.VideoFrame) -> Orientation:
+    """Return how the pixels of a decoded frame become upright."""
+    matrix = cast("Buffer | None", frame.side_data.get("DISPLAYMATRIX"))
+    return Orientation.from_display_matrix(memoryview(matrix)) if matrix else Orientation()
+
+
+def pixel_aspect_of(stream: VideoStream, orientation: Orientation) -> Fraction:
+    """Return the width of a pixel over its height, after rotation."""
+    aspect = stream.sample_aspect_ratio or Fraction(1)
+    return 1 / aspect if orientation.transposed else aspect
+
+
+def _file_duration(container: InputContainer) -> Fraction | None:
+    """Return the declared duration without the late start, which Matroska's includes."""
+    duration = _seconds(container.duration, AV_TIME_BASE)
+    if duration is None or "matroska" not in container.format.name:
+        return duration
+    return max(duration - start_of(container), Fraction(0)) or None
 
 
 def _seconds(units: int | None, unit: Fraction | None) -> Fraction | None:

@@ -8,21 +8,20 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, cast
+from typing import Self, cast
 
 import av
 from av.container import OutputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from device_runtime.media.atomic_file import check_output, pending_file
+from device_runtime.media.atomic_file import check_output, pending_file, write_hint
+from device_runtime.media.containers import CONTAINERS, container_of
 from device_runtime.media.encoder import PictureEncoder, encoder_for
 from device_runtime.media.encoding import DEFAULT_ENCODING, Encoding
 from device_runtime.media.passthrough import SideStreams
 from device_runtime.media.planes import Picture
 from device_runtime.media.video_info import VideoError, VideoInfo
-
-CONTAINERS: Final = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 
 
 class VideoWriter:
@@ -76,12 +75,13 @@ class VideoWriter:
                 self._like, encoding=self._encoding, codec=self._stream.codec_context
             )
             self._stream.metadata.update(self._like.picture_metadata)
-            if self._like.has_audio or self._like.has_subtitles:
-                self._side_streams = SideStreams(
-                    self._like.path, self._container, self._like.start, is_excerpt=self._like.is_excerpt
-                )
-                opened.callback(self._side_streams.close)
+            self._side_streams = SideStreams(
+                self._like.path, self._container, self._like.start, is_excerpt=self._like.is_excerpt
+            )
+            opened.callback(self._side_streams.close)
+            self._stream.disposition = self._side_streams.picture_flags
             self._container.start_encoding()
+            self._side_streams.begin()
             self._cleanup = opened.pop_all()
         return self
 
@@ -125,14 +125,15 @@ class VideoWriter:
             self._mux([packet])
 
     def _open(self, pending: Path) -> OutputContainer:
-        name = CONTAINERS[self._target.suffix.lower()]
+        kind = container_of(self._target.suffix)
         options = {}
-        if name != "matroska":  # which always counts in milliseconds
+        if kind.format != "matroska":  # which always counts in milliseconds
+            named = "+use_metadata_tags" if kind.needs_named_tags(self._like.metadata) else ""
             options = {
-                "movflags": "+faststart",
+                "movflags": f"+faststart{named}",
                 "video_track_timescale": str(self._like.time_base.denominator),
             }
-        container = av.open(str(pending), "w", format=name, container_options=options)
+        container = av.open(str(pending), "w", format=kind.format, container_options=options)
         container.metadata.update(self._like.metadata)
         return container
 
@@ -191,9 +192,7 @@ def _writing(target: Path) -> Iterator[None]:
     try:
         yield
     except (av.FFmpegError, OSError) as error:
-        raise VideoError(
-            f"{target} cannot be written ({error.strerror})", "Free some space or choose another output"
-        ) from error
+        raise VideoError(f"{target} cannot be written ({error.strerror})", write_hint(error)) from error
 
 
 def _abandon(container: OutputContainer) -> None:

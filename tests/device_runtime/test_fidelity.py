@@ -322,5 +322,5 @@ def test_bitmap_subtitles_are_omitted_from_an_mp4_with_a_warning(style: Path, ou
                 packet.stream = copy
                 both.mux(packet)
     report = run(source, style, out)
-    assert any("subtitles (dvd_subtitle) omitted: mp4 does not" in warning for warning in report.warnings)
+    assert any("subtitles 1 (dvd_subtitle) omitted: mp4 does not" in warning for warning in report.warnings)
     assert report.frames == 12

@@ -37,9 +37,11 @@ def add_piece(folder: WorkFolder, info: VideoInfo) -> None:
 
 @pytest.fixture
 def folder(info: VideoInfo, tmp_path: Path) -> WorkFolder:
+    """A folder as a run leaves it that was interrupted."""
     made = WorkFolder(tmp_path / "out.mp4", JOB)
     for _ in range(3):
         add_piece(made, info)
+    made.close()
     return made
 
 
@@ -111,8 +113,10 @@ def test_only_intact_pieces_before_any_damage_are_kept(
 
 
 def test_another_job_empties_the_folder(folder: WorkFolder, tmp_path: Path) -> None:
-    assert WorkFolder(tmp_path / "out.mp4", {"crf": 20}).pieces == []
-    assert WorkFolder(tmp_path / "out.mp4", JOB).pieces == []
+    for job in ({"crf": 20}, JOB):
+        other = WorkFolder(tmp_path / "out.mp4", job)
+        assert other.pieces == []
+        other.close()
 
 
 @pytest.mark.parametrize("job", ['{"format": 2, "crf": 18}', '{"schema_version": 99}'])
@@ -138,3 +142,12 @@ def test_a_folder_that_cannot_be_created_is_reported_in_one_line(tmp_path: Path)
     with pytest.raises(OutputError, match="cannot be used") as caught:
         WorkFolder(tmp_path / "out.mp4", JOB)
     assert "\n" not in str(caught.value)
+
+
+def test_two_runs_on_one_output_are_refused(folder: WorkFolder, tmp_path: Path) -> None:
+    running = WorkFolder(tmp_path / "out.mp4", JOB)
+    with pytest.raises(OutputError, match=r"Another run is writing .*out\.mp4\. Wait"):
+        WorkFolder(tmp_path / "out.mp4", {"crf": 20})
+    assert len(running.pieces) == len(list(folder.path.glob("*.piece"))) == 3
+    running.close()
+    assert WorkFolder(tmp_path / "out.mp4", JOB).pieces == running.pieces

@@ -18,7 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.conftest import CLIP_FRAMES as FRAMES
-from tests.device_runtime.media.test_photo_header import png
+from tests.device_runtime.media.test_photo_size import png
 from tests.studio.conftest import MAX_UPLOAD_MB, ROOT, Studio, running
 
 

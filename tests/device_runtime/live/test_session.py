@@ -31,6 +31,7 @@ from mvstylizer.bundle import Bundle, default_bundle, load_bundle
 from mvstylizer.stylizer import Reply, StylizedFrame
 from tests.device_runtime.clips import moving_square, remux, write_clip
 
+PLAIN = StylizeOptions(strength=0)
 RED = np.eye(3, 4, dtype=np.float32) * np.array([[1], [0.3], [0.3]], np.float32)
 
 
@@ -252,3 +253,33 @@ def test_a_silent_network_is_an_error_in_time(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("device_runtime.live.source.OPEN_TIMEOUT_S", 0.5)
     with pytest.raises(VideoError, match="sends no video"):
         LiveSource(f"udp://127.0.0.1:{free_port()}")
+
+
+@pytest.mark.parametrize("rotation", [90, 180, 270])
+def test_a_turned_file_is_upright(style: Path, bundle: Bundle, tmp_path: Path, rotation: int) -> None:
+    source = write_clip(tmp_path / "turned.mp4", rotation=rotation)
+    out = tmp_path / "out.mkv"
+    report = stylize_live(str(source), style, str(out), options=PLAIN, stylizer=Reddening(), bundle=bundle)
+    with VideoReader(source) as reader:
+        expected = [frame.rgb.astype(int) for frame in reader]
+        assert (report.width, report.height) == (reader.info.width, reader.info.height)
+    with av.open(str(out)) as container:
+        shown = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    assert min(np.abs(shown - each).mean() for each in expected) < 4
+
+
+def test_the_pixel_aspect_stays(style: Path, bundle: Bundle, tmp_path: Path) -> None:
+    source = tmp_path / "wide.mp4"
+    with av.open(str(source), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(64, 45)
+        for index in range(3):
+            frame = av.VideoFrame.from_ndarray(moving_square(index, 64, 48), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    stylize_live(
+        str(source), style, str(tmp_path / "out.mkv"), options=PLAIN, stylizer=Reddening(), bundle=bundle
+    )
+    with av.open(str(tmp_path / "out.mkv")) as container:
+        assert container.streams.video[0].sample_aspect_ratio == Fraction(64, 45)
