@@ -50,7 +50,7 @@ def plan_batch(sources: Sequence[Path], out: Path, *, keep_out: Sequence[Path] =
     Args:
         sources: Files and folders.
         out: The folder of the results. Nothing in it is a source.
-        keep_out: Files that are no sources even if they are in a folder, such as style photos.
+        keep_out: Files in a folder that are not sources, such as style photos.
 
     Returns:
         The files, in the order of the arguments and by name within a folder.

@@ -139,25 +139,32 @@ def reformatted(
         color: Matrix and range of the result; None keeps those of a frame in Y'CbCr.
         size: Width and height of the result; None keeps them.
     """
-    is_rgb = frame.format.is_rgb
     options: dict[str, int] = {}
-    if color is not None and (is_rgb or not color.codes_like(frame)):
-        given = Color.of(frame)
+    if color is not None and not frame.format.is_rgb and not color.codes_like(frame):
+        frame = _in_rgb(frame)
+    if color is not None and frame.format.is_rgb:
         options = {
             "dst_colorspace": _SWSCALE_MATRIX[color.conversion],
             "dst_color_range": color.swscale_range,
         }
-        if not is_rgb:
-            options |= {
-                "src_colorspace": _SWSCALE_MATRIX[given.conversion],
-                "src_color_range": given.swscale_range,
-            }
     return _reformatter().reformat(
         frame,
         *(size or (frame.width, frame.height)),
         format=pixel_format,
         interpolation=_EXACT,
         **options,
+    )
+
+
+def _in_rgb(frame: av.VideoFrame) -> av.VideoFrame:
+    """Convert a frame in Y'CbCr; straight from one range to another, swscale would keep the matrix."""
+    given = Color.of(frame)
+    return _reformatter().reformat(
+        frame,
+        format="gbrp" if bits_of(frame) == 8 else "gbrp16le",
+        interpolation=_EXACT,
+        src_colorspace=_SWSCALE_MATRIX[given.conversion],
+        src_color_range=given.swscale_range,
     )
 
 

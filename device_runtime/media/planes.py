@@ -242,7 +242,8 @@ def _stored_planes(frame: av.VideoFrame, color: Color, size: tuple[int, int]) ->
     if planar is None:
         return None
     if planar != name or not is_asked:
-        frame = reformatted(frame, planar, color, size)
+        # A yuvj format would stay full range, whatever is asked for.
+        frame = reformatted(frame, planar.replace("yuvj", "yuv"), color, size)
     dtype = np.dtype(np.uint16 if planar.endswith("10le") else np.uint8)
     y, u, v = (
         np.array(_view(plane, dtype)[: plane.height, : plane.width], dtype) for plane in frame.planes[:3]

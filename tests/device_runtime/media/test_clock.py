@@ -11,6 +11,7 @@ import av
 import numpy as np
 import pytest
 
+from device_runtime.media.encoding import Encoding
 from device_runtime.media.reader import VideoReader
 from device_runtime.media.writer import VideoWriter
 from tests.device_runtime.clips import write_clip
@@ -21,7 +22,7 @@ AUDIO_PID = 0x101
 
 def copied(source: Path, target: Path) -> list[str]:
     """Copy a video through the reader and the writer and return their warnings."""
-    with VideoReader(source) as reader, VideoWriter(target, reader.info, crf=4) as writer:
+    with VideoReader(source) as reader, VideoWriter(target, reader.info, encoding=Encoding(crf=4)) as writer:
         for frame in reader:
             writer.write(frame.picture, frame.pts, frame.duration)
     return [*reader.warnings, *writer.warnings]

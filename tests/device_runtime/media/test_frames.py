@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from device_runtime.media.deinterlace import Deinterlace
+from device_runtime.media.encoding import Encoding
 from device_runtime.media.reader import VideoReader
 from device_runtime.media.writer import VideoWriter
 from tests.device_runtime.clips import moving_square, write_clip
@@ -84,7 +85,7 @@ def test_interlaced_frames_are_deinterlaced_or_keep_their_flag(tmp_path: Path, o
 def copied_with(source: Path, target: Path, deinterlace: Deinterlace) -> list[str]:
     with (
         VideoReader(source, deinterlace=deinterlace) as reader,
-        VideoWriter(target, reader.info, crf=4) as writer,
+        VideoWriter(target, reader.info, encoding=Encoding(crf=4)) as writer,
     ):
         for frame in reader:
             writer.write(frame.picture, frame.pts, frame.duration)

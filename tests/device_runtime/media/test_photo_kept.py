@@ -235,7 +235,7 @@ def test_a_photo_that_is_too_large_is_refused_before_it_is_decoded(tmp_path: Pat
     huge[16:24] = struct.pack(">II", 60_000, 60_000)
     huge[29:33] = struct.pack(">I", zlib.crc32(huge[12:29]))
     (tmp_path / "huge.png").write_bytes(huge)
-    with pytest.raises(PhotoError, match=r"60000×60000 = 3.6e\+03 million pixels.*--max-pixels"):
+    with pytest.raises(PhotoError, match=r"60000×60000 pixels, more than 210 megapixels.*--max-pixels"):
         read_photo(tmp_path / "huge.png")
     Image.fromarray(PICTURE).save(tmp_path / "small.png")
     with pytest.raises(PhotoError, match="--max-pixels"):
