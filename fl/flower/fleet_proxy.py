@@ -1,8 +1,8 @@
 """The cloud's public port: it passes the Fleet calls of admitted edges to the SuperLink, and nothing else.
 
-Flower serves its Fleet, Control and Runtime routes on one port, and Control and Runtime are open to anyone
-who reaches it. So the SuperLink listens on loopback. This proxy ends TLS, and checks the route, the size and
-the edge's signature before it reads a body. It buffers no bodies.
+Flower serves its Fleet, Control and Runtime routes on one port, and anyone who reaches it may use Control and
+Runtime. So the SuperLink listens on loopback. This proxy ends TLS, and checks the route, the size and the
+edge's signature before it reads a body. It buffers no bodies.
 """
 
 from __future__ import annotations
