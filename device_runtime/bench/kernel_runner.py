@@ -14,6 +14,7 @@ from device_runtime.bench.benchmark_model import BenchmarkModelError
 from device_runtime.bench.kernel_case import KernelCase
 from device_runtime.bench.parity import Parity, compare
 from device_runtime.bench.phone import PhoneRecord, PhoneState, affinity_mask, read_state
+from device_runtime.bench.phone_mode import TOP_APP
 from device_runtime.bench.plan import Config
 from device_runtime.bench.push import FOLDER, push_changed
 from device_runtime.bench.run_settings import RunSettings
@@ -21,6 +22,7 @@ from mvstylizer.bundle import Bundle
 
 _OUTPUT = f"{FOLDER}/output.bin"
 _CANNOT_RUN = (126, 127)  # sh: not executable, not found
+_PROBE_RUNS = 50
 _CALL_TIMEOUT_S = 360.0  # the binary limits itself to 150 s of warm-up and 150 s of runs
 
 
@@ -117,9 +119,20 @@ class KernelRunner:
             measured.profile.extend(log.parse_profile(profile))
         return measured
 
+    def probe(self, config: Config, case: KernelCase) -> float:
+        """Return the median latency in µs of a short run, to compare with the same run at another time.
+
+        Raises:
+            RunFailedError: The binary does not support the configuration.
+            AdbError: The phone disconnects.
+        """
+        text = self._call(config, case, tool.latency_flags(_PROBE_RUNS, 0, 0.1))
+        latency = log.parse_latency(text)
+        return latency.percentiles.get("p50", latency.mean)
+
     def mask(self, config: Config) -> str | None:
         """Return taskset's mask for a configuration; None where the phone hides its clocks."""
-        cores = self._record.big_cores(config.threads)
+        cores = self._record.big_cores(config.threads, self._settings.cores)
         return affinity_mask(cores) if cores else None
 
     def _recognized(self) -> tool.Tool:
@@ -197,7 +210,7 @@ class KernelRunner:
         return done.stdout
 
     def _run(self, line: str) -> ShellResult:
-        done = self._phone.shell(line, _CALL_TIMEOUT_S)
+        done = self._phone.shell(TOP_APP + line, _CALL_TIMEOUT_S)
         if done.exit_code in _CANNOT_RUN:
             raise BenchmarkModelError(
                 f"The phone ({self._record.abi}) cannot run the binary: {_last_line(done.stdout)}",

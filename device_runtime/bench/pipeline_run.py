@@ -16,6 +16,7 @@ import numpy as np
 
 from device_runtime.bench.adb import Phone
 from device_runtime.bench.benchmark_model import BenchmarkModelError
+from device_runtime.bench.phone_mode import TOP_APP
 from device_runtime.bench.plan import WidthHeight
 from device_runtime.bench.push import FOLDER, push_changed
 
@@ -121,7 +122,7 @@ class PipelineRunner:
         files = ["clip.mp4", "--style", f"style{self.style.suffix}", "--out", "out.mp4"]
         module = ["-m", "device_runtime.bench.on_phone", "usage.json", "stylize"]
         words = [*module, *files, *self._options(config), *self.where_there]
-        line = f"cd {FOLDER} && sh {self.pack}/python {shlex.join(words)}"
+        line = f"{TOP_APP}cd {FOLDER} && sh {self.pack}/python {shlex.join(words)}"
         done = self.phone.shell(line, _RUN_TIMEOUT_S)
         if done.exit_code:
             raise PipelineFailedError(f"stylize fails on the phone: {_last_line(done.stderr or done.stdout)}")

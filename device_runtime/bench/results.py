@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 from device_runtime.bench.benchmark_log import Latency
 from device_runtime.bench.phone import PhoneState
+from device_runtime.bench.plan import Config
 from mvstylizer.errors import MVStylizerError
 
 SCHEMA = "mvstylizer.bench.device/1"
@@ -143,6 +144,11 @@ def config_key(row: Mapping[str, Any]) -> str:
     config = row["config"]
     width, height = config["resolution"]
     return f"{config['kernel']} {width}x{height} {config['delegate']} {config['threads']}"
+
+
+def key_of(config: Config) -> str:
+    """Return the key that a configuration's row will have."""
+    return f"{config.kernel} {config.width}x{config.height} {config.delegate} {config.threads}"
 
 
 def compare(earlier: Sequence[Row], rows: Sequence[Row]) -> list[LatencyChange]:
