@@ -164,6 +164,10 @@ def bench_device(
     probe: Annotated[
         bool, typer.Option(help="Run a small kernel after each row, to notice that the phone slows down.")
     ] = True,
+    sustain: Annotated[
+        int,
+        typer.Option(min=0, metavar="MIN", help="Repeat each row for some minutes more, minute by minute."),
+    ] = 0,
     repeats: Annotated[int, typer.Option(min=1, help="Latency runs per configuration.")] = 5,
     runs: Annotated[int, typer.Option(min=1, help="Minimum inferences per latency run.")] = 50,
     min_seconds: Annotated[float, typer.Option(min=0, help="Minimum duration of a latency run.")] = 1.0,
@@ -220,7 +224,16 @@ def bench_device(
         plot,
         _plan(kernels, resolutions, delegates, threads),
         RunSettings(
-            repeats, runs, min_seconds, warmup_seconds, cool_below, cool_seconds, profile, probe, cores
+            repeats,
+            runs,
+            min_seconds,
+            warmup_seconds,
+            cool_below,
+            cool_seconds,
+            profile,
+            probe,
+            cores,
+            sustain,
         ),
         _npu(npu, npu_sdk, npu_library, npu_options, npu_graphs, soc),
         resume,

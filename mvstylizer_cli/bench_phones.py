@@ -25,6 +25,7 @@ def phones_of(adb: Path | None, serials: Sequence[str]) -> list[Phone]:
     from device_runtime.bench.adb import Adb, find_adb
 
     client = Adb(find_adb(adb))
+    client.check_server()
     return [client.phone(serial) for serial in serials] if serials else [client.phone()]
 
 

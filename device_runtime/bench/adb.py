@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -68,6 +70,20 @@ class Adb:
 
     def __init__(self, program: str) -> None:
         self._program = program
+
+    def check_server(self) -> None:
+        """Check that no adb server of another version runs: the client would kill it, and who uses it.
+
+        Raises:
+            AdbError: One does.
+        """
+        theirs = _server_version(int(os.environ.get("ANDROID_ADB_SERVER_PORT") or 5037))
+        found = re.search(r"version 1\.0\.(\d+)", self.call(["version"], CALL_TIMEOUT_S).stdout)
+        if theirs and found and theirs != int(found[1]):
+            raise AdbError(
+                f"An adb server of version 1.0.{theirs} runs, and {self._program} is version 1.0.{found[1]}",
+                "Choose the adb that started it with --adb, or stop it: adb kill-server",
+            )
 
     def phones(self) -> list[ListedPhone]:
         """Return the phones that adb lists, in any state.
@@ -244,6 +260,20 @@ class Phone:
 
     def _gone(self) -> PhoneGoneError:
         return PhoneGoneError(f"Phone {self.serial} disconnected", "Check the cable and try again")
+
+
+def _server_version(port: int) -> int | None:
+    """Return the version of the adb server on a port of this machine, 41 for 1.0.41; None without one."""
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=2) as server,
+            server.makefile("rb") as reply,
+        ):
+            server.sendall(b"000chost:version")
+            answer = reply.read(12)  # OKAY, the length 0004, and four hexadecimal digits
+        return int(answer[8:], 16) if answer[:4] == b"OKAY" else None
+    except (OSError, ValueError):
+        return None
 
 
 def _last_line(text: str) -> str:

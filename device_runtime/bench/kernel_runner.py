@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from device_runtime.bench.phone_mode import TOP_APP
 from device_runtime.bench.plan import Config
 from device_runtime.bench.push import FOLDER, push_changed
 from device_runtime.bench.run_settings import RunSettings
+from device_runtime.bench.sustained import sustain
 from mvstylizer.bundle import Bundle
 
 _OUTPUT = f"{FOLDER}/output.bin"
@@ -40,12 +42,21 @@ class Check(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """Results of all runs of a configuration, and the phone's state before and after each latency run."""
+    """Results of all runs of a configuration, and the phone's state before and after each latency run.
+
+    Attributes:
+        check: Result of the first run; None if it failed.
+        repeats: The latency runs.
+        states: The phone's state before the first and after each of them.
+        profile: Time of each operator.
+        sustained: A row for each minute; see `sustained.sustain`.
+    """
 
     check: Check | None
     repeats: list[log.Latency]
     states: list[PhoneState]
     profile: list[dict[str, Any]]
+    sustained: list[dict[str, Any]]
 
 
 class KernelRunner:
@@ -106,7 +117,7 @@ class KernelRunner:
             AdbError: The phone disconnects.
             BenchmarkModelError: The phone cannot run the binary.
         """
-        measured = Measured(self._check(config, case), [], [state], [])
+        measured = Measured(self._check(config, case), [], [state], [], [])
         if measured.check and measured.check.parity and not measured.check.parity.passed:
             return measured  # a kernel with wrong outputs gets no figures
         settings = self._settings
@@ -117,7 +128,15 @@ class KernelRunner:
         if settings.profile and self.tool == "tflite":
             profile = self._call(config, case, tool.profile_flags(settings.runs))
             measured.profile.extend(log.parse_profile(profile))
+        if settings.sustain_minutes:
+            minutes = settings.sustain_minutes
+            second = partial(self._median, config, case, tool.latency_flags(1, 1.0, 0))
+            measured.sustained.extend(sustain(second, partial(read_state, self._phone), minutes))
         return measured
+
+    def _median(self, config: Config, case: KernelCase, flags: Sequence[str]) -> float:
+        latency = log.parse_latency(self._call(config, case, flags))
+        return latency.percentiles.get("p50", latency.mean)
 
     def probe(self, config: Config, case: KernelCase) -> float:
         """Return the median latency in µs of a short run, to compare with the same run at another time.
@@ -126,9 +145,7 @@ class KernelRunner:
             RunFailedError: The binary does not support the configuration.
             AdbError: The phone disconnects.
         """
-        text = self._call(config, case, tool.latency_flags(_PROBE_RUNS, 0, 0.1))
-        latency = log.parse_latency(text)
-        return latency.percentiles.get("p50", latency.mean)
+        return self._median(config, case, tool.latency_flags(_PROBE_RUNS, 0, 0.1))
 
     def mask(self, config: Config) -> str | None:
         """Return taskset's mask for a configuration; None where the phone hides its clocks."""

@@ -172,6 +172,10 @@ def markdown(rows: Sequence[Row], changes: Sequence[LatencyChange] = ()) -> str:
             for change in changes
         ]
         text += "\n" + markdown_table(["configuration", "p50 before", "p50 now", "ratio", ""], cells)
+    minutes = [_minute(row, minute) for row in rows for minute in row.get("sustained", ())]
+    if minutes:
+        head = ["configuration", "minute", "p50 ms", "p90 ms", "battery °C", "skin °C", "mA", "mean MHz"]
+        text += "\n" + markdown_table(head, minutes)
     return text
 
 
@@ -205,6 +209,13 @@ def _cells(row: Row) -> list[str]:
     frame, peak = _tenths(row["frame_ms"]), _tenths(row["memory_mb"].get("peak"))
     described = [config["kernel"], f"{width}x{height}", config["delegate"], str(config["threads"])]
     return [*described, *times, frame, peak, row["verdict"]]
+
+
+def _minute(row: Row, minute: Row) -> list[str]:
+    mean_mhz = None if minute["mean_khz"] is None else minute["mean_khz"] / 1000
+    measured = [minute["battery_c"], minute["skin_c"], minute["battery_ma"], mean_mhz]
+    times = [_ms(minute["p50"]), _ms(minute["p90"])]
+    return [config_key(row), str(minute["minute"]), *times, *map(_tenths, measured)]
 
 
 def _ms(microseconds: float | None) -> str:

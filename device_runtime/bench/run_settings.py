@@ -18,6 +18,7 @@ class RunSettings:
         cool_seconds: Maximum wait for the phone to cool down.
         profile: Whether to time the operators in an additional run.
         probe: Whether to run a small kernel after each row, to notice a phone that became slower.
+        sustain_minutes: Minutes for which each configuration is repeated in addition; 0 = not.
         cores: Cluster that CPU threads run on, or ``fastest``; see `PhoneRecord.big_cores`.
     """
 
@@ -30,3 +31,4 @@ class RunSettings:
     profile: bool = True
     probe: bool = True
     cores: str = "fastest"
+    sustain_minutes: int = 0

@@ -129,7 +129,7 @@ class Session:
 
     def _absent(self, config: Config, reason: str) -> Row:
         case = KernelCase("", {}, {}, 1)
-        return self._complete(config, case, None, Measured(None, [], [], []), failed(reason))
+        return self._complete(config, case, None, Measured(None, [], [], [], []), failed(reason))
 
     def _row(self, config: Config, case: KernelCase) -> Row:
         cooling = wait_until_cool(
@@ -141,7 +141,7 @@ class Session:
             slowdown = self._slowdown()
             verdict = self._judge(config, measured, cooling, slowdown)
         except (RunFailedError, AdbTimeoutError) as err:
-            measured = Measured(None, [], [cooling.state], [])
+            measured = Measured(None, [], [cooling.state], [], [])
             verdict = failed(str(err))
         return self._complete(config, case, cooling, measured, verdict)
 
@@ -161,6 +161,7 @@ class Session:
             "states": [state_row(state) for state in measured.states],
             "cooling": {"waited_s": cooling.waited_s, "cool": cooling.cool} if cooling else None,
             "profile": measured.profile,
+            "sustained": measured.sustained,
             "verdict": verdict.name,
             "reasons": list(verdict.reasons),
         }

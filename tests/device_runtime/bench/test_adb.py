@@ -139,6 +139,24 @@ def test_a_phone_that_disconnects_during_a_command(
         adb.phone(phone.serial)
 
 
+def test_a_server_of_another_version_is_left_alone(adb: Adb, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client would kill it, with the work of whoever started it."""
+    adb.check_server()  # the tests' own server
+
+    class Older(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            assert self.request.recv(64) == b"000chost:version"
+            self.request.sendall(b"OKAY00040020")
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Older) as server:
+        monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(server.server_address[1]))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(AdbError, match=r"server of version 1\.0\.32 runs, and .* is version 1\.0\.41"):
+            adb.check_server()
+        server.shutdown()
+    adb.check_server()  # none runs on that port
+
+
 def test_adb_is_found_by_option_then_environment_then_path(
     adb_program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

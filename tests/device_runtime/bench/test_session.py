@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from device_runtime.bench import results
 from device_runtime.bench.adb import Phone
 from device_runtime.bench.adb_errors import PhoneGoneError, PhoneStorageFullError
 from device_runtime.bench.benchmark_model import BenchmarkModelError, NpuLibrary
@@ -309,3 +310,15 @@ def test_a_charger_is_judged(measure: Any, pixel: EmulatedPhone) -> None:
 def test_threads_are_pinned_to_a_cluster(measure: Any, pixel: EmulatedPhone) -> None:
     (row,) = measure(KEY_FRAME, settings=replace(SHORT, cores="little"))
     assert (row["config"]["affinity"], row["config"]["cores"]) == ("3", "little")
+
+
+def test_a_sustained_row_has_its_minutes(
+    measure: Any, pixel: EmulatedPhone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("device_runtime.bench.sustained._MINUTE_S", 0.01)
+    (row,) = measure(KEY_FRAME, settings=replace(SHORT, sustain_minutes=2))
+    assert [minute["minute"] for minute in row["sustained"]] == [1, 2]
+    assert {minute["p50"] for minute in row["sustained"]} == {1000}
+    assert row["sustained"][0]["battery_ma"] == -412.0
+    text = results.markdown([row])
+    assert "| key_frame 160x90 xnnpack 2 | 2 | 1.000 | 1.000 | 31.5 | 33.7 | -412.0 | 1056.0 |" in text
