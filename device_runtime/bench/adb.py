@@ -81,7 +81,7 @@ class Adb:
         found = re.search(r"version 1\.0\.(\d+)", self.call(["version"], CALL_TIMEOUT_S).stdout)
         if theirs and found and theirs != int(found[1]):
             raise AdbError(
-                f"An adb server of version 1.0.{theirs} runs, and {self._program} is version 1.0.{found[1]}",
+                f"adb's server has version 1.0.{theirs}, and this client (1.0.{found[1]}) would stop it",
                 "Choose the adb that started it with --adb, or stop it: adb kill-server",
             )
 
