@@ -1,9 +1,8 @@
-"""``mvstylizer bench device``: measure the TFLite kernels on a phone."""
+"""``mvstylizer bench device``: measure the TFLite graphs, or the whole of `stylize`, on a phone."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
@@ -14,14 +13,12 @@ import typer
 
 from mvstylizer.errors import MissingExtraError
 from mvstylizer_cli.bench_phones import on_phones, phones_of
+from mvstylizer_cli.bench_plan import existing, kernel_plan, npu_library_of, pipeline_plan, share
 from mvstylizer_cli.console import BundleOption, JsonOption
 from mvstylizer_cli.stylizers import check_exclusive
 
 if TYPE_CHECKING:
     from device_runtime.bench.adb import Phone
-    from device_runtime.bench.benchmark_model import NpuLibrary
-    from device_runtime.bench.pipeline_run import PipelineConfig
-    from device_runtime.bench.plan import Config
     from mvstylizer_cli.bench_kernels import KernelJob
     from mvstylizer_cli.bench_pipeline import PipelineJob
 
@@ -185,7 +182,7 @@ def bench_device(
     """Measure the TFLite kernels, or the whole pipeline, on a phone over adb."""
     if plot and find_spec("matplotlib") is None:
         raise MissingExtraError("bench", "matplotlib")
-    over = _share(fail_over, compare)
+    over = share(fail_over, compare)
     phones = partial(phones_of, adb, serial or ())
     if pipeline:
         from device_runtime.bench.pipeline_session import PipelineSettings
@@ -197,13 +194,13 @@ def bench_device(
         if style is None:
             raise typer.BadParameter("--pipeline needs it", param_hint="--style")
         whole = PipelineJob(
-            _existing(pipeline, "--pipeline"),
-            _existing(style, "--style"),
+            existing(pipeline, "--pipeline"),
+            existing(style, "--style"),
             edge,
             local,
             prepared_pack(pack),
             out or DEFAULT_OUT,
-            _pipeline_plan(resolutions, intervals, interpolations),
+            pipeline_plan(resolutions, intervals, interpolations),
             PipelineSettings(frames, crf, cool_below, cool_seconds),
             plot,
             resume,
@@ -222,7 +219,7 @@ def bench_device(
         over,
         junit,
         plot,
-        _plan(kernels, resolutions, delegates, threads),
+        kernel_plan(kernels, resolutions, delegates, threads),
         RunSettings(
             repeats,
             runs,
@@ -235,7 +232,7 @@ def bench_device(
             cores,
             sustain,
         ),
-        _npu(npu, npu_sdk, npu_library, npu_options, npu_graphs, soc),
+        npu_library_of(npu, npu_sdk, npu_library, npu_options, npu_graphs, soc),
         resume,
     )
     _finish(phones(), kernel_job, run_kernels, as_json)
@@ -257,97 +254,3 @@ def _finish(
         typer.echo("\n".join(text for _, text, _ in outcomes))
     if not all(good for _, _, good in outcomes):
         raise typer.Exit(1)
-
-
-def _share(text: str | None, compare: Path | None) -> float | None:
-    """Return ``5%`` or ``5`` as 0.05."""
-    if text is None:
-        return None
-    if compare is None:
-        raise typer.BadParameter("needs an earlier run, --compare", param_hint="--fail-over")
-    number = text.strip().removesuffix("%").strip()
-    if not re.fullmatch(r"\d+(\.\d+)?", number):
-        raise typer.BadParameter(f"{text!r} is not a percentage", param_hint="--fail-over")
-    return float(number) / 100
-
-
-def _npu(
-    name: str | None,
-    sdk: Path | None,
-    libraries: list[Path] | None,
-    options: str,
-    graphs: Path | None,
-    soc: str,
-) -> NpuLibrary | None:
-    """Return the NPU's libraries: those of a preset, or the given ones; None = NNAPI."""
-    from device_runtime.bench.benchmark_model import NpuLibrary
-    from device_runtime.bench.npu_presets import PRESETS, preset_files
-
-    if name:
-        if name not in PRESETS:
-            raise typer.BadParameter(f"{name!r} is not one of {', '.join(PRESETS)}", param_hint="--npu")
-        if sdk is None:
-            raise typer.BadParameter("--npu needs it", param_hint="--npu-sdk")
-        preset = PRESETS[name]
-        typer.echo(f"Warning: --npu {name} has not been tested on a {preset.chip}", err=True)
-        return NpuLibrary(preset_files(name, sdk), options, graphs, soc or preset.soc)
-    if graphs and not (soc and libraries):
-        raise typer.BadParameter("needs --soc and --npu-library, or --npu", param_hint="--npu-graphs")
-    return NpuLibrary(tuple(libraries), options, graphs, soc) if libraries else None
-
-
-def _plan(kernels: str, resolutions: str, delegates: str, threads: str) -> list[Config]:
-    from device_runtime.bench.benchmark_model import DELEGATES
-    from device_runtime.bench.plan import KERNELS, plan
-
-    return list(
-        plan(
-            _chosen(kernels, KERNELS, "--kernels"),
-            [_size(text) for text in _items(resolutions)],
-            _chosen(delegates, DELEGATES, "--delegates"),
-            [_count(text, "--threads") for text in _items(threads)],
-        )
-    )
-
-
-def _pipeline_plan(resolutions: str, intervals: str, interpolations: str) -> list[PipelineConfig]:
-    from device_runtime.bench.pipeline_run import PipelineConfig
-
-    methods = _chosen(interpolations, ("transfer", "warp"), "--interpolations")
-    return [
-        PipelineConfig(*_size(size), _count(interval, "--intervals"), method)
-        for size in _items(resolutions)
-        for method in methods
-        for interval in _items(intervals)
-    ]
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-        raise typer.BadParameter(f"{text!r} is not WIDTHxHEIGHT", param_hint="--resolutions")
-    return int(width), int(height)
-
-
-def _count(text: str, option: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise typer.BadParameter(f"{text!r} is not a whole number above 0", param_hint=option)
-    return int(text)
-
-
-def _existing(path: Path, option: str) -> Path:
-    if not path.is_file():
-        raise typer.BadParameter(f"there is no file {path}", param_hint=option)
-    return path
-
-
-def _chosen(text: str, known: tuple[str, ...], option: str) -> list[str]:
-    names = _items(text)
-    for name in names:
-        if name not in known:
-            raise typer.BadParameter(f"{name!r} is not one of {', '.join(known)}", param_hint=option)
-    return names
-
-
-def _items(text: str) -> list[str]:
-    return list(dict.fromkeys(item.strip() for item in text.split(",") if item.strip()))

@@ -98,12 +98,11 @@ class PipelineRunner:
         """
         names = {"clip.mp4": clip, f"style{self.style.suffix}": self.style}
         push_changed(self.phone, names)
-        expected = self._here(config, clip)
         report, usage = self._there(config)
         found = self.work / "there.mp4"
         self.phone.pull(f"{FOLDER}/out.mp4", found)
         self.phone.shell(f"rm -f {FOLDER}/out.mp4 {FOLDER}/usage.json")
-        return PipelineRun(report, usage, compare_videos(found, expected))
+        return PipelineRun(report, usage, compare_videos(found, self._here(config, clip)))
 
     def _options(self, config: PipelineConfig) -> list[str]:
         policy = ["--key-frames", f"every:{config.interval}", "--interpolation", config.interpolation]

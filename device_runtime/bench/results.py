@@ -30,6 +30,7 @@ from mvstylizer.errors import MVStylizerError
 SCHEMA = "mvstylizer.bench.device/1"
 MIN_CHANGE = 0.05  # of the median; smaller changes occur on one phone from day to day
 
+EMULATED = "The phone is emulated, so its times mean nothing."
 _TIMES = ("init", "first", "mean", "p50", "p95")
 _COMPARED = {"config", "kernel_sha256", "latency_us", "phone", "verdict"}
 
@@ -176,6 +177,8 @@ def markdown(rows: Sequence[Row], changes: Sequence[LatencyChange] = ()) -> str:
     if minutes:
         head = ["configuration", "minute", "p50 ms", "p90 ms", "battery °C", "skin °C", "mA", "mean MHz"]
         text += "\n" + markdown_table(head, minutes)
+    if any(row["phone"].get("emulated") for row in rows):
+        text += f"\n{EMULATED}\n"
     return text
 
 

@@ -110,6 +110,7 @@ def test_a_slower_row_fails_the_command(pixel: EmulatedPhone, stand_in: Path, ro
     assert "20% slower than before" in junit.read_text()
 
 
+@pytest.mark.long
 def test_a_run_resumes_at_the_next_row_and_restores_the_phone(
     connect: Connect, pixel: EmulatedPhone, stand_in: Path, rows: Path
 ) -> None:
