@@ -56,10 +56,18 @@ class Likeness(NamedTuple):
 
 
 class PipelineRun(NamedTuple):
-    """What a run gave: the report of `stylize`, what the process took, and the comparison."""
+    """Result of a run.
+
+    Attributes:
+        report: Report of `stylize` on the phone.
+        usage: What its process took: ``peak_mb``, ``cpu_s``, and ``process_s`` including loading.
+        adb_bytes: Bytes ``pushed`` to the phone for this run and ``pulled`` from it.
+        likeness: Comparison with this machine's result.
+    """
 
     report: dict[str, Any]
     usage: dict[str, float]
+    adb_bytes: dict[str, int]
     likeness: Likeness
 
 
@@ -97,12 +105,13 @@ class PipelineRunner:
             AdbError: The phone disconnects or has no space.
         """
         names = {"clip.mp4": clip, f"style{self.style.suffix}": self.style}
-        push_changed(self.phone, names)
+        pushed = sum(names[name].stat().st_size for name in push_changed(self.phone, names))
         report, usage = self._there(config)
         found = self.work / "there.mp4"
         self.phone.pull(f"{FOLDER}/out.mp4", found)
         self.phone.shell(f"rm -f {FOLDER}/out.mp4 {FOLDER}/usage.json")
-        return PipelineRun(report, usage, compare_videos(found, self._here(config, clip)))
+        moved = {"pushed": pushed, "pulled": found.stat().st_size}
+        return PipelineRun(report, usage, moved, compare_videos(found, self._here(config, clip)))
 
     def _options(self, config: PipelineConfig) -> list[str]:
         policy = ["--key-frames", f"every:{config.interval}", "--interpolation", config.interpolation]

@@ -201,5 +201,6 @@ def _figures(run: PipelineRun | None) -> dict[str, Any]:
         "bytes_sent": report.get("bytes_sent", 0),
         "bytes_received": report.get("bytes_received", 0),
         "usage": run.usage if run else {},
+        "adb_bytes": run.adb_bytes if run else {},
         "likeness": run.likeness._asdict() if run else None,
     }
