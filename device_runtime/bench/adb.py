@@ -28,6 +28,7 @@ COPY_TIMEOUT_S = 300.0
 # Printed after each command on the phone. Output without it is incomplete: adb reports exit code 0 or 1 when
 # a phone disconnects during a command, which must not be mistaken for a result.
 _END = "mvstylizer-command-ended"
+_GROUP = "/data/local/tmp/mvstylizer.pid"  # holds the process group of the running command
 
 
 class ListedPhone(NamedTuple):
@@ -153,6 +154,23 @@ class Phone:
     def __init__(self, adb: Adb, serial: str) -> None:
         self._adb = adb
         self.serial = serial
+
+    def run(self, command: str, seconds: float) -> ShellResult:
+        """Run a long command; unlike `shell`, end it on the phone after a timeout or Ctrl-C.
+
+        Android lets a command run on when its client is gone. Its shell leads a process group.
+
+        Raises:
+            AdbError: See `shell`.
+        """
+        try:
+            done = self.shell(f"echo $$ > {_GROUP}; {command}", seconds)
+            self.shell(f"rm -f {_GROUP}")
+            return done
+        except BaseException:
+            if self.is_connected():
+                self.shell(f"kill -TERM -$(cat {_GROUP}); rm -f {_GROUP}")
+            raise
 
     def shell(self, command: str, seconds: float = CALL_TIMEOUT_S) -> ShellResult:
         """Run a command line in the phone's shell and wait for it.

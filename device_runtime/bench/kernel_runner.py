@@ -227,7 +227,7 @@ class KernelRunner:
         return done.stdout
 
     def _run(self, line: str) -> ShellResult:
-        done = self._phone.shell(TOP_APP + line, _CALL_TIMEOUT_S)
+        done = self._phone.run(TOP_APP + line, _CALL_TIMEOUT_S)
         if done.exit_code in _CANNOT_RUN:
             raise BenchmarkModelError(
                 f"The phone ({self._record.abi}) cannot run the binary: {_last_line(done.stdout)}",

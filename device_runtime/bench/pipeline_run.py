@@ -131,7 +131,7 @@ class PipelineRunner:
         module = ["-m", "device_runtime.bench.on_phone", "usage.json", "stylize"]
         words = [*module, *files, *self._options(config), *self.where_there]
         line = f"{TOP_APP}cd {FOLDER} && sh {self.pack}/python {shlex.join(words)}"
-        done = self.phone.shell(line, _RUN_TIMEOUT_S)
+        done = self.phone.run(line, _RUN_TIMEOUT_S)
         if done.exit_code:
             raise PipelineFailedError(f"stylize fails on the phone: {_last_line(done.stderr or done.stdout)}")
         usage = self.phone.shell(f"cat {FOLDER}/usage.json").stdout

@@ -75,7 +75,11 @@ class Session:
             "host": {"machine": platform.machine(), "ai_edge_litert": version("ai-edge-litert")},
             "phone": asdict(self.record),
             "npu": _npu_row(npu, libraries),
-            "bundle": {"name": bundle.name, "version": bundle.version},
+            "bundle": {
+                "name": bundle.name,
+                "version": bundle.version,
+                "precision": bundle.network.get("precision", ""),
+            },
         }
         _check_machine(binary, self.record.abi)
         push_changed(phone, {program: binary} | libraries)

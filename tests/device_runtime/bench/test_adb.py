@@ -5,6 +5,7 @@ import socketserver
 import threading
 from pathlib import Path
 
+import psutil
 import pytest
 
 from device_runtime.bench.adb import Adb, Phone, find_adb
@@ -72,6 +73,20 @@ def test_a_command_that_does_not_end(phone: Phone) -> None:
     with pytest.raises(AdbTimeoutError, match=r"0\.3 s"):
         phone.shell("sleep 60", seconds=0.3)
     assert phone.shell("echo still there").stdout == "still there\n"
+
+
+def test_a_long_command_ends_with_its_client(phone: Phone, emulated: EmulatedPhone) -> None:
+    emulated.keeps_orphans = True
+    group = emulated.path("/data/local/tmp/mvstylizer.pid")
+    alive = emulated.path("/data/local/tmp/alive")
+    with pytest.raises(AdbTimeoutError):
+        phone.run("sh -c 'echo $$ > /data/local/tmp/alive; exec sleep 60'", seconds=1)
+    assert not group.exists()
+    number = int(alive.read_text())
+    left = [psutil.Process(number)] if psutil.pid_exists(number) else []
+    assert psutil.wait_procs(left, timeout=10)[1] == []
+    assert phone.run("echo done", seconds=10) == (0, "done\n", "")
+    assert not group.exists()
 
 
 def test_files_travel_both_ways(phone: Phone, emulated: EmulatedPhone, tmp_path: Path) -> None:
