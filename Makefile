@@ -25,7 +25,7 @@ test-long: $(VENV)/.complete triton $(VENV)/.clips $(VENV)/.browser $(VENV)/.qem
 	$(BIN)/python -m pytest -m long
 
 test-arm64: $(VENV)/.complete triton $(VENV)/.qemu  ## Run the phone side on emulated arm64, next to the same code here
-	@command -v qemu-aarch64-static qemu-aarch64 >/dev/null || { echo "Run: apt-get install qemu-user-static" >&2; exit 1; }
+	@{ command -v qemu-aarch64-static || command -v qemu-aarch64; } >/dev/null || { echo "Run: apt-get install qemu-user-static" >&2; exit 1; }
 	$(BIN)/python -m pytest -m long tests/arm64 tests/device_runtime/bench
 
 lint: $(VENV)/.complete  ## Check style and types
@@ -96,7 +96,7 @@ $(VENV)/.browser: $(VENV)/bin/python
 
 # The phone side runs under qemu in `make test-long`, or is skipped if it is missing and cannot be installed.
 $(VENV)/.qemu: $(VENV)/bin/python
-	@command -v qemu-aarch64-static qemu-aarch64 >/dev/null || { \
+	@{ command -v qemu-aarch64-static || command -v qemu-aarch64; } >/dev/null || { \
 	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo "Installing qemu for the arm64 tests" && \
 	  timeout 600 apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive timeout 600 apt-get install -y -qq --no-install-recommends qemu-user-static >/dev/null; \

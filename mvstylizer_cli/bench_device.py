@@ -1,25 +1,39 @@
-"""``mvstylizer bench device``: measure the TFLite kernels on a phone."""
+"""``mvstylizer bench device``: measure the TFLite graphs, or the whole of `stylize`, on a phone."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
 from mvstylizer.errors import MissingExtraError
+from mvstylizer_cli.bench_phones import on_phones, phones_of
+from mvstylizer_cli.bench_plan import existing, kernel_plan, npu_library_of, pipeline_plan, share
 from mvstylizer_cli.console import BundleOption, JsonOption
 from mvstylizer_cli.stylizers import check_exclusive
 
 if TYPE_CHECKING:
-    from device_runtime.bench.benchmark_model import NpuLibrary
-    from device_runtime.bench.pipeline_run import PipelineConfig
-    from device_runtime.bench.plan import Config
-    from device_runtime.bench.run_settings import RunSettings
+    from device_runtime.bench.adb import Phone
+    from mvstylizer_cli.bench_kernels import KernelJob
+    from mvstylizer_cli.bench_pipeline import PipelineJob
 
-DEFAULT_OUT = Path("bench-device.jsonl")
+Job = TypeVar("Job", "KernelJob", "PipelineJob")
+# Known to `npu_presets`, which is imported only when a preset is used.
+NPUS = (
+    "snapdragon-8-gen-2",
+    "snapdragon-8-gen-3",
+    "snapdragon-8-elite",
+    "snapdragon-8-elite-gen-5",
+    "tensor-g4",
+    "tensor-g5",
+    "dimensity-9300",
+    "dimensity-9400",
+)
 EXAMPLES = """\b
 Examples:
   mvstylizer bench device --benchmark-bin android_aarch64_benchmark_model
@@ -32,9 +46,11 @@ Examples:
 
 def bench_device(
     serial: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            metavar="SERIAL", help="Phone, as listed by `adb devices`; required if there are several."
+            metavar="SERIAL",
+            help="Phone, as listed by `adb devices`; required if there are several. Repeat to measure several"
+            " at once, with a file each.",
         ),
     ] = None,
     adb: Annotated[
@@ -89,6 +105,13 @@ def bench_device(
     compare: Annotated[
         Path | None, typer.Option(metavar="FILE.jsonl", help="Earlier run to compare with.")
     ] = None,
+    fail_over: Annotated[
+        str | None,
+        typer.Option(metavar="PERCENT", help="With --compare, exit with 1 if a row is slower by more: 5%."),
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option(metavar="FILE.xml", help="Write the rows as JUnit test cases.")
+    ] = None,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Plot the rows (.png, .svg or .pdf).")
     ] = None,
@@ -124,6 +147,24 @@ def bench_device(
     npu_options: Annotated[
         str, typer.Option(metavar="KEY:VALUE;...", help="Options of the NPU delegate.")
     ] = "",
+    npu: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Chip whose libraries are in --npu-sdk: " + ", ".join(NPUS) + "."),
+    ] = None,
+    npu_sdk: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The NPU vendor's unpacked SDK, for --npu.")
+    ] = None,
+    cores: Annotated[
+        Literal["fastest", "prime", "big", "mid", "little"],
+        typer.Option(help="Cluster that CPU threads are pinned to."),
+    ] = "fastest",
+    probe: Annotated[
+        bool, typer.Option(help="Run a small kernel after each row, to notice that the phone slows down.")
+    ] = True,
+    sustain: Annotated[
+        int,
+        typer.Option(min=0, metavar="MIN", help="Repeat each row for some minutes more, minute by minute."),
+    ] = 0,
     repeats: Annotated[int, typer.Option(min=1, help="Latency runs per configuration.")] = 5,
     runs: Annotated[int, typer.Option(min=1, help="Minimum inferences per latency run.")] = 50,
     min_seconds: Annotated[float, typer.Option(min=0, help="Minimum duration of a latency run.")] = 1.0,
@@ -141,142 +182,75 @@ def bench_device(
     """Measure the TFLite kernels, or the whole pipeline, on a phone over adb."""
     if plot and find_spec("matplotlib") is None:
         raise MissingExtraError("bench", "matplotlib")
+    over = share(fail_over, compare)
+    phones = partial(phones_of, adb, serial or ())
     if pipeline:
-        from device_runtime.bench.adb import Adb, find_adb
         from device_runtime.bench.pipeline_session import PipelineSettings
-        from mvstylizer_cli.bench_pipeline import DEFAULT_OUT as PIPELINE_OUT
-        from mvstylizer_cli.bench_pipeline import PipelineJob, run_pipeline
+        from mvstylizer_cli.bench_pipeline import DEFAULT_OUT, PipelineJob, prepared_pack, run_pipeline
 
         check_exclusive(edge, local)
         if edge and not edge.rpartition(":")[2].isdecimal():
             raise typer.BadParameter(f"{edge!r} is not HOST:PORT", param_hint="--edge")
         if style is None:
             raise typer.BadParameter("--pipeline needs it", param_hint="--style")
-        job = PipelineJob(
-            _existing(pipeline, "--pipeline"),
-            _existing(style, "--style"),
+        whole = PipelineJob(
+            existing(pipeline, "--pipeline"),
+            existing(style, "--style"),
             edge,
             local,
-            pack,
-            out or PIPELINE_OUT,
-            _pipeline_plan(resolutions, intervals, interpolations),
+            prepared_pack(pack),
+            out or DEFAULT_OUT,
+            pipeline_plan(resolutions, intervals, interpolations),
             PipelineSettings(frames, crf, cool_below, cool_seconds),
             plot,
             resume,
         )
-        document, text = run_pipeline(Adb(find_adb(adb)).phone(serial), job)
-        typer.echo(json.dumps(document) if as_json else text)
+        _finish(phones(), whole, run_pipeline, as_json)
         return
-    from device_runtime.bench.benchmark_model import NpuLibrary
     from device_runtime.bench.run_settings import RunSettings
+    from mvstylizer_cli.bench_kernels import DEFAULT_OUT as KERNELS_OUT
+    from mvstylizer_cli.bench_kernels import KernelJob, run_kernels
 
-    configs = _plan(kernels, resolutions, delegates, threads)
-    settings = RunSettings(repeats, runs, min_seconds, warmup_seconds, cool_below, cool_seconds, profile)
-    if npu_graphs and not (soc and npu_library):
-        raise typer.BadParameter(
-            "needs --soc and the dispatch library, --npu-library", param_hint="--npu-graphs"
-        )
-    npu = NpuLibrary(tuple(npu_library), npu_options, npu_graphs, soc) if npu_library else None
-    target = out or DEFAULT_OUT
-    result, table = _run(serial, adb, benchmark_bin, bundle, target, compare, configs, settings, npu)
-    if plot:
-        from device_runtime.bench.plot import save_plot
-
-        save_plot(result["rows"], plot)
-    typer.echo(json.dumps(result) if as_json else table)
-
-
-def _run(
-    serial: str | None,
-    adb: Path | None,
-    binary: Path | None,
-    bundle: Path | None,
-    out: Path,
-    earlier: Path | None,
-    configs: list[Config],
-    settings: RunSettings,
-    npu: NpuLibrary | None,
-) -> tuple[dict[str, Any], str]:
-    from device_runtime.bench import results
-    from device_runtime.bench.adb import Adb, find_adb
-    from device_runtime.bench.benchmark_model import WHERE_TO_GET_IT, BenchmarkModelError
-    from device_runtime.bench.plan import NOT_A_GRAPH
-    from device_runtime.bench.session import Session
-    from mvstylizer.bundle import default_bundle, load_bundle
-
-    phone = Adb(find_adb(adb)).phone(serial)
-    if binary is None:
-        raise BenchmarkModelError("The phone needs a benchmark_model", WHERE_TO_GET_IT)
-    before = results.read(earlier) if earlier else []
-    session = Session(phone, load_bundle(bundle or default_bundle("lite")), binary, settings, npu)
-    typer.echo(f"{session.record.model}, Android {session.record.android}: {len(configs)} rows", err=True)
-    rows = []
-    for config, row in zip(configs, session.measure(configs), strict=True):
-        results.append(out, row)
-        rows.append(row)
-        typer.echo(f"{len(rows)}/{len(configs)}  {config}: {row['verdict']}", err=True)
-    changes = results.compare(before, rows)
-    result = {
-        "schema": results.SCHEMA,
-        "out": str(out),
-        "rows": rows,
-        "changes": [change._asdict() for change in changes],
-    }
-    return result, results.markdown(rows, changes) + f"\n{NOT_A_GRAPH}\n"
-
-
-def _plan(kernels: str, resolutions: str, delegates: str, threads: str) -> list[Config]:
-    from device_runtime.bench.benchmark_model import DELEGATES
-    from device_runtime.bench.plan import KERNELS, plan
-
-    return list(
-        plan(
-            _chosen(kernels, KERNELS, "--kernels"),
-            [_size(text) for text in _items(resolutions)],
-            _chosen(delegates, DELEGATES, "--delegates"),
-            [_count(text, "--threads") for text in _items(threads)],
-        )
+    kernel_job = KernelJob(
+        benchmark_bin,
+        bundle,
+        out or KERNELS_OUT,
+        compare,
+        over,
+        junit,
+        plot,
+        kernel_plan(kernels, resolutions, delegates, threads),
+        RunSettings(
+            repeats,
+            runs,
+            min_seconds,
+            warmup_seconds,
+            cool_below,
+            cool_seconds,
+            profile,
+            probe,
+            cores,
+            sustain,
+        ),
+        npu_library_of(npu, npu_sdk, npu_library, npu_options, npu_graphs, soc),
+        resume,
     )
+    _finish(phones(), kernel_job, run_kernels, as_json)
 
 
-def _pipeline_plan(resolutions: str, intervals: str, interpolations: str) -> list[PipelineConfig]:
-    from device_runtime.bench.pipeline_run import PipelineConfig
-
-    methods = _chosen(interpolations, ("transfer", "warp"), "--interpolations")
-    return [
-        PipelineConfig(*_size(size), _count(interval, "--intervals"), method)
-        for size in _items(resolutions)
-        for method in methods
-        for interval in _items(intervals)
-    ]
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-        raise typer.BadParameter(f"{text!r} is not WIDTHxHEIGHT", param_hint="--resolutions")
-    return int(width), int(height)
-
-
-def _count(text: str, option: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise typer.BadParameter(f"{text!r} is not a whole number above 0", param_hint=option)
-    return int(text)
-
-
-def _existing(path: Path, option: str) -> Path:
-    if not path.is_file():
-        raise typer.BadParameter(f"there is no file {path}", param_hint=option)
-    return path
-
-
-def _chosen(text: str, known: tuple[str, ...], option: str) -> list[str]:
-    names = _items(text)
-    for name in names:
-        if name not in known:
-            raise typer.BadParameter(f"{name!r} is not one of {', '.join(known)}", param_hint=option)
-    return names
-
-
-def _items(text: str) -> list[str]:
-    return list(dict.fromkeys(item.strip() for item in text.split(",") if item.strip()))
+def _finish(
+    phones: list[Phone],
+    job: Job,
+    run: Callable[[Phone, Job], tuple[dict[str, Any], str, bool]],
+    as_json: bool,
+) -> None:
+    """Run a job on all phones, print the results, and exit with 1 if one of them is not good."""
+    several = len(phones) > 1
+    outcomes = on_phones(phones, lambda phone: run(phone, job.on(phone) if several else job))
+    if as_json:
+        documents = [document for document, _, _ in outcomes]
+        typer.echo(json.dumps({"phones": documents} if several else documents[0]))
+    else:
+        typer.echo("\n".join(text for _, text, _ in outcomes))
+    if not all(good for _, _, good in outcomes):
+        raise typer.Exit(1)

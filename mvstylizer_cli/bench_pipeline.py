@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from mvstylizer_cli.bench_phones import file_of
 
 if TYPE_CHECKING:
     from device_runtime.bench.adb import Phone
@@ -28,7 +30,7 @@ class PipelineJob:
         style: The style photo.
         edge: ``HOST:PORT``, or None.
         local: Run the lite model on the phone.
-        pack: Folder of `device pack`; None makes one in the user's cache.
+        pack: What runs on the phone.
         out: File that each row is appended to.
         configs: Resolutions, intervals and methods.
         settings: How to measure.
@@ -40,41 +42,52 @@ class PipelineJob:
     style: Path
     edge: str | None
     local: bool
-    pack: Path | None
+    pack: Pack
     out: Path
     configs: list[PipelineConfig]
     settings: PipelineSettings
     plot: Path | None
     resume: bool
 
+    def on(self, phone: Phone) -> PipelineJob:
+        """Return the job with files of this phone's own."""
+        plot = self.plot and file_of(self.plot, phone)
+        return replace(self, out=file_of(self.out, phone), plot=plot)
 
-def run_pipeline(phone: Phone, job: PipelineJob) -> tuple[dict[str, Any], str]:
-    """Measure, and return the JSON object and the tables."""
+
+def run_pipeline(phone: Phone, job: PipelineJob) -> tuple[dict[str, Any], str, bool]:
+    """Measure, and return the JSON object, the tables, and True."""
     from device_runtime.bench import pipeline_results, results
+    from device_runtime.bench.phone_mode import benchmark_mode
     from device_runtime.bench.pipeline_session import PipelineSession
 
-    pack = _pack(job.pack)
     with (
         _edge(job) as edge,
-        PipelineSession(phone, pack, job.clip, job.style, edge=edge, settings=job.settings) as session,
+        PipelineSession(phone, job.pack, job.clip, job.style, edge=edge, settings=job.settings) as session,
     ):
         done = session.matching(pipeline_results.read(job.out)) if job.resume and job.out.is_file() else []
         keys = {pipeline_results.config_key(row) for row in done}
         left = [c for c in job.configs if pipeline_results.key_of(c, session.where) not in keys]
         typer.echo(f"{session.record.model}, Android {session.record.android}: {len(left)} runs", err=True)
         rows = list(done)
-        for config, row in zip(left, session.measure(left), strict=True):
-            results.append(job.out, row)
-            rows.append(row)
-            reasons = f" ({'; '.join(row['reasons'])})" if row["reasons"] else ""
-            typer.echo(f"{len(rows)}/{len(job.configs)}  {config}: {row['verdict']}{reasons}", err=True)
+        with benchmark_mode(phone) as session.mode, closing(session.measure(left)) as measured:
+            for config, row in zip(left, measured, strict=True):
+                results.append(job.out, row)
+                rows.append(row)
+                reasons = f" ({'; '.join(row['reasons'])})" if row["reasons"] else ""
+                typer.echo(f"{len(rows)}/{len(job.configs)}  {config}: {row['verdict']}{reasons}", err=True)
     if job.plot:
         pipeline_results.save_plot(rows, job.plot)
     document = {"schema": pipeline_results.SCHEMA, "out": str(job.out), "rows": rows}
-    return document, pipeline_results.markdown(rows)
+    return document, pipeline_results.markdown(rows), True
 
 
-def _pack(folder: Path | None) -> Pack:
+def prepared_pack(folder: Path | None) -> Pack:
+    """Return the pack in a folder, or one made in the user's cache.
+
+    Raises:
+        PackError: It is not one, or cannot be made.
+    """
     from device_runtime.pack.download import cache_folder
     from device_runtime.pack.pack import make_pack, read_pack
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +28,7 @@ COPY_TIMEOUT_S = 300.0
 # Printed after each command on the phone. Output without it is incomplete: adb reports exit code 0 or 1 when
 # a phone disconnects during a command, which must not be mistaken for a result.
 _END = "mvstylizer-command-ended"
+_GROUP = "/data/local/tmp/mvstylizer.pid"  # holds the process group of the running command
 
 
 class ListedPhone(NamedTuple):
@@ -68,6 +71,20 @@ class Adb:
 
     def __init__(self, program: str) -> None:
         self._program = program
+
+    def check_server(self) -> None:
+        """Check that no adb server of another version runs: the client would kill it, and who uses it.
+
+        Raises:
+            AdbError: One does.
+        """
+        theirs = _server_version(int(os.environ.get("ANDROID_ADB_SERVER_PORT") or 5037))
+        found = re.search(r"version 1\.0\.(\d+)", self.call(["version"], CALL_TIMEOUT_S).stdout)
+        if theirs and found and theirs != int(found[1]):
+            raise AdbError(
+                f"adb's server has version 1.0.{theirs}, and this client (1.0.{found[1]}) would stop it",
+                "Choose the adb that started it with --adb, or stop it: adb kill-server",
+            )
 
     def phones(self) -> list[ListedPhone]:
         """Return the phones that adb lists, in any state.
@@ -137,6 +154,23 @@ class Phone:
     def __init__(self, adb: Adb, serial: str) -> None:
         self._adb = adb
         self.serial = serial
+
+    def run(self, command: str, seconds: float) -> ShellResult:
+        """Run a long command; unlike `shell`, end it on the phone after a timeout or Ctrl-C.
+
+        Android lets a command run on when its client is gone. Its shell leads a process group.
+
+        Raises:
+            AdbError: See `shell`.
+        """
+        try:
+            done = self.shell(f"echo $$ > {_GROUP}; {command}", seconds)
+            self.shell(f"rm -f {_GROUP}")
+            return done
+        except BaseException:
+            if self.is_connected():
+                self.shell(f"kill -TERM -$(cat {_GROUP}); rm -f {_GROUP}")
+            raise
 
     def shell(self, command: str, seconds: float = CALL_TIMEOUT_S) -> ShellResult:
         """Run a command line in the phone's shell and wait for it.
@@ -244,6 +278,20 @@ class Phone:
 
     def _gone(self) -> PhoneGoneError:
         return PhoneGoneError(f"Phone {self.serial} disconnected", "Check the cable and try again")
+
+
+def _server_version(port: int) -> int | None:
+    """Return the version of the adb server on a port of this machine, 41 for 1.0.41; None without one."""
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=2) as server,
+            server.makefile("rb") as reply,
+        ):
+            server.sendall(b"000chost:version")
+            answer = reply.read(12)  # OKAY, the length 0004, and four hexadecimal digits
+        return int(answer[8:], 16) if answer[:4] == b"OKAY" else None
+    except (OSError, ValueError):
+        return None
 
 
 def _last_line(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,13 +15,16 @@ from device_runtime.bench.benchmark_model import BenchmarkModelError
 from device_runtime.bench.kernel_case import KernelCase
 from device_runtime.bench.parity import Parity, compare
 from device_runtime.bench.phone import PhoneRecord, PhoneState, affinity_mask, read_state
+from device_runtime.bench.phone_mode import TOP_APP
 from device_runtime.bench.plan import Config
 from device_runtime.bench.push import FOLDER, push_changed
 from device_runtime.bench.run_settings import RunSettings
+from device_runtime.bench.sustained import sustain
 from mvstylizer.bundle import Bundle
 
 _OUTPUT = f"{FOLDER}/output.bin"
 _CANNOT_RUN = (126, 127)  # sh: not executable, not found
+_PROBE_RUNS = 50
 _CALL_TIMEOUT_S = 360.0  # the binary limits itself to 150 s of warm-up and 150 s of runs
 
 
@@ -38,12 +42,21 @@ class Check(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """Results of all runs of a configuration, and the phone's state before and after each latency run."""
+    """Results of all runs of a configuration, and the phone's state before and after each latency run.
+
+    Attributes:
+        check: Result of the first run; None if it failed.
+        repeats: The latency runs.
+        states: The phone's state before the first and after each of them.
+        profile: Time of each operator.
+        sustained: A row for each minute; see `sustained.sustain`.
+    """
 
     check: Check | None
     repeats: list[log.Latency]
     states: list[PhoneState]
     profile: list[dict[str, Any]]
+    sustained: list[dict[str, Any]]
 
 
 class KernelRunner:
@@ -104,7 +117,7 @@ class KernelRunner:
             AdbError: The phone disconnects.
             BenchmarkModelError: The phone cannot run the binary.
         """
-        measured = Measured(self._check(config, case), [], [state], [])
+        measured = Measured(self._check(config, case), [], [state], [], [])
         if measured.check and measured.check.parity and not measured.check.parity.passed:
             return measured  # a kernel with wrong outputs gets no figures
         settings = self._settings
@@ -115,11 +128,28 @@ class KernelRunner:
         if settings.profile and self.tool == "tflite":
             profile = self._call(config, case, tool.profile_flags(settings.runs))
             measured.profile.extend(log.parse_profile(profile))
+        if settings.sustain_minutes:
+            minutes = settings.sustain_minutes
+            second = partial(self._median, config, case, tool.latency_flags(1, 1.0, 0))
+            measured.sustained.extend(sustain(second, partial(read_state, self._phone), minutes))
         return measured
+
+    def _median(self, config: Config, case: KernelCase, flags: Sequence[str]) -> float:
+        latency = log.parse_latency(self._call(config, case, flags))
+        return latency.percentiles.get("p50", latency.mean)
+
+    def probe(self, config: Config, case: KernelCase) -> float:
+        """Return the median latency in µs of a short run, to compare with the same run at another time.
+
+        Raises:
+            RunFailedError: The binary does not support the configuration.
+            AdbError: The phone disconnects.
+        """
+        return self._median(config, case, tool.latency_flags(_PROBE_RUNS, 0, 0.1))
 
     def mask(self, config: Config) -> str | None:
         """Return taskset's mask for a configuration; None where the phone hides its clocks."""
-        cores = self._record.big_cores(config.threads)
+        cores = self._record.big_cores(config.threads, self._settings.cores)
         return affinity_mask(cores) if cores else None
 
     def _recognized(self) -> tool.Tool:
@@ -197,7 +227,7 @@ class KernelRunner:
         return done.stdout
 
     def _run(self, line: str) -> ShellResult:
-        done = self._phone.shell(line, _CALL_TIMEOUT_S)
+        done = self._phone.run(TOP_APP + line, _CALL_TIMEOUT_S)
         if done.exit_code in _CANNOT_RUN:
             raise BenchmarkModelError(
                 f"The phone ({self._record.abi}) cannot run the binary: {_last_line(done.stdout)}",

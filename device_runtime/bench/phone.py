@@ -23,6 +23,8 @@ _STATE = f"""grep -sH . {_CPUS}/scaling_cur_freq {_CPUS}/scaling_max_freq
 grep -sH . /sys/class/thermal/thermal_zone*/type /sys/class/thermal/thermal_zone*/temp
 dumpsys battery
 dumpsys thermalservice
+cmd thermalservice headroom 10 2>/dev/null
+grep -sH . /sys/class/power_supply/battery/current_now
 true"""
 _PROPERTY = re.compile(r"^\[(.+?)\]: \[(.*)\]$", re.M)
 _CPU_FILE = re.compile(r"cpu(\d+)/cpufreq/(\w+):(.+)$", re.M)
@@ -71,16 +73,33 @@ class PhoneRecord:
     page_size: int = 0
     emulated: bool = False
 
-    def big_cores(self, threads: int) -> tuple[int, ...]:
-        """Return the cores for a number of threads: the fastest cluster, and slower ones if it is too small.
+    def clusters(self) -> dict[str, tuple[int, ...]]:
+        """Return the cores of each cluster, the fastest first: ``prime``, ``big``, ``mid``, ``little``.
+
+        A cluster of one core that is faster than all others is the prime one; the slowest is the little one.
+        """
+        clocks = sorted({core.max_khz for core in self.cores}, reverse=True)
+        groups = [tuple(core.number for core in self.cores if core.max_khz == clock) for clock in clocks]
+        names = ["prime"] if len(groups) > 1 and len(groups[0]) == 1 else []
+        names += ["big", "mid", *(f"mid{number}" for number in range(2, len(groups)))]
+        named = dict(zip(names, groups, strict=False))
+        if len(groups) > 1:
+            named.pop(names[len(groups) - 1])
+            named["little"] = groups[-1]
+        return named
+
+    def big_cores(self, threads: int, cluster: str = "fastest") -> tuple[int, ...]:
+        """Return the cores for a number of threads: as many, the fastest, or those of one cluster.
 
         Without pinning, the scheduler moves a benchmark between clusters and figures vary by a factor of two.
+
+        Args:
+            threads: Number of threads.
+            cluster: A name of `clusters`, or ``fastest``. A phone without that cluster uses the fastest.
         """
-        chosen: list[int] = []
-        for clock in sorted({core.max_khz for core in self.cores}, reverse=True):
-            if len(chosen) < threads:
-                chosen += [core.number for core in self.cores if core.max_khz == clock]
-        return tuple(sorted(chosen))
+        clusters = self.clusters()
+        cores = clusters.get(cluster) or tuple(core for group in clusters.values() for core in group)
+        return tuple(sorted(cores[:threads]))
 
 
 @dataclass(frozen=True)
@@ -95,6 +114,10 @@ class PhoneState:
         clocks_khz: Current clock by core.
         ceilings_khz: Clock currently allowed by thermal management, by core.
         zones_c: Temperature by thermal zone, °C.
+        skin_c: Temperature of the phone's skin, °C.
+        headroom: Forecast of the skin's warmth in ten seconds, 1.0 where Android throttles severely.
+        battery_ma: Battery current in mA, as the kernel signs it.
+        charger: ``ac``, ``usb``, ``wireless``, ``dock``, or empty.
     """
 
     battery_percent: int | None
@@ -104,6 +127,10 @@ class PhoneState:
     clocks_khz: dict[int, int]
     ceilings_khz: dict[int, int]
     zones_c: dict[str, float]
+    skin_c: float | None = None
+    headroom: float | None = None
+    battery_ma: float | None = None
+    charger: str = ""
 
 
 class Cooling(NamedTuple):
@@ -161,16 +188,24 @@ def read_state(phone: Phone) -> PhoneState:
     status = re.search(r"Thermal Status:\s*(\d+)", output)
     level = re.search(r"^\s*level:\s*(\d+)", output, re.M)
     tenths = re.search(r"^\s*temperature:\s*(-?\d+)", output, re.M)
-    powered = re.findall(r"(?:AC|USB|Wireless|Dock) powered:\s*(true|false)", output)
+    powered = re.findall(r"(AC|USB|Wireless|Dock) powered:\s*(true|false)", output)
+    chargers = [name.lower() for name, state in powered if state == "true"]
+    skin = re.search(r"Temperature\{mValue=([-\d.]+), mType=3\b", output)  # 3 is the skin
+    headroom = re.search(r"[Hh]eadroom\D*?(?:\d+ seconds?\D*)?(\d+\.\d+)", output)
+    current = re.search(r"/current_now:(-?\d+)", output)
     cpus = _by_cpu(output)
     return PhoneState(
         battery_percent=int(level[1]) if level else None,
         battery_c=int(tenths[1]) / 10 if tenths else None,
-        powered="true" in powered if powered else None,
+        powered=bool(chargers) if powered else None,
         thermal_status=int(status[1]) if status else None,
         clocks_khz={c: int(f["scaling_cur_freq"]) for c, f in cpus.items() if "scaling_cur_freq" in f},
         ceilings_khz={c: int(f["scaling_max_freq"]) for c, f in cpus.items() if "scaling_max_freq" in f},
         zones_c=_zones(output),
+        skin_c=float(skin[1]) if skin else None,
+        headroom=float(headroom[1]) if headroom else None,
+        battery_ma=int(current[1]) / 1000 if current else None,
+        charger=chargers[0] if chargers else "",
     )
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from device_runtime.bench.pipeline_run import PipelineConfig
-from device_runtime.bench.results import ResultsError, Row, markdown_table, read_rows
+from device_runtime.bench.results import EMULATED, ResultsError, Row, markdown_table, read_rows
 from device_runtime.report import PARTS
 
 SCHEMA: Final = "mvstylizer.bench.pipeline/1"
 _REQUIRED: Final = {"config", "seconds", "phone", "verdict"}
-EMULATED: Final = "An emulated phone: its times mean nothing, so that stages are shares of their sum."
+SHARES: Final = f"{EMULATED} Stages are shares of their sum."
 
 
 def read(path: Path) -> list[Row]:
@@ -106,7 +106,7 @@ def _table2(rows: Sequence[Row]) -> str:
     wall = [] if emulated else ["wall ms"]
     head = ["resolution", "method", "every", *stages, *wall, "peak MB", "kB sent", "°C", "PSNR dB", "verdict"]
     text = markdown_table(head, [_cells(row, emulated) for row in rows])
-    return f"{text}\n{EMULATED}\n" if emulated else text
+    return f"{text}\n{SHARES}\n" if emulated else text
 
 
 def _cells(row: Row, emulated: bool) -> list[str]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from device_runtime.bench.adb import Phone
 from device_runtime.bench.benchmark_model import BenchmarkModelError
+from device_runtime.bench.phone_mode import TOP_APP
 from device_runtime.bench.plan import WidthHeight
 from device_runtime.bench.push import FOLDER, push_changed
 
@@ -55,10 +56,18 @@ class Likeness(NamedTuple):
 
 
 class PipelineRun(NamedTuple):
-    """What a run gave: the report of `stylize`, what the process took, and the comparison."""
+    """Result of a run.
+
+    Attributes:
+        report: Report of `stylize` on the phone.
+        usage: What its process took: ``peak_mb``, ``cpu_s``, and ``process_s`` including loading.
+        adb_bytes: Bytes ``pushed`` to the phone for this run and ``pulled`` from it.
+        likeness: Comparison with this machine's result.
+    """
 
     report: dict[str, Any]
     usage: dict[str, float]
+    adb_bytes: dict[str, int]
     likeness: Likeness
 
 
@@ -96,13 +105,13 @@ class PipelineRunner:
             AdbError: The phone disconnects or has no space.
         """
         names = {"clip.mp4": clip, f"style{self.style.suffix}": self.style}
-        push_changed(self.phone, names)
-        expected = self._here(config, clip)
+        pushed = sum(names[name].stat().st_size for name in push_changed(self.phone, names))
         report, usage = self._there(config)
         found = self.work / "there.mp4"
         self.phone.pull(f"{FOLDER}/out.mp4", found)
         self.phone.shell(f"rm -f {FOLDER}/out.mp4 {FOLDER}/usage.json")
-        return PipelineRun(report, usage, compare_videos(found, expected))
+        moved = {"pushed": pushed, "pulled": found.stat().st_size}
+        return PipelineRun(report, usage, moved, compare_videos(found, self._here(config, clip)))
 
     def _options(self, config: PipelineConfig) -> list[str]:
         policy = ["--key-frames", f"every:{config.interval}", "--interpolation", config.interpolation]
@@ -121,8 +130,8 @@ class PipelineRunner:
         files = ["clip.mp4", "--style", f"style{self.style.suffix}", "--out", "out.mp4"]
         module = ["-m", "device_runtime.bench.on_phone", "usage.json", "stylize"]
         words = [*module, *files, *self._options(config), *self.where_there]
-        line = f"cd {FOLDER} && sh {self.pack}/python {shlex.join(words)}"
-        done = self.phone.shell(line, _RUN_TIMEOUT_S)
+        line = f"{TOP_APP}cd {FOLDER} && sh {self.pack}/python {shlex.join(words)}"
+        done = self.phone.run(line, _RUN_TIMEOUT_S)
         if done.exit_code:
             raise PipelineFailedError(f"stylize fails on the phone: {_last_line(done.stderr or done.stdout)}")
         usage = self.phone.shell(f"cat {FOLDER}/usage.json").stdout

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -71,6 +71,8 @@ class PipelineSession:
 
     Attributes:
         record: Description of the phone.
+        where: ``edge`` or ``local``.
+        mode: What `phone_mode.benchmark_mode` put in force, for the rows.
 
     Raises:
         AdbError: The phone cannot run the pack, or disconnects.
@@ -87,6 +89,7 @@ class PipelineSession:
         settings: PipelineSettings,
     ) -> None:
         self.record = read_record(phone)
+        self.mode: dict[str, bool] = {}
         self.where = "edge" if edge else "local"
         self._phone, self._pack, self._clip, self._style = phone, pack, clip, style
         self._edge, self._settings = edge, settings
@@ -137,7 +140,7 @@ class PipelineSession:
             and all(row.get(name) == self._head[name] for name in same)
         ]
 
-    def measure(self, plan: Sequence[PipelineConfig]) -> Iterator[Row]:
+    def measure(self, plan: Sequence[PipelineConfig]) -> Generator[Row, None, None]:
         """Yield a row for each configuration as soon as it is measured.
 
         Raises:
@@ -158,6 +161,7 @@ class PipelineSession:
             verdict = failed(err.message)
         return self._head | {
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "mode": self.mode,
             "config": {
                 "resolution": [config.width, config.height],
                 "interval": config.interval,
@@ -197,5 +201,6 @@ def _figures(run: PipelineRun | None) -> dict[str, Any]:
         "bytes_sent": report.get("bytes_sent", 0),
         "bytes_received": report.get("bytes_received", 0),
         "usage": run.usage if run else {},
+        "adb_bytes": run.adb_bytes if run else {},
         "likeness": run.likeness._asdict() if run else None,
     }

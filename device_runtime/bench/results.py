@@ -24,11 +24,13 @@ from typing import Any, NamedTuple
 
 from device_runtime.bench.benchmark_log import Latency
 from device_runtime.bench.phone import PhoneState
+from device_runtime.bench.plan import Config
 from mvstylizer.errors import MVStylizerError
 
 SCHEMA = "mvstylizer.bench.device/1"
 MIN_CHANGE = 0.05  # of the median; smaller changes occur on one phone from day to day
 
+EMULATED = "The phone is emulated, so its times mean nothing."
 _TIMES = ("init", "first", "mean", "p50", "p95")
 _COMPARED = {"config", "kernel_sha256", "latency_us", "phone", "verdict"}
 
@@ -145,6 +147,11 @@ def config_key(row: Mapping[str, Any]) -> str:
     return f"{config['kernel']} {width}x{height} {config['delegate']} {config['threads']}"
 
 
+def key_of(config: Config) -> str:
+    """Return the key that a configuration's row will have."""
+    return f"{config.kernel} {config.width}x{config.height} {config.delegate} {config.threads}"
+
+
 def compare(earlier: Sequence[Row], rows: Sequence[Row]) -> list[LatencyChange]:
     """Compare rows with those of an earlier run of the same configuration, omitting rows without latency."""
     before = {config_key(row): row for row in earlier}
@@ -166,6 +173,12 @@ def markdown(rows: Sequence[Row], changes: Sequence[LatencyChange] = ()) -> str:
             for change in changes
         ]
         text += "\n" + markdown_table(["configuration", "p50 before", "p50 now", "ratio", ""], cells)
+    minutes = [_minute(row, minute) for row in rows for minute in row.get("sustained", ())]
+    if minutes:
+        head = ["configuration", "minute", "p50 ms", "p90 ms", "battery °C", "skin °C", "mA", "mean MHz"]
+        text += "\n" + markdown_table(head, minutes)
+    if any(row["phone"].get("emulated") for row in rows):
+        text += f"\n{EMULATED}\n"
     return text
 
 
@@ -199,6 +212,13 @@ def _cells(row: Row) -> list[str]:
     frame, peak = _tenths(row["frame_ms"]), _tenths(row["memory_mb"].get("peak"))
     described = [config["kernel"], f"{width}x{height}", config["delegate"], str(config["threads"])]
     return [*described, *times, frame, peak, row["verdict"]]
+
+
+def _minute(row: Row, minute: Row) -> list[str]:
+    mean_mhz = None if minute["mean_khz"] is None else minute["mean_khz"] / 1000
+    measured = [minute["battery_c"], minute["skin_c"], minute["battery_ma"], mean_mhz]
+    times = [_ms(minute["p50"]), _ms(minute["p90"])]
+    return [config_key(row), str(minute["minute"]), *times, *map(_tenths, measured)]
 
 
 def _ms(microseconds: float | None) -> str:

@@ -17,6 +17,9 @@ class RunSettings:
         cool_below_c: Battery temperature in °C above which a configuration waits.
         cool_seconds: Maximum wait for the phone to cool down.
         profile: Whether to time the operators in an additional run.
+        probe: Whether to run a small kernel after each row, to notice a phone that became slower.
+        sustain_minutes: Minutes for which each configuration is repeated in addition; 0 = not.
+        cores: Cluster that CPU threads run on, or ``fastest``; see `PhoneRecord.big_cores`.
     """
 
     repeats: int = 5
@@ -26,3 +29,6 @@ class RunSettings:
     cool_below_c: float = 35.0
     cool_seconds: float = 600.0
     profile: bool = True
+    probe: bool = True
+    cores: str = "fastest"
+    sustain_minutes: int = 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import platform
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -25,7 +25,7 @@ from device_runtime.bench.benchmark_model import BenchmarkModelError
 from device_runtime.bench.kernel_case import KernelCase, make_case
 from device_runtime.bench.kernel_runner import KernelRunner, Measured, RunFailedError
 from device_runtime.bench.phone import Cooling, read_record, wait_until_cool
-from device_runtime.bench.plan import Config
+from device_runtime.bench.plan import THUMBNAIL, Config
 from device_runtime.bench.push import FOLDER, push_changed
 from device_runtime.bench.results import SCHEMA, Row, latency_row, state_row
 from device_runtime.bench.run_settings import RunSettings
@@ -33,6 +33,7 @@ from device_runtime.bench.verdict import RowVerdict, failed, judge
 from device_runtime.pack import elf
 from mvstylizer.bundle import Bundle, BundleError, sha256_of
 
+_PROBE = Config("key_frame", *THUMBNAIL, "xnnpack", 1)
 _MACHINES = {"arm64-v8a": "arm64", "armeabi-v7a": "arm (32 bits)", "x86_64": "x86-64"}
 
 
@@ -48,6 +49,7 @@ class Session:
 
     Attributes:
         record: Description of the phone.
+        mode: What `phone_mode.benchmark_mode` put in force, for the rows.
 
     Raises:
         BenchmarkModelError: `binary` or a library does not exist.
@@ -66,21 +68,37 @@ class Session:
         program = f"benchmark_model-{sha256_of(binary)[:16]}"
         self.record = read_record(phone)
         self._phone, self._bundle, self._settings = phone, bundle, settings
+        self.mode: dict[str, bool] = {}
         self._head: Row = {
             "schema": SCHEMA,
             "run_id": uuid.uuid4().hex,
             "host": {"machine": platform.machine(), "ai_edge_litert": version("ai-edge-litert")},
             "phone": asdict(self.record),
             "npu": _npu_row(npu, libraries),
-            "bundle": {"name": bundle.name, "version": bundle.version},
+            "bundle": {
+                "name": bundle.name,
+                "version": bundle.version,
+                "precision": bundle.network.get("precision", ""),
+            },
         }
         _check_machine(binary, self.record.abi)
         push_changed(phone, {program: binary} | libraries)
         phone.shell(f"chmod 755 {FOLDER}/{program}")
+        self._probe: tuple[KernelCase, float] | None = None
         self._runner = KernelRunner(phone, self.record, program, settings, npu)
         self._head["tool"] = {"name": self._runner.tool, "sha256": sha256_of(binary)}
 
-    def measure(self, plan: Sequence[Config]) -> Iterator[Row]:
+    def matching(self, rows: Sequence[Row]) -> list[Row]:
+        """Return the rows of an earlier run with the same phone, tool and bundle, except failed ones."""
+        return [
+            row
+            for row in rows
+            if row["verdict"] != "failed"
+            and row["phone"]["serial_hash"] == self.record.serial_hash
+            and all(row.get(name) == self._head[name] for name in ("tool", "bundle", "npu"))
+        ]
+
+    def measure(self, plan: Sequence[Config]) -> Generator[Row, None, None]:
         """Yield a row for each configuration as soon as it is measured.
 
         Raises:
@@ -88,6 +106,7 @@ class Session:
             BenchmarkModelError: The phone cannot run the binary.
             BundleError: A file of the bundle was changed.
         """
+        self._start_probe()
         for key, configs in groupby(plan, key=lambda config: config[:3]):
             try:
                 case = make_case(self._bundle, *key)
@@ -97,9 +116,24 @@ class Session:
             for config in configs:
                 yield self._row(config, case)
 
+    def _start_probe(self) -> None:
+        """Measure a small kernel, to compare with after each row."""
+        if not self._settings.probe:
+            return
+        case = make_case(self._bundle, *_PROBE[:3])
+        self._runner.push(self._bundle, _PROBE, case)
+        self._probe = case, self._runner.probe(_PROBE, case)
+
+    def _slowdown(self) -> float:
+        """Return how much slower the small kernel runs than at the start; 1 without a probe."""
+        if self._probe is None:
+            return 1.0
+        case, before = self._probe
+        return self._runner.probe(_PROBE, case) / before
+
     def _absent(self, config: Config, reason: str) -> Row:
         case = KernelCase("", {}, {}, 1)
-        return self._complete(config, case, None, Measured(None, [], [], []), failed(reason))
+        return self._complete(config, case, None, Measured(None, [], [], [], []), failed(reason))
 
     def _row(self, config: Config, case: KernelCase) -> Row:
         cooling = wait_until_cool(
@@ -108,9 +142,10 @@ class Session:
         try:
             self._runner.push(self._bundle, config, case)
             measured = self._runner.run(config, case, cooling.state)
-            verdict = self._judge(config, measured, cooling)
+            slowdown = self._slowdown()
+            verdict = self._judge(config, measured, cooling, slowdown)
         except (RunFailedError, AdbTimeoutError) as err:
-            measured = Measured(None, [], [cooling.state], [])
+            measured = Measured(None, [], [cooling.state], [], [])
             verdict = failed(str(err))
         return self._complete(config, case, cooling, measured, verdict)
 
@@ -124,24 +159,27 @@ class Session:
     ) -> Row:
         return self._head | {
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "mode": self.mode,
             **self._config_row(config, case),
             **_figures(case, measured),
             "states": [state_row(state) for state in measured.states],
             "cooling": {"waited_s": cooling.waited_s, "cool": cooling.cool} if cooling else None,
             "profile": measured.profile,
+            "sustained": measured.sustained,
             "verdict": verdict.name,
             "reasons": list(verdict.reasons),
         }
 
-    def _judge(self, config: Config, measured: Measured, cooling: Cooling) -> RowVerdict:
+    def _judge(self, config: Config, measured: Measured, cooling: Cooling, slowdown: float) -> RowVerdict:
         assert measured.check
         return judge(
             measured.check.parity,
             measured.check.delegation,
             cooling.cool,
             measured.states,
-            self.record.big_cores(config.threads),
+            self.record.big_cores(config.threads, self._settings.cores),
             [repeat.percentiles.get("p50", repeat.mean) for repeat in measured.repeats],
+            slowdown,
         )
 
     def _config_row(self, config: Config, case: KernelCase) -> dict[str, Any]:
@@ -152,6 +190,7 @@ class Session:
                 "delegate": config.delegate,
                 "threads": config.threads,
                 "affinity": self._runner.mask(config),
+                "cores": self._settings.cores,
                 "shapes": {name: list(array.shape) for name, array in case.inputs.items()},
                 "calls_per_frame": case.calls_per_frame,
                 "repeats": self._settings.repeats,

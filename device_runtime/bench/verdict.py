@@ -10,9 +10,10 @@ from device_runtime.bench.benchmark_log import Delegation
 from device_runtime.bench.parity import Parity
 from device_runtime.bench.phone import PhoneState
 
+_FAST_CHARGERS = {"ac", "wireless", "dock"}  # a computer's USB port gives little, and is needed for adb
 MAX_SPREAD = 0.10  # of the repeats' medians: standard deviation over mean
 # Worst first: a row's verdict is the first one with a reason.
-VERDICTS = ("failed", "wrong", "throttled", "fallback", "noisy", "unchecked", "valid")
+VERDICTS = ("failed", "wrong", "throttled", "fallback", "noisy", "charging", "unchecked", "valid")
 
 
 class RowVerdict(NamedTuple):
@@ -34,6 +35,7 @@ def judge(
     states: Sequence[PhoneState],
     cores: Sequence[int],
     medians: Sequence[float],
+    slowdown: float = 1.0,
 ) -> RowVerdict:
     """Return a row's verdict.
 
@@ -44,6 +46,7 @@ def judge(
         states: The phone's states before the first and after each repeat.
         cores: The cores that the benchmark ran on.
         medians: Median latency of each repeat, µs.
+        slowdown: Latency of a small probe after this row / before the first one.
     """
     reasons: list[tuple[str, str]] = []
     if parity is None:
@@ -51,6 +54,8 @@ def judge(
     elif not parity.passed:
         reasons.append(("wrong", _parity_text(parity)))
     reasons += throttled(cool, states, cores)
+    if slowdown > 1 + MAX_SPREAD:
+        reasons.append(("throttled", f"a probe kernel runs {slowdown - 1:.0%} slower than at the start"))
     if delegation.share in ("partial", "none"):
         reasons.append(("fallback", _delegation_text(delegation)))
     spread = pstdev(medians) / fmean(medians) if medians and fmean(medians) else 0.0
@@ -60,7 +65,7 @@ def judge(
 
 
 def throttled(cool: bool, states: Sequence[PhoneState], cores: Sequence[int]) -> list[tuple[str, str]]:
-    """Return the reasons why heat may have slowed the phone down, each with the verdict ``throttled``.
+    """Return the reasons why heat may have slowed the phone down: verdicts ``throttled`` and ``charging``.
 
     Args:
         cool: Whether the phone cooled down in time.
@@ -78,6 +83,8 @@ def throttled(cool: bool, states: Sequence[PhoneState], cores: Sequence[int]) ->
         if ceilings and min(ceilings) < ceilings[0]:
             text = f"clock of core {core} was capped from {ceilings[0]} to {min(ceilings)} kHz"
             reasons.append(("throttled", text))
+    if chargers := {state.charger for state in states} & _FAST_CHARGERS:
+        reasons.append(("charging", f"the phone charges ({', '.join(sorted(chargers))}), which heats it"))
     return reasons
 
 

@@ -3,7 +3,7 @@
 # $0 is this file: `sh python FILE`, `sh python -m MODULE`.
 here=$(cd "${0%/*}" && pwd)
 unset LD_LIBRARY_PATH LD_PRELOAD PYTHONSTARTUP
-export PYTHONHOME="$here/python" PYTHONPATH="$here/site" PYTHONNOUSERSITE=1 PYTHONUTF8=1
+export PYTHONHOME="$here/interpreter" PYTHONPATH="$here/site" PYTHONNOUSERSITE=1 PYTHONUTF8=1
 export HOME="$here/home" TMPDIR="$here/tmp"
 mkdir -p "$HOME" "$TMPDIR"
-exec "$here/lib/ld-linux-aarch64.so.1" --library-path "$here/lib" "$here/python/bin/python3.11" "$@"
+exec "$here/lib/ld-linux-aarch64.so.1" --library-path "$here/lib" "$here/interpreter/bin/python3.11" "$@"

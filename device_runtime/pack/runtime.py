@@ -23,7 +23,7 @@ from device_runtime.pack.download import (
 )
 from device_runtime.pack.errors import PackError
 
-LAYOUT: Final = 1
+LAYOUT: Final = 2
 """Version of the layout below; part of the name in the cache."""
 _LIBRARIES: Final = ("lib/aarch64-linux-gnu/", "usr/lib/aarch64-linux-gnu/")
 _LOADER: Final = "ld-linux-aarch64.so.1"
@@ -96,7 +96,7 @@ def runtime_digest() -> str:
 
 
 def _assemble(folder: Path, packages: list[Path], wheels: Path) -> None:
-    for name in ("lib", "python/bin", "python/lib", "site"):
+    for name in ("lib", "interpreter/bin", "interpreter/lib", "site"):
         (folder / name).mkdir(parents=True)
     for package in packages:
         _extract(package, folder)
@@ -128,10 +128,10 @@ def _extract(package: Path, folder: Path) -> None:
 
 def _place(name: str, folder: Path) -> Path | None:
     if name == "usr/bin/python3.11":
-        return folder / "python/bin/python3.11"
+        return folder / "interpreter/bin/python3.11"
     if name.startswith(_PYTHON):
         part = name.removeprefix(_PYTHON)
-        return None if part.startswith(_OMITTED_LIBRARY) else folder / "python/lib/python3.11" / part
+        return None if part.startswith(_OMITTED_LIBRARY) else folder / "interpreter/lib/python3.11" / part
     if name.startswith(_LIBRARIES) and ".so" in name and "/" not in name.split("aarch64-linux-gnu/")[1]:
         return folder / "lib" / PurePosixPath(name).name
     return None
@@ -157,7 +157,7 @@ def _prune(folder: Path) -> None:
             shutil.rmtree(path)
         elif path.suffix in _OMITTED_SUFFIXES and path.is_file():
             path.unlink()
-    for path in (folder / "python/lib/python3.11/lib-dynload").iterdir():
+    for path in (folder / "interpreter/lib/python3.11/lib-dynload").iterdir():
         if path.name.startswith(_OMITTED_MODULES):
             path.unlink()
 

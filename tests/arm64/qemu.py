@@ -52,12 +52,12 @@ class Arm64:
     def python(self, *arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
         """Run the pack's Python as its launcher does, in `folder`, and return its output."""
         launched = [self.pack / "lib/ld-linux-aarch64.so.1", "--library-path", self.pack / "lib"]
-        command = [*self._command, *launched, self.pack / "python/bin/python3.11", *arguments]
+        command = [*self._command, *launched, self.pack / "interpreter/bin/python3.11", *arguments]
         environment = {
             "PATH": "/usr/bin:/bin",
             "HOME": str(folder),
             "TMPDIR": str(folder),
-            "PYTHONHOME": str(self.pack / "python"),
+            "PYTHONHOME": str(self.pack / "interpreter"),
             "PYTHONPATH": str(self.pack / "site"),
             "PYTHONNOUSERSITE": "1",
             "PYTHONUTF8": "1",

@@ -45,6 +45,7 @@ class EmulatedPhone:
         self.pushed: list[str] = []
         self.free_bytes: int | None = None
         self.dies_at: str | None = None  # disappears under the first command that contains this
+        self.keeps_orphans = False  # as Android: a command runs on when its client is gone
         self.allows_reverse = True
         self.reversed: dict[int, asyncio.Server] = {}
         self._connections: dict[asyncio.StreamWriter, asyncio.Task[Any] | None] = {}
@@ -280,6 +281,8 @@ async def _shell(phone: EmulatedPhone, stream: _Stream, command: str) -> None:
         await asyncio.gather(pump(process.stdout, STDOUT), pump(process.stderr, STDERR))
     finally:  # a client that is gone takes its commands along
         with contextlib.suppress(ProcessLookupError):
+            if phone.keeps_orphans and process.returncode is None:
+                await asyncio.shield(process.wait())
             os.killpg(process.pid, signal.SIGKILL)
     await stream.write(struct.pack("<BIB", EXIT, 1, await process.wait() & 0xFF))
 

@@ -19,6 +19,12 @@ PROPERTIES = {
     "ro.product.manufacturer": "Google",
     "ro.product.model": "Pixel 2",
 }
+THERMAL = """IsStatusOverride: false
+Thermal Status: 0
+Current temperatures from HAL:
+\tTemperature{mValue=33.7, mType=3, mName=skin, mStatus=0}
+\tTemperature{mValue=48.0, mType=0, mName=CPU0, mStatus=0}
+"""
 LITTLE_KHZ, BIG_KHZ = 1900800, 2457600
 BATTERY = """Current Battery Service state:
   AC powered: false
@@ -31,6 +37,19 @@ BATTERY = """Current Battery Service state:
 PROGRAMS = {
     "getprop": "#!/bin/sh\ncat $PHONE/system/getprop.txt\n",
     "dumpsys": "#!/bin/sh\ncat $PHONE/system/dumpsys-$1.txt\n",
+    "settings": """#!/bin/sh
+file=$PHONE/system/settings-$3
+case $1 in
+  get) cat $file 2>/dev/null || echo null;;
+  put) echo $4 > $file;;
+  delete) rm -f $file;;
+esac
+""",
+    "cmd": """#!/bin/sh
+[ "$2" = set-fixed-performance-mode-enabled ] && echo $3 >> $PHONE/system/fixed-performance && exit 0
+[ "$2" = headroom ] && echo "Headroom in $3 seconds: 0.62" && exit 0
+exit 255
+""",
     "taskset": '#!/bin/sh\necho $1 >> $PHONE/masks\nshift\nexec "$@"\n',
 }
 
@@ -49,6 +68,9 @@ def make_pixel_2(root: Path) -> None:
     zone.mkdir(parents=True)
     (zone / "type").write_text("battery\n")
     (zone / "temp").write_text("31500\n")
+    supply = root / "sys/class/power_supply/battery"
+    supply.mkdir(parents=True)
+    (supply / "current_now").write_text("-412000\n")
     (root / "proc").mkdir()
     (root / "proc/cpuinfo").write_text("processor\t: 0\nFeatures\t: fp asimd evtstrm aes crc32\n")
     (root / "proc/meminfo").write_text("MemTotal:        3723040 kB\n")
@@ -58,7 +80,7 @@ def make_pixel_2(root: Path) -> None:
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
     (root / "system/getprop.txt").write_text("".join(f"[{k}]: [{v}]\n" for k, v in PROPERTIES.items()))
-    (root / "system/dumpsys-thermalservice.txt").write_text("IsStatusOverride: false\nThermal Status: 0\n")
+    (root / "system/dumpsys-thermalservice.txt").write_text(THERMAL)
     set_battery(root, 31.5)
     behave(root)
 

@@ -5,6 +5,7 @@ import socketserver
 import threading
 from pathlib import Path
 
+import psutil
 import pytest
 
 from device_runtime.bench.adb import Adb, Phone, find_adb
@@ -74,6 +75,20 @@ def test_a_command_that_does_not_end(phone: Phone) -> None:
     assert phone.shell("echo still there").stdout == "still there\n"
 
 
+def test_a_long_command_ends_with_its_client(phone: Phone, emulated: EmulatedPhone) -> None:
+    emulated.keeps_orphans = True
+    group = emulated.path("/data/local/tmp/mvstylizer.pid")
+    alive = emulated.path("/data/local/tmp/alive")
+    with pytest.raises(AdbTimeoutError):
+        phone.run("sh -c 'echo $$ > /data/local/tmp/alive; exec sleep 60'", seconds=1)
+    assert not group.exists()
+    number = int(alive.read_text())
+    left = [psutil.Process(number)] if psutil.pid_exists(number) else []
+    assert psutil.wait_procs(left, timeout=10)[1] == []
+    assert phone.run("echo done", seconds=10) == (0, "done\n", "")
+    assert not group.exists()
+
+
 def test_files_travel_both_ways(phone: Phone, emulated: EmulatedPhone, tmp_path: Path) -> None:
     content = bytes(range(256)) * 10_000
     (tmp_path / "there").write_bytes(content)
@@ -137,6 +152,26 @@ def test_a_phone_that_disconnects_during_a_command(
         phone.push(tmp_path / "file", "/data/local/tmp/file")
     with pytest.raises((OfflineError, NoPhoneError)):
         adb.phone(phone.serial)
+
+
+def test_a_server_of_another_version_is_left_alone(adb: Adb, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client would kill it, and the work of the program that started it."""
+    adb.check_server()  # the tests' own server
+
+    class Older(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            assert self.request.recv(64) == b"000chost:version"
+            self.request.sendall(b"OKAY00040020")
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Older) as server:
+        monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(server.server_address[1]))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(
+            AdbError, match=r"server has version 1\.0\.32, and this client \(1\.0\.41\) would stop"
+        ):
+            adb.check_server()
+        server.shutdown()
+    adb.check_server()  # none runs on that port
 
 
 def test_adb_is_found_by_option_then_environment_then_path(

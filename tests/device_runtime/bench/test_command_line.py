@@ -12,10 +12,21 @@ from device_runtime.bench import results
 from device_runtime.bench.adb import Adb
 from mvstylizer_cli import main as cli
 from tests.device_runtime.bench.adb_daemon import EmulatedPhone
-from tests.device_runtime.bench.android import behave
+from tests.device_runtime.bench.android import behave, make_pixel_2
 from tests.device_runtime.bench.conftest import Connect
 
-QUICK = ["--repeats", "1", "--runs", "3", "--min-seconds", "0", "--warmup-seconds", "0", "--no-profile"]
+QUICK = [
+    "--no-probe",
+    "--repeats",
+    "1",
+    "--runs",
+    "3",
+    "--min-seconds",
+    "0",
+    "--warmup-seconds",
+    "0",
+    "--no-profile",
+]
 ONE_ROW = [*QUICK, "--kernels", "key_frame", "--delegates", "cpu", "--threads", "1"]
 
 
@@ -87,6 +98,54 @@ def test_rows_measured_before_a_disconnect_are_kept(pixel: EmulatedPhone, stand_
     assert [results.config_key(row) for row in results.read(rows)] == ["key_frame 160x90 cpu 1"]
 
 
+def test_a_slower_row_fails_the_command(pixel: EmulatedPhone, stand_in: Path, rows: Path) -> None:
+    first = ["--benchmark-bin", stand_in, "--out", rows, *ONE_ROW]
+    assert bench(*first).returncode == 0
+    behave(pixel.root, times_us=[1200])
+    junit = rows.with_suffix(".xml")
+    done = bench("--benchmark-bin", stand_in, "--out", rows.with_stem("after"), *ONE_ROW,
+                 "--compare", rows, "--fail-over", "5%", "--junit", junit)  # fmt: skip
+    assert done.returncode == 1
+    assert "| key_frame 160x90 cpu 1 | 1.001 | 1.201 | 1.20 | slower |" in done.stdout
+    assert "20% slower than before" in junit.read_text()
+
+
+@pytest.mark.long
+def test_a_run_resumes_at_the_next_row_and_restores_the_phone(
+    connect: Connect, pixel: EmulatedPhone, stand_in: Path, rows: Path
+) -> None:
+    both = ["--benchmark-bin", stand_in, "--out", rows, *ONE_ROW, "--delegates", "cpu,xnnpack", "--resume"]
+    assert bench(*both[:-3], "--delegates", "cpu").returncode == 0
+    before = len(pixel.commands)
+    done = bench(*both, "--json")
+    assert done.returncode == 0, done.stderr
+    assert [results.config_key(row) for row in json.loads(done.stdout)["rows"]] == [
+        "key_frame 160x90 cpu 1",
+        "key_frame 160x90 xnnpack 1",
+    ]
+    assert not any("--use_xnnpack=false" in command for command in pixel.commands[before:])
+    assert (pixel.root / "system/fixed-performance").read_text().split()[-1] == "false"
+
+
+@pytest.mark.long
+def test_several_phones_have_a_file_each(connect: Connect, stand_in: Path, rows: Path) -> None:
+    phones = [connect("first"), connect("second")]
+    for each in phones:
+        make_pixel_2(each.root)
+    serials = [word for each in phones for word in ("--serial", each.serial)]
+    done = bench("--benchmark-bin", stand_in, "--out", rows, *ONE_ROW, *serials, "--json")
+    assert done.returncode == 0, done.stderr
+    documents = json.loads(done.stdout)["phones"]
+    files = [Path(document["out"]) for document in documents]
+    assert len({file.name for file in files}) == 2
+    assert [len(results.read(file)) for file in files] == [1, 1]
+    phones[1].dies_at = "--use_gpu=true"
+    gpu = bench("--benchmark-bin", stand_in, "--out", rows, *ONE_ROW, *serials, "--delegates", "gpu")
+    assert gpu.returncode == 1
+    assert "disconnected" in gpu.stderr
+    assert [len(results.read(file)) for file in files] == [2, 1]
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [
@@ -96,6 +155,9 @@ def test_rows_measured_before_a_disconnect_are_kept(pixel: EmulatedPhone, stand_
         ("--resolutions", "0x4"),
         ("--threads", "two"),
         ("--repeats", "0"),
+        ("--fail-over", "5%"),
+        ("--npu", "snapdragon-9"),
+        ("--pipeline", "none.mp4"),
     ],
 )
 def test_wrong_usage(option: str, value: str) -> None:

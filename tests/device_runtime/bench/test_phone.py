@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from device_runtime.bench.adb import Phone
@@ -24,6 +26,8 @@ def test_phone_properties(phone: Phone, pixel: EmulatedPhone) -> None:
     assert record.cpu_features == ("fp", "asimd", "evtstrm", "aes", "crc32")
     assert record.cores[0] == Core(0, LITTLE_KHZ, "schedutil")
     assert record.cores[7] == Core(7, BIG_KHZ, "schedutil")
+    assert record.page_size == os.sysconf("SC_PAGE_SIZE")
+    assert not record.emulated
     assert phone.serial not in str(record)
 
 
@@ -49,6 +53,7 @@ def test_phone_state(phone: Phone, pixel: EmulatedPhone) -> None:
         7: BIG_KHZ,
     }
     assert state.zones_c == {"battery": 31.5}
+    assert (state.skin_c, state.headroom, state.battery_ma, state.charger) == (33.7, 0.62, -412.0, "usb")
 
 
 def test_a_phone_that_reports_nothing(phone: Phone, emulated: EmulatedPhone) -> None:
@@ -56,6 +61,7 @@ def test_a_phone_that_reports_nothing(phone: Phone, emulated: EmulatedPhone) -> 
     assert (record.model, record.cores, record.cpu_features) == ("", (), ())
     assert record.big_cores(4) == ()
     assert (state.battery_c, state.thermal_status, state.powered) == (None, None, None)
+    assert (state.skin_c, state.headroom, state.battery_ma, state.charger) == (None, None, None, "")
     assert wait_until_cool(phone, below_c=35, seconds=100).cool
 
 
@@ -78,15 +84,39 @@ def test_waits_for_androids_thermal_status_and_times_out(phone: Phone, pixel: Em
 @pytest.mark.parametrize(
     ("clocks", "threads", "mask"),
     [
-        ([1900] * 4 + [2457] * 4, 1, "f0"),
+        ([1900] * 4 + [2457] * 4, 1, "10"),
         ([1900] * 4 + [2457] * 4, 4, "f0"),
-        ([1803] * 4 + [2253] * 2 + [2802] * 2, 1, "c0"),
+        ([1803] * 4 + [2253] * 2 + [2802] * 2, 1, "40"),
         ([1803] * 4 + [2253] * 2 + [2802] * 2, 4, "f0"),
-        ([2016] * 4, 2, "f"),
-        ([2457] * 4 + [1900] * 4, 2, "f"),
+        ([2016] * 4, 2, "3"),
+        ([2457] * 4 + [1900] * 4, 2, "3"),
+        ([1700] * 4 + [2370] * 3 + [2914], 2, "90"),
+        ([1700] * 4 + [2370] * 3 + [2914], 5, "f1"),
     ],
 )
 def test_big_cores(clocks: list[int], threads: int, mask: str) -> None:
     cores = tuple(Core(number, clock, "schedutil") for number, clock in enumerate(clocks))
     record = PhoneRecord("", "", "", "", "", "", "", 0, (), cores)
     assert affinity_mask(record.big_cores(threads)) == mask
+
+
+@pytest.mark.parametrize(
+    ("clocks", "clusters"),
+    [
+        ([1900] * 4 + [2457] * 4, {"big": (4, 5, 6, 7), "little": (0, 1, 2, 3)}),
+        ([1700] * 4 + [2370] * 4 + [2914], {"prime": (8,), "big": (4, 5, 6, 7), "little": (0, 1, 2, 3)}),
+        (
+            [1800] * 2 + [2250] * 2 + [2400] * 2 + [2900],
+            {"prime": (6,), "big": (4, 5), "mid": (2, 3), "little": (0, 1)},
+        ),
+        ([2016] * 4, {"big": (0, 1, 2, 3)}),
+    ],
+)
+def test_clusters(clocks: list[int], clusters: dict[str, tuple[int, ...]]) -> None:
+    cores = tuple(Core(number, clock, "schedutil") for number, clock in enumerate(clocks))
+    record = PhoneRecord("", "", "", "", "", "", "", 0, (), cores)
+    assert record.clusters() == clusters
+    assert list(record.clusters()) == list(clusters)
+    for name, numbers in clusters.items():
+        assert record.big_cores(2, name) == numbers[:2]
+    assert record.big_cores(1, "none") == record.big_cores(1)

@@ -51,6 +51,9 @@ def test_a_run_is_compared_recorded_and_leaves_only_the_pack(
     assert set(row["seconds"]) == {"decode", "key_frames", "edge", "flow", "interpolate", "encode", "total"}
     assert row["likeness"]["min_db"] > 100  # the same machine, so equal frames
     assert row["usage"]["peak_mb"] > 50
+    sent = sum(path.stat().st_size for path in pixel.path("/data/local/tmp/mvstylizer-bench").iterdir())
+    assert row["adb_bytes"]["pushed"] == sent
+    assert row["adb_bytes"]["pulled"] > 1000
     assert [state["battery_c"] for state in row["states"]] == [33.0, 33.0]
     folder = pixel.path("/data/local/tmp")
     assert sorted(path.name for path in folder.iterdir()) == [

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from device_runtime.bench import pipeline_results
+from device_runtime.bench.adb import Phone
+from device_runtime.bench.phone import read_record
+from device_runtime.bench.push_pack import push_pack
 from device_runtime.pack.pack import MAX_BYTES, Pack, make_pack
 from tests.arm64.qemu import find_qemu
 from tests.device_runtime.bench.adb_daemon import EmulatedPhone
@@ -35,6 +38,15 @@ def arm64_pixel(pixel: EmulatedPhone) -> EmulatedPhone:
 def test_a_pack_is_small_and_for_any_page_size(pack: Pack) -> None:
     assert pack.bytes < MAX_BYTES == 250_000_000
     assert pack.page_size == 1 << 14
+
+
+def test_a_pack_starts_through_adb_shell(arm64_pixel: EmulatedPhone, phone: Phone, pack: Pack) -> None:
+    folder = push_pack(phone, read_record(phone), pack)
+    done = phone.shell(f"sh {folder}/mvstylizer doctor --json", 120)
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["ready"]
+    done = phone.shell(f"sh {folder}/python -c 'import sys; print(sys.prefix, sys.version_info[:2])'", 60)
+    assert done.stdout == f"{folder}/interpreter (3, 11)\n"
 
 
 @pytest.mark.server

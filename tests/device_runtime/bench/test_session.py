@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from device_runtime.bench import results
 from device_runtime.bench.adb import Phone
 from device_runtime.bench.adb_errors import PhoneGoneError, PhoneStorageFullError
 from device_runtime.bench.benchmark_model import BenchmarkModelError, NpuLibrary
@@ -18,7 +19,9 @@ from tests.device_runtime.bench.adb_daemon import EmulatedPhone
 from tests.device_runtime.bench.android import BIG_KHZ, behave, calls, set_battery
 
 KEY_FRAME = Config("key_frame", 160, 90, "xnnpack", 2)
-SHORT = RunSettings(repeats=1, runs=3, min_seconds=0, warmup_seconds=0, cool_seconds=0, profile=False)
+SHORT = RunSettings(
+    repeats=1, runs=3, min_seconds=0, warmup_seconds=0, cool_seconds=0, profile=False, probe=False
+)
 TWICE = replace(SHORT, repeats=2)
 
 
@@ -65,8 +68,8 @@ def test_a_valid_row_is_complete(measure: Any, pixel: EmulatedPhone) -> None:
     assert row["memory_mb"] == {"init": 3.5, "overall": 5.25, "peak": 17.75}
     assert row["delegation"]["share"] == "full"
     assert [operator["type"] for operator in row["profile"]] == ["GATHER", "TfLiteXNNPackDelegate"]
-    assert row["config"]["affinity"] == "f0"
-    assert (pixel.root / "masks").read_text().split() == ["f0"] * 5
+    assert row["config"]["affinity"] == "30"  # two of the four big cores
+    assert (pixel.root / "masks").read_text().split() == ["30"] * 5
     assert len(row["states"]) == 4
     assert row["states"][0]["battery_c"] == 31.5
     assert row["phone"]["cores"][7] == {"number": 7, "max_khz": BIG_KHZ, "governor": "schedutil"}
@@ -280,3 +283,42 @@ def test_compiled_graphs_run_through_litert(
     assert absent["reasons"] == ["there is no key_frame_SM8650.tflite among the compiled graphs"]
     with pytest.raises(BenchmarkModelError, match="TFLite's benchmark_model, which cannot run compiled"):
         Session(phone, bundle, stand_in, SHORT, npu)
+
+
+def test_a_probe_notices_a_phone_that_slows_down(measure: Any, pixel: EmulatedPhone) -> None:
+    """Android reports nothing, but the same small kernel takes longer after the row than before."""
+    # A call takes the time of its number from 1, modulo 5: probe, check, repeat, probe.
+    behave(pixel.root, times_us=[0, 1000, 1000, 1000, 1303])
+    (row,) = measure(KEY_FRAME, settings=replace(SHORT, probe=True))
+    assert (row["verdict"], row["reasons"]) == (
+        "throttled",
+        ["a probe kernel runs 30% slower than at the start"],
+    )
+
+
+def test_a_charger_is_judged(measure: Any, pixel: EmulatedPhone) -> None:
+    listing = pixel.root / "system/dumpsys-battery.txt"
+    listing.write_text(listing.read_text().replace("Wireless powered: false", "Wireless powered: true"))
+    listing.write_text(listing.read_text().replace("USB powered: true", "USB powered: false"))
+    (row,) = measure(KEY_FRAME)
+    assert (row["verdict"], row["reasons"]) == (
+        "charging",
+        ["the phone charges (wireless), which heats it"],
+    )
+
+
+def test_threads_are_pinned_to_a_cluster(measure: Any, pixel: EmulatedPhone) -> None:
+    (row,) = measure(KEY_FRAME, settings=replace(SHORT, cores="little"))
+    assert (row["config"]["affinity"], row["config"]["cores"]) == ("3", "little")
+
+
+def test_a_sustained_row_has_its_minutes(
+    measure: Any, pixel: EmulatedPhone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("device_runtime.bench.sustained._MINUTE_S", 0.01)
+    (row,) = measure(KEY_FRAME, settings=replace(SHORT, sustain_minutes=2))
+    assert [minute["minute"] for minute in row["sustained"]] == [1, 2]
+    assert {minute["p50"] for minute in row["sustained"]} == {1000}
+    assert row["sustained"][0]["battery_ma"] == -412.0
+    text = results.markdown([row])
+    assert "| key_frame 160x90 xnnpack 2 | 2 | 1.000 | 1.000 | 31.5 | 33.7 | -412.0 | 1056.0 |" in text

@@ -20,6 +20,7 @@ def _small_runtime(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     folder = tmp_path / "runtime"
     (folder / "site").mkdir(parents=True)
     (folder / "lib").mkdir()
+    (folder / "interpreter/bin").mkdir(parents=True)
     (folder / "lib/libc.so.6").write_text("library")
     (folder / "lib/libm.so").symlink_to("libc.so.6")
     monkeypatch.setattr(pack, "runtime_folder", lambda progress: folder)
@@ -36,6 +37,8 @@ def test_a_pack_holds_the_kit_and_models_without_onnx(tmp_path: Path) -> None:
     assert load_bundle(made.path / "bundle").network == load_bundle(default_bundle("lite")).network
     assert (site / "mvstylizer_cli/main.py").is_file()
     assert not list(made.path.rglob("*.onnx"))
+    for launcher in ("python", "mvstylizer"):
+        assert (made.path / launcher).read_text().startswith("#!")
     assert made.files == len(list(pack.pack_files(made.path))) - 1  # the record itself
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pack", "runtime"]
 
