@@ -1,58 +1,93 @@
-"""Attacks on an edge, as programs: ``python -m tests.edge_triton.attacks NAME ADDRESS CA TOKEN``.
+"""Attacks on an edge, as programs: ``python -m benchmarks.edge_load.attacks NAME ADDRESS TOKEN``.
 
-They last as long as `SECONDS`, whatever the edge does.
+The attacker has a valid token, or needs none. An attack lasts as long as `--seconds` says, whatever the edge
+does. ``mixed`` runs all of them in turn.
 """
 
 from __future__ import annotations
 
-import gzip
+import argparse
 import socket
 import ssl
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import cv2
 import grpc
 import numpy as np
+from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2
 
 from edge_triton.client.jpeg import encode_jpeg
-from tests.edge_triton.gateway.messages import request
 
-SECONDS = 10.0
-FRAME = np.random.default_rng(0).integers(0, 256, (288, 512, 3)).astype(np.uint8)
-LITE_CODE = np.full((1, 257), 0.1, np.float32)
-INFER = "/inference.GRPCInferenceService/ModelInfer"
+SECONDS: Final = 10.0
+INFER: Final = "/inference.GRPCInferenceService/ModelInfer"
+FRAME: Final = np.random.default_rng(0).integers(0, 256, (288, 512, 3)).astype(np.uint8)
+SMALL: Final = np.full((8, 8, 3), 100, np.uint8)
+CODE_VALUE: Final = 0.1
+_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
 class Target:
-    """The edge under attack."""
+    """The edge under attack.
 
-    def __init__(self, address: str, ca: Path, token: str) -> None:
-        self.address, self.ca = address, ca
+    Args:
+        address: ``HOST:PORT``.
+        token: The attacker's token.
+        ca: Authority of the edge's certificate; None = no TLS.
+        code: Length of a style code.
+        seconds: How long to attack.
+    """
+
+    def __init__(
+        self, address: str, token: str, *, ca: Path | None = None, code: int = 3, seconds: float = SECONDS
+    ) -> None:
+        self.address, self.token, self.ca, self.code = address, token, ca, code
         self.header = [("authorization", f"Bearer {token}")]
-        self.until = time.monotonic() + SECONDS
+        self._until = time.monotonic() + seconds
 
     @property
     def is_on(self) -> bool:
-        return time.monotonic() < self.until
+        """Whether to go on."""
+        return time.monotonic() < self._until
 
-    def channel(self, **options: Any) -> grpc.Channel:
-        credentials = grpc.ssl_channel_credentials(self.ca.read_bytes())
-        pairs = [("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
-        return grpc.secure_channel(self.address, credentials, [*pairs, *options.items()])
+    def channel(self) -> Any:
+        """Return a new gRPC channel, with a connection that no other channel shares."""
+        options = [("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
+        if self.ca is None:
+            return grpc.insecure_channel(self.address, options)
+        return grpc.secure_channel(self.address, grpc.ssl_channel_credentials(self.ca.read_bytes()), options)
 
     def connect(self) -> socket.socket:
+        """Return a connection that speaks HTTP/2, with TLS if the edge does, and has sent no call."""
         host, _, port = self.address.rpartition(":")
+        plain = socket.create_connection((host, int(port)), timeout=5)
+        if self.ca is None:
+            plain.sendall(_PREFACE)
+            return plain
         context = ssl.create_default_context(cafile=str(self.ca))
         context.set_alpn_protocols(["h2"])
-        plain = socket.create_connection((host, int(port)), timeout=5)
         return context.wrap_socket(plain, server_hostname=host)
+
+    def request(self, frame: NDArray[np.uint8] = SMALL, jpeg: bytes = b"") -> bytes:
+        """Return a valid request for a frame, or for a JPEG instead."""
+        message = service_pb2.ModelInferRequest(model_name="stylizer")
+        if jpeg:
+            message.inputs.add(name="frame_jpeg", datatype="BYTES", shape=[1])
+            message.raw_input_contents.append(len(jpeg).to_bytes(4, "little") + jpeg)
+        else:
+            message.inputs.add(name="frame", datatype="UINT8", shape=[1, *frame.shape])
+            message.raw_input_contents.append(frame.tobytes())
+        message.inputs.add(name="style_code", datatype="FP32", shape=[1, self.code])
+        message.raw_input_contents.append(np.full(self.code, CODE_VALUE, np.float32).tobytes())
+        message.inputs.add(name="r", datatype="FP32", shape=[1])
+        message.raw_input_contents.append(np.ones(1, np.float32).tobytes())
+        data: bytes = message.SerializeToString()
+        return data
 
 
 def connections(target: Target) -> None:
@@ -78,7 +113,7 @@ def silent_connections(target: Target) -> None:
 
 def empty_outputs(target: Target) -> None:
     """Send eight million empty outputs: 16 MB of message, or 16 kB with gzip."""
-    body = request().SerializeToString() + b"\x32\x00" * 8_000_000
+    body = target.request() + b"\x32\x00" * 8_000_000
     with target.channel() as channel:
         call = channel.unary_unary(INFER)
         while target.is_on:
@@ -92,27 +127,27 @@ def many_scans(target: Target) -> None:
     flags = [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]
     data = cv2.imencode(".jpg", np.zeros((1440, 1440, 3), np.uint8), flags)[1].tobytes()
     last = data[data.rfind(b"\xff\xda") : -2]
-    jpeg(target, data[:-2] + last * (64 - data.count(b"\xff\xda")) + data[-2:], 0.2)
+    flood(target, target.request(jpeg=data[:-2] + last * (64 - data.count(b"\xff\xda")) + data[-2:]), 0.2)
 
 
 def large_jpegs(target: Target) -> None:
     """Send the largest images that an edge decodes, in a few kilobytes each."""
-    jpeg(target, encode_jpeg(np.zeros((4600, 4600, 3), np.uint8), 50), 0.5)
+    flood(target, target.request(jpeg=encode_jpeg(np.zeros((4600, 4600, 3), np.uint8), 50)), 0.5)
 
 
 def thin_jpegs(target: Target) -> None:
-    jpeg(target, encode_jpeg(np.zeros((1, 65500, 3), np.uint8), 50), 20)
+    """Send JPEGs of one row."""
+    flood(target, target.request(jpeg=encode_jpeg(np.zeros((1, 65500, 3), np.uint8), 50)), 20)
 
 
 def thin_frames(target: Target) -> None:
-    message = request(frame=np.zeros((1, 1, 1_000_000, 3), np.uint8))
-    flood(target, lambda: message, 20)
+    """Send raw frames of one row."""
+    flood(target, target.request(np.zeros((1, 1_000_000, 3), np.uint8)), 20)
 
 
 def bordering_frames(target: Target) -> None:
     """Send the thinnest frames that an edge stylizes."""
-    message = request(frame=np.zeros((1, 14, 504, 3), np.uint8))
-    flood(target, lambda: message, 20)
+    flood(target, target.request(np.zeros((14, 504, 3), np.uint8)), 20)
 
 
 def garbage(target: Target) -> None:
@@ -126,7 +161,7 @@ def garbage(target: Target) -> None:
 
 def cancelled_streams(target: Target) -> None:
     """Open calls and cancel them at once, as fast as possible."""
-    message = request(frame=np.zeros((1, 256, 256, 3), np.uint8)).SerializeToString()
+    message = target.request(np.zeros((256, 256, 3), np.uint8))
     with target.channel() as channel:
         call = channel.unary_unary(INFER)
         while target.is_on:
@@ -152,14 +187,12 @@ def slow_bodies(target: Target) -> None:
 
 def greedy(target: Target) -> None:
     """Send ordinary frames of a video without pause, with as many requests at once as a client may have."""
-    message = request(frame=FRAME[None], style_code=LITE_CODE)
-    flood(target, lambda: message, 60)
+    flood(target, target.request(FRAME), 60)
 
 
 def greedy_large(target: Target) -> None:
     """Send frames of four times as many pixels."""
-    message = request(frame=np.tile(FRAME, (2, 2, 1))[None], style_code=LITE_CODE)
-    flood(target, lambda: message, 60)
+    flood(target, target.request(np.tile(FRAME, (2, 2, 1))), 60)
 
 
 def health_connections(target: Target) -> None:
@@ -167,20 +200,12 @@ def health_connections(target: Target) -> None:
     silent_connections(target)
 
 
-def jpeg(target: Target, data: bytes, timeout_s: float) -> None:
-    message = request(frame=None)
-    message.inputs.add(name="frame_jpeg", datatype="BYTES", shape=[1])
-    message.raw_input_contents.append(len(data).to_bytes(4, "little") + data)
-    flood(target, lambda: message, timeout_s)
-
-
-def flood(target: Target, make: Callable[[], service_pb2.ModelInferRequest], timeout_s: float) -> None:
+def flood(target: Target, body: bytes, timeout_s: float) -> None:
     """Send requests from sixteen threads at once."""
 
     def send() -> None:
         with target.channel() as channel:
             call = channel.unary_unary(INFER)
-            body = make().SerializeToString()
             while target.is_on:
                 with suppress(grpc.RpcError):
                     call(body, timeout=timeout_s, metadata=target.header)
@@ -192,7 +217,7 @@ def flood(target: Target, make: Callable[[], service_pb2.ModelInferRequest], tim
         thread.join()
 
 
-ATTACKS: dict[str, Callable[[Target], None]] = {
+ATTACKS: Final[dict[str, Callable[[Target], None]]] = {
     attack.__name__: attack
     for attack in (
         connections,
@@ -210,8 +235,34 @@ ATTACKS: dict[str, Callable[[Target], None]] = {
     )
 }
 
-GREED = {attack.__name__: attack for attack in (greedy, greedy_large)}
+GREED: Final = {attack.__name__: attack for attack in (greedy, greedy_large)}
+_TURN_S: Final = 5.0
+
+
+def mixed(target: Target) -> None:
+    """Run every attack on the gateway in turn."""
+    attacks = [attack for attack in ATTACKS.values() if attack is not health_connections]
+    number = 0
+    while target.is_on:
+        turn = Target(target.address, target.token, ca=target.ca, code=target.code, seconds=_TURN_S)
+        attacks[number % len(attacks)](turn)
+        number += 1
+
+
+def main() -> None:
+    """Run an attack."""
+    known = {**ATTACKS, **GREED, "mixed": mixed}
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name", choices=known)
+    parser.add_argument("address")
+    parser.add_argument("token")
+    parser.add_argument("--ca", type=Path)
+    parser.add_argument("--code", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=SECONDS)
+    chosen = parser.parse_args()
+    target = Target(chosen.address, chosen.token, ca=chosen.ca, code=chosen.code, seconds=chosen.seconds)
+    known[chosen.name](target)
+
 
 if __name__ == "__main__":
-    gzip.compress(b"")  # loaded before the clock runs
-    (ATTACKS | GREED)[sys.argv[1]](Target(sys.argv[2], Path(sys.argv[3]), sys.argv[4]))
+    main()
