@@ -187,12 +187,12 @@ def slow_bodies(target: Target) -> None:
 
 def greedy(target: Target) -> None:
     """Send ordinary frames of a video without pause, with as many requests at once as a client may have."""
-    flood(target, target.request(FRAME), 60)
+    flood(target, target.request(FRAME), 60, pause_s=0.1)
 
 
 def greedy_large(target: Target) -> None:
     """Send frames of four times as many pixels."""
-    flood(target, target.request(np.tile(FRAME, (2, 2, 1))), 60)
+    flood(target, target.request(np.tile(FRAME, (2, 2, 1))), 60, pause_s=0.1)
 
 
 def health_connections(target: Target) -> None:
@@ -200,15 +200,17 @@ def health_connections(target: Target) -> None:
     silent_connections(target)
 
 
-def flood(target: Target, body: bytes, timeout_s: float) -> None:
-    """Send requests from sixteen threads at once."""
+def flood(target: Target, body: bytes, timeout_s: float, pause_s: float = 0.0) -> None:
+    """Send requests from sixteen threads at once, with a pause after each that is refused."""
 
     def send() -> None:
         with target.channel() as channel:
             call = channel.unary_unary(INFER)
             while target.is_on:
-                with suppress(grpc.RpcError):
+                try:
                     call(body, timeout=timeout_s, metadata=target.header)
+                except grpc.RpcError:
+                    time.sleep(pause_s)
 
     threads = [threading.Thread(target=send) for _ in range(16)]
     for thread in threads:

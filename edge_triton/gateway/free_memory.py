@@ -10,6 +10,17 @@ from edge_triton.gateway.serving_state import ServingState
 
 _LOG = logging.getLogger(__name__)
 _POLL_S = 3.0
+_M_ARENA_MAX = -8  # of malloc.h
+
+
+def limit_arenas() -> None:
+    """Let all threads of this process share two of glibc's memory arenas, before it starts any.
+
+    Otherwise each thread keeps what its largest request has used, in fragments that cannot be returned.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, 2)
 
 
 async def return_free_memory(state: ServingState) -> None:
