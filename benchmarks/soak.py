@@ -19,6 +19,7 @@ import psutil
 
 from benchmarks.data.models import shipped
 from benchmarks.edge_load import routes
+from benchmarks.edge_load.attacker import attacking
 from benchmarks.edge_load.health import free_address, restart_count, wait_until_served
 from benchmarks.edge_load.recovery import recovery_seconds
 from benchmarks.edge_load.rollback import rollback_seconds
@@ -34,6 +35,7 @@ from mvstylizer.bundle import Bundle
 Rows = dict[str, list[Mapping[str, Any]]]
 
 SETTLE_S: Final = 5.0
+PATIENCE_S: Final = 6.0  # a phone's own default
 FIGURES: Final = {
     "answers": Figure("requests", "requests with the expected reply, including the refusal of invalid ones"),
     "failures": Figure("requests", "requests that failed", "lower"),
@@ -56,6 +58,7 @@ def run(
     bundle: Path | None = None,
     minutes: float | None = None,
     swaps: int | None = None,
+    attack: bool = False,
 ) -> Result:
     """Measure.
 
@@ -65,6 +68,8 @@ def run(
         bundle: Model bundle; defaults to the bundled model.
         minutes: Duration of the load; defaults to 30, or 0.5 if quick.
         swaps: Number of model swaps; defaults to 50, or 2 if quick.
+        attack: Run every attack of `attacks` in turn at the same time. The other clients then retry, as
+            phones do.
 
     Raises:
         StaleEdgeError: A published version is not served in time.
@@ -73,7 +78,7 @@ def run(
     model = shipped([bundle] if bundle else [])[0]
     seconds = 60 * (budget.pick(30.0, 0.5) if minutes is None else minutes)
     count = budget.pick(50, 2) if swaps is None else swaps
-    loaded = _under_load(model, count, seconds, progress)
+    loaded = _under_load(model, count, seconds, progress, attack=attack)
     progress("soak: rollback")
     rollback = rollback_seconds(model, budget.pick(50, 4))
     recovery = recovery_seconds(model.path, budget.pick(10, 1), progress)
@@ -91,6 +96,7 @@ def run(
     settings = {
         "minutes": seconds / 60,
         "swaps": count,
+        "attack": attack,
         "resolution": RESOLUTION,
         "first_minute_s": _first_minute(seconds),
     }
@@ -143,18 +149,24 @@ class SoakOutcome:
         return [f"{kind}: {error}" for kind, tally in self.tallies.items() for error in tally.failures]
 
 
-def _under_load(model: Bundle, count: int, seconds: float, progress: Progress) -> SoakOutcome:
+def _under_load(
+    model: Bundle, count: int, seconds: float, progress: Progress, *, attack: bool
+) -> SoakOutcome:
     """Run an edge under load and swap models."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mvstylizer-soak-"))
         versions = VersionFolder(model, Path(folder))
         health = free_address()
         address, tokens, pid = stack.enter_context(
-            routes.serving(model.path, len(KINDS), "--watch", str(versions.folder), "--health", health)
+            routes.serving(model.path, len(KINDS) + 1, "--watch", str(versions.folder), "--health", health)
         )
         edge = psutil.Process(pid)
         swap(versions, health)
-        with load(address, tokens) as tallies:
+        *phones, attacker = tokens
+        if attack:
+            code = model.spec("style_encoder").outputs[0].shape[1]
+            stack.enter_context(attacking(address, attacker, code))
+        with load(address, phones, patience_s=PATIENCE_S if attack else 0.0) as tallies:
             early = _first_minute(seconds)
             time.sleep(early / 2)
             swap(versions, health)  # from now on, two used versions are loaded

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from edge_triton.edge import Edge, EdgeOptions
+from edge_triton.gateway.free_memory import limit_arenas
 
 DRAIN_TIMEOUT_S = 8.0  # container runtimes send SIGKILL 10 s after SIGTERM
 
@@ -33,6 +34,7 @@ def serve(
         TokenFileError: The token file cannot be used.
     """
     raise_file_limit()
+    limit_arenas()
     asyncio.run(_serve(bundle, options or EdgeOptions(), on_ready))
 
 

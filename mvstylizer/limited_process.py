@@ -37,7 +37,7 @@ def reports(module: str, arguments: Sequence[str], *, silence_s: float) -> Itera
     """Run a module in a child, and yield what it reports.
 
     Args:
-        module: Run as ``python -m MODULE ARGUMENTS``.
+        module: Run as ``python -P -m MODULE ARGUMENTS``.
         arguments: Its arguments.
         silence_s: Longest time between two reports, in seconds; then the child is killed.
 
@@ -45,7 +45,7 @@ def reports(module: str, arguments: Sequence[str], *, silence_s: float) -> Itera
         LimitedProcessError: It was ended by a signal, was silent for too long, or failed; the message
             continues a sentence whose subject is the file.
     """
-    command = [sys.executable, "-m", module, *arguments]
+    command = [sys.executable, "-P", "-m", module, *arguments]  # -P: nothing from the current folder
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as child:

@@ -330,6 +330,9 @@ def soak(
         int | None,
         typer.Option(min=1, help="Number of model swaps under load. [default: 50; 2 with --quick]"),
     ] = None,
+    attack: Annotated[
+        bool, typer.Option("--attack", help="Attack the edge in every known way at the same time.")
+    ] = False,
     quick: QuickOption = False,
     threads: ThreadsOption = 2,
     out: OutOption = None,
@@ -345,6 +348,7 @@ def soak(
         bundle=bundle,
         minutes=minutes,
         swaps=swaps,
+        attack=attack,
     )
 
 

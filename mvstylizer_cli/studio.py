@@ -33,6 +33,7 @@ def studio(
     need_extra("studio", "starlette", "uvicorn")
     import webbrowser
 
+    from device_runtime.trial import try_models
     from mvstylizer.bundle import load_bundle
     from studio.serve import listening, serve
     from studio.workbench import MEGABYTE, StudioBackend
@@ -45,6 +46,7 @@ def studio(
             webbrowser.open(url)
 
     model = load_bundle(bundle_folder(bundle))
+    try_models(model)
     name = "in this process" if local else f"edge {edge}" if edge else "bundled Triton"
     with listening(port) as listener, open_stylizer(edge, local, model) as stylizer:
         fallback = None if local else lambda: local_stylizer(model)

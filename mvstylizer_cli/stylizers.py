@@ -147,7 +147,7 @@ class StylizerBackend:
         fallback: Opens the fallback for the time that the edge is unavailable, or None.
 
     Raises:
-        BundleError: The bundle is missing or damaged.
+        BundleError: The bundle is missing or damaged, or one of its models crashes its runtime.
         typer.BadParameter: `edge` and `local` are both given.
     """
 
@@ -160,10 +160,12 @@ class StylizerBackend:
         token: str,
         no_fallback: bool = False,
     ) -> None:
+        from device_runtime.trial import try_models
         from mvstylizer.bundle import load_bundle
 
         check_exclusive(edge, local)
         self.model = load_bundle(bundle_folder(bundle, "lite" if local else "mvstylizer"))
+        try_models(self.model)
         self.stylizer: Callable[[], AbstractContextManager[Stylizer]] = lambda: open_stylizer(
             edge, local, self.model, tls_ca, token
         )

@@ -40,12 +40,20 @@ class Tally:
 
 
 @contextmanager
-def load(address: str, tokens: list[str]) -> Iterator[dict[str, Tally]]:
-    """Run one client of each kind without pauses until the block ends."""
+def load(address: str, tokens: list[str], *, patience_s: float = 0.0) -> Iterator[dict[str, Tally]]:
+    """Run one client of each kind without pauses until the block ends.
+
+    Args:
+        address: The edge.
+        tokens: A token for each client.
+        patience_s: How long a client retries, in seconds; 0 = not at all.
+    """
     tallies = {kind: Tally() for kind in KINDS}
     over = threading.Event()
     threads = [
-        threading.Thread(target=_run_client, args=(address, token, kind, tallies[kind], over.is_set))
+        threading.Thread(
+            target=_run_client, args=(address, token, kind, tallies[kind], over.is_set, patience_s)
+        )
         for kind, token in zip(KINDS, tokens, strict=True)
     ]
     for thread in threads:
@@ -58,11 +66,13 @@ def load(address: str, tokens: list[str]) -> Iterator[dict[str, Tally]]:
             thread.join()
 
 
-def _run_client(address: str, token: str, kind: str, tally: Tally, is_over: Callable[[], bool]) -> None:
-    """Send requests, every tenth with a style photo and the others with frames; failures are not retried."""
+def _run_client(
+    address: str, token: str, kind: str, tally: Tally, is_over: Callable[[], bool], patience_s: float
+) -> None:
+    """Send requests, every tenth with a style photo and the others with frames."""
     frame, style = footage.photo(*footage.size(RESOLUTION)), footage.style()
     reply: Reply = "map" if kind == "map" else "image"
-    with EdgeClient(address, timeout_s=60, patience_s=0, token=token, **KINDS[kind]) as client:
+    with EdgeClient(address, timeout_s=60, patience_s=patience_s, token=token, **KINDS[kind]) as client:
         code, asked = client.encode_style(style), 0
         while not is_over():
             asked += 1

@@ -78,7 +78,7 @@ class ConnectionLimit:
         host, _, port = unquote(peer).partition(":")[2].rpartition(":")
         if port.isdecimal():
             with self._lock:
-                self._known.add((host.strip("[]"), int(port)))
+                self._known.add((_plain(host), int(port)))
 
     def _run(self, port: int) -> None:
         while not self._over.wait(_POLL_S):
@@ -137,7 +137,12 @@ def _peer(end: socket.socket, port: int) -> Peer | None:
     if end.family not in (socket.AF_INET, socket.AF_INET6) or end.getsockname()[1] != port:
         return None
     host, number = end.getpeername()[:2]
-    return str(host), int(number)
+    return _plain(str(host)), int(number)
+
+
+def _plain(host: str) -> str:
+    """Return an address in one form: gRPC listens for IPv4 on an IPv6 socket, which sees ``::ffff:…``."""
+    return host.strip("[]").removeprefix("::ffff:")
 
 
 def _shut_down(end: socket.socket, peer: Peer, port: int) -> None:
@@ -151,6 +156,4 @@ def _network(host: str) -> str:
     address = ipaddress.ip_address(host.partition("%")[0])
     if isinstance(address, ipaddress.IPv4Address):
         return host
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
     return str(ipaddress.ip_network((address, _IPV6_NETWORK_BITS), strict=False))

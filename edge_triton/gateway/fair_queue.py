@@ -15,7 +15,8 @@ class FairQueue:
     """A number of slots, granted by start-time fair queueing. Belongs to one event loop.
 
     A free slot goes to the waiting client whose granted work is smallest, not to the longest queue. While
-    several clients are active, each holds at most its share of the slots, so that one is soon free again.
+    several clients are active, each holds at most its share of the slots, so that one is soon free again. The
+    empty name, for the edge's own requests, takes no share from others.
 
     Args:
         slots: Number of slots.
@@ -82,7 +83,8 @@ class FairQueue:
         """Return how many slots one client may hold now."""
         recent = self._clock() - ACTIVE_S
         active = {client for client, at in self._seen.items() if at > recent}
-        return max(1, self._slots // max(1, len(active | self._held.keys() | self._waiting.keys())))
+        clients = (active | self._held.keys() | self._waiting.keys()) - {""}
+        return max(1, self._slots // max(1, len(clients)))
 
     def _level(self, client: str) -> float:
         """Return a client's granted work; time without requests does not count in its favor."""

@@ -24,10 +24,10 @@ import numpy as np
 import psutil
 import pytest
 
+from benchmarks.edge_load.attacks import ATTACKS, CODE_VALUE, FRAME, GREED
 from edge_triton.client.client import EdgeClient, Tls
 from mvstylizer.bundle import Bundle, default_bundle, load_bundle
 from mvstylizer.errors import MVStylizerError
-from tests.edge_triton.attacks import ATTACKS, FRAME, GREED, LITE_CODE
 from tests.edge_triton.pems import Pems
 from tests.edge_triton.running_edge import CODE, GRAY
 
@@ -43,6 +43,7 @@ class Served:
 
     def __init__(self, bundle: Bundle, pems: Pems, folder: Path) -> None:
         self.pems, self.log = pems, folder / "log"
+        self.code = bundle.spec("style_encoder").outputs[0].shape[1]
         (folder / "tokens").write_text(f"good {GOOD}\nevil {EVIL}\n")
         command = [sys.executable, "-m", "mvstylizer_cli", "serve", "--bundle", str(bundle.path)]
         command += ["--port", "0", "--tls-cert", str(pems.cert), "--tls-key", str(pems.key)]
@@ -85,11 +86,11 @@ class Served:
 
     def latencies(self, while_: Callable[[], bool]) -> list[float]:
         """Send ordinary frames one after the other while a condition holds; return the seconds of each."""
-        seconds = []
+        seconds, code = [], np.full(self.code, CODE_VALUE, np.float32)
         with EdgeClient(self.address, tls=Tls(self.pems.ca), token=GOOD, patience_s=60) as client:
             while while_():
                 begin = time.monotonic()
-                assert client.stylize(FRAME, LITE_CODE[0]).image is not None
+                assert client.stylize(FRAME, code).image is not None
                 seconds.append(time.monotonic() - begin)
         return seconds
 
@@ -105,7 +106,8 @@ class Served:
 
     def attack(self, name: str) -> subprocess.Popen[bytes]:
         address = self.health if name == "health_connections" else self.address
-        command = [sys.executable, "-m", "tests.edge_triton.attacks", name, address, str(self.pems.ca), EVIL]
+        command = [sys.executable, "-m", "benchmarks.edge_load.attacks", name, address, EVIL]
+        command += ["--ca", str(self.pems.ca), "--code", str(self.code)]
         return subprocess.Popen(command, cwd=ROOT)
 
 

@@ -12,13 +12,15 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from edge_triton.client.client import EdgeClient, EdgeRefusedError
+from edge_triton.client.client import EdgeClient, EdgeRefusedError, EdgeUnavailableError
 from edge_triton.edge import Edge
+from edge_triton.triton.ports import free_port
 from edge_triton.triton.startup_errors import PortTakenError
 from mvstylizer.bundle import Bundle
 from tests.edge_triton.running_edge import http_get, stylizes
@@ -119,3 +121,29 @@ def test_the_limit_of_open_files_is_raised() -> None:
         "soft, hard = r.getrlimit(r.RLIMIT_NOFILE); assert soft == hard > 256"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("output", ["full", "stuck"])
+def test_an_output_that_takes_no_line_does_not_end_or_delay_the_edge(bundle: Bundle, output: str) -> None:
+    port, health = free_port(), free_port()
+    command = [sys.executable, "-m", "mvstylizer_cli", "serve", "--bundle", str(bundle.path), "--json-log"]
+    command += ["--port", str(port), "--health", f"127.0.0.1:{health}"]
+    with open("/dev/full", "w") as full:
+        stderr = full.fileno() if output == "full" else subprocess.PIPE
+        process = subprocess.Popen(command, cwd=Path(__file__).parents[2], stderr=stderr)
+    try:
+        with EdgeClient(f"127.0.0.1:{port}", patience_s=120) as client:
+            for _ in range(400):  # 100 kB of log; a pipe holds 64
+                try:
+                    client.server_info()
+                except EdgeUnavailableError:  # the rate limit
+                    time.sleep(0.1)
+            assert client.stylize(GRAY, CODE).image is not None
+        with urllib.request.urlopen(f"http://127.0.0.1:{health}/healthz", timeout=60) as reply:
+            assert reply.status == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.communicate()

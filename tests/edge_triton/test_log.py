@@ -60,3 +60,17 @@ def test_a_full_or_stuck_output_delays_nothing(form: str) -> None:
     assert process.stdout.readline() == "done\n"
     process.kill()
     process.communicate()
+
+
+def test_native_output_is_logged_and_limited() -> None:
+    program = PROGRAM.replace('print("done")', 'print("done"); print("mine", file=sys.stderr)').replace(
+        "log.say(", 'import os; os.write(2, b"from C\\n" * 100_000); log.say('
+    )
+    command = [sys.executable, "-c", program, "json", "0"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "done\n"
+    *lines, last = done.stderr.splitlines()
+    assert last == "mine"
+    native = [row for row in map(json.loads, lines) if row["logger"] == "edge_triton.native"]
+    assert 0 < len(native) < 100
+    assert {row["message"] for row in native} == {"from C"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -15,6 +16,7 @@ from tritonclient.grpc import service_pb2_grpc
 
 from edge_triton.client.client import EdgeClient, EdgeUnavailableError
 from edge_triton.edge import Edge
+from edge_triton.gateway.style_cache import ENTRY_BYTES
 from edge_triton.triton.server import TritonServer
 from mvstylizer.bundle import Bundle
 from tests.edge_triton.gateway.messages import GRAY, STYLE_CODE, feed, request
@@ -149,3 +151,23 @@ def test_model_errors_reveal_no_detail(edge: Edge, photo: Photo) -> None:
         pytest.raises(EdgeUnavailableError, match="the model failed on this input"),
     ):
         client.stylize(photo(600, 20), STYLE_CODE)  # the tiny stylizer fails above 512 rows
+
+
+def test_cached_styles_belong_to_a_client_and_leave_with_it(
+    start_edge: StartEdge, bundle: Bundle, tmp_path: Path, photo: Photo
+) -> None:
+    (tmp_path / "tokens").write_text("ann 0123456789abcdef\nbob fedcba9876543210\n")
+    with start_edge(bundle, token_file=tmp_path / "tokens") as running:
+        text, address = running.edge.metrics.text, running.edge.address
+        with (
+            EdgeClient(address, token="0123456789abcdef") as ann,
+            EdgeClient(address, token="fedcba9876543210") as bob,
+        ):
+            for client in (ann, bob):
+                client.encode_style(photo(40, 50))
+            assert "\nmvstylizer_styles 2.0\n" in text()
+            ann.forget_me()
+            assert (
+                "\nmvstylizer_styles 2.0\n" in text()
+            )  # bob's photo, and the gray one of the request itself
+            assert f"\nmvstylizer_style_bytes {40 * 50 * 3 + 16 * 16 * 3 + 2 * ENTRY_BYTES}.0\n" in text()
