@@ -37,18 +37,20 @@ def test_what_protobuf_refuses_is_refused_by_name(data: bytes) -> None:
         assert any(byte & 7 in (3, 4) for byte in data)
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
-        b"\x32\x00" * 8_000_000,  # outputs
-        b"\x2a\x00" * 65,  # inputs
-        b"\x3a\x00" * 1_000_000,  # contents
-        b"\x22\x00" * 100_000,  # parameters
-        b"\x0a\x80\x80\x01" + b"x" * (1 << 14),  # a name of 16 kB
-        b"\x2a\xc0\xb8\x02" + b"\x22\x00" * 20_000,  # an input of 20,000 parameters
-    ],
-)
-def test_many_fields_are_refused_before_they_take_memory(more: bytes) -> None:
+MANY = {
+    "outputs": (b"\x32\x00", 8_000_000),
+    "inputs": (b"\x2a\x00", 65),
+    "contents": (b"\x3a\x00", 1_000_000),
+    "parameters": (b"\x22\x00", 100_000),
+    "long-name": (b"\x0a\x81\x80\x01" + b"x" * 16385, 1),
+    "parameters-of-an-input": (b"\x2a\xc0\xb8\x02" + b"\x22\x00" * 20_000, 1),
+}
+
+
+@pytest.mark.parametrize("kind", MANY)
+def test_many_fields_are_refused_before_they_take_memory(kind: str) -> None:
+    field, count = MANY[kind]
+    more = field * count
     data = GOOD + more
     tracemalloc.start()
     try:
