@@ -29,6 +29,7 @@ INFER: Final = "/inference.GRPCInferenceService/ModelInfer"
 FRAME: Final = np.random.default_rng(0).integers(0, 256, (288, 512, 3)).astype(np.uint8)
 SMALL: Final = np.full((8, 8, 3), 100, np.uint8)
 CODE_VALUE: Final = 0.1
+GREEDY_REQUESTS: Final = 8  # as many as an edge admits of one client
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
@@ -187,12 +188,12 @@ def slow_bodies(target: Target) -> None:
 
 def greedy(target: Target) -> None:
     """Send ordinary frames of a video without pause, with as many requests at once as a client may have."""
-    flood(target, target.request(FRAME), 60, pause_s=0.1)
+    flood(target, target.request(FRAME), 60, threads=GREEDY_REQUESTS, pause_s=0.1)
 
 
 def greedy_large(target: Target) -> None:
     """Send frames of four times as many pixels."""
-    flood(target, target.request(np.tile(FRAME, (2, 2, 1))), 60, pause_s=0.1)
+    flood(target, target.request(np.tile(FRAME, (2, 2, 1))), 60, threads=GREEDY_REQUESTS, pause_s=0.1)
 
 
 def health_connections(target: Target) -> None:
@@ -200,8 +201,8 @@ def health_connections(target: Target) -> None:
     silent_connections(target)
 
 
-def flood(target: Target, body: bytes, timeout_s: float, pause_s: float = 0.0) -> None:
-    """Send requests from sixteen threads at once, with a pause after each that is refused."""
+def flood(target: Target, body: bytes, timeout_s: float, *, threads: int = 16, pause_s: float = 0.0) -> None:
+    """Send requests from a number of threads at once, with a pause after each that is refused."""
 
     def send() -> None:
         with target.channel() as channel:
@@ -212,10 +213,10 @@ def flood(target: Target, body: bytes, timeout_s: float, pause_s: float = 0.0) -
                 except grpc.RpcError:
                     time.sleep(pause_s)
 
-    threads = [threading.Thread(target=send) for _ in range(16)]
-    for thread in threads:
+    running = [threading.Thread(target=send) for _ in range(threads)]
+    for thread in running:
         thread.start()
-    for thread in threads:
+    for thread in running:
         thread.join()
 
 

@@ -91,8 +91,8 @@ class _Stream:
                 opened.callback(self._container.close)
                 added = self._container.add_stream(self._encoder.name, rate=RATE)
                 self._stream = cast("VideoStream", added)
-                _configure(self._stream.codec_context, self._size, color, self._encoder)
                 self._stream.codec_context.sample_aspect_ratio = pixel_aspect
+                _configure(self._stream.codec_context, self._size, color, self._encoder)
                 self._container.start_encoding()
             except (av.FFmpegError, OSError) as error:
                 raise self._unwritable(error) from error

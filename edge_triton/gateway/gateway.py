@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version as package_version
 from typing import Any
@@ -22,7 +23,7 @@ from edge_triton.gateway.contract import Contract
 from edge_triton.gateway.guard import Guard, Limits, Method
 from edge_triton.gateway.health_service import HealthService
 from edge_triton.gateway.inference import Inference
-from edge_triton.gateway.message import RAW_CONTENTS, parser
+from edge_triton.gateway.message import RawRequest, parse_infer, parser
 from edge_triton.gateway.responses import build_response
 from edge_triton.gateway.serving_state import ServingState
 from edge_triton.gateway.spool import Kind, Spool
@@ -120,22 +121,22 @@ class Gateway:
         self._pool.close()
 
     def _handlers(self) -> Any:
-        methods: dict[str, tuple[Method, Any, int | None]] = {
-            "ServerLive": (self._server_live, service_pb2.ServerLiveRequest, None),
-            "ServerReady": (self._server_ready, service_pb2.ServerReadyRequest, None),
-            "ModelReady": (self._model_ready, service_pb2.ModelReadyRequest, None),
-            "ServerMetadata": (self._server_metadata, service_pb2.ServerMetadataRequest, None),
-            "ModelMetadata": (self._model_metadata, service_pb2.ModelMetadataRequest, None),
-            "ModelInfer": (self._model_infer, service_pb2.ModelInferRequest, RAW_CONTENTS),
+        methods: dict[str, tuple[Method, Callable[[bytes], Any]]] = {
+            "ServerLive": (self._server_live, parser(service_pb2.ServerLiveRequest)),
+            "ServerReady": (self._server_ready, parser(service_pb2.ServerReadyRequest)),
+            "ModelReady": (self._model_ready, parser(service_pb2.ModelReadyRequest)),
+            "ServerMetadata": (self._server_metadata, parser(service_pb2.ServerMetadataRequest)),
+            "ModelMetadata": (self._model_metadata, parser(service_pb2.ModelMetadataRequest)),
+            "ModelInfer": (self._model_infer, parse_infer),
         }
         return grpc.method_handlers_generic_handler(
             SERVICE,
             {
                 name: grpc.stream_unary_rpc_method_handler(
-                    self._guard.wrap(name, method, parser(message, raw_field)),
+                    self._guard.wrap(name, method, parse),
                     response_serializer=lambda response: response.SerializeToString(),
                 )
-                for name, (method, message, raw_field) in methods.items()
+                for name, (method, parse) in methods.items()
             },
         )
 
@@ -174,13 +175,11 @@ class Gateway:
             response.outputs.add(name=name, datatype=datatype, shape=shape)
         return response
 
-    async def _model_infer(
-        self, message: service_pb2.ModelInferRequest, call: Call
-    ) -> service_pb2.ModelInferResponse:
-        bundle = self._bundle(message.model_name, message.model_version)
+    async def _model_infer(self, received: RawRequest, call: Call) -> service_pb2.ModelInferResponse:
+        bundle = self._bundle(received.model_name, received.message.model_version)
         max_pixels = self._limits.max_pixels
         request = await self._pool.run(
-            call.client, message.ByteSize() / 3, partial(validate, message, bundle, max_pixels)
+            call.client, received.pixels, partial(validate, received, bundle, max_pixels)
         )
         if request.retrain == FORGET:
             self._inference.forget(call.client)

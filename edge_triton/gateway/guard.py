@@ -177,8 +177,10 @@ class Guard:
         return handle
 
     def _count(self, name: str, model: str, status: str, call: Call, seconds: float) -> None:
-        """Count an answered request, and log it."""
+        """Count an answered request, and log it if it was admitted: a stranger must not fill the disk."""
         self._metrics.requests.labels(name, model, status).inc()
+        if not call.client:
+            return
         facts: dict[str, Any] = {"method": name, "model": model, "status": status, "client": call.client}
         facts |= {"ms": round(1000 * seconds, 1), "traceparent": call.trace}
         _ACCESS.info("%s %s", name, status, extra={"facts": facts})

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import socket
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
@@ -16,6 +18,8 @@ from edge_triton.triton.startup_errors import PortTakenError
 
 _READ_TIMEOUT_S = 3.0
 _MAX_HEAD_BYTES = 8192
+_MAX_WAITING = 1024  # beyond these the system drops some, and a client repeats after seconds
+_MAX_ACCEPTED = 32  # at once; asyncio opens so many files before it runs anything else
 _MAX_CONNECTIONS = 128
 _REASONS = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
 
@@ -53,13 +57,16 @@ class HealthServer:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="health", daemon=True)
         self._thread.start()
-        starting = asyncio.start_server(self._serve, host, port, limit=_MAX_HEAD_BYTES)
+        starting = asyncio.start_server(self._serve, host, port, limit=_MAX_HEAD_BYTES, backlog=_MAX_ACCEPTED)
         try:
             self._server = await self._in_thread(starting)
         except OSError as err:
             raise PortTakenError(
                 f"Port {port} for /healthz cannot be used on {host}", "Choose another with --health HOST:PORT"
             ) from err
+        for listener in self._server.sockets:
+            with socket.socket(fileno=os.dup(listener.fileno())) as same:
+                same.listen(_MAX_WAITING)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
@@ -87,7 +94,9 @@ class HealthServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._silent) >= _MAX_CONNECTIONS:
-            next(iter(self._silent)).transport.abort()
+            oldest = next(iter(self._silent))
+            del self._silent[oldest]
+            oldest.transport.abort()
         self._silent[writer] = None
         try:
             with contextlib.suppress(

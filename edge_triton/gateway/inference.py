@@ -19,6 +19,7 @@ from edge_triton.gateway.work_pool import WorkPool
 from edge_triton.triton.repository import STYLE_ENCODER
 
 _RESTARTING = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.CANCELLED}
+_SMALL_BYTES = 1 << 20
 _UNHEALTHY = "is not healthy"  # Triton's words for a dead stub process
 
 
@@ -76,7 +77,9 @@ class Inference:
         if code is None:
             outputs = await self._infer(STYLE_ENCODER, version, {"style": photo}, ("style_code",), call)
             code = outputs["style_code"].data
-            self._styles.add(call.client, key, photo, version, code)
+            # A view would keep the rest of the request in memory, which the cache does not count.
+            kept = photo.copy() if photo.nbytes < _SMALL_BYTES else photo
+            self._styles.add(call.client, key, kept, version, code)
         return Output("FP32", (1, len(code) // 4), code)
 
     async def _translate(self, version: int, code: NDArray[np.float32], call: Call) -> NDArray[np.float32]:

@@ -17,6 +17,7 @@ from tritonclient.grpc import service_pb2
 
 from edge_triton.client.jpeg import JpegError, decode_jpeg
 from edge_triton.gateway.contract import DATATYPES, JPEG, Contract, is_image, plain_name
+from edge_triton.gateway.message import RawRequest
 from edge_triton.gateway.status_error import invalid
 from mvstylizer.bundle import Bundle, TensorSpec
 from mvstylizer.stylizer import MAX_ASPECT, is_too_thin
@@ -58,22 +59,23 @@ class InferenceRequest:
         return tuple(dict.fromkeys(plain_name(name) for name in self.outputs))
 
 
-def validate(message: service_pb2.ModelInferRequest, bundle: Bundle, max_pixels: int) -> InferenceRequest:
+def validate(received: RawRequest, bundle: Bundle, max_pixels: int) -> InferenceRequest:
     """Check a request completely; decoding its JPEGs takes milliseconds, so call it outside the event loop.
 
     Args:
-        message: The untrusted message; its model is one that `bundle` has.
+        received: The untrusted request; its model is one that `bundle` has.
         bundle: The version that will answer.
         max_pixels: Most pixels of an image, before and after upscaling.
 
     Raises:
         StatusError: The request violates the contract.
     """
+    message = received.message
     spec = bundle.spec(message.model_name)
     contract = Contract(spec.inputs, spec.outputs)
     _check_parameters(message.parameters)
     outputs, quality, retrain = _outputs(message, contract), _quality(message), _retrain(message)
-    tensors = _tensors(message, contract, max_pixels)
+    tensors = _tensors(received, contract, max_pixels)
     _check_values(tensors, max_pixels)
     return InferenceRequest(
         message.id, message.model_name, bundle.version, tensors, outputs, quality, retrain
@@ -86,17 +88,15 @@ def upscaled(tensors: Mapping[str, NDArray[Any]]) -> tuple[int, int]:
     return round(factor * tensors["frame"].shape[1]), round(factor * tensors["frame"].shape[2])
 
 
-def _tensors(
-    message: service_pb2.ModelInferRequest, contract: Contract, max_pixels: int
-) -> dict[str, NDArray[Any]]:
+def _tensors(received: RawRequest, contract: Contract, max_pixels: int) -> dict[str, NDArray[Any]]:
     """Return the input arrays; JPEGs are decoded last, when everything cheaper has passed."""
-    raws = message.raw_input_contents
-    if len(raws) != len(message.inputs):
+    inputs, raws = received.message.inputs, received.contents
+    if len(raws) != len(inputs):
         raise invalid("raw_input_contents must hold the bytes of each input tensor, and nothing else")
     specs = {spec.name: spec for spec in contract.inputs}
     tensors: dict[str, NDArray[Any]] = {}
     jpegs: dict[str, bytes] = {}
-    for tensor, data in zip(message.inputs, raws, strict=True):
+    for tensor, data in zip(inputs, raws, strict=True):
         _check_parameters(tensor.parameters)
         name, is_jpeg = _split(tensor.name, specs)
         if name in tensors or name in jpegs:
@@ -121,7 +121,10 @@ def _split(name: str, specs: Mapping[str, TensorSpec]) -> tuple[str, bool]:
 
 
 def _array(
-    tensor: service_pb2.ModelInferRequest.InferInputTensor, data: bytes, spec: TensorSpec, max_pixels: int
+    tensor: service_pb2.ModelInferRequest.InferInputTensor,
+    data: memoryview,
+    spec: TensorSpec,
+    max_pixels: int,
 ) -> NDArray[Any]:
     if tensor.datatype != DATATYPES[spec.dtype]:
         raise invalid("an input tensor has the wrong data type")
@@ -137,12 +140,12 @@ def _array(
     return np.frombuffer(data, spec.dtype).reshape(shape)
 
 
-def _bytes_element(tensor: service_pb2.ModelInferRequest.InferInputTensor, data: bytes) -> bytes:
+def _bytes_element(tensor: service_pb2.ModelInferRequest.InferInputTensor, data: memoryview) -> bytes:
     if tensor.datatype != "BYTES" or list(tensor.shape) != [1]:
         raise invalid("a JPEG must be BYTES of shape [1]")
     if int.from_bytes(data[:_PREFIX_BYTES], "little") != len(data) - _PREFIX_BYTES:
         raise invalid("a BYTES tensor's length differs from its prefix")
-    return data[_PREFIX_BYTES:]
+    return bytes(data[_PREFIX_BYTES:])
 
 
 def _decoded(data: bytes, max_pixels: int) -> NDArray[np.uint8]:

@@ -17,7 +17,9 @@ from tests.edge_triton.conftest import make_bundle
 def test_a_soak_swaps_models_without_failures(tmp_path: Path) -> None:
     model = make_bundle(tmp_path / "bundle")
     lines: list[str] = []
-    result = bench("soak").run(Budget(quick=True), lines.append, bundle=model.path, minutes=0.1, swaps=1)
+    result = bench("soak").run(
+        Budget(quick=True), lines.append, bundle=model.path, minutes=0.1, swaps=1, attack=True
+    )
     rows = {(name, value): row.figures for row in result.rows for name, value in row.case.items()}
     for kind in soak.KINDS:
         figures = rows["requests", kind]

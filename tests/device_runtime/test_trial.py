@@ -6,10 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from device_runtime import trial
 from device_runtime.trial import try_models
 from mvstylizer.bundle import Bundle, BundleError, default_bundle, file_spec, load_bundle, write_manifest
+from mvstylizer_cli.main import app
 
 WHOLE = load_bundle(default_bundle("lite"))
 
@@ -64,3 +66,17 @@ def test_a_crash_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(trial, "_WORKER", "tests.device_runtime.crashing_worker")
     with pytest.raises(BundleError, match=r"transfer\.tflite ends its runtime \(SIGABRT\)"):
         try_models(bundle)
+
+
+@pytest.mark.parametrize("command", ["stylize", "lut", "studio"])
+def test_commands_try_a_bundle_before_they_use_it(tmp_path: Path, dusk: Path, command: str) -> None:
+    content = WHOLE.file("transfer").read_bytes()
+    bundle = bundle_of(tmp_path / "bad", "transfer", content[: len(content) // 3])
+    files = {
+        "stylize": [str(dusk), "--style", str(dusk), "--out", str(tmp_path / "out.jpg"), "--local"],
+        "lut": [str(dusk), "--style", str(dusk), "--out", str(tmp_path / "out.cube"), "--local"],
+        "studio": ["--local", "--port", "0"],
+    }
+    result = CliRunner().invoke(app, [command, *files[command], "--bundle", str(bundle.path)])
+    assert isinstance(result.exception, BundleError)
+    assert "transfer.tflite cannot be loaded" in str(result.exception)

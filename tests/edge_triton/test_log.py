@@ -53,9 +53,9 @@ def test_text_has_warnings_only() -> None:
 @pytest.mark.parametrize("form", ["json", "text"])
 def test_a_full_or_stuck_output_delays_nothing(form: str) -> None:
     with open("/dev/full", "w") as full:
-        process = run(form, 5000, full.fileno())
+        process = run(form, 2000, full.fileno())
         assert process.communicate(timeout=60)[0] == "done\n"
-    process = run(form, 5000, subprocess.PIPE)  # 1 MB into a pipe that nobody reads
+    process = run(form, 2000, subprocess.PIPE)  # 400 kB into a pipe that nobody reads
     assert process.stdout is not None
     assert process.stdout.readline() == "done\n"
     process.kill()

@@ -15,7 +15,7 @@ from mvstylizer.bundle import Bundle, BundleError, default_bundle, file_spec, lo
 from mvstylizer.errors import MVStylizerError
 
 WHOLE = load_bundle(default_bundle("lite"))
-ROLES = ("warp", "look", "key_frame", "stylizer_map")
+ROLES = ("warp", "look_tflite", "key_frame", "stylizer_map")
 TIME_S = 60.0
 
 

@@ -30,7 +30,7 @@ def small_files() -> Iterator[None]:
 def copy_video(source: Path, target: Path, count: int | None = None, crf: int = 18) -> None:
     with (
         VideoReader(source) as reader,
-        VideoWriter(target, reader.info, encoding=Encoding(encoding=Encoding(crf=crf))) as writer,
+        VideoWriter(target, reader.info, encoding=Encoding(crf=crf)) as writer,
     ):
         for frame in reader:
             if frame.index == count:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
 from collections import Counter
@@ -28,7 +29,10 @@ StartEdge = Callable[..., Any]
 Stub = service_pb2_grpc.GRPCInferenceServiceStub
 
 
-def test_flood_is_throttled(start_edge: StartEdge, bundle: Bundle) -> None:
+def test_flood_is_throttled_and_not_logged(
+    start_edge: StartEdge, bundle: Bundle, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "edge_triton.access")
     limits = Limits(rate=0.001, burst=5)
     with start_edge(bundle, limits=limits) as running, grpc.insecure_channel(running.edge.address) as channel:
         stub = Stub(channel)
@@ -42,6 +46,7 @@ def test_flood_is_throttled(start_edge: StartEdge, bundle: Bundle) -> None:
                 pushback = dict(err.trailing_metadata())["grpc-retry-pushback-ms"]
         assert codes == [grpc.StatusCode.OK] * 5 + [grpc.StatusCode.RESOURCE_EXHAUSTED] * 15
         assert int(pushback) > 0
+        assert sum(record.name == "edge_triton.access" for record in caplog.records) == 5
 
 
 def test_flood_of_one_client_does_not_affect_another(

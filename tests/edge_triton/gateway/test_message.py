@@ -10,11 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2
 
-from edge_triton.gateway.message import MAX_REST_BYTES, RAW_CONTENTS, check_fields, parser
+from edge_triton.gateway.message import MAX_REST_BYTES, parse_infer, parser
 from edge_triton.gateway.status_error import StatusError
 from tests.edge_triton.gateway.messages import request
 
-parse = parser(service_pb2.ModelInferRequest, RAW_CONTENTS)
+
+def parse(data: bytes) -> service_pb2.ModelInferRequest:
+    """Return a request with its contents put back."""
+    received = parse_infer(data)
+    received.message.raw_input_contents.extend(map(bytes, received.contents))
+    return received.message
+
+
 GOOD = request().SerializeToString()
 
 
@@ -37,18 +44,20 @@ def test_what_protobuf_refuses_is_refused_by_name(data: bytes) -> None:
         assert any(byte & 7 in (3, 4) for byte in data)
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
-        b"\x32\x00" * 8_000_000,  # outputs
-        b"\x2a\x00" * 65,  # inputs
-        b"\x3a\x00" * 1_000_000,  # contents
-        b"\x22\x00" * 100_000,  # parameters
-        b"\x0a\x80\x80\x01" + b"x" * (1 << 14),  # a name of 16 kB
-        b"\x2a\xc0\xb8\x02" + b"\x22\x00" * 20_000,  # an input of 20,000 parameters
-    ],
-)
-def test_many_fields_are_refused_before_they_take_memory(more: bytes) -> None:
+MANY = {
+    "outputs": (b"\x32\x00", 8_000_000),
+    "inputs": (b"\x2a\x00", 65),
+    "contents": (b"\x3a\x00", 1_000_000),
+    "parameters": (b"\x22\x00", 100_000),
+    "long-name": (b"\x0a\x81\x80\x01" + b"x" * 16385, 1),
+    "parameters-of-an-input": (b"\x2a\xc0\xb8\x02" + b"\x22\x00" * 20_000, 1),
+}
+
+
+@pytest.mark.parametrize("kind", MANY)
+def test_many_fields_are_refused_before_they_take_memory(kind: str) -> None:
+    field, count = MANY[kind]
+    more = field * count
     data = GOOD + more
     tracemalloc.start()
     try:
@@ -59,10 +68,18 @@ def test_many_fields_are_refused_before_they_take_memory(more: bytes) -> None:
         tracemalloc.stop()
 
 
-def test_only_contents_may_be_long() -> None:
-    message = service_pb2.ModelInferRequest(raw_input_contents=[bytes(5 << 20)])
-    check_fields(message.SerializeToString(), RAW_CONTENTS)
+def test_only_contents_may_be_long_and_are_not_copied() -> None:
+    content = bytes(range(256)) * (20 << 10)
+    data = service_pb2.ModelInferRequest(raw_input_contents=[content], id="x").SerializeToString()
+    tracemalloc.start()
+    try:
+        received = parse_infer(data)
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+    assert received.contents[0] == content
+    assert received.message.id == "x"
     with pytest.raises(StatusError):
-        check_fields(message.SerializeToString())
+        parser(service_pb2.ModelInferRequest)(data)
     with pytest.raises(StatusError):
-        check_fields(service_pb2.ModelInferRequest(id="x" * MAX_REST_BYTES).SerializeToString(), RAW_CONTENTS)
+        parse_infer(service_pb2.ModelInferRequest(id="x" * MAX_REST_BYTES).SerializeToString())

@@ -25,7 +25,7 @@ def session(pixels: int, cell: int) -> Any:
 
 
 @pytest.mark.parametrize("variant", ["mvstylizer", "lite"])
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 @given(short=st.integers(1, 120), aspect=st.floats(1, MAX_ASPECT), is_tall=st.booleans())
 def test_the_budget_holds_for_every_aspect(variant: str, short: int, aspect: float, is_tall: bool) -> None:
     network = load_bundle(default_bundle(variant)).network
