@@ -1,14 +1,14 @@
-"""Runs an edge in the foreground until SIGINT or SIGTERM."""
+"""Runs an edge in the foreground until SIGINT, SIGTERM or SIGHUP."""
 
 from __future__ import annotations
 
 import asyncio
 import resource
-import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from edge_triton.edge import Edge, EdgeOptions
+from mvstylizer.signals import stop_signals
 
 DRAIN_TIMEOUT_S = 8.0  # container runtimes send SIGKILL 10 s after SIGTERM
 
@@ -16,7 +16,7 @@ DRAIN_TIMEOUT_S = 8.0  # container runtimes send SIGKILL 10 s after SIGTERM
 def serve(
     bundle: Path, options: EdgeOptions | None = None, *, on_ready: Callable[[Edge], None] = lambda edge: None
 ) -> None:
-    """Serve a bundle until SIGINT or SIGTERM, then finish the running requests.
+    """Serve a bundle until SIGINT, SIGTERM or SIGHUP, then finish the running requests.
 
     Call it from the main thread, which receives the signals.
 
@@ -44,7 +44,7 @@ def raise_file_limit() -> None:
 
 async def _serve(bundle: Path, options: EdgeOptions, on_ready: Callable[[Edge], None]) -> None:
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in stop_signals():
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     edge = Edge(bundle, options)
     grace_s = 0.0

@@ -1,11 +1,13 @@
 """The command line: registers every command and turns errors into exit codes.
 
 Commands import heavy modules inside their functions, so ``--help`` is fast. Exit codes: 0 done, 1 an error
-that the user can fix (one line on stderr), 2 wrong usage, 130 after Ctrl-C, 143 after SIGTERM.
+that the user can fix (one line on stderr), 2 wrong usage, 130 after Ctrl-C, 143 after SIGTERM, 129 after
+SIGHUP.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -17,6 +19,7 @@ import typer
 import typer.core
 
 from mvstylizer.errors import MVStylizerError
+from mvstylizer.signals import stop_signals
 from mvstylizer_cli import bench as benchmarks
 from mvstylizer_cli import federate
 from mvstylizer_cli.console import JsonOption, finish
@@ -45,7 +48,7 @@ app.add_typer(federate.app)
 app.add_typer(benchmarks.app)
 
 DEBUG = "MVSTYLIZER_DEBUG"
-INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+INTERRUPTED = 128 + signal.SIGINT
 
 
 @app.callback()
@@ -92,11 +95,15 @@ def doctor(as_json: JsonOption = False) -> None:
 
 
 class _TerminatedError(BaseException):
-    """Raised on SIGTERM: unwinds like Ctrl-C, so that files and servers are cleaned up."""
+    """Raised on SIGTERM and SIGHUP: unwinds like Ctrl-C, so that files and servers are cleaned up."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
 
 
-def _terminate(*_: object) -> None:
-    raise _TerminatedError
+def _terminate(number: int, _: object) -> None:
+    raise _TerminatedError(number)
 
 
 def _kept() -> str:
@@ -108,7 +115,8 @@ def main() -> None:
     import click
 
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in set(stop_signals()) - {signal.SIGINT}:
+        signal.signal(number, _terminate)
     try:
         code = app(standalone_mode=False) or 0
         if code == INTERRUPTED:  # Typer turns Ctrl-C into this exit code without a message
@@ -124,9 +132,10 @@ def main() -> None:
             typer.echo(json.dumps({"error": err.message, "hint": err.hint}))
         typer.echo(f"mvstylizer: {err}", err=True)
         sys.exit(1)
-    except _TerminatedError:
-        typer.echo(f"mvstylizer: terminated, {_kept()}", err=True)
-        sys.exit(TERMINATED)
+    except _TerminatedError as err:
+        with contextlib.suppress(OSError):  # the terminal is gone
+            typer.echo(f"mvstylizer: terminated, {_kept()}", err=True)
+        sys.exit(128 + err.number)
 
 
 if __name__ == "__main__":
