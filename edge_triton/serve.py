@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import resource
-import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from edge_triton.edge import Edge, EdgeOptions
 from edge_triton.gateway.free_memory import limit_arenas
+from mvstylizer.signals import stop_signals
 
 DRAIN_TIMEOUT_S = 8.0  # container runtimes send SIGKILL 10 s after SIGTERM
 
@@ -46,10 +46,7 @@ def raise_file_limit() -> None:
 
 async def _serve(bundle: Path, options: EdgeOptions, on_ready: Callable[[Edge], None]) -> None:
     stop = asyncio.Event()
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as set by nohup
-        numbers.append(signal.SIGHUP)
-    for number in numbers:
+    for number in stop_signals():
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     edge = Edge(bundle, options)
     grace_s = 0.0

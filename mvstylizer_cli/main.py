@@ -22,6 +22,7 @@ import typer
 import typer.core
 
 from mvstylizer.errors import MVStylizerError
+from mvstylizer.signals import stop_signals
 from mvstylizer_cli import bench as benchmarks
 from mvstylizer_cli import device, federate
 from mvstylizer_cli.console import JsonOption, PrintableFormatter, finish
@@ -111,9 +112,8 @@ def _terminate(number: int, _: object) -> None:
 
 
 def _handle_signals() -> None:
-    signal.signal(signal.SIGTERM, _terminate)
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as set by nohup
-        signal.signal(signal.SIGHUP, _terminate)
+    for number in set(stop_signals()) - {signal.SIGINT}:
+        signal.signal(number, _terminate)
 
 
 def _print_anything() -> None:

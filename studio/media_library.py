@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 from device_runtime.media.photo import is_photo, read_photo
 from device_runtime.media.reader import VideoReader
 from mvstylizer.errors import MVStylizerError
+from mvstylizer.private_folder import PrivateFolder
 
 Role = Literal["source", "style"]
 Kind = Literal["video", "photo"]
@@ -51,7 +52,7 @@ class MediaFile:
 
 
 class MediaLibrary:
-    """The session's folder; a context manager that deletes it.
+    """The session's folder; a context manager that deletes it, and what a killed studio left.
 
     Attributes:
         files: The inputs, by role.
@@ -59,7 +60,9 @@ class MediaLibrary:
     """
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="mvstylizer-studio-"))
+        self._private = PrivateFolder("mvstylizer-studio-")
+        self._folder = self._private.path / "files"
+        self._folder.mkdir()
         self.files: dict[Role, MediaFile] = {}
         self.result: Path | None = None
 
@@ -67,7 +70,7 @@ class MediaLibrary:
         return self
 
     def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._private.delete()
 
     @property
     def free_bytes(self) -> int:

@@ -1,9 +1,8 @@
-"""Serve the studio on loopback until SIGINT or SIGTERM."""
+"""Serve the studio on loopback until SIGINT, SIGTERM or SIGHUP."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -12,6 +11,7 @@ from typing import Final
 import uvicorn
 
 from mvstylizer.errors import MVStylizerError
+from mvstylizer.signals import stop_signals
 from studio.app import make_app
 from studio.media_library import MediaLibrary
 from studio.workbench import StudioBackend, Workbench
@@ -56,7 +56,7 @@ def serve(
     max_upload: int,
     on_ready: Callable[[str], None],
 ) -> None:
-    """Serve the page until SIGINT or SIGTERM, then end the job and delete all files.
+    """Serve the page until SIGINT, SIGTERM or SIGHUP, then end the job and delete all files.
 
     Must be called from the main thread, which receives the signals.
 
@@ -89,6 +89,6 @@ class _Server(uvicorn.Server):
 
 
 async def _serve(server: _Server, listener: socket.socket) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in stop_signals():
         asyncio.get_running_loop().add_signal_handler(number, server.stop)
     await server.serve(sockets=[listener])

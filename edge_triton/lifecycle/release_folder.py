@@ -9,9 +9,11 @@ from pathlib import Path
 
 from mvstylizer.bundle import MANIFEST_NAME, Bundle, load_bundle
 from mvstylizer.errors import MVStylizerError
+from mvstylizer.private_folder import PrivateFolder
 from mvstylizer.release import copy_release
 
 _KEPT_COPIES = 8  # more than an edge has loaded at a time
+_COPY = "copy-"
 
 
 class ReleaseFolder:
@@ -31,7 +33,7 @@ class ReleaseFolder:
         self._folder = folder
         self._public_key = public_key
         self._verified: dict[object, Bundle | None] = {}  # by stamp; None = refused
-        self._copies: tempfile.TemporaryDirectory[str] | None = None  # of signed bundles
+        self._copies: PrivateFolder | None = None  # of signed bundles
         self._recent: deque[Path] = deque(maxlen=_KEPT_COPIES)
 
     def newest(self, first: Bundle) -> tuple[Bundle, list[str]]:
@@ -79,15 +81,15 @@ class ReleaseFolder:
     def close(self) -> None:
         """Remove the copies."""
         if self._copies is not None:
-            self._copies.cleanup()
+            self._copies.delete()
             self._copies = None
 
     def _load(self, path: Path) -> Bundle:
         if self._public_key is None:
             return load_bundle(path)
         if self._copies is None:
-            self._copies = tempfile.TemporaryDirectory(prefix="mvstylizer-", ignore_cleanup_errors=True)
-        copy = Path(tempfile.mkdtemp(dir=self._copies.name))
+            self._copies = PrivateFolder("mvstylizer-release-")
+        copy = Path(tempfile.mkdtemp(prefix=_COPY, dir=self._copies.path))
         bundle = copy_release(path, copy, self._public_key)[1]
         self._recent.append(copy)
         return bundle
@@ -97,7 +99,7 @@ class ReleaseFolder:
         if self._copies is None:
             return
         kept = {bundle.path for bundle in self._verified.values() if bundle} | set(self._recent)
-        for copy in set(Path(self._copies.name).iterdir()) - kept:
+        for copy in set(self._copies.path.glob(f"{_COPY}*")) - kept:
             shutil.rmtree(copy, ignore_errors=True)
 
 

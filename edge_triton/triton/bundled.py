@@ -15,11 +15,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_triton.triton import reaper
 from edge_triton.triton.environment import STUB, ServerEnvironment
 from edge_triton.triton.model_spec import Backend
 from edge_triton.triton.server_options import common_options
 
 SHARED_MEMORY = Path("/dev/shm")
+ALIVE = "MVSTYLIZER_ALIVE"  # read by python_backend/model.py, which cannot import this
 REGION_BYTES = 16 << 20
 """Shared memory of one model instance at start: holds a 1080p frame and its reply; Triton grows it."""
 
@@ -73,6 +75,7 @@ class BundledTriton:
             "CUDA_VISIBLE_DEVICES": "",
             # ONNX Runtime's Linux wheels send telemetry to Microsoft by default.
             "ORT_DISABLE_TELEMETRY": "1",
+            ALIVE: str(folder / reaper.ALIVE),
             # Every stub loads NumPy but computes nothing with it.
             "OPENBLAS_NUM_THREADS": "1",
         }

@@ -28,6 +28,7 @@ from typing import Any
 
 SHARED_MEMORY = Path("/dev/shm")
 SCRATCH = Path("/tmp")
+ALIVE = "alive"  # pipe in the working folder that this process holds open, see python_backend/model.py
 POLL_S = 0.1
 REAP_S = 10.0
 
@@ -139,6 +140,13 @@ def run(argv: list[str], env: dict[str, str], orders: Orders) -> int:
     return 128 - status if status < 0 else status
 
 
+def hold_pipe(path: Path) -> None:
+    """Create a pipe and hold it open until this process ends, however it ends."""
+    with contextlib.suppress(OSError):  # without it, a stub may outlive a reaper that is killed
+        os.mkfifo(path, 0o600)
+        os.open(path, os.O_RDWR)
+
+
 def scratch_folders() -> set[Path]:
     """Return the empty folders that python backends create for packed environments, regardless of TMPDIR.
 
@@ -150,9 +158,14 @@ def scratch_folders() -> set[Path]:
 
 def clean(workdir: Path, prefix: str) -> None:
     """Remove the working folder and the shared memory regions whose names start with `prefix`."""
+    remove_regions(prefix)
+    shutil.rmtree(workdir, ignore_errors=True)
+
+
+def remove_regions(prefix: str) -> None:
+    """Remove the shared memory regions whose names start with `prefix`."""
     for region in SHARED_MEMORY.glob(f"{prefix}*"):
         region.unlink(missing_ok=True)
-    shutil.rmtree(workdir, ignore_errors=True)
 
 
 def main(argv: list[str]) -> int:
@@ -171,6 +184,7 @@ def main(argv: list[str]) -> int:
         signal.signal(number, lambda *_: None)
     _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     orders = Orders(parent)
+    hold_pipe(workdir / ALIVE)
     try:
         first = orders.read()
         return run(first["argv"], first["env"], orders) if "argv" in first else 0

@@ -1,13 +1,18 @@
-"""Triton's stub processes, read from /proc: Triton 2.51 neither notices nor reports that one has died."""
+"""Triton's processes, read from /proc: Triton 2.51 neither notices nor reports that a stub has died."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import time
 from collections import Counter, defaultdict
 from pathlib import Path
 
 from edge_triton.triton.environment import STUB
 
 PROC = Path("/proc")
+KILL_TIMEOUT_S = 5.0
 
 
 def count_stubs(reaper: int) -> Counter[tuple[str, int]]:
@@ -26,6 +31,33 @@ def count_stubs(reaper: int) -> Counter[tuple[str, int]]:
             model_py = _model_py(stub)
             if model_py is not None:
                 found[model_py.parents[1].name, int(model_py.parent.name)] += 1
+    return found
+
+
+def kill_named(text: str) -> None:
+    """Kill this user's other processes that have a text in their command line, and wait until they are gone.
+
+    Args:
+        text: Long and random enough to be in no other command line.
+    """
+    end = time.monotonic() + KILL_TIMEOUT_S
+    while found := _named(text):
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        if time.monotonic() >= end:
+            return
+        time.sleep(0.02)
+
+
+def _named(text: str) -> list[int]:
+    """Return the processes with a text in their command line; a zombie has none."""
+    found = []
+    for folder in PROC.iterdir():
+        if folder.name.isdecimal() and int(folder.name) != os.getpid() and text in _read(folder / "cmdline"):
+            with contextlib.suppress(OSError):
+                if folder.stat().st_uid == os.geteuid():
+                    found.append(int(folder.name))
     return found
 
 
@@ -51,6 +83,6 @@ def _model_py(pid: int) -> Path | None:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(errors="replace")
     except OSError:  # it has just ended
         return ""

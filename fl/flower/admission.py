@@ -19,8 +19,8 @@ SUFFIX = ".pub"
 MAX_KEY_BYTES = 16_384
 RETRY_S = 30.0
 
-Register = Callable[[str, Path], str]
-"""Registers the key in a file under an edge's name; returns why that failed, or an empty text."""
+Register = Callable[[str, PublicKey], str]
+"""Registers a key under an edge's name unless it is registered; returns why that failed, or nothing."""
 
 _State = tuple[int, int]  # size and time of the last change: a file that is being copied has a new one
 
@@ -36,15 +36,13 @@ class Admission:
 
     Args:
         folder: Folder that keys are copied to.
-        copies: Folder for checked copies, which are what is registered.
         register: Registers a key.
         report: Called with one line for each edge that is admitted or shut out, and each file set aside.
     """
 
-    def __init__(self, folder: Path, copies: Path, register: Register, report: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, register: Register, report: Callable[[str], None]) -> None:
         self.keys = NodeKeys()
-        self._folder, self._copies = folder, copies
-        self._register, self._report = register, report
+        self._folder, self._register, self._report = folder, register, report
         self._admitted: dict[str, _Edge] = {}
         self._seen: dict[str, _State] = {}  # by file, at the last scan
         self._done: dict[str, _State] = {}  # files that are admitted or set aside, until they change
@@ -101,10 +99,7 @@ class Admission:
         owner = next((other for other, row in self._admitted.items() if row.key == key), edge)
         if owner != edge:
             raise ValueError(f"It is the key of edge {owner}")
-        self._copies.mkdir(parents=True, exist_ok=True)
-        copy = self._copies / name
-        copy.write_bytes(content)
-        if reason := self._register(edge, copy):
+        if reason := self._register(edge, key):
             self._retry_at[name] = time.monotonic() + RETRY_S
             self._report(f"Cannot admit edge {edge}, trying again in {RETRY_S:g} s: {short(reason)}")
             return False

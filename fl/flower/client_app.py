@@ -21,6 +21,7 @@ from fl.flower.processes import (
     METRICS_VARIABLE,
     NICE_VARIABLE,
     NOISE_VARIABLE,
+    end_with_parent,
 )
 from fl.flower.run_config import RunConfig
 from fl.parameters import fingerprint, map_parameters, trained, write_parameters
@@ -45,6 +46,7 @@ def train(message: Message, context: Context) -> Message:
     """
     from fl.local_training import retrain
 
+    end_with_parent()
     lower_priority()
     edge = _edge()
     record = message.content.config_records[CONFIG]

@@ -22,12 +22,17 @@ import ssl
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+
+import httpx
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 
 from fl.flower.admission import Admission
 from fl.flower.certificates import LOOPBACK, make_certificates
 from fl.flower.fleet_proxy import FleetProxy
 from fl.flower.folder_lock import folder_lock
+from fl.flower.node_auth import PublicKey
 from fl.flower.processes import (
     CLOUD_VARIABLE,
     FederationError,
@@ -89,22 +94,6 @@ class CloudFolder:
         """Return the environment variables of Flower's programs for this folder."""
         return environment(self.flower, {CLOUD_VARIABLE: str(self.root)})
 
-    def flwr(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run Flower's command line against this cloud's SuperLink; output is captured as text."""
-        return subprocess.run(
-            [program("flwr"), *arguments], env=self.environment(), capture_output=True, text=True, check=False
-        )
-
-    def register(self, edge: str, key: Path) -> str:
-        """Register an edge's public key with the SuperLink, unless it is registered.
-
-        Returns:
-            Why it could not be registered; empty if it is.
-        """
-        done = self.flwr("supernode", "register", str(key), CONNECTION, "--name", edge)
-        output = f"{done.stdout} {done.stderr}"
-        return "" if done.returncode == 0 or "already in use" in output else output[-300:]
-
 
 def run_cloud(
     root: Path,
@@ -131,7 +120,7 @@ def run_cloud(
     with folder_lock(folder.flower, "mvstylizer federate cloud"):
         superlink = free_port()
         folder.prepare([*names, *({host} - {*ANY_ADDRESS})], superlink)
-        admission = Admission(folder.edges, folder.flower / "edges", folder.register, on_ready)
+        admission = Admission(folder.edges, partial(_register, folder, superlink), on_ready)
         log = folder.flower / "superlink.log"
         with (
             FleetProxy(host, port, superlink, folder.tls, admission.keys, on_ready) as proxy,
@@ -159,6 +148,26 @@ def _superlink(folder: CloudFolder, port: int) -> list[str]:
         f"--database={folder.flower / 'state.db'}",
         "--disable-runtime-dependency-installation",
     ]
+
+
+def _register(folder: CloudFolder, port: int, edge: str, key: PublicKey) -> str:
+    """Register an edge's key with the SuperLink; see `fl.flower.admission.Register`."""
+    from flwr.proto.control_pb2 import RegisterNodeRequest
+    from flwr.supercore.control.control_http_client import ControlHttpClient
+
+    ca = (folder.tls / "ca.pem").read_bytes()
+    address = f"127.0.0.1:{port}"
+    with ControlHttpClient.from_server_address(
+        address, insecure=False, root_certificates=ca, interceptors=()
+    ) as client:
+        try:
+            client.RegisterNode(RegisterNodeRequest(public_key=public_key_to_bytes(key), name=edge))
+        except httpx.HTTPStatusError as err:
+            is_known = err.response.status_code == httpx.codes.PRECONDITION_FAILED
+            return "" if is_known and "already in use" in err.response.text else err.response.text or str(err)
+        except httpx.HTTPError as err:
+            return f"{type(err).__name__}: {err}"
+    return ""
 
 
 def _wait_until_ready(folder: CloudFolder, port: int, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -6,6 +6,7 @@
         node.key, tls/, flower/     the edge's identity and Flower's state
         spool/frames, styles        training photos
         releases/                   bundles, for `mvstylizer serve --watch`
+        privacy.jsonl               what `--dp-noise` has spent, see `fl.edge_privacy`
 
 Photos never leave the edge; only parameters, the frame count and losses do, with `fl.edge_privacy` even those
 with noise, and no losses.

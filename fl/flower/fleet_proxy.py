@@ -130,21 +130,29 @@ class FleetProxy:
                 connection.close()
                 self._refuse(address, "too many connections")
                 return
-            reader = asyncio.StreamReader()
-            protocol = asyncio.StreamReaderProtocol(reader)
-            with contextlib.suppress(OSError, TimeoutError, h11.ProtocolError):  # ssl.SSLError is an OSError
-                transport, _ = await loop.connect_accepted_socket(
-                    lambda: protocol,
-                    connection,
-                    ssl=self._server,
-                    ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S,
-                    ssl_shutdown_timeout=CLOSE_TIMEOUT_S,
-                )
-                peer = Peer(h11.SERVER, reader, asyncio.StreamWriter(transport, protocol, reader, loop))
-                with contextlib.closing(peer):
-                    await Exchange(
-                        peer, self._keys, self._connect, lambda reason: self._refuse(address, reason)
-                    ).run()
+            try:
+                await self._pass_calls(loop, connection, address)
+            except (OSError, TimeoutError, h11.ProtocolError):  # ssl.SSLError is an OSError
+                pass
+            except Exception as err:  # whatever one client sends must not end the proxy
+                self._refuse(address, f"{type(err).__name__}: {err}")
+
+    async def _pass_calls(
+        self, loop: asyncio.AbstractEventLoop, connection: socket.socket, address: str
+    ) -> None:
+        reader = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(reader)
+        transport, _ = await loop.connect_accepted_socket(
+            lambda: protocol,
+            connection,
+            ssl=self._server,
+            ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S,
+            ssl_shutdown_timeout=CLOSE_TIMEOUT_S,
+        )
+        peer = Peer(h11.SERVER, reader, asyncio.StreamWriter(transport, protocol, reader, loop))
+        with contextlib.closing(peer):
+            exchange = Exchange(peer, self._keys, self._connect, lambda reason: self._refuse(address, reason))
+            await exchange.run()
 
     async def _connect(self) -> Peer:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._superlink, ssl=self._client)

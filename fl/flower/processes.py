@@ -107,7 +107,8 @@ def free_port() -> int:
 def end_with_parent() -> None:
     """Have the kernel kill this process when its parent dies.
 
-    Flower's ServerApp otherwise lives, and holds the journal, for 10 s after its SuperLink was killed.
+    Flower's ServerApp otherwise lives, and holds the journal, for 10 s after its SuperLink was killed, and an
+    edge that was killed trains to the end.
     """
     parent = os.getppid()
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

@@ -28,6 +28,7 @@ from fl.edge_metrics import VERSION, read_gauge
 from fl.flower.certificates import make_node_keys
 from fl.flower.cloud import CONNECTION, CloudFolder
 from fl.flower.edge import EdgeFolder
+from fl.flower.processes import program
 from fl.flower.run_config import RunConfig
 from fl.flower.submit import write_app
 from fl.journal import Row, read_journal
@@ -272,7 +273,8 @@ def attack(federation: Federation) -> dict[str, str]:
     }
     replies = {}
     for name, command in commands.items():
-        done = stranger.flwr(*command)
+        argv = [program("flwr"), *command]
+        done = subprocess.run(argv, env=stranger.environment(), capture_output=True, text=True, timeout=300)
         assert done.returncode != 0
         replies[name] = done.stdout + done.stderr
     return replies

@@ -215,6 +215,20 @@ def test_ctrl_c_during_a_job_cleans_up(bikes: Path, dusk: Path, tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
+def test_no_video_is_left_by_a_closed_terminal_or_a_killed_studio(bikes: Path, tmp_path: Path) -> None:
+    with running(tmp_path, "--local") as studio:
+        studio.put("source", "bikes.mp4", bikes.read_bytes())
+        studio.stop(signal.SIGKILL)
+    (left,) = tmp_path.glob("mvstylizer-studio-*")
+    with running(tmp_path, "--local") as studio:
+        assert not left.exists()
+        studio.put("source", "bikes.mp4", bikes.read_bytes())
+        assert list(tmp_path.rglob("*.mp4"))
+        assert studio.stop(signal.SIGHUP) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_taken_port_is_named_before_anything_starts(studio: Studio) -> None:
     port = httpx.URL(studio.url).port
     done = command_line("studio", "--port", port)

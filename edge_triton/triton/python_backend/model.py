@@ -7,7 +7,10 @@ has already checked data types, ranks and fixed dimensions against the config.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ import numpy as np
 import onnxruntime as ort
 import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found]
 
+ALIVE = "MVSTYLIZER_ALIVE"  # in the environment: a pipe that the reaper holds open
 _MAX_ASPECT = 36  # `mvstylizer.stylizer.MAX_ASPECT`
 
 
@@ -28,6 +32,7 @@ class TritonPythonModel:
             args: Triton's description of the instance: `model_config` as JSON, `model_repository` (the
                 model's folder), `model_version`.
         """
+        die_with_the_reaper(os.environ.get(ALIVE, ""))
         config = json.loads(args["model_config"])
         self._inputs = [tensor["name"] for tensor in config["input"]]
         self._max_pixels = int(_parameter(config, "max_pixels"))
@@ -62,6 +67,26 @@ class TritonPythonModel:
         return pb_utils.InferenceResponse(
             [pb_utils.Tensor(*pair) for pair in zip(names, outputs, strict=True)]
         )
+
+
+def die_with_the_reaper(alive: str) -> None:
+    """Have the kernel kill this process when the reaper dies: the server that should end it dies with it.
+
+    The reaper holds the other end of a pipe. PR_SET_PDEATHSIG would not do: the server starts stubs in
+    threads that end before it does. Nor would a Python thread: the stub waits with the interpreter locked.
+
+    Args:
+        alive: Path of the pipe; empty without a reaper.
+    """
+    if not alive:
+        return
+    try:
+        pipe = os.open(alive, os.O_RDONLY | os.O_NONBLOCK)
+        fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(pipe, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
+    except OSError as err:  # a kernel without it: the next server ends this process
+        pb_utils.Logger.log_warn(f"this process may outlive its reaper: {err}")
 
 
 def input_error(feeds: dict[str, np.ndarray[Any, Any]], max_pixels: int) -> str:

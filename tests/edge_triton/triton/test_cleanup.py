@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
+from edge_triton.triton import reaper
 from edge_triton.triton.server import TritonServer
 from mvstylizer.bundle import Bundle
 
@@ -69,6 +70,20 @@ def test_nothing_is_left_when_the_program_ends(
     assert len(program.regions) == 2
     assert program.end(number) == status
     assert program.traces() == []
+
+
+def test_a_program_that_dies_with_its_reaper_leaves_nothing_for_long(victim: Callable[[str], Any]) -> None:
+    program = victim(HOLD)
+    (keeper,) = [process for process in program.family if reaper.__file__ in process.cmdline()]
+    keeper.kill()
+    program.process.kill()
+    _, alive = psutil.wait_procs(program.family, timeout=60)
+    assert alive == []
+    assert all(region.exists() for region in program.regions)
+    again = victim(HOLD)  # the next server
+    assert not any(region.exists() for region in program.regions)
+    assert again.end(signal.SIGTERM) == -15
+    assert again.traces() == []
 
 
 def test_ctrl_c_reaches_the_program_but_not_the_server(victim: Callable[[str], Any]) -> None:

@@ -33,15 +33,15 @@ class Cloud:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.edges, self.copies = folder / "edges", folder / "copies"
+        self.edges = folder / "edges"
         self.edges.mkdir()
         self.lines: list[str] = []
         self.registered: list[tuple[str, bytes]] = []
         self.reason = ""
-        self.admission = Admission(self.edges, self.copies, self._register, self.lines.append)
+        self.admission = Admission(self.edges, self._register, self.lines.append)
 
-    def _register(self, edge: str, key: Path) -> str:
-        self.registered.append((edge, key.read_bytes()))
+    def _register(self, edge: str, key: ec.EllipticCurvePublicKey) -> str:
+        self.registered.append((edge, openssh(key)))
         return self.reason
 
     def scan(self, times: int = 3) -> list[str]:

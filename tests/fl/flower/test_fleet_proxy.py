@@ -294,6 +294,20 @@ def test_garbage_ends_only_its_own_connection(cloud: Cloud, content: bytes) -> N
     assert cloud.superlink.requests != []
 
 
+def test_an_unexpected_exception_ends_only_its_own_connection(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(headers: object) -> bool:
+        raise ZeroDivisionError("by zero")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cloud.keys, "is_signed", fail)
+        with cloud.flower(cloud.edge) as client, pytest.raises(httpx.TransportError):
+            client.ActivateNode(activation(cloud.edge))
+    assert cloud.lines == ["Refused 127.0.0.1: ZeroDivisionError: by zero (reported once)"]
+    assert has_room(cloud)
+
+
 def test_a_superlink_that_is_gone_is_a_bad_gateway(cloud: Cloud) -> None:
     cloud.superlink.shutdown()
     cloud.superlink.server_close()

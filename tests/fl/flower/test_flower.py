@@ -102,7 +102,8 @@ class Always:
 @pytest.fixture(autouse=True)
 def _keep_priority(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_app, "lower_priority", lambda: None)  # a priority cannot be raised again
-    monkeypatch.setattr(server_app, "end_with_parent", lambda: None)
+    for module in (client_app, server_app):
+        monkeypatch.setattr(module, "end_with_parent", lambda: None)
 
 
 pytestmark = pytest.mark.usefixtures("identity")
