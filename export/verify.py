@@ -18,7 +18,7 @@ from typing import Any
 from export.parity.golden import check_golden
 from export.parity.kernels import KERNELS, Kernel, sized_kernels
 from export.parity.latency import kernel_latency, lite_latency, onnx_latency
-from export.runtimes import gpu
+from export.runtimes import gpu, hexagon
 from mvstylizer.bundle import LITE_ROLES, Bundle, BundleError, FileSpec, load_bundle
 
 _SIZED = re.compile(r"(?P<kind>warp_accel|warp_gpu|transfer_accel)_(?P<width>\d+)x(?P<height>\d+)")
@@ -71,6 +71,9 @@ def check_bundle(folder: Path, *, report: Reporter = lambda _: None) -> list[Che
         row = _check_file(bundle, spec)
         rows.append(row)
         report(_line(row))
+    for lane in (gpu, hexagon):
+        if reason := lane.why_missing():
+            report(f"{lane.LANE}: not checked ({reason})")
     return rows
 
 
@@ -122,8 +125,8 @@ def _parts(row: Checked) -> Iterator[str]:
     elif not row.parity:
         yield "hash matches"
     else:
-        lanes = ", ".join(row.parity["lanes"])
-        yield f"differs from its reference by at most {row.parity['max']:.4g} ({lanes})"
+        lanes = (f"{lane} {found['max']:.4g}" for lane, found in row.parity["lanes"].items())
+        yield f"differs from its reference by at most {row.parity['max']:.4g} ({', '.join(lanes)})"
     if row.latency:
         recorded = f", {row.recorded['median_ms']:g} ms at export" if row.recorded else ""
         yield f"{row.latency['median_ms']:g} ms here{recorded}"
