@@ -18,7 +18,7 @@ from device_runtime.interpolation.temporal_smoothing import TemporalSmoothing
 from device_runtime.kernels import Transfer, Warp
 from device_runtime.media.planes import Picture
 from device_runtime.media.reader import Frame
-from device_runtime.motion.flow import DisFlow, FlowEstimator, Motion, map_flow
+from device_runtime.motion.flow import DisFlow, FlowEstimator, Motion, StillFlow, map_flow
 from device_runtime.options import StylizeOptions
 from device_runtime.prefetch import Prefetcher
 from device_runtime.report import Stopwatch
@@ -104,12 +104,13 @@ def open_pictures(
         fallback: Loads a stylizer for the key frames that `stylizer` does not answer.
         first: Index of the first frame to yield, a key frame. Earlier frames come from an interrupted run.
         carried: Smoothed map of that frame, from the interrupted run.
-        flow: Motion estimator; defaults to `DisFlow` or `map_flow`, depending on the interpolation.
+        flow: Motion estimator; defaults to `DisFlow` or `map_flow`, depending on the interpolation, and to
+            `StillFlow` where the maps of a look-up table are moved.
 
     Yields:
         The pictures; iterating over them raises any error of a stage.
     """
-    flow, key_flow = _estimators(options, flow)
+    flow, key_flow = _estimators(options, bundle, flow)
     with (
         _open_interpolator(options, bundle) as interpolator,
         Prefetcher() as stages,
@@ -139,10 +140,14 @@ def open_pictures(
         yield Pictures(finished, requests)
 
 
-def _estimators(options: StylizeOptions, flow: FlowEstimator | None) -> tuple[FlowEstimator, FlowEstimator]:
+def _estimators(
+    options: StylizeOptions, bundle: Bundle, flow: FlowEstimator | None
+) -> tuple[FlowEstimator, FlowEstimator]:
     """Return the motion estimators for intermediate frames and from key frame to key frame."""
     if flow is not None:
         return flow, flow
+    if bundle.kind == "lut" and options.interpolation == "transfer":
+        return StillFlow(), StillFlow()
     if options.interpolation == "transfer":
         return map_flow(), map_flow(refined=True)
     shared = DisFlow()

@@ -13,6 +13,21 @@ from device_runtime.media.writer import VideoWriter
 from device_runtime.options import DEFAULT_OPTIONS, StylizeOptions
 from device_runtime.stylizers.style_mix import StyleMix, StylePhotos, normalized
 from mvstylizer.bundle import Bundle
+from mvstylizer.errors import MVStylizerError
+
+
+class MatchError(MVStylizerError):
+    """Error raised for a match that the model does not have."""
+
+
+def check_match(options: StylizeOptions, bundle: Bundle) -> None:
+    """Check that a model's style codes have a match, if one is requested.
+
+    Raises:
+        MatchError: They have none.
+    """
+    if options.match != "auto" and not bundle.has_match:
+        raise MatchError(f"{bundle.name} has no look and palette to choose from", "Omit --match")
 
 
 def check_request(
@@ -39,6 +54,7 @@ def check_request(
         MVStylizerError: As raised by `stylize_video` and `stylize_photo` for files.
     """
     options.selector(bundle)
+    check_match(options, bundle)
     StyleMix.read(style_photo)
     if is_photo(source, out):
         photo = read_photo(source, max_pixels=options.max_pixels)

@@ -11,9 +11,11 @@ from typing import Any, Final
 import numpy as np
 import torch
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from training.stylizer import StylizerNetwork, network_size, style_size
+from export.adapter import adapted
+from training.stylizer import network_size, style_size
 
 WIDTH: Final = 1920
 """Of the frame and of the style photo, with `HEIGHT`."""
@@ -23,24 +25,26 @@ Shape = tuple[int, ...]
 
 
 @torch.no_grad()
-def stylizer_macs(stylizer: StylizerNetwork) -> dict[str, Any]:
+def stylizer_macs(stylizer: nn.Module) -> dict[str, Any]:
     """Count one grid of a 1080p frame; the guided finish has no matrix products.
 
     Returns:
         ``macs``, and ``macs_size``, the size of the network's input.
     """
-    height, width = network_size(HEIGHT, WIDTH, stylizer.dims)
+    whole = adapted(stylizer)
+    height, width = network_size(HEIGHT, WIDTH, whole.dims)
     with FlopCounterMode(display=False) as counter:
-        stylizer.grid(torch.rand(1, 3, height, width), torch.rand(1, stylizer.style_code_size))
+        whole.grid(torch.rand(1, 3, height, width), torch.rand(1, whole.style_code_size))
     return {"macs": counter.get_total_flops() // 2, "macs_size": f"{width}x{height}"}
 
 
 @torch.no_grad()
-def style_encoder_macs(stylizer: StylizerNetwork) -> dict[str, Any]:
+def style_encoder_macs(stylizer: nn.Module) -> dict[str, Any]:
     """Count one style code of a 1080p photo; see `stylizer_macs`."""
-    height, width = style_size(HEIGHT, WIDTH, stylizer.dims)
+    whole = adapted(stylizer)
+    height, width = style_size(HEIGHT, WIDTH, whole.dims)
     with FlopCounterMode(display=False) as counter:
-        stylizer.encode_style(torch.rand(1, 3, height, width))
+        whole.encode_style(torch.rand(1, 3, height, width))
     return {"macs": counter.get_total_flops() // 2, "macs_size": f"{width}x{height}"}
 
 

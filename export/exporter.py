@@ -1,4 +1,4 @@
-"""Export a checkpoint to a bundle.
+"""Export a checkpoint, or any stylizer that keeps `export.protocol`, to a bundle.
 
 Every file is compared with its reference, and ``model.json`` describes them all. The bundle is built next to
 its target and renamed after the last comparison, so a failed export leaves no files and does not change an
@@ -18,14 +18,16 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from export.adapter import Adapter, adapted
 from export.cache import Cache
 from export.errors import GraphError
 from export.kernels.lite_contract import LITE_FILES
 from export.machine import machine, tools
 from export.model_card import CARD_NAME, card
+from export.module import load_stylizer
 from export.onnx_models.contract import ROLES as ONNX_ROLES
-from export.onnx_models.file import Precision
-from export.onnx_models.weight_swap import BaseBundle, network_row
+from export.onnx_models.file import Precision, round_weights
+from export.onnx_models.weight_swap import BaseBundle, digest_of, network_row, weights_of
 from export.parity.golden import GOLDEN_NAME, write_golden
 from export.parity.kernels import KERNELS, sized_kernels
 from export.parity.reference import Reference
@@ -36,7 +38,7 @@ from export.writers.kernels import write_kernel
 from export.writers.lite import write_lite
 from export.writers.onnx import write_onnx
 from mvstylizer.bundle import MANIFEST_NAME, Bundle, BundleError, file_spec, sha256_of, write_manifest
-from training.checkpoint import load_checkpoint
+from training.checkpoint import CheckpointError, load_checkpoint
 from training.options import StylizerDims
 from training.stylizer import network_size
 
@@ -45,9 +47,10 @@ SIZES: tuple[WidthHeight, ...] = ((512, 256), (768, 384), (1024, 512), (1920, 10
 
 
 def export_bundle(
-    checkpoint: Path,
+    checkpoint: Path | str,
     out: Path,
     *,
+    weights: Path | None = None,
     version: int = 1,
     ridge: float | None = None,
     precision: Precision = "fp16",
@@ -60,8 +63,10 @@ def export_bundle(
     """Export a checkpoint.
 
     Args:
-        checkpoint: File written by `mvstylizer train`, or a look network's, which makes a ``lite`` bundle.
+        checkpoint: File written by `mvstylizer train`, or a look network's, which makes a ``lite`` bundle; or
+            ``package.module:function``, which builds a stylizer (`export.module.load_stylizer`).
         out: Folder of the bundle. An existing bundle is replaced; any other content is refused.
+        weights: State dict of the built stylizer; None leaves it as it was built.
         version: Release number, from 1.
         ridge: Regularization of the grid's fit (`StylizerDims.ridge`), instead of the checkpoint's; larger
             values keep it closer to the global mapping.
@@ -77,22 +82,24 @@ def export_bundle(
 
     Raises:
         CheckpointError: The checkpoint is missing or damaged.
+        StylizerModuleError: The stylizer cannot be built, does not keep the protocol, or cannot be traced.
         BundleError: `out` contains something other than a bundle, or cannot be written.
         ParityError: A file does not compute what its reference computes.
         GraphError: The network cannot be exported, or a file is not valid for its target.
         LaneError: A runtime rejects a file.
     """
-    stylizer, info = load_checkpoint(checkpoint)
-    if ridge is not None:
-        stylizer.dims = replace(stylizer.dims, ridge=ridge)
     _refuse_foreign(out)
+    stylizer, source = opened(checkpoint, weights)
+    if ridge is not None:
+        stylizer.set_ridge(ridge)
     _check_exportable(stylizer.dims)
-    source = {"checkpoint": checkpoint.name, "sha256": sha256_of(checkpoint), "step": info.step}
+    if precision == "fp16":
+        round_weights(stylizer)
     base = base_bundle if base_bundle is not None and base_bundle.fits(stylizer, precision) else None
     with _staged(out) as folder:
         kernels = [*KERNELS.values(), *sized_kernels(sizes, _grid_of(stylizer.dims))]
         network = network_row(stylizer, precision)
-        files = len(ONNX_ROLES) + len(LITE_FILES) * (stylizer.local is None) + len(kernels) + 1
+        files = len(ONNX_ROLES) + len(LITE_FILES) * (stylizer.heads is not None) + len(kernels) + 1
         store = Cache() if cache else None
         draft = Draft(folder, Reference(stylizer), network, report, store, progress, files)
         write_onnx(draft, source, base)
@@ -106,6 +113,24 @@ def export_bundle(
         bundle = _bundle(draft, version, source)
         write_manifest(bundle)
     return replace(bundle, path=out)
+
+
+def opened(checkpoint: Path | str, weights: Path | None = None) -> tuple[Adapter, dict[str, object]]:
+    """Return a stylizer with the kit's finish, and the manifest's row of its origin; see `export_bundle`."""
+    if isinstance(checkpoint, Path):
+        if weights is not None:
+            raise CheckpointError(f"{checkpoint} has its own weights", "Omit --weights, or name a module")
+        stylizer, info = load_checkpoint(checkpoint)
+        source = {"checkpoint": checkpoint.name, "sha256": sha256_of(checkpoint), "step": info.step}
+        return adapted(stylizer), source
+    built = adapted(load_stylizer(checkpoint, weights))
+    digest = sha256_of(weights) if weights else digest_of(weights_of(built))
+    return built, {
+        "checkpoint": weights.name if weights else "as built",
+        "sha256": digest,
+        "step": 0,
+        "module": checkpoint,
+    }
 
 
 def _check_exportable(dims: StylizerDims) -> None:
@@ -133,7 +158,7 @@ def _report_missing_lanes(report: Reporter) -> None:
 
 def _bundle(draft: Draft, version: int, source: dict[str, object]) -> Bundle:
     """Return the bundle of a draft, and write the card, which cannot contain its own hash."""
-    name = draft.reference.stylizer.dims.variant
+    name = draft.reference.stylizer.name
     files = tuple(draft.files)
     bundle = Bundle(draft.folder, name, version, files, source, draft.network, tools(), machine())
     (draft.folder / CARD_NAME).write_text(card(bundle))

@@ -21,7 +21,7 @@ from export.errors import GraphError
 from export.parity.golden import check_golden
 from export.parity.kernels import KERNELS, Kernel, sized_kernels
 from export.parity.latency import kernel_latency, lite_latency, onnx_latency
-from export.runtimes import gpu
+from export.runtimes import gpu, hexagon
 from export.runtimes.cpu import LaneError
 from export.runtimes.difference import ParityError
 from mvstylizer.bundle import LITE_ROLES, Bundle, BundleError, FileSpec, load_bundle
@@ -94,6 +94,9 @@ def check_bundle(
     except LimitedProcessError as err:
         path = bundle.path / bundle.files[min(len(rows), len(bundle.files) - 1)].path
         raise BundleError(f"{path} {err.message}", _DAMAGED) from err
+    for lane in (gpu, hexagon):
+        if reason := lane.why_missing():
+            report(f"{lane.LANE}: not checked ({reason})")
     return rows
 
 
@@ -167,8 +170,8 @@ def _parts(row: Checked) -> Iterator[str]:
     elif not row.parity:
         yield "hash matches"
     else:
-        lanes = ", ".join(row.parity["lanes"])
-        yield f"differs from its reference by at most {row.parity['max']:.4g} ({lanes})"
+        lanes = (f"{lane} {found['max']:.4g}" for lane, found in row.parity["lanes"].items())
+        yield f"differs from its reference by at most {row.parity['max']:.4g} ({', '.join(lanes)})"
     if row.latency:
         recorded = f", {row.recorded['median_ms']:g} ms at export" if row.recorded else ""
         yield f"{row.latency['median_ms']:g} ms here{recorded}"

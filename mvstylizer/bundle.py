@@ -113,6 +113,16 @@ class Bundle:
     tools: dict[str, str] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def kind(self) -> str:
+        """What the stylizer predicts: ``image``, ``affine``, ``grid`` or ``lut``."""
+        return str(self.network.get("kind", "grid"))
+
+    @property
+    def has_match(self) -> bool:
+        """Whether a style code begins with the match (`mvstylizer.stylizer.Match`)."""
+        return bool(self.network.get("match", True))
+
     def spec(self, role: str) -> FileSpec:
         """Return the row of `role`.
 

@@ -1,4 +1,4 @@
-"""``mvstylizer export``: export a checkpoint to a bundle, or check or compile a bundle."""
+"""``mvstylizer export``: export a checkpoint or a module to a bundle, or check or compile a bundle."""
 
 from __future__ import annotations
 
@@ -18,16 +18,33 @@ Examples:
   mvstylizer export runs/first.safetensors --out models/first
   mvstylizer export runs/first.safetensors --out models/first --precision fp32 --sizes 1280x720
   mvstylizer export training/weights/look.safetensors --out models/my-lite
+  mvstylizer export --init mystyle/
+  mvstylizer export mystyle.model:build --weights mystyle.safetensors --out models/mystyle
   mvstylizer export --check models/first
+  mvstylizer export --diff models/first models/second
   mvstylizer export --compile models/first --snapdragon SM8650,SM8750 --out compiled
 """
 
 
 def export(
     checkpoint: Annotated[
-        Path | None,
+        str | None,
         typer.Argument(
-            metavar="CHECKPOINT", help="File written by `mvstylizer train`, or a look network for lite."
+            metavar="CHECKPOINT|MODULE:BUILD",
+            help="File written by `mvstylizer train`, or a look network for lite; or the function that builds"
+            " a stylizer of your own.",
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", metavar="FILE", help="State dict of a stylizer of your own."),
+    ] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(
+            "--init",
+            metavar="FOLDER",
+            help="Instead of exporting, write a template of your own stylizer.",
         ),
     ] = None,
     out: Annotated[
@@ -39,6 +56,12 @@ def export(
             "--check",
             metavar="BUNDLE",
             help="Instead of exporting, verify a bundle's hashes and results and time it on this machine.",
+        ),
+    ] = None,
+    diff: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            "--diff", metavar="BUNDLE BUNDLE", help="Instead of exporting, compare two bundles side by side."
         ),
     ] = None,
     compile_: Annotated[
@@ -75,9 +98,29 @@ def export(
     ] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Export a checkpoint to ONNX and TFLite and compare every file with its reference; or check a bundle."""
-    if sum(each is not None for each in (check, checkpoint, compile_)) != 1:
-        raise typer.BadParameter("name either a CHECKPOINT to export, or a bundle with --check or --compile")
+    """Export a checkpoint or your own stylizer, and check every file; or check an existing bundle."""
+    if sum(each is not None for each in (check, checkpoint, compile_, init, diff)) != 1:
+        raise typer.BadParameter(
+            "name either a CHECKPOINT or MODULE:BUILD to export, or a bundle with --check or --compile,"
+            " two bundles with --diff, or a folder with --init"
+        )
+    if init is not None:
+        from export.template_project import write_template
+
+        files = write_template(init)
+        name = init.resolve().name
+        finish(
+            {"files": [str(file) for file in files]},
+            f"Template: {init}\nExport it with: mvstylizer export {name}.model:build --out bundle",
+            as_json,
+        )
+        return
+    if diff is not None:
+        from export.diff import diff_bundles
+
+        compared = diff_bundles(*diff)
+        finish(compared.as_dict(), "\n".join(compared.lines()), as_json)
+        return
     if check is not None:
         from export.verify import check_bundle
 
@@ -110,8 +153,9 @@ def export(
         from export.exporter import export_bundle
 
         written = export_bundle(
-            checkpoint,
+            _source(checkpoint),
             out,
+            weights=weights,
             version=version,
             ridge=ridge,
             precision=precision,
@@ -124,6 +168,11 @@ def export(
         spec.role: {"path": spec.path, "bytes": spec.bytes, "parity": spec.parity} for spec in written.files
     }
     finish({"bundle": str(out), "version": version, "files": files}, f"Bundle: {out}", as_json)
+
+
+def _source(text: str) -> Path | str:
+    """Return the path of a checkpoint, or ``module:function`` as it is."""
+    return text if ":" in text and not Path(text).exists() else Path(text)
 
 
 @contextmanager

@@ -74,6 +74,15 @@ def load_checkpoint(path: Path) -> tuple[StylizerNetwork, CheckpointInfo]:
     return stylizer.eval(), info
 
 
+def build(path: Path) -> StylizerNetwork:
+    """Return the stylizer of a checkpoint, for ``mvstylizer export training.checkpoint:build``.
+
+    Raises:
+        CheckpointError: See `load_checkpoint`.
+    """
+    return load_checkpoint(path)[0]
+
+
 def read_info(path: Path) -> CheckpointInfo:
     """Read the header of a checkpoint.
 

@@ -20,6 +20,7 @@ Images are N×3×H×W float32 RGB in [0, 1].
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -110,6 +111,33 @@ class StylizerNetwork(nn.Module):
         self.mixed = mixed
         if self.local is not None:
             self.local.encoder.mixed = mixed
+
+    kind: Literal["grid"] = "grid"  # this and the following keep the export's protocol
+    takes_thumbnail = True
+
+    @property
+    def network_pixels(self) -> int:
+        """Pixel budget of the content."""
+        return self.dims.network_pixels
+
+    @property
+    def style_pixels(self) -> int:
+        """Pixel budget of a style photo."""
+        return self.dims.style_pixels
+
+    @property
+    def cell(self) -> int:
+        """Side of a cell of the grid in pixels."""
+        return self.dims.map_cell
+
+    @property
+    def bins(self) -> int:
+        """Bins of luma of the grid."""
+        return self.dims.bins
+
+    def predict(self, content: Tensor, style_code: Tensor, thumb: Tensor | None = None) -> Tensor:
+        """Return the grid; see `grid`."""
+        return self.grid(content, style_code, thumb)
 
     @property
     def style_code_size(self) -> int:

@@ -95,6 +95,19 @@ class FlowEstimator(Protocol):
         ...
 
 
+class StillFlow:
+    """No motion: for maps that do not depend on the place, such as those of a global look-up table."""
+
+    def prepare(self, picture: NDArray[np.uint8]) -> Luma:
+        """Return a single pixel; see `FlowEstimator.prepare`."""
+        return np.zeros((1, 1), np.uint8)
+
+    def follow(self, key: Luma) -> Follow:
+        """Return no motion for every frame; see `FlowEstimator.follow`."""
+        still = Motion(np.zeros((1, 1, 2), np.float32), np.ones((1, 1), np.float32))
+        return lambda frame, step=None: still
+
+
 class DisFlow:
     """Dense inverse search (Kroeger et al. 2016) on luma, in OpenCV's implementation.
 

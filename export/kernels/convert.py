@@ -10,6 +10,7 @@ from typing import Any
 from ai_edge_litert import schema_py_generated as schema
 
 from export.kernels.half_precision import with_half_constants
+from export.kernels.signature import Shapes, described
 from export.tflite_file import OPERATOR_NAMES, builtin_code, pack, unpack
 from mvstylizer.bundle import TensorSpec
 from mvstylizer.errors import MissingExtraError, MVStylizerError
@@ -45,6 +46,7 @@ def convert(
     outputs: Sequence[TensorSpec],
     *,
     half: bool = False,
+    default: Shapes | None = None,
 ) -> bytes:
     """Convert `function` and return the file.
 
@@ -53,6 +55,7 @@ def convert(
         inputs: Names, types and shapes; -1 is a dynamic dimension.
         outputs: Names, in the order in which `function` returns them.
         half: Store large constants in half precision (`half_precision`); arithmetic is single precision.
+        default: Shapes of dynamic inputs for tools that do not resize them (`export.kernels.signature`).
 
     Returns:
         The TFLite file. Casts between uint8 and float32 become DEQUANTIZE and QUANTIZE with scale 1 and zero
@@ -76,7 +79,8 @@ def convert(
     _casts_to_quantization(model)
     content = pack(model)
     operators(content)
-    return with_half_constants(content) if half else content
+    content = with_half_constants(content) if half else content
+    return described(content, function.__name__, inputs, outputs, default)
 
 
 def gather_to_lookup(content: bytes) -> bytes:

@@ -46,7 +46,7 @@ def as_tflite(
     table = functions()
     constants = {each.name: _array(each) for each in graph.initializer}
 
-    def run(*given: Any) -> tuple[Any, ...]:
+    def network(*given: Any) -> tuple[Any, ...]:
         values: dict[str, Any] = {"": None, **constants}
         values.update(zip((spec.name for spec in inputs), given, strict=True))
         for node in graph.node:
@@ -56,7 +56,7 @@ def as_tflite(
             values[node.output[0]] = table[node.op_type](attributes, *(values[name] for name in node.input))
         return tuple(values[each.name] for each in graph.output)
 
-    return convert(run, inputs, outputs, half=half)
+    return convert(network, inputs, outputs, half=half)
 
 
 def _array(constant: onnx.TensorProto) -> Any:

@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import Any
 
 from export.kernels.convert import convert, tensorflow
+from export.kernels.signature import DEFAULT_FRAME, Shapes
 from mvstylizer.bundle import TensorSpec
 
 TRANSFER_INPUTS = (
@@ -59,4 +60,11 @@ def build_transfer() -> bytes:
         hats = tf.nn.relu(1.0 - tf.abs(tf.minimum(tf.nn.relu(place), last) - bins))
         return tf.cast(tf.reduce_sum(by_bin * hats, axis=1, keepdims=True), tf.uint8)
 
-    return convert(transfer, TRANSFER_INPUTS, TRANSFER_OUTPUTS)
+    return convert(transfer, TRANSFER_INPUTS, TRANSFER_OUTPUTS, default=_default())
+
+
+def _default() -> Shapes:
+    """Return the inputs' shapes for a default frame as one tile, with a map of 9 × 16 cells and 6 bins."""
+    (width, height), (rows, columns), bins = DEFAULT_FRAME, (9, 16), 6
+    shapes = {"frame": (1, 3, height, width), "cells": (12, bins, rows, columns), "bins": (1, bins, 1, 1)}
+    return {**shapes, "rows": (1, 1, height, rows), "columns": (1, 1, columns, width)}

@@ -23,6 +23,7 @@ from __future__ import annotations
 from typing import Any
 
 from export.kernels.convert import convert, gather_to_lookup, tensorflow
+from export.kernels.signature import DEFAULT_FRAME, Shapes
 from mvstylizer.bundle import TensorSpec
 
 WARP_INPUTS = (
@@ -67,8 +68,11 @@ def build_warp() -> bytes:
         columns, across = split_flow(flow_x, left, right)
         rows, along = split_flow(flow_y, up, down)
         step = tf.cast(tf.reshape(rows * width + columns, [-1]), tf.int32)
+        # Generic tools feed any numbers. The bounds have the index's shape: TFLite broadcasts int32 slowly.
+        last = tf.fill(tf.shape(index), tf.shape(atlas)[0] - 1)
+        place = tf.minimum(tf.maximum(index + step, tf.zeros_like(index)), last)
         # Split the corners while they are bytes, since a split copies.
-        corners = tf.split(tf.transpose(tf.gather(atlas, index + step)), 4, axis=0)
+        corners = tf.split(tf.transpose(tf.gather(atlas, place)), 4, axis=0)
         both = across * along
         right_of, below = across - both, along - both
         blend = 0.0
@@ -76,4 +80,13 @@ def build_warp() -> bytes:
             blend += tf.cast(corner, tf.float32) * weight
         return tf.cast(blend, tf.uint8)
 
-    return gather_to_lookup(convert(warp, WARP_INPUTS, WARP_OUTPUTS))
+    return gather_to_lookup(convert(warp, WARP_INPUTS, WARP_OUTPUTS, default=_default()))
+
+
+def _default() -> Shapes:
+    """Return the inputs' shapes for a default frame as one strip."""
+    width, height = DEFAULT_FRAME
+    flow = (1, height, width, 1)
+    columns, rows, pixels = (1, 1, width, 1), (1, height, 1, 1), height * width
+    shapes = {"atlas": (pixels, 12), "flow_x": flow, "flow_y": flow, "index": (pixels,)}
+    return {**shapes, "left": columns, "right": columns, "up": rows, "down": rows}

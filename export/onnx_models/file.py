@@ -8,7 +8,9 @@ from typing import Literal
 
 import numpy as np
 import onnx
+import torch
 from onnx import numpy_helper
+from torch import nn
 
 from export.errors import GraphError
 from export.onnx_models.graph_text import OPSET
@@ -59,6 +61,21 @@ def check_graph(model: onnx.ModelProto, name: str) -> None:
     unused = sorted({initializer.name for initializer in model.graph.initializer} - used)
     if unused:
         raise GraphError(f"{name} has unused initializers: {', '.join(unused)}")
+
+
+def round_weights(stylizer: nn.Module) -> None:
+    """Round the weights that `save_model` stores in half precision, so that the reference has the same ones.
+
+    Raises:
+        GraphError: A weight is beyond the range of half precision.
+    """
+    for name, values in stylizer.state_dict().items():
+        if not values.is_floating_point() or values.numel() < MIN_HALF_SIZE:
+            continue
+        rounded = values.half().to(values.dtype)
+        if not torch.isfinite(rounded).all():
+            raise GraphError(f"Weight {name} is beyond the range of half precision", "Use --precision fp32")
+        values.copy_(rounded)
 
 
 def parameters(path: Path) -> int:

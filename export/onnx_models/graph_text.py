@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import onnx
 from onnx import parser
 
@@ -12,14 +14,37 @@ OPSET = 18  # opset 20 renames modes of GridSample and others, which converters 
 IR_VERSION = 8  # the first with opset 18; ONNX Runtime reads it since 2023
 
 
+_OUT_SIZE: Final = """
+            size_float = Cast <to = 11> (size_in)
+            r_double = Cast <to = 11> (r)
+            scaled_out = Mul (size_float, r_double)
+            rounded_out = Round (scaled_out)
+            one_out = Constant <value = double {1.0}> ()
+            atleast_out = Max (rounded_out, one_out)
+            out_size = Cast <to = 7> (atleast_out)
+            one_three = Constant <value = int64[2] {1, 3}> ()
+            frame_sizes = Concat <axis = 0> (one_three, out_size)"""
+_BYTES: Final = """
+            nearest = Round (gray_out)
+            clamped = Clip (nearest, zero_unit, gray_scale)
+            bytes_planar = Cast <to = 2> (clamped)
+            stylized = Transpose <perm = [0, 2, 3, 1]> (bytes_planar)"""
+
+
 def reduction(
-    source: str, target: str, pixels: int, cell: int, min_cells: int, *, whole: bool = False
+    source: str,
+    target: str,
+    pixels: int,
+    cell: int,
+    min_cells: int,
+    *,
+    whole: bool = False,
+    thumb: bool = True,
 ) -> onnx.ModelProto:
     """Return a graph from uint8 NHWC to float NCHW in [0, 1], reduced to a pixel budget and whole cells.
 
     It computes the same sizes as `training.stylizer.network_size` and `style_size`, in double precision too.
-    A picture within the budget whose sides are whole cells is not resized. A second output, ``thumb``, is the
-    thumbnail of the reduced picture (`training.look.heads.thumbnail`).
+    A picture within the budget whose sides are whole cells is not resized.
 
     Args:
         source: Name of the input.
@@ -28,13 +53,16 @@ def reduction(
         cell: Side of a cell in pixels.
         min_cells: Cells of the shortest side, at least.
         whole: Add outputs for the full-size picture (``unit``) and its size (``frame_size``).
+        thumb: Add ``thumb``, the thumbnail of the reduced picture (`training.look.heads.thumbnail`).
     """
     sizes = "float[1,3,A,B] unit, int64[2] frame_size, " if whole else ""
+    thumb_output = ", float[1,3,T,T] thumb" if thumb else ""
+    small = f"{_area_weights(target, 2)}{_area_weights(target, 3)}{_thumb(target)}" if thumb else ""
     return _parsed(
         "before",
         f"""
         <ir_version: {IR_VERSION}, opset_import: ["" : {OPSET}]>
-        before (uint8[1,H,W,3] {source}) => ({sizes}float[1,3,h,w] {target}, float[1,3,T,T] thumb) {{
+        before (uint8[1,H,W,3] {source}) => ({sizes}float[1,3,h,w] {target}{thumb_output}) {{
             planar = Transpose <perm = [0, 3, 1, 2]> ({source})
             gray = Cast <to = 1> (planar)
             white = Constant <value = float {{255.0}}> ()
@@ -58,11 +86,25 @@ def reduction(
             batch_channels = Constant <value = int64[2] {{1, 3}}> ()
             sizes = Concat <axis = 0> (batch_channels, small_size)
             {target} = Resize <mode = "linear", antialias = 1, exclude_outside = 1> (unit, , , sizes)
-            {_area_weights(target, 2)}
-            {_area_weights(target, 3)}
-            across = Transpose <perm = [1, 0]> (weights_3)
-            narrow = MatMul ({target}, across)
-            thumb = MatMul (weights_2, narrow)
+            {small}
+        }}
+        """,
+    )
+
+
+def enlarged() -> onnx.ModelProto:
+    """Return the finish of a stylizer that predicts an image: the image resized to r times the frame."""
+    return _parsed(
+        "finish",
+        f"""
+        <ir_version: {IR_VERSION}, opset_import: ["" : {OPSET}]>
+        finish (float[1,3,a,b] image_in, int64[2] size_in, float[1] r) => (uint8[1,P,Q,3] stylized) {{
+            {_OUT_SIZE}
+            sized = Resize <mode = "linear", antialias = 1, exclude_outside = 1> (image_in, , , frame_sizes)
+            zero_unit = Constant <value = float {{0.0}}> ()
+            gray_scale = Constant <value = float {{255.0}}> ()
+            gray_out = Mul (sized, gray_scale)
+            {_BYTES}
         }}
         """,
     )
@@ -81,15 +123,7 @@ def finish(bins: int) -> onnx.ModelProto:
         <ir_version: {IR_VERSION}, opset_import: ["" : {OPSET}]>
         finish (float[1,rows,columns,{bins},12] grid_in, float[1,3,A,B] unit_in, int64[2] size_in, float[1] r)
             => (uint8[1,P,Q,3] stylized) {{
-            size_float = Cast <to = 11> (size_in)
-            r_double = Cast <to = 11> (r)
-            scaled_out = Mul (size_float, r_double)
-            rounded_out = Round (scaled_out)
-            one_out = Constant <value = double {{1.0}}> ()
-            atleast_out = Max (rounded_out, one_out)
-            out_size = Cast <to = 7> (atleast_out)
-            one_three = Constant <value = int64[2] {{1, 3}}> ()
-            frame_sizes = Concat <axis = 0> (one_three, out_size)
+            {_OUT_SIZE}
             guide = Resize <mode = "linear", antialias = 1, exclude_outside = 1> (unit_in, , , frame_sizes)
             luma_weights = Constant <value = float[1,3,1,1] {{{", ".join(map(str, GUIDE))}}}> ()
             luma = Conv (guide, luma_weights)
@@ -110,10 +144,7 @@ def finish(bins: int) -> onnx.ModelProto:
             {sums}
             gray_scale = Constant <value = float {{255.0}}> ()
             gray_out = Mul (color_{bins}, gray_scale)
-            nearest = Round (gray_out)
-            clamped = Clip (nearest, zero_unit, gray_scale)
-            bytes_planar = Cast <to = 2> (clamped)
-            stylized = Transpose <perm = [0, 2, 3, 1]> (bytes_planar)
+            {_BYTES}
         }}
         """,
     )
@@ -124,6 +155,14 @@ def _parsed(name: str, text: str) -> onnx.ModelProto:
     model = parser.parse_model(text)
     keep = {"rename_inputs": False, "rename_outputs": False}
     return onnx.compose.add_prefix(model, f"{name}.", **keep)
+
+
+def _thumb(image: str) -> str:
+    """Return the text of ``thumb``, which follows that of both `_area_weights`."""
+    return f"""
+            across = Transpose <perm = [1, 0]> (weights_3)
+            narrow = MatMul ({image}, across)
+            thumb = MatMul (weights_2, narrow)"""
 
 
 def _area_weights(image: str, axis: int) -> str:

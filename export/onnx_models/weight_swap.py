@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch import nn
 
+from export.adapter import Adapter, adapted
 from export.errors import GraphError
 from export.onnx_models.file import save_model
 from mvstylizer.bundle import Bundle, sha256_of
 from training.checkpoint import load_checkpoint
-from training.stylizer import StylizerNetwork
 
 PREFIX: Final = "stylizer."  # before a weight's name in a graph
+ADAPTER: Final = "module."  # follows it, except in bundles of older versions
 HALF: Final = ".half"  # after the name of a weight in half precision
 
 TRACED: Final = ("style_encoder", "stylizer")  # the map is cut out of the stylizer
@@ -57,7 +58,7 @@ class BaseBundle:
     bundle: Bundle
     checkpoint: Path
 
-    def fits(self, stylizer: StylizerNetwork, precision: str) -> bool:
+    def fits(self, stylizer: nn.Module, precision: str) -> bool:
         """Return whether the bundle has a stylizer's architecture and precision, and is of its checkpoint."""
         own = sha256_of(self.checkpoint) == self.bundle.source.get("sha256")
         return own and self.bundle.network == network_row(stylizer, precision)
@@ -68,14 +69,15 @@ class BaseBundle:
         return Graphs(files, weights_of(load_checkpoint(self.checkpoint)[0]))
 
 
-def network_row(stylizer: StylizerNetwork, precision: str) -> dict[str, Any]:
+def network_row(stylizer: nn.Module, precision: str) -> dict[str, Any]:
     """Return the manifest's row of a stylizer: dimensions, length of the style code, precision."""
-    return {**stylizer.dims.as_dict(), "style_code": stylizer.style_code_size, "precision": precision}
+    return adapted(stylizer).row(precision)
 
 
 def weights_of(stylizer: nn.Module) -> Weights:
-    """Return the trainable weights by name."""
-    return {name: value.detach().float().numpy() for name, value in stylizer.state_dict().items()}
+    """Return the weights by name, those of the stylizer itself if it has the kit's finish around it."""
+    module = stylizer.module if isinstance(stylizer, Adapter) else stylizer
+    return {name: value.detach().float().numpy() for name, value in module.state_dict().items()}
 
 
 def digest_of(weights: Weights) -> str:
@@ -131,7 +133,7 @@ def check_complete(found: Iterable[str], weights: Weights) -> None:
 
 def _place(name: str, values: NDArray[Any], weights: Weights) -> tuple[str, int | None] | None:
     """Return name and row of the weight that an initializer is (row None: all of it), else None."""
-    plain = name.removeprefix(PREFIX).removesuffix(HALF)
+    plain = name.removeprefix(PREFIX).removeprefix(ADAPTER).removesuffix(HALF)
     if plain in weights:
         if not _same(values, weights[plain]):
             raise GraphError(f"{name} differs from the checkpoint that the file was exported from")

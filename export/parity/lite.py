@@ -12,8 +12,10 @@ import numpy as np
 
 from export.parity.reference import Reference
 from export.parity.test_images import parity_picture, pictures
+from export.runtimes.compiled_model import LANE as LITERT
+from export.runtimes.compiled_model import run_compiled
 from export.runtimes.cpu import CPU_LANES, run_on_cpu
-from export.runtimes.difference import Differences, Tolerance
+from export.runtimes.difference import Case, Differences, Tolerance
 
 SIZE: Final = (72, 128)  # of the pictures, whose thumbnails are compared
 
@@ -36,6 +38,11 @@ def check_style_encoder_tflite(content: bytes, reference: Reference) -> dict[str
         for lane in CPU_LANES:
             (found,) = run_on_cpu(content, {"thumb": thumb}, lane)
             differences.add(kind, lane, found / scale, expected / scale)
+    photo = reference.thumb(parity_picture(*SIZE, seed=3))
+    expected = reference.global_code(photo)
+    (outputs,) = run_compiled(content, [Case("photo", {"thumb": photo}, expected)])
+    scale = np.abs(expected).max()
+    differences.add("photo", LITERT, outputs[0] / scale, expected / scale)
     return differences.summary()
 
 
@@ -57,4 +64,8 @@ def check_look_tflite(content: bytes, reference: Reference) -> dict[str, Any]:
             for lane in CPU_LANES:
                 (found,) = run_on_cpu(content, {"thumb": thumb, "style_code": code}, lane)
                 differences.add(f"{kind} as {style}", lane, 255 * found, 255 * expected)
+    thumb = reference.thumb(parity_picture(*SIZE, seed=3))
+    expected = reference.lut(thumb, photo)
+    (outputs,) = run_compiled(content, [Case("photo", {"thumb": thumb, "style_code": photo}, expected)])
+    differences.add("photo as another photo", LITERT, 255 * outputs[0], 255 * expected)
     return differences.summary()

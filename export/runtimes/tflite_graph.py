@@ -43,6 +43,9 @@ class Graph:
     Args:
         content: The file.
 
+    Attributes:
+        signature_name: Name of its signature; empty if it has none, as the files of older versions.
+
     Raises:
         GraphError: It is not a TFLite file.
     """
@@ -64,6 +67,7 @@ class Graph:
             )
             for number, op in enumerate(main.operators)
         ]
+        self.signature_name = _text(model.signatureDefs[0].signatureKey) if model.signatureDefs else ""
         self._producers = {tensor: node for node in self.nodes for tensor in node.outputs}
 
     def name(self, tensor: int) -> str:

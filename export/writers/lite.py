@@ -40,8 +40,8 @@ def write_lite(draft: Draft) -> None:
         KernelBuildError: An operator has no TFLite form.
     """
     stylizer = draft.reference.stylizer
-    if stylizer.local is not None:
-        draft.report(f"TFLite of the network: skipped, variant {stylizer.dims.variant} runs on edges only")
+    if stylizer.heads is None:
+        draft.report(f"TFLite of the network: skipped, {stylizer.name} runs on edges only")
         return
     for role, (build, check) in _FILES.items():
         draft.begin(LITE_FILES[role])
@@ -52,6 +52,7 @@ def write_lite(draft: Draft) -> None:
 def _built(draft: Draft, role: str, build: Callable[..., bytes]) -> bytes:
     """Convert the network, or take the file of the same weights from the cache; it is checked either way."""
     heads = draft.reference.stylizer.heads
+    assert heads is not None
     key = Cache.key("lite", role, draft.half, digest_of(weights_of(heads)))
     files = draft.cache.get(key) if draft.cache is not None else None
     content = files["file.tflite"] if files else build(heads, half=draft.half)

@@ -21,6 +21,7 @@ from export.parity.onnx import check_style_encoder, check_stylizer, check_styliz
 from export.runtimes.difference import rounded
 from export.writers.draft import Draft
 from mvstylizer.bundle import file_spec
+from training.stylizer import StylizerNetwork
 
 _WEIGHTS: Final = "weights.safetensors"
 
@@ -74,15 +75,20 @@ def _swap_weights(draft: Draft, graphs: Graphs, metadata: dict[str, str]) -> boo
 
 def _known_graphs(draft: Draft, key: str) -> Graphs | None:
     """Return the graphs of an earlier export of the same architecture and precision."""
-    files = draft.cache.get(key) if draft.cache is not None else None
+    files = draft.cache.get(key) if draft.cache is not None and _has_known_code(draft) else None
     if files is None:
         return None
     weights = load(files.pop(_WEIGHTS))
     return Graphs({Path(name).stem: content for name, content in files.items()}, weights)
 
 
+def _has_known_code(draft: Draft) -> bool:
+    """Return whether the cache's keys cover the stylizer's code: they do not cover a user's."""
+    return isinstance(draft.reference.stylizer.module, StylizerNetwork)
+
+
 def _keep_graphs(draft: Draft, key: str) -> None:
-    if draft.cache is not None:
+    if draft.cache is not None and _has_known_code(draft):
         files = {f"{role}.onnx": (draft.folder / f"{role}.onnx").read_bytes() for role in TRACED}
         weights = {name: np.array(value) for name, value in weights_of(draft.reference.stylizer).items()}
         draft.cache.put(key, {**files, _WEIGHTS: save(weights)})

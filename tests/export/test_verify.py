@@ -39,7 +39,9 @@ def test_an_intact_bundle_passes(exported: Path) -> None:
     rows = {row.path: row for row in check_bundle(exported, report=lines.append)}
     assert rows.keys() == {spec.path for spec in load_bundle(exported).files}
     assert rows["stylizer.onnx"].parity["max"] <= 1
-    assert rows["warp.tflite"].parity["lanes"].keys() == {"reference", "built-in operators", "XNNPACK"}
+    lanes = {"reference", "built-in operators", "XNNPACK", "CompiledModel"}
+    assert rows["warp.tflite"].parity["lanes"].keys() == lanes
+    assert all(any(f"{lane} " in line for lane in lanes) for line in lines if line.startswith("warp.tflite"))
     assert rows["warp_accel_64x48.tflite"].latency["median_ms"] > 0
     assert rows["warp_accel_64x48.tflite"].recorded == load_bundle(exported).spec("warp_accel_64x48").latency
     assert any("ms here" in line and "ms at export" in line for line in lines)

@@ -56,7 +56,7 @@ def test_the_files_compute_what_pytorch_computes(
     assert lut["max"] < 0.5
     assert (len(code["cases"]), len(lut["cases"])) == (5, 35)
     for row in (code, lut):
-        assert row["lanes"].keys() == {"reference", "built-in operators", "XNNPACK"}
+        assert row["lanes"].keys() == {"reference", "built-in operators", "XNNPACK", "CompiledModel"}
 
 
 def test_other_weights_are_detected(stylizer: StylizerNetwork, files: Mapping[str, bytes]) -> None:

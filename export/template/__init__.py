@@ -1,0 +1,1 @@
+"""A stylizer of your own: see model.py, and README.md for what to do with it."""
