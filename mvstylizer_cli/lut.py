@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mvstylizer_cli.configured import ConfigOption, ProfileOption
 from mvstylizer_cli.console import BundleOption, JsonOption, finish
 from mvstylizer_cli.stylizers import (
     EdgeOption,
@@ -43,6 +44,8 @@ def lut(
     tls_ca: TlsOption = None,
     token: TokenOption = "",
     bundle: BundleOption = None,
+    config: ConfigOption = None,
+    profile: ProfileOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Export the global part of a style on a shot as a 3D LUT, for ffmpeg's lut3d and grading tools."""

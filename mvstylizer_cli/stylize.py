@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from mvstylizer_cli.configured import ConfigOption, ProfileOption
 from mvstylizer_cli.console import BundleOption, JsonOption, Show, finish, warn
 from mvstylizer_cli.excerpt_options import FromOption, ToOption, check_span
 from mvstylizer_cli.many import JobsOption, SkipOption, stylize_many
@@ -43,6 +44,7 @@ Examples:
   mvstylizer stylize street.mp4 --style dusk.jpg --out sheet.png --preview
   mvstylizer stylize photo.jpg --style dusk.jpg --out photo-dusk.jpg --strength 0.7
   mvstylizer stylize holiday/ --style dusk.jpg --out holiday-dusk/ --skip-existing --jobs 2
+  mvstylizer stylize street.mp4 --profile dusk --out street-dusk.mp4
   mvstylizer stylize photo.jpg --style dusk.jpg --mask labels.png --style-mask dusk-labels.png --out out.jpg
   mvstylizer stylize /dev/video0 --live --style dusk.jpg --out udp://127.0.0.1:5000 --edge 192.168.1.20:8001
 """
@@ -129,6 +131,8 @@ def stylize(
     preview_frame: PreviewOption = False,
     preview_scenes: PreviewScenesOption = False,
     bundle: BundleOption = None,
+    config: ConfigOption = None,
+    profile: ProfileOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Stylize a video, a photo or a live stream after a photo."""
