@@ -110,7 +110,7 @@ def plan_video(
     calibration = _calibrate(source, StyleMix.read(style_photo, options.match), options, stylizer, bundle)
     selector = options.selector(bundle)
     indices, cuts, frames = [], [], 0
-    with ExcerptReader(source, options.span) as reader:
+    with ExcerptReader(source, options.span, input_lut=options.input_lut) as reader:
         for frame in reader:
             decision = selector.decide(frame)
             indices += [frame.index] * decision.is_key
@@ -137,7 +137,9 @@ def _calibrate(
     """Stylize the first frames and discard the result."""
     watch = Stopwatch()
     with (
-        ExcerptReader(source, options.span, codec_motion=options.flow_init == "codec") as reader,
+        ExcerptReader(
+            source, options.span, codec_motion=options.flow_init == "codec", input_lut=options.input_lut
+        ) as reader,
         open_pictures(
             islice(reader, CALIBRATION_FRAMES), style, options, stylizer=stylizer, bundle=bundle, watch=watch
         ) as pictures,

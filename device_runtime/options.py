@@ -51,6 +51,8 @@ class StylizeOptions:
         start: Where the part of the video to stylize begins: a time from the first frame (``12.5``, ``1:30``)
             or a frame number, from 0 (``120f``). None = at the first frame.
         end: The time or frame number at which it ends; that frame is left out. None = after the last frame.
+        input_lut: Path of a .cube file that turns the camera's log picture into one for a display. It is
+            applied to videos and photos before everything else.
 
     Raises:
         ValueError: An option is out of range (KeyFramePolicyError for `policy`, SpanError for `start` and
@@ -69,6 +71,7 @@ class StylizeOptions:
     crf: int = 18
     start: str | None = None
     end: str | None = None
+    input_lut: str | None = None
 
     def __post_init__(self) -> None:
         self._check_choices()
@@ -104,6 +107,8 @@ class StylizeOptions:
         """
         if not self.span.is_whole:
             raise ValueError("live runs have neither a start nor an end")
+        if self.input_lut:
+            raise ValueError("live runs do not support input_lut")
         if self.requested_output != "map" or self.interpolation == "warp" or self.flow_init == "codec":
             raise ValueError("live runs support neither warp interpolation nor flow_init 'codec'")
 

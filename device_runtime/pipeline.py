@@ -21,7 +21,8 @@ from device_runtime.interpolation.interpolator import blended
 from device_runtime.labels.masks import LabeledPicture, MaskFiles, read_mask_files, stylize_labels
 from device_runtime.media.atomic_file import check_output
 from device_runtime.media.excerpt import ExcerptReader
-from device_runtime.media.photo import check_photo_output, read_photo, write_photo
+from device_runtime.media.input_lut import read_content
+from device_runtime.media.photo import check_photo_output, write_photo
 from device_runtime.media.writer import VideoWriter
 from device_runtime.motion.flow import FlowEstimator
 from device_runtime.options import DEFAULT_OPTIONS, StylizeOptions
@@ -83,7 +84,9 @@ def stylize_video(
     """
     watch, style = Stopwatch(), StyleMix.read(style_photo, options.match)
     target = check_output(out, source, *normalized(style_photo))
-    with ExcerptReader(source, options.span, codec_motion=options.flow_init == "codec") as reader:
+    with ExcerptReader(
+        source, options.span, codec_motion=options.flow_init == "codec", input_lut=options.input_lut
+    ) as reader:
         writer = VideoWriter(out, reader.info, crf=options.crf)
         folder = WorkFolder(target, describe_job(source, style_photo, bundle, options)) if resume else None
         done = folder.frames if folder else 0
@@ -124,7 +127,7 @@ def stylize_photo(
         source: The photo.
         style_photo: The style photo, or several with weights.
         out: The result; its suffix selects the format.
-        options: Only `strength` and `match` apply.
+        options: Only `strength`, `match` and `input_lut` apply.
         stylizer: An `EdgeClient`, or a stylizer on this machine.
         progress: Called after each request when label images are given.
         masks: Label images of the photo and of the style, which must then be a single photo. Each label takes
@@ -142,7 +145,7 @@ def stylize_photo(
     """
     watch = Stopwatch()
     with watch.measure("decode"):
-        photo, style = read_photo(source), StyleMix.read(style_photo, options.match)
+        photo, style = read_content(source, options.input_lut), StyleMix.read(style_photo, options.match)
         check_photo_output(out, source, *normalized(style_photo), *(masks or ()))
         labeled = None if masks is None else read_mask_files(photo, style_photo, masks)
     if labeled is None:

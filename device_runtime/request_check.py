@@ -6,6 +6,7 @@ from pathlib import Path
 
 from device_runtime.labels.masks import MaskFiles, read_mask_files
 from device_runtime.media.atomic_file import check_output
+from device_runtime.media.cube_file import read_cube
 from device_runtime.media.photo import check_photo_output, is_photo, read_photo
 from device_runtime.media.reader import VideoReader
 from device_runtime.media.writer import VideoWriter
@@ -38,6 +39,8 @@ def check_request(
         MVStylizerError: As raised by `stylize_video` and `stylize_photo` for files.
     """
     options.selector(bundle)
+    if options.input_lut:
+        read_cube(Path(options.input_lut))
     StyleMix.read(style_photo)
     if is_photo(source):
         photo = read_photo(source)

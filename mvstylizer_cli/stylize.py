@@ -17,6 +17,7 @@ from mvstylizer_cli.renamed_options import renaming
 from mvstylizer_cli.stylize_file import stylize_file, summary
 from mvstylizer_cli.stylizers import (
     EdgeOption,
+    InputLutOption,
     LocalOption,
     MatchOption,
     StrengthOption,
@@ -115,6 +116,7 @@ def stylize(
         typer.Option(help="Initialize motion search from the previous flow, or also from codec vectors."),
     ] = "previous",
     crf: Annotated[int, typer.Option(min=0, max=51, help="H.264 CRF; lower is better and larger.")] = 18,
+    input_lut: InputLutOption = None,
     start: FromOption = None,
     end: ToOption = None,
     live: Annotated[
@@ -150,8 +152,8 @@ def stylize(
         raise typer.BadParameter(f"cannot be combined with {unsupported}", param_hint="several files")
     if dry_run and not live and is_photo(Path(source)):
         raise typer.BadParameter("not supported for photos", param_hint="--dry-run")
-    if live and (dry_run or resume or interpolation == "warp" or flow_init == "codec"):
-        unsupported = "--dry-run, --resume, --interpolation warp or --flow-init codec"
+    if live and (dry_run or resume or input_lut or interpolation == "warp" or flow_init == "codec"):
+        unsupported = "--dry-run, --resume, --input-lut, --interpolation warp or --flow-init codec"
         raise typer.BadParameter(f"cannot be combined with {unsupported}", param_hint="--live")
     previews = preview_frame or preview_scenes
     if previews and (live or dry_run or resume or mask or style_mask):
@@ -172,6 +174,7 @@ def stylize(
             crf=crf,
             start=start,
             end=end,
+            input_lut=str(input_lut) if input_lut else None,
         )
     except KeyFramePolicyError as err:
         raise typer.BadParameter(str(err), param_hint="--key-frames") from err

@@ -47,6 +47,12 @@ MatchOption = Annotated[
         " auto decides by how alike the scenes are.",
     ),
 ]
+InputLutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--input-lut", metavar="FILE.cube", help="3D LUT to apply first: from the camera's log to a display."
+    ),
+]
 StrengthOption = Annotated[float, typer.Option(min=0, max=1, help="0 is the original, 1 the full style.")]
 
 

@@ -117,6 +117,14 @@ def test_a_mix_of_two_styles_becomes_a_lut(style: Path, tmp_path: Path) -> None:
     assert cube.read_text().startswith('TITLE "other + style"\nLUT_3D_SIZE 9\n')
 
 
+def test_a_file_that_is_not_a_lut_is_named_in_one_line(street: Path, style: Path, tmp_path: Path) -> None:
+    (tmp_path / "log.cube").write_text("LUT_3D_SIZE 33\n0 0 0\n")
+    done = run(street, style, tmp_path / "out.mp4", options=("--input-lut", str(tmp_path / "log.cube")))
+    assert done.returncode == 1
+    assert "log.cube has 1 colors instead of 33³ = 35937" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_live_run_reports_its_latency(bikes: Path, style: Path, tmp_path: Path) -> None:
     source, out = remux(bikes, tmp_path / "street.mp4", until=1.0), tmp_path / "out.mkv"
     done = run(source, style, out, options=("--live",))
