@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from device_runtime.labels.masks import MaskFiles, read_mask_files
+from device_runtime.labels.shot_masks import check_video_masks
 from device_runtime.media.atomic_file import check_output
 from device_runtime.media.cube_file import read_cube
 from device_runtime.media.photo import check_photo_output, is_photo, read_photo
@@ -51,4 +52,6 @@ def check_request(
     check_output(out, source, *normalized(style_photo))
     with VideoReader(source) as reader:
         VideoWriter(out, reader.info)
+        if masks is not None:
+            check_video_masks(next(iter(reader)).rgb, style_photo, masks)
         options.span.check_within(reader.info)

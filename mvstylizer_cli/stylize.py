@@ -77,7 +77,9 @@ def stylize(
     mask: Annotated[
         Path | None,
         typer.Option(
-            "--mask", metavar="PNG", help="Label image of a photo: stylize each label after the style's."
+            "--mask",
+            metavar="PNG",
+            help="Label image of a photo, of a video's first frame, or a folder with one per shot.",
         ),
     ] = None,
     style_mask: Annotated[
@@ -178,7 +180,8 @@ def stylize(
         )
     except KeyFramePolicyError as err:
         raise typer.BadParameter(str(err), param_hint="--key-frames") from err
-    masks = _masks(mask, style_mask, source, style, live)
+    whole = live or dry_run or resume or interpolation == "warp"
+    masks = _masks(mask, style_mask, source, style, whole)
     styles = styles_with_weights(style, style_weights)
     backend = StylizerBackend(edge, local, bundle, tls_ca, token, no_fallback)
     if previews:
@@ -286,7 +289,7 @@ class _Job:
 
 
 def _masks(
-    mask: Path | None, style_mask: Path | None, source: str, styles: list[Path], live: bool
+    mask: Path | None, style_mask: Path | None, source: str, styles: list[Path], whole: bool
 ) -> MaskFiles | None:
     """Return the label images, or None if neither is given."""
     from device_runtime.labels.masks import MaskFiles
@@ -299,6 +302,9 @@ def _masks(
         raise typer.BadParameter("--mask and --style-mask must be given together", param_hint=missing)
     if len(styles) > 1:
         raise typer.BadParameter("requires a single --style", param_hint="--mask")
-    if live or (Path(source).exists() and not is_photo(Path(source))):
-        raise typer.BadParameter("only supported for photos", param_hint="--mask")
+    if Path(source).is_dir():
+        raise typer.BadParameter("only supported for a photo or a video file", param_hint="--mask")
+    if whole and not is_photo(Path(source)):
+        unsupported = "--live, --dry-run, --resume or --interpolation warp"
+        raise typer.BadParameter(f"cannot be combined with {unsupported}", param_hint="--mask")
     return MaskFiles(mask, style_mask)
