@@ -63,6 +63,8 @@ class StylizeOptions:
         sdr: Make an SDR result (BT.709, 8 bits) of an HDR video; otherwise it stays HDR.
         deinterlace: ``auto`` makes interlaced frames progressive, ``off`` keeps their fields and flag.
         max_pixels: A larger photo is refused before memory is spent on it.
+        input_lut: Path of a .cube file that turns the camera's log picture into one for a display. It is
+            applied to videos and photos before everything else.
 
     Raises:
         ValueError: An option is out of range (KeyFramePolicyError for `policy`, SpanError for `start` and
@@ -87,6 +89,7 @@ class StylizeOptions:
     sdr: bool = False
     deinterlace: Deinterlace = "auto"
     max_pixels: int = MAX_PIXELS
+    input_lut: str | None = None
 
     def __post_init__(self) -> None:
         self._check_choices()
@@ -129,6 +132,8 @@ class StylizeOptions:
         """
         if not self.span.is_whole:
             raise ValueError("live runs have neither a start nor an end")
+        if self.input_lut:
+            raise ValueError("live runs do not support input_lut")
         if self.requested_output != "map" or self.interpolation == "warp" or self.flow_init == "codec":
             raise ValueError("live runs support neither warp interpolation nor flow_init 'codec'")
 
@@ -149,7 +154,12 @@ class StylizeOptions:
         """
         uses_motion = self.flow_init == "codec" if codec_motion is None else codec_motion
         return ExcerptReader(
-            source, self.span, codec_motion=uses_motion, sdr=self.sdr, deinterlace=self.deinterlace
+            source,
+            self.span,
+            codec_motion=uses_motion,
+            sdr=self.sdr,
+            deinterlace=self.deinterlace,
+            input_lut=self.input_lut,
         )
 
     @property

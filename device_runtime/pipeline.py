@@ -26,7 +26,8 @@ from device_runtime.labels.blend import blended_maps
 from device_runtime.labels.masks import LabeledPicture, MaskFiles, read_mask_files, stylize_labels
 from device_runtime.media.atomic_file import check_output
 from device_runtime.media.excerpt import ExcerptReader
-from device_runtime.media.photo import check_photo_output, open_photo, write_like
+from device_runtime.media.input_lut import InputLut
+from device_runtime.media.photo import Photo, check_photo_output, open_photo, write_like
 from device_runtime.media.photo_format import FORMATS
 from device_runtime.media.writer import VideoWriter
 from device_runtime.motion.flow import FlowEstimator
@@ -133,7 +134,7 @@ def stylize_photo(
         source: The photo.
         style_photo: The style photo, or several with weights.
         out: The result; its suffix selects the format.
-        options: Only `strength`, `match`, `protect` and `max_pixels` apply.
+        options: Only `strength`, `match`, `protect`, `max_pixels` and `input_lut` apply.
         stylizer: An `EdgeClient`, or a stylizer on this machine.
         progress: Called after each request when label images are given.
         masks: Label images of the photo and of the style, which must then be a single photo. Each label takes
@@ -151,10 +152,7 @@ def stylize_photo(
     """
     watch = Stopwatch()
     with watch.measure("decode"):
-        given, style = (
-            open_photo(source, max_pixels=options.max_pixels),
-            StyleMix.read(style_photo, options.match),
-        )
+        given, style = _content(source, options), StyleMix.read(style_photo, options.match)
         photo = given.rgb
         check_photo_output(out, source, *normalized(style_photo), *(masks or ()))
         labeled = None if masks is None else read_mask_files(photo, style_photo, masks)
@@ -192,6 +190,14 @@ def stylize_photo(
         labels=made.uses,
         trace_id=_trace_id(stylizer),
     )
+
+
+def _content(source: Path, options: StylizeOptions) -> Photo:
+    """Read a photo; an input LUT gives it eight bits per channel."""
+    photo = open_photo(source, max_pixels=options.max_pixels)
+    if options.input_lut is None:
+        return photo
+    return replace(photo, rgb=InputLut(Path(options.input_lut)).picture(photo.rgb), deep=None)
 
 
 def _trace_id(stylizer: Stylizer) -> str:

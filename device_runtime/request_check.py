@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from device_runtime.labels.masks import MaskFiles, read_mask_files
+from device_runtime.labels.shot_masks import check_video_masks
 from device_runtime.media.atomic_file import check_output
+from device_runtime.media.cube_file import read_cube
 from device_runtime.media.encoder import PictureEncoder
 from device_runtime.media.photo import check_photo_output, is_photo, read_photo
 from device_runtime.media.reader import VideoReader
@@ -55,6 +57,8 @@ def check_request(
     """
     options.selector(bundle)
     check_match(options, bundle)
+    if options.input_lut:
+        read_cube(Path(options.input_lut))
     StyleMix.read(style_photo)
     if is_photo(source, out):
         photo = read_photo(source, max_pixels=options.max_pixels)
@@ -66,4 +70,6 @@ def check_request(
     with VideoReader(source, sdr=options.sdr) as reader:
         VideoWriter(out, reader.info, encoding=options.encoding)
         PictureEncoder(reader.info, encoding=options.encoding)
+        if masks is not None:
+            check_video_masks(next(iter(reader)).rgb, style_photo, masks)
         options.span.check_within(reader.info)

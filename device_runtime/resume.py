@@ -50,6 +50,7 @@ def describe_job(
         "style": [[sha256_of(path), weight] for path, weight in normalized(style_photo).items()],
         "models": {spec.role: spec.sha256 for spec in bundle.files},
         "options": asdict(options),
+        "input_lut": sha256_of(Path(options.input_lut)) if options.input_lut else None,
     }
 
 

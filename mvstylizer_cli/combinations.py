@@ -10,7 +10,7 @@ import typer
 SEVERAL: Final = "several files"
 EXCLUSIVE: Final = (
     ("--edge-output image", "--interpolation transfer", "--protect skin"),
-    ("--live", "--dry-run", "--resume", "--interpolation warp", "--flow-init codec"),
+    ("--live", "--dry-run", "--resume", "--input-lut", "--interpolation warp", "--flow-init codec"),
     ("--preview", "--live", "--dry-run", "--resume", "--mask", "--style-mask"),
     (SEVERAL, "--live", "--dry-run", "--preview", "--mask", "--style-mask"),
 )

@@ -25,6 +25,7 @@ from mvstylizer.errors import MVStylizerError
 from mvstylizer.signals import stop_signals
 from mvstylizer_cli import bench as benchmarks
 from mvstylizer_cli import device, federate
+from mvstylizer_cli.configured import configured
 from mvstylizer_cli.console import JsonOption, PrintableFormatter, finish
 from mvstylizer_cli.export import EXPORT_EXAMPLES, export
 from mvstylizer_cli.lut import LUT_EXAMPLES, lut
@@ -43,7 +44,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -67,8 +67,8 @@ def options(
         os.environ[DEBUG] = "1"
 
 
-app.command(cls=STYLIZE_COMMAND, epilog=STYLIZE_EXAMPLES)(stylize)
-app.command(epilog=LUT_EXAMPLES)(lut)
+app.command(cls=configured(STYLIZE_COMMAND), epilog=STYLIZE_EXAMPLES)(stylize)
+app.command(cls=configured(), epilog=LUT_EXAMPLES)(lut)
 app.command(epilog=TRAIN_EXAMPLES)(train)
 app.command(epilog=EXPORT_EXAMPLES)(export)
 app.command(epilog=SERVE_EXAMPLES)(serve)

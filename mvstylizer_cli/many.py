@@ -43,10 +43,13 @@ def stylize_many(
     """Stylize files into a folder; exits with 1 at the end if one has failed."""
     from device_runtime.batch.plan import plan_batch
     from device_runtime.batch.run import run_batch
+    from device_runtime.media.cube_file import read_cube
     from device_runtime.stylizers.style_mix import StyleMix
 
     items = plan_batch([Path(source) for source in sources], Path(out), keep_out=list(styles))
     options.selector(backend.model)
+    if options.input_lut:
+        read_cube(Path(options.input_lut))
     StyleMix.read(styles)  # a bad style would fail every file
 
     def work(item: Item, stylizer: Stylizer, progress: Progress) -> Report:

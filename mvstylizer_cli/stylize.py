@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from mvstylizer_cli.combinations import SEVERAL, check_combinations
+from mvstylizer_cli.configured import ConfigOption, ProfileOption
 from mvstylizer_cli.console import BundleOption, JsonOption, Show, finish, warn
 from mvstylizer_cli.excerpt_options import FromOption, ToOption, check_span
 from mvstylizer_cli.many import JobsOption, SkipOption, stylize_many
@@ -17,6 +18,7 @@ from mvstylizer_cli.renamed_options import renaming
 from mvstylizer_cli.stylize_file import stylize_file, summary
 from mvstylizer_cli.stylizers import (
     EdgeOption,
+    InputLutOption,
     LocalOption,
     MatchOption,
     MaxPixelsOption,
@@ -45,6 +47,7 @@ Examples:
   mvstylizer stylize street.mp4 --style dusk.jpg --out sheet.png --preview
   mvstylizer stylize photo.jpg --style dusk.jpg --out photo-dusk.jpg --strength 0.7
   mvstylizer stylize holiday/ --style dusk.jpg --out holiday-dusk/ --skip-existing --jobs 2
+  mvstylizer stylize street.mp4 --profile dusk --out street-dusk.mp4
   mvstylizer stylize photo.jpg --style dusk.jpg --mask labels.png --style-mask dusk-labels.png --out out.jpg
   mvstylizer stylize /dev/video0 --live --style dusk.jpg --out udp://127.0.0.1:5000 --edge 192.168.1.20:8001
 """
@@ -76,7 +79,9 @@ def stylize(
     mask: Annotated[
         Path | None,
         typer.Option(
-            "--mask", metavar="PNG", help="Label image of a photo: stylize each label after the style's."
+            "--mask",
+            metavar="PNG",
+            help="Label image of a photo, of a video's first frame, or a folder with one per shot.",
         ),
     ] = None,
     style_mask: Annotated[
@@ -134,6 +139,7 @@ def stylize(
             min=0, max=51, help="Quality; lower is better and larger. [default: 18 for h264, 20 for hevc]"
         ),
     ] = None,
+    input_lut: InputLutOption = None,
     start: FromOption = None,
     end: ToOption = None,
     sdr: Annotated[bool, typer.Option("--sdr", help="Make an SDR result of an HDR video.")] = False,
@@ -156,6 +162,8 @@ def stylize(
     preview_frame: PreviewOption = False,
     preview_scenes: PreviewScenesOption = False,
     bundle: BundleOption = None,
+    config: ConfigOption = None,
+    profile: ProfileOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Stylize a video, a photo or a live stream after a photo."""
@@ -175,6 +183,7 @@ def stylize(
             "--live": live,
             "--dry-run": dry_run,
             "--resume": resume,
+            "--input-lut": input_lut is not None,
             "--preview": previews,
             "--mask": mask is not None,
             "--style-mask": style_mask is not None,
@@ -204,12 +213,14 @@ def stylize(
             sdr=sdr,
             deinterlace=deinterlace,
             max_pixels=round(max_pixels * 1e6),
+            input_lut=str(input_lut) if input_lut else None,
         )
     except KeyFramePolicyError as err:
         raise typer.BadParameter(str(err), param_hint="--key-frames") from err
     except ValueError as err:
         raise typer.BadParameter(str(err)) from err
-    masks = _masks(mask, style_mask, source, style, live)
+    whole = live or dry_run or resume or interpolation == "warp"
+    masks = _masks(mask, style_mask, source, style, whole)
     styles = styles_with_weights(style, style_weights)
     backend = StylizerBackend(edge, local, bundle, tls_ca, token, no_fallback)
     if previews:
@@ -317,7 +328,7 @@ class _Job:
 
 
 def _masks(
-    mask: Path | None, style_mask: Path | None, source: str, styles: list[Path], live: bool
+    mask: Path | None, style_mask: Path | None, source: str, styles: list[Path], whole: bool
 ) -> MaskFiles | None:
     """Return the label images, or None if neither is given."""
     from device_runtime.labels.masks import MaskFiles
@@ -330,6 +341,9 @@ def _masks(
         raise typer.BadParameter("--mask and --style-mask must be given together", param_hint=missing)
     if len(styles) > 1:
         raise typer.BadParameter("requires a single --style", param_hint="--mask")
-    if live or (Path(source).exists() and not is_photo(Path(source))):
-        raise typer.BadParameter("only supported for photos", param_hint="--mask")
+    if Path(source).is_dir():
+        raise typer.BadParameter("only supported for a photo or a video file", param_hint="--mask")
+    if whole and not is_photo(Path(source)):
+        unsupported = "--live, --dry-run, --resume or --interpolation warp"
+        raise typer.BadParameter(f"cannot be combined with {unsupported}", param_hint="--mask")
     return MaskFiles(mask, style_mask)

@@ -27,9 +27,22 @@ def stylize_file(
     resume: bool = False,
 ) -> Report:
     """Stylize a video or a photo; see `stylize_video` and `stylize_photo`."""
+    from device_runtime.labels.video import stylize_labeled_video
     from device_runtime.media.photo import is_photo
     from device_runtime.pipeline import stylize_photo, stylize_video
 
+    if masks is not None and not is_photo(source, out):
+        return stylize_labeled_video(
+            source,
+            next(iter(styles)),
+            out,
+            masks,
+            options=options,
+            stylizer=stylizer,
+            bundle=backend.model,
+            progress=progress,
+            fallback=backend.fallback,
+        )
     if is_photo(source, out):
         return stylize_photo(
             source, styles, out, options=options, stylizer=stylizer, progress=progress, masks=masks

@@ -60,6 +60,12 @@ MaxPixelsOption = Annotated[
         help="Refuse a photo of more than so many million pixels.",
     ),
 ]
+InputLutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--input-lut", metavar="FILE.cube", help="3D LUT to apply first: from the camera's log to a display."
+    ),
+]
 StrengthOption = Annotated[float, typer.Option(min=0, max=1, help="0 is the original, 1 the full style.")]
 
 

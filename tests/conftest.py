@@ -96,6 +96,7 @@ def dusk() -> Path:
 @pytest.fixture(autouse=True, scope="session")
 def _as_from_a_terminal() -> None:
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    os.environ["MVSTYLIZER_CONFIG"] = os.devnull  # not the developer's own
     # A runner started in the background has Ctrl-C ignored, and so would every program that the tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -13,8 +13,8 @@ from device_runtime.media.photo import is_photo
 from device_runtime.media.photo_format import FORMATS
 from mvstylizer.errors import MVStylizerError
 
-# Suffixes of videos that a folder is searched for. FFmpeg opens much that is none, text for example, so the
-# content does not tell.
+# Suffixes of videos that a folder is searched for. FFmpeg also opens other files, text for example, so the
+# content does not decide.
 VIDEO_SUFFIXES: Final = {
     *(".3g2", ".3gp", ".apng", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"),
     *(".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
@@ -50,7 +50,7 @@ def plan_batch(sources: Sequence[Path], out: Path, *, keep_out: Sequence[Path] =
     Args:
         sources: Files and folders.
         out: The folder of the results. Nothing in it is a source.
-        keep_out: Files in a folder that are not sources, such as style photos.
+        keep_out: Files to leave out even if they are in a folder, such as style photos.
 
     Returns:
         The files, in the order of the arguments and by name within a folder.

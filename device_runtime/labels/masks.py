@@ -181,6 +181,17 @@ def stylize_labels(
     return LabeledPicture(picture, uses, sent, received)
 
 
+def paired_regions(
+    labels: Labels, style_labels: Labels
+) -> tuple[list[LabelUse], NDArray[np.uint8], list[int]]:
+    """Return how each label is used, the regions (H, W), and the label of each region but the last one.
+
+    The last region is the rest, which takes the whole style; it may be empty.
+    """
+    uses, regions, values = _paired(labels, style_labels)
+    return uses, regions, [value for value in values if value is not None]
+
+
 def _paired(
     labels: Labels, style_labels: Labels
 ) -> tuple[list[LabelUse], NDArray[np.uint8], Sequence[int | None]]:

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from device_runtime.frames import NETWORK_PIXELS
-from device_runtime.interpolation.grid import grid_of, weakened
-from device_runtime.lut.cube import SIZE, check_cube_output, fit_lut, write_cube
-from device_runtime.media.photo import is_photo, read_photo
-from device_runtime.media.reader import VideoReader
+from device_runtime.lut.cube import SIZE, check_cube_output, write_cube
+from device_runtime.lut.shots import ShotKey, fit_shot, shots, spread
+from device_runtime.media.excerpt import ExcerptReader
+from device_runtime.media.input_lut import read_content
+from device_runtime.media.photo import is_photo
 from device_runtime.media.video_info import VideoError
 from device_runtime.options import DEFAULT_OPTIONS, StylizeOptions
 from device_runtime.report import versioned
-from device_runtime.stylizers.resize import shrunk
 from device_runtime.stylizers.style_mix import StyleMix, StylePhotos, normalized
 from mvstylizer.bundle import Bundle
 from mvstylizer.stylizer import Stylizer
 
-MAX_KEYS: Final = 8  # more do not improve the LUT
 MIN_SIZE: Final = 2
 MAX_SIZE: Final = 129
 
@@ -49,11 +44,10 @@ class LutReport:
         return versioned(asdict(self))
 
 
-@dataclass(frozen=True)
-class _ShotKey:
-    rgb: NDArray[np.uint8]
-    index: int
-    time: float
+def check_size(size: int) -> None:
+    """Raise ValueError for a number of nodes that is out of range."""
+    if not MIN_SIZE <= size <= MAX_SIZE:
+        raise ValueError(f"size {size} is not between {MIN_SIZE} and {MAX_SIZE}")
 
 
 def shot_lut(
@@ -74,7 +68,7 @@ def shot_lut(
         style_photo: The style photo, or several with weights.
         out: The result, .cube.
         options: `policy` and `max_interval` select the key frames; `strength` 0 is the identity;
-            `match` says how the style is followed.
+            `match` says how the style is followed; `input_lut` is applied first and not part of the result.
         stylizer: Stylizes the shot's key frames.
         bundle: Declares the network's input size.
         at_s: A time within the shot, in seconds from the start of the video.
@@ -87,60 +81,24 @@ def shot_lut(
         OutputError: The result cannot be written.
         MVStylizerError: The stylizer fails.
     """
-    if not MIN_SIZE <= size <= MAX_SIZE:
-        raise ValueError(f"size {size} is not between {MIN_SIZE} and {MAX_SIZE}")
+    check_size(size)
     check_cube_output(out, source, *normalized(style_photo))
     style = StyleMix.read(style_photo, options.match)
     keys = (
-        [_ShotKey(read_photo(source, max_pixels=options.max_pixels), 0, 0.0)]
+        [ShotKey(read_content(source, options.input_lut, max_pixels=options.max_pixels), 0, 0.0)]
         if is_photo(source)
         else _shot(source, options, bundle, at_s)
     )
-    code = style.encoded_by(stylizer)
     pixels = int(bundle.network.get("network_pixels", NETWORK_PIXELS))
-    pairs = []
-    for key in _spread(keys):
-        small = shrunk(key.rgb, pixels)
-        grid = grid_of(stylizer.stylize(small, code, reply="map"))
-        pairs.append((small, weakened(grid, options.strength)))
-    write_cube(out, fit_lut(pairs, size), " + ".join(path.stem for path in normalized(style_photo)))
-    return LutReport(str(out), size, [key.index for key in _spread(keys)], round(keys[0].time, 3))
+    lut = fit_shot(keys, style.encoded_by(stylizer), options, stylizer=stylizer, pixels=pixels, size=size)
+    write_cube(out, lut, " + ".join(path.stem for path in normalized(style_photo)))
+    return LutReport(str(out), size, [key.index for key in spread(keys)], round(keys[0].seconds, 3))
 
 
-def _shot(source: Path, options: StylizeOptions, bundle: Bundle, at_s: float) -> list[_ShotKey]:
+def _shot(source: Path, options: StylizeOptions, bundle: Bundle, at_s: float) -> list[ShotKey]:
     """Return the key frames of the shot at a time."""
-    with VideoReader(source) as reader:
-        for keys, end in _shots(reader, options, bundle):
-            if at_s < end:
-                return keys
+    with ExcerptReader(source, input_lut=options.input_lut) as reader:
+        for shot in shots(reader, options, bundle):
+            if at_s < shot.end_s:
+                return shot.keys
     raise VideoError(f"{source.name} ends before {at_s:g} s", "Choose a time within the video")
-
-
-def _shots(
-    reader: VideoReader, options: StylizeOptions, bundle: Bundle
-) -> Iterator[tuple[list[_ShotKey], float]]:
-    """Yield each shot's key frames, at most twice as many as are used, and its end in seconds."""
-    selector = options.selector(bundle)
-    pixels = int(bundle.network.get("network_pixels", NETWORK_PIXELS))
-    keys: list[_ShotKey] = []
-    first, end = None, 0.0
-    for frame in reader:
-        first = frame.pts if first is None else first
-        begin, end = (
-            float((pts - first) * frame.time_base) for pts in (frame.pts, frame.pts + frame.duration)
-        )
-        decision = selector.decide(frame)
-        if decision.is_cut and keys:
-            yield keys, begin
-            keys = []
-        if decision.is_key:
-            keys.append(_ShotKey(shrunk(frame.rgb, pixels), frame.index, begin))
-            if len(keys) > 2 * MAX_KEYS:
-                del keys[1::2]
-    yield keys, end
-
-
-def _spread(keys: list[_ShotKey]) -> list[_ShotKey]:
-    """Return at most `MAX_KEYS` key frames, evenly spaced."""
-    chosen = np.linspace(0, len(keys) - 1, min(len(keys), MAX_KEYS)).round().astype(int)
-    return [keys[number] for number in chosen]

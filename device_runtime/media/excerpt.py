@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 import av
 
 from device_runtime.media.deinterlace import Deinterlace
+from device_runtime.media.input_lut import InputLut
 from device_runtime.media.reader import Frame, VideoReader
 from device_runtime.media.video_info import AV_TIME_BASE, VideoError, VideoInfo
 
@@ -147,8 +148,10 @@ class ExcerptReader(VideoReader):
         codec_motion: See `VideoReader`.
         sdr: See `VideoReader`.
         deinterlace: See `VideoReader`.
+        input_lut: A .cube file that is applied to each decoded frame.
 
     Raises:
+        CubeError: `input_lut` is not a 3D LUT.
         VideoError: As raised by `VideoReader`, or no frame lies in the part.
     """
 
@@ -160,7 +163,9 @@ class ExcerptReader(VideoReader):
         codec_motion: bool = False,
         sdr: bool = False,
         deinterlace: Deinterlace = "auto",
+        input_lut: str | None = None,
     ) -> None:
+        self._input_lut = InputLut(Path(input_lut)) if input_lut else None
         self._open = partial(
             super().__init__, path, codec_motion=codec_motion, sdr=sdr, deinterlace=deinterlace
         )
@@ -180,6 +185,11 @@ class ExcerptReader(VideoReader):
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames in presentation order; see `VideoReader.__iter__`."""
         return super().__iter__() if self._span.is_whole else self._part
+
+    def _decode(self) -> Iterator[av.VideoFrame]:
+        """Decode, and apply the input LUT before anything else sees a frame."""
+        decoded = super()._decode()
+        return decoded if self._input_lut is None else map(self._input_lut, decoded)
 
     def _read_to_start(self) -> Frame:
         """Return the first frame of the part, after reading everything before it."""

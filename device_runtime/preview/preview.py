@@ -109,8 +109,8 @@ def _stills(
     source: Path, options: StylizeOptions, pixels: int, scenes: bool
 ) -> tuple[list[Still], list[str]]:
     if not scenes or is_photo(source):
-        return [one_still(source, pixels, options.span)], []
-    stills, is_cut = scene_stills(source, pixels, options.span, MAX_SCENES)
+        return [one_still(source, pixels, options.span, options.input_lut)], []
+    stills, is_cut = scene_stills(source, pixels, options.span, MAX_SCENES, options.input_lut)
     rest = (
         f"{source.name} has more scenes: the preview shows the first {MAX_SCENES}; choose others with --from"
     )

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from device_runtime.key_frames.scene_cuts import SceneCuts, luma_thumbnail
 from device_runtime.media.excerpt import WHOLE, ExcerptReader, Moment, Span
-from device_runtime.media.photo import is_photo, read_photo
+from device_runtime.media.input_lut import read_content
+from device_runtime.media.photo import is_photo
 from device_runtime.media.planes import Planes
 from device_runtime.media.reader import Frame, VideoReader
 from device_runtime.media.video_info import VideoError
@@ -41,28 +42,31 @@ class Still:
     scene: int = 0
 
 
-def one_still(source: Path, pixels: int, span: Span = WHOLE) -> Still:
+def one_still(source: Path, pixels: int, span: Span = WHOLE, input_lut: str | None = None) -> Still:
     """Return one frame: the first of the part, or the one in the middle if it has no start.
 
     Args:
         source: A video or a photo.
         pixels: Size of the picture, height × width.
         span: The part of the video.
+        input_lut: A .cube file that is applied first.
 
     Raises:
         VideoError: The video cannot be read, or ends before the part begins.
         PhotoError: The photo cannot be read.
     """
     if is_photo(source):
-        return Still(shrunk(read_photo(source), pixels))
+        return Still(shrunk(read_content(source, input_lut), pixels))
     if span.start is None:
         middle = Span(_middle(source, span.end), span.end)
         with suppress(VideoError):  # of a truncated file
-            return _first(source, pixels, middle)
-    return _first(source, pixels, span)
+            return _first(source, pixels, middle, input_lut)
+    return _first(source, pixels, span, input_lut)
 
 
-def scene_stills(source: Path, pixels: int, span: Span, max_scenes: int) -> tuple[list[Still], bool]:
+def scene_stills(
+    source: Path, pixels: int, span: Span, max_scenes: int, input_lut: str | None = None
+) -> tuple[list[Still], bool]:
     """Return three frames of each scene, at one sixth, the middle and five sixths of it.
 
     Args:
@@ -70,6 +74,7 @@ def scene_stills(source: Path, pixels: int, span: Span, max_scenes: int) -> tupl
         pixels: Size of the pictures, height × width.
         span: The part of the video.
         max_scenes: Number of scenes after which the rest is left out.
+        input_lut: A .cube file that is applied first.
 
     Returns:
         The frames in order, and whether there are more scenes.
@@ -78,7 +83,7 @@ def scene_stills(source: Path, pixels: int, span: Span, max_scenes: int) -> tupl
         VideoError: The video cannot be read, or ends before the part begins.
     """
     stills: list[Still] = []
-    with ExcerptReader(source, span) as reader:
+    with ExcerptReader(source, span, input_lut=input_lut) as reader:
         for number, candidates in enumerate(_scenes(reader, pixels)):
             if number == max_scenes:
                 return stills, True
@@ -86,8 +91,8 @@ def scene_stills(source: Path, pixels: int, span: Span, max_scenes: int) -> tupl
     return stills, False
 
 
-def _first(source: Path, pixels: int, span: Span) -> Still:
-    with ExcerptReader(source, span) as reader:
+def _first(source: Path, pixels: int, span: Span, input_lut: str | None) -> Still:
+    with ExcerptReader(source, span, input_lut=input_lut) as reader:
         return _still(reader, next(iter(reader)), pixels)
 
 

@@ -49,7 +49,16 @@ def parse(words: str) -> None:
         command = found
 
 
+@pytest.fixture
+def documented_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The configuration file that the documentation shows."""
+    blocks = BLOCK.findall((ROOT / "docs" / "workflows.md").read_text())
+    (tmp_path / "config.toml").write_text("".join(text for language, text in blocks if language == "toml"))
+    monkeypatch.setenv("MVSTYLIZER_CONFIG", str(tmp_path / "config.toml"))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.usefixtures("documented_config")
 def test_commands_exist(page: Path) -> None:
     for words in commands(page):
         try:

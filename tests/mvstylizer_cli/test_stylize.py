@@ -129,6 +129,14 @@ def test_a_mix_of_two_styles_becomes_a_lut(style: Path, tmp_path: Path) -> None:
     assert cube.read_text().startswith('TITLE "other + style"\nLUT_3D_SIZE 9\n')
 
 
+def test_a_file_that_is_not_a_lut_is_named_in_one_line(street: Path, style: Path, tmp_path: Path) -> None:
+    (tmp_path / "log.cube").write_text("LUT_3D_SIZE 33\n0 0 0\n")
+    done = run(street, style, tmp_path / "out.mp4", options=("--input-lut", str(tmp_path / "log.cube")))
+    assert done.returncode == 1
+    assert "log.cube has 1 colors instead of 33³ = 35937" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_live_run_reports_its_latency(bikes: Path, style: Path, tmp_path: Path) -> None:
     source, out = remux(bikes, tmp_path / "street.mp4", until=1.0), tmp_path / "out.mkv"
     done = run(source, style, out, options=("--live",))
@@ -161,7 +169,6 @@ def test_a_live_run_reports_its_latency(bikes: Path, style: Path, tmp_path: Path
         (("--mask", "a.png"), "must be given together"),
         (("--style-mask", "a.png"), "must be given together"),
         (("--mask", "a.png", "--style-mask", "b.png", "--style", "c.jpg"), "a single --style"),
-        (("--mask", "a.png", "--style-mask", "b.png", "--live"), "for photos"),
         (("--mask", "a.png", "--style-mask", "b.png", "--dry-run"), "not supported for photos"),
     ],
 )
@@ -190,12 +197,19 @@ def test_old_option_names_still_work_with_a_warning(
     assert "not supported for photos" in result.output, "the old name was not understood"
 
 
-def test_masks_are_for_photos_only(bikes: Path, style: Path, tmp_path: Path) -> None:
-    for source in (bikes, Path(os.devnull)):
-        words = command(source, style, tmp_path / "out.mp4", "--mask", "a.png", "--style-mask", "b.png")[3:]
-        result = CliRunner().invoke(cli.app, words)
+def test_masks_need_a_file_and_a_plain_run(bikes: Path, style: Path, tmp_path: Path) -> None:
+    masks = ("--mask", "a.png", "--style-mask", "b.png")
+    for source, options, said in (
+        (tmp_path, (), "only supported for a photo or a video file"),
+        (bikes, ("--resume",), "cannot be combined"),
+        (bikes, ("--interpolation", "warp"), "cannot be combined"),
+        (bikes, ("--live",), "cannot be combined"),
+    ):
+        result = CliRunner().invoke(
+            cli.app, command(source, style, tmp_path / "out.mp4", *masks, *options)[3:]
+        )
         assert result.exit_code == 2
-        assert "for photos" in result.output
+        assert said in result.output
 
 
 @pytest.fixture
