@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from os.path import exists
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -266,7 +267,7 @@ def _masks(
         raise typer.BadParameter("--mask and --style-mask must be given together", param_hint=missing)
     if len(styles) > 1:
         raise typer.BadParameter("requires a single --style", param_hint="--mask")
-    if live or (Path(source).exists() and not is_photo(Path(source))):
+    if live or (exists(source) and not is_photo(Path(source))):
         raise typer.BadParameter("only supported for photos", param_hint="--mask")
     return MaskFiles(mask, style_mask)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from os.path import exists, isfile  # unlike Path's, they accept a name that is too long
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -238,8 +239,8 @@ def _opened(path: Path) -> Iterator[Image]:
 
     register_heif_opener()
     Image.MAX_IMAGE_PIXELS = None  # `_check_size` is stricter, and says what to do
-    if not path.is_file():
-        why = "No such file or directory" if not path.exists() else not_a_file(path)
+    if not isfile(path):
+        why = "No such file or directory" if not exists(path) else not_a_file(path)
         raise PhotoError(f"The picture {path} cannot be read ({why})", "Check the path")
     try:
         with Image.open(path, formats=READ) as image:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from device_runtime.media.photo import write_photo
+from device_runtime.media.photo import is_photo, write_photo
 from device_runtime.media.reader import VideoReader
 from device_runtime.media.video_info import VideoError
 from device_runtime.media.writer import VideoWriter
@@ -59,6 +59,10 @@ def test_a_pipe_and_a_folder_are_refused_by_what_they_are(tmp_path: Path) -> Non
         VideoReader(tmp_path / "pipe.mp4")
     with pytest.raises(VideoError, match="It is a folder"):
         VideoReader(tmp_path)
+    for name in ("missing.mp4", "a" * 300 + ".mp4"):
+        assert not is_photo(tmp_path / name)
+        with pytest.raises(VideoError, match="There is no file"):
+            VideoReader(tmp_path / name)
 
 
 @pytest.mark.parametrize("words", [["--help"], ["stylize", "--json"]])
