@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from os.path import exists, isfile  # unlike Path's, they accept a name that is too long
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from warnings import catch_warnings, simplefilter
 
 import cv2
 import numpy as np
@@ -26,10 +27,12 @@ from device_runtime.media.photo_format import FORMATS, encode_photo
 from mvstylizer.errors import MVStylizerError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from PIL.Image import Exif, Image
 
 MAX_PIXELS: Final = 250_000_000  # more than any phone has
 ORIENTATION: Final = 0x0112
+# Orientation, description, camera, software, date, artist, host, copyright; directories of details and place.
+TIFF_DESCRIPTIVE: Final = {ORIENTATION, 270, 271, 272, 305, 306, 315, 316, 33432, 0x8769, 0x8825}
 DETAILS: Final = 0x8769  # the directory of exposure, size, …
 SIZES: Final = (0xA002, 0xA003)  # width and height, as stored
 # Formats with several pictures that are one film; in the others the further ones are previews or pages.
@@ -115,9 +118,11 @@ def open_photo(path: Path, *, max_pixels: int = MAX_PIXELS) -> Photo:
         warnings = []
         if image.format in FILMS and getattr(image, "n_frames", 1) > 1:
             warnings.append(f"{path.name} is a moving picture: only its first picture is used")
-        orientation, exif = _exif(image)
-        profile = ColorProfile.of(image)
+        if image.format == "TIFF" and getattr(image, "n_frames", 1) > 1:
+            warnings.append(f"{path.name} has several pages: only the first one is used")
         deep = _deep(path, image)
+        orientation, exif = _exif(image, is_deep=deep is not None)
+        profile = ColorProfile.of(image)
         alpha = _alpha(image) if deep is None or deep.shape[2] < 4 else _to_bytes(deep[..., 3])
         rgb = profile.to_srgb(image) if deep is None else None
         if deep is not None:
@@ -125,14 +130,14 @@ def open_photo(path: Path, *, max_pixels: int = MAX_PIXELS) -> Photo:
             rgb = _to_bytes(deep)
         if profile.is_damaged:
             warnings.append(f"{path.name}: its color profile cannot be used, its colors are read as sRGB")
-        dpi = image.info.get("dpi")
+        dpi = image.info.get("dpi", (1, 1))
     return Photo(
         rgb=orientation.apply(np.asarray(rgb)),
         alpha=None if alpha is None or alpha.min() == 255 else orientation.apply(alpha),
         deep=None if deep is None else orientation.apply(deep),
         exif=exif,
         profile=profile.for_srgb,
-        dpi=dpi,
+        dpi=dpi if min(dpi) > 1 else None,  # 1 = unknown
         warnings=warnings,
     )
 
@@ -148,8 +153,8 @@ def read_pixels(path: Path) -> NDArray[Any]:
     """
     with _opened(path) as image:
         _check_size(path, image, MAX_PIXELS)
-        orientation, _ = _exif(image)
         deep = _deep(path, image)
+        orientation, _ = _exif(image, is_deep=deep is not None)
         return orientation.apply(np.asarray(image.convert("RGB")) if deep is None else deep[..., :3])
 
 
@@ -243,12 +248,21 @@ def _opened(path: Path) -> Iterator[Image]:
         why = "No such file or directory" if not exists(path) else not_a_file(path)
         raise PhotoError(f"The picture {path} cannot be read ({why})", "Check the path")
     try:
-        with Image.open(path, formats=READ) as image:
+        # Given a name, Pillow maps some TIFFs into memory, and turns them twice.
+        with path.open("rb") as file, _quiet(), Image.open(file, formats=READ) as image:
             yield image
     except PermissionError as error:
         raise PhotoError(f"The picture {path} cannot be read ({error.strerror})", "Check the path") from error
     except (OSError, ValueError, SyntaxError, EOFError, cv2.error) as error:
         raise PhotoError(f"{path} cannot be read as a picture", "Choose a JPEG or PNG file") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Suppress Pillow's warnings about damaged metadata."""
+    with catch_warnings():
+        simplefilter("ignore")
+        yield
 
 
 def _check_size(path: Path, image: Image, max_pixels: int) -> None:
@@ -260,17 +274,30 @@ def _check_size(path: Path, image: Image, max_pixels: int) -> None:
         )
 
 
-def _exif(image: Image) -> tuple[Orientation, bytes]:
-    """Return the orientation, and the EXIF data without it."""
+def _exif(image: Image, *, is_deep: bool) -> tuple[Orientation, bytes]:
+    """Return the orientation of the pixels as read, and the EXIF data without it."""
+    if image.format == "TIFF" and not is_deep:
+        image.load()  # which removes the orientation; to do so first would confuse it
     try:
-        exif = image.getexif()
+        exif = _described(image)
         orientation = Orientation.from_exif(int(exif.pop(ORIENTATION, 1)))
         sizes = exif.get_ifd(DETAILS) if DETAILS in exif else {}
         if orientation.transposed and all(tag in sizes for tag in SIZES):
             sizes[SIZES[0]], sizes[SIZES[1]] = sizes[SIZES[1]], sizes[SIZES[0]]
-        return orientation, exif.tobytes() if len(exif) else b""
+        content = exif.tobytes() if len(exif) else b""
     except (SyntaxError, ValueError, KeyError, TypeError, OSError):  # damaged
         return Orientation(), b""
+    # Pillow and OpenCV turn a TIFF upright themselves, and only a TIFF.
+    return Orientation() if image.format == "TIFF" else orientation, content
+
+
+def _described(image: Image) -> Exif:
+    """Return the EXIF data; a TIFF's own directory also says how its pixels are stored, which is omitted."""
+    exif = image.getexif()
+    if image.format == "TIFF":
+        for tag in set(exif) - TIFF_DESCRIPTIVE:
+            del exif[tag]
+    return exif
 
 
 def _alpha(image: Image) -> NDArray[np.uint8] | None:
