@@ -7,6 +7,7 @@ Usage:
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 
 MAX_PIXELS: Final = 250_000_000  # more than any phone has
 ORIENTATION: Final = 0x0112
+# What Pillow's and OpenCV's decoders raise for damaged files.
+DAMAGED: Final = (
+    *(OSError, ValueError, SyntaxError, EOFError, RuntimeError, TypeError, LookupError, ArithmeticError),
+    *(struct.error, cv2.error),
+)
 # Orientation, description, camera, software, date, artist, host, copyright; directories of details and place.
 TIFF_DESCRIPTIVE: Final = {ORIENTATION, 270, 271, 272, 305, 306, 315, 316, 33432, 0x8769, 0x8825}
 DETAILS: Final = 0x8769  # the directory of exposure, size, …
@@ -253,7 +259,7 @@ def _opened(path: Path) -> Iterator[Image]:
             yield image
     except PermissionError as error:
         raise PhotoError(f"The picture {path} cannot be read ({error.strerror})", "Check the path") from error
-    except (OSError, ValueError, SyntaxError, EOFError, cv2.error) as error:
+    except DAMAGED as error:
         raise PhotoError(f"{path} cannot be read as a picture", "Choose a JPEG or PNG file") from error
 
 
