@@ -49,6 +49,7 @@ class Container:
         subtitles: Codecs that are copied; None = all that FFmpeg writes.
         text: Codec that other text subtitles are converted to.
         flags: Dispositions that it keeps.
+        has_covers: Whether it holds a cover picture, if no tags need named keys.
         has_attachments: Whether it holds fonts and other files.
         needs_increase: Whether no two packets of a stream may have the same decoding time.
         has_named_tags: Whether tags other than the usual ones need `use_metadata_tags`.
@@ -59,6 +60,7 @@ class Container:
     subtitles: frozenset[str] | None
     text: str
     flags: Disposition
+    has_covers: bool = True
     has_attachments: bool = False
     has_named_tags: bool = True
     needs_increase: bool = True
@@ -101,6 +103,7 @@ _MOV: Final = Container(
     frozenset({"mov_text"}),
     "mov_text",
     Disposition.default,
+    has_covers=False,
 )
 _MATROSKA: Final = Container(
     "matroska",

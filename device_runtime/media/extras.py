@@ -54,6 +54,12 @@ def add_extras(
             elif container.has_attachments:
                 suffix, mimetype = COVER_TYPES[stream.name]
                 output.add_attachment(f"cover.{suffix}", mimetype, bytes(packet))
+            elif not container.has_covers:
+                notes.append(f"a cover picture omitted: {container.format} has none")
+            elif container.needs_named_tags(output.metadata):
+                notes.append(
+                    f"a cover picture omitted: {container.format} cannot have one and tags of phones"
+                )
             else:
                 packets.append(_added_cover(stream, output, packet))
     return packets, notes

@@ -133,6 +133,9 @@ def test_the_cover_picture_stays_wherever_it_comes(tmp_path: Path, suffix: str) 
                 packet.stream = copy
                 container.mux(packet)
     assert copied(tmp_path / "in.mp4", tmp_path / f"out{suffix}") == []
+    assert copied(tmp_path / "in.mp4", tmp_path / "out.mov") == [
+        "in.mp4: a cover picture omitted: mov has none"
+    ]
     with av.open(str(tmp_path / f"out{suffix}")) as container:
         covers = [each for each in container.streams.video if each.disposition & Disposition.attached_pic]
         assert len(covers) == 1
