@@ -24,7 +24,7 @@ from device_runtime.media.atomic_file import check_output, pending_file, write_h
 from device_runtime.media.color_profile import ColorProfile
 from device_runtime.media.input_file import not_a_file
 from device_runtime.media.orientation import Orientation
-from device_runtime.media.photo_format import FORMATS, encode_photo
+from device_runtime.media.photo_format import FORMATS, add_heif, encode_photo
 from mvstylizer.errors import MVStylizerError
 
 if TYPE_CHECKING:
@@ -246,21 +246,27 @@ def on_white(rgb: NDArray[Any], alpha: NDArray[np.uint8]) -> NDArray[Any]:
 def _opened(path: Path) -> Iterator[Image]:
     """Open a picture with Pillow; errors while it is decoded within the block become a PhotoError."""
     from PIL import Image
-    from pillow_heif import register_heif_opener
 
-    register_heif_opener()
+    add_heif()
     Image.MAX_IMAGE_PIXELS = None  # `_check_size` is stricter, and says what to do
     if not isfile(path):
         why = "No such file or directory" if not exists(path) else not_a_file(path)
         raise PhotoError(f"The picture {path} cannot be read ({why})", "Check the path")
     try:
         # Given a name, Pillow maps some TIFFs into memory, and turns them twice.
-        with path.open("rb") as file, _quiet(), Image.open(file, formats=READ) as image:
+        with path.open("rb") as file, _quiet(), Image.open(file, formats=_formats()) as image:
             yield image
     except PermissionError as error:
         raise PhotoError(f"The picture {path} cannot be read ({error.strerror})", "Check the path") from error
     except DAMAGED as error:
         raise PhotoError(f"{path} cannot be read as a picture", "Choose a JPEG or PNG file") from error
+
+
+def _formats() -> list[str]:
+    from PIL import Image
+
+    Image.init()
+    return [name for name in READ if name in Image.OPEN]
 
 
 @contextmanager
