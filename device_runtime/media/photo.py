@@ -23,30 +23,23 @@ from numpy.typing import NDArray
 from device_runtime.media.atomic_file import check_output, pending_file, write_hint
 from device_runtime.media.color_profile import ColorProfile
 from device_runtime.media.input_file import not_a_file
-from device_runtime.media.orientation import Orientation
 from device_runtime.media.photo_format import FORMATS, add_heif, encode_photo
+from device_runtime.media.photo_parts import alpha_of, deep_pixels, orientation_and_exif, to_bytes
 from mvstylizer.errors import MVStylizerError
 
 if TYPE_CHECKING:
-    from PIL.Image import Exif, Image
+    from PIL.Image import Image
 
 MAX_PIXELS: Final = 250_000_000  # more than any phone has
-ORIENTATION: Final = 0x0112
 # What Pillow's and OpenCV's decoders raise for damaged files.
 DAMAGED: Final = (
     *(OSError, ValueError, SyntaxError, EOFError, RuntimeError, TypeError, LookupError, ArithmeticError),
     *(struct.error, cv2.error),
 )
-# Orientation, description, camera, software, date, artist, host, copyright; directories of details and place.
-TIFF_DESCRIPTIVE: Final = {ORIENTATION, 270, 271, 272, 305, 306, 315, 316, 33432, 0x8769, 0x8825}
-DETAILS: Final = 0x8769  # the directory of exposure, size, …
-SIZES: Final = (0xA002, 0xA003)  # width and height, as stored
 # Formats with several pictures that are one film; in the others the further ones are previews or pages.
 FILMS: Final = ("PNG", "GIF", "WEBP", "AVIF")
 # Tried in turn. Pillow knows more, but some of them have no mark of their own, and others are documents.
 READ: Final = ("JPEG", "PNG", "WEBP", "HEIF", "AVIF", "TIFF", "GIF", "BMP", "DIB", "JPEG2000", "PPM", "QOI")
-PNG_DEPTH: Final = 24  # byte of the file that holds the bits per channel
-TIFF_DEPTHS: Final = 258
 
 
 class PhotoError(MVStylizerError):
@@ -126,14 +119,14 @@ def open_photo(path: Path, *, max_pixels: int = MAX_PIXELS) -> Photo:
             warnings.append(f"{path.name} is a moving picture: only its first picture is used")
         if image.format == "TIFF" and getattr(image, "n_frames", 1) > 1:
             warnings.append(f"{path.name} has several pages: only the first one is used")
-        deep = _deep(path, image)
-        orientation, exif = _exif(image, is_deep=deep is not None)
+        deep = deep_pixels(path, image)
+        orientation, exif = orientation_and_exif(image, is_deep=deep is not None)
         profile = ColorProfile.of(image)
-        alpha = _alpha(image) if deep is None or deep.shape[2] < 4 else _to_bytes(deep[..., 3])
+        alpha = alpha_of(image) if deep is None or deep.shape[2] < 4 else to_bytes(deep[..., 3])
         rgb = profile.to_srgb(image) if deep is None else None
         if deep is not None:
             deep = profile.deep_to_srgb(deep[..., :3])
-            rgb = _to_bytes(deep)
+            rgb = to_bytes(deep)
         if profile.is_damaged:
             warnings.append(f"{path.name}: its color profile cannot be used, its colors are read as sRGB")
         dpi = image.info.get("dpi", (1, 1))
@@ -159,8 +152,8 @@ def read_pixels(path: Path) -> NDArray[Any]:
     """
     with _opened(path) as image:
         _check_size(path, image, MAX_PIXELS)
-        deep = _deep(path, image)
-        orientation, _ = _exif(image, is_deep=deep is not None)
+        deep = deep_pixels(path, image)
+        orientation, _ = orientation_and_exif(image, is_deep=deep is not None)
         return orientation.apply(np.asarray(image.convert("RGB")) if deep is None else deep[..., :3])
 
 
@@ -210,7 +203,7 @@ def write_like(target: Path, photo: NDArray[np.uint8] | NDArray[np.uint16], like
     warnings = []
     pixels: NDArray[Any] = photo
     if pixels.dtype == np.uint16 and not kind.has_depth:
-        pixels = _to_bytes(pixels)
+        pixels = to_bytes(pixels)
     if like.deep is not None and pixels.dtype == np.uint8:
         warnings.append(f"{target.name} has 8 bits per channel, its source more")
     if like.alpha is not None and kind.has_alpha:
@@ -284,60 +277,3 @@ def _check_size(path: Path, image: Image, max_pixels: int) -> None:
             f"{path} has {found}, more than the {max_pixels / 1e6:g} million that are allowed",
             "Make it smaller or raise --max-pixels",
         )
-
-
-def _exif(image: Image, *, is_deep: bool) -> tuple[Orientation, bytes]:
-    """Return the orientation of the pixels as read, and the EXIF data without it."""
-    if image.format == "TIFF" and not is_deep:
-        image.load()  # which removes the orientation; to do so first would confuse it
-    try:
-        exif = _described(image)
-        orientation = Orientation.from_exif(int(exif.pop(ORIENTATION, 1)))
-        sizes = exif.get_ifd(DETAILS) if DETAILS in exif else {}
-        if orientation.transposed and all(tag in sizes for tag in SIZES):
-            sizes[SIZES[0]], sizes[SIZES[1]] = sizes[SIZES[1]], sizes[SIZES[0]]
-        content = exif.tobytes() if len(exif) else b""
-    except (SyntaxError, ValueError, KeyError, TypeError, OSError):  # damaged
-        return Orientation(), b""
-    # Pillow and OpenCV turn a TIFF upright themselves, and only a TIFF.
-    return Orientation() if image.format == "TIFF" else orientation, content
-
-
-def _described(image: Image) -> Exif:
-    """Return the EXIF data; a TIFF's own directory also says how its pixels are stored, which is omitted."""
-    exif = image.getexif()
-    if image.format == "TIFF":
-        for tag in set(exif) - TIFF_DESCRIPTIVE:
-            del exif[tag]
-    return exif
-
-
-def _alpha(image: Image) -> NDArray[np.uint8] | None:
-    if not image.has_transparency_data:
-        return None
-    return np.asarray(image.convert("RGBA").getchannel("A"), np.uint8)
-
-
-def _deep(path: Path, image: Image) -> NDArray[np.uint16] | None:
-    """Return the pixels of a PNG or TIFF of more than eight bits as stored, uint16 RGB or RGBA."""
-    if image.format == "PNG":
-        with path.open("rb") as file:
-            is_deep = file.read(PNG_DEPTH + 1)[-1] > 8
-    else:
-        depths = getattr(image, "tag_v2", {}).get(TIFF_DEPTHS, 8)
-        is_deep = max(depths if isinstance(depths, tuple) else (depths,)) > 8
-    if not is_deep:
-        return None
-    pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.dtype not in (np.uint16, np.float32):
-        return None
-    if pixels.dtype == np.float32:
-        pixels = np.rint(np.clip(pixels, 0, 1) * 65535).astype(np.uint16)
-    if pixels.ndim == 2:
-        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB), np.uint16)
-    order = cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
-    return np.asarray(cv2.cvtColor(pixels, order), np.uint16)
-
-
-def _to_bytes(deep: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    return np.asarray((deep.astype(np.uint32) + 128) // 257, np.uint8)
