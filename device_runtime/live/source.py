@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
+from os.path import exists
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self, cast
@@ -158,7 +159,7 @@ class LiveSource:
 
 def _open(name: str) -> InputContainer:
     is_camera, is_url = name.startswith(CAMERAS), "://" in name
-    if not is_url and not Path(name).exists():
+    if not is_url and not exists(name):
         raise VideoError(f"There is no source {name}", "Use /dev/video0, a URL such as udp://…, or a file")
     try:
         if not is_camera and not is_url:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from device_runtime.interpolation.grid import applied, sliced
 from device_runtime.media.atomic_file import OutputError, check_output, pending_file, write_hint
+from mvstylizer.errors import printable
 from mvstylizer.stylizer import BilateralGrid
 
 SIZE: Final = 33
@@ -66,7 +67,7 @@ def write_cube(target: Path, lut: Lut, title: str) -> None:
         OutputError: The suffix is not .cube, or the file cannot be written.
     """
     resolved = check_cube_output(target)
-    title = " ".join(title.replace('"', "'").split())
+    title = printable(title.replace('"', "'"))
     rows = "\n".join("{:.6f} {:.6f} {:.6f}".format(*row) for row in lut.reshape(-1, 3).tolist())
     try:
         with pending_file(resolved) as pending:

@@ -58,7 +58,7 @@ def check_output(target: Path, *inputs: Path) -> Path:
         raise OutputError(f"There is no folder {resolved.parent}", "Create it or choose another output")
     if exists and not resolved.is_file():
         raise OutputError(f"{target} exists and is not a regular file", "Choose another output")
-    if any(source.exists() and source.resolve() == resolved for source in inputs):
+    if any(os.path.exists(source) and source.resolve() == resolved for source in inputs):
         raise OutputError(f"The output {target} is also an input", "Choose another output")
     if not os.access(resolved.parent, os.W_OK | os.X_OK):
         raise OutputError(f"The folder {resolved.parent} is not writable", "Choose another output")

@@ -99,7 +99,9 @@ class PacketClock:
             self._move(packet, self._nearest(raw))
             return
         recording = self._recording.setdefault(index, len(self._shifts) - 1)
-        expected = self._expected.get(index, raw + self._shifts[recording])
+        expected = self._expected.get(index)
+        if expected is None:
+            expected = self._first_place(packet, source) + self._shifts[recording]
         if self._is_jump(raw + self._shifts[recording] - expected):
             following = self._following(packet, source)
             if following is not None and abs(following + self._shifts[recording] - expected) < SAME_PLACE:
@@ -111,6 +113,12 @@ class PacketClock:
         self._move(packet, self._shifts[recording])
         reached = raw + self._shifts[recording] + _duration(packet)
         self._expected[index] = max(expected, reached)
+
+    def _first_place(self, packet: Packet[Any], source: Iterator[Packet[Any]]) -> Fraction:
+        """Return the time of a stream's first packet, or that of the next one if this is an earlier one."""
+        raw, following = _seconds(packet), self._following(packet, source)
+        is_wild = following is not None and following - raw < -MAX_STEP_BACK
+        return raw if following is None or not is_wild else following - _duration(packet)
 
     def _is_jump(self, ahead: Fraction) -> bool:
         return ahead < -MAX_STEP_BACK or ahead > MAX_GAP

@@ -43,7 +43,12 @@ class ColorProfile:
         from PIL import ImageCms
 
         profile = self._opened()
-        return profile is None or ImageCms.getProfileName(profile).lower().startswith("srgb")
+        if profile is None:
+            return True
+        try:
+            return ImageCms.getProfileName(profile).lower().startswith("srgb")
+        except ImageCms.PyCMSError:  # a damaged name
+            return False
 
     @property
     def for_srgb(self) -> bytes | None:

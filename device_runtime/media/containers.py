@@ -17,6 +17,8 @@ from device_runtime.media.video_info import VideoError
 
 CONTAINERS: Final = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 
+ADTS: Final = ("mpegts", "mpeg", "aac")
+
 _MPEG_FLAGS: Final = (
     Disposition.default
     | Disposition.dub
@@ -47,7 +49,9 @@ class Container:
         subtitles: Codecs that are copied; None = all that FFmpeg writes.
         text: Codec that other text subtitles are converted to.
         flags: Dispositions that it keeps.
+        has_covers: Whether it holds a cover picture, if no tags need named keys.
         has_attachments: Whether it holds fonts and other files.
+        needs_increase: Whether no two packets of a stream may have the same decoding time.
         has_named_tags: Whether tags other than the usual ones need `use_metadata_tags`.
     """
 
@@ -56,8 +60,10 @@ class Container:
     subtitles: frozenset[str] | None
     text: str
     flags: Disposition
+    has_covers: bool = True
     has_attachments: bool = False
     has_named_tags: bool = True
+    needs_increase: bool = True
 
     def copies(self, stream: Stream) -> bool:
         """Return whether a sound or subtitle stream can be copied unchanged."""
@@ -65,6 +71,9 @@ class Container:
         codec = stream.codec_context.codec
         if allowed is not None and not {codec.name, codec.canonical_name} & allowed:
             return False
+        # AAC without a description is complete in broadcast formats only; elsewhere the file is damaged.
+        if codec.canonical_name == "aac" and not stream.codec_context.extradata:
+            return stream.container.format.name in ADTS and self._accepts(stream)
         return self._accepts(stream)
 
     def needs_named_tags(self, tags: Any) -> bool:
@@ -94,6 +103,7 @@ _MOV: Final = Container(
     frozenset({"mov_text"}),
     "mov_text",
     Disposition.default,
+    has_covers=False,
 )
 _MATROSKA: Final = Container(
     "matroska",
@@ -103,6 +113,7 @@ _MATROSKA: Final = Container(
     (_MPEG_FLAGS | Disposition.original) & ~Disposition.captions,
     has_attachments=True,
     has_named_tags=False,
+    needs_increase=False,
 )
 _TABLE: Final = {container.format: container for container in (_MP4, _MOV, _MATROSKA)}
 

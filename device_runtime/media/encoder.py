@@ -105,7 +105,7 @@ class PictureEncoder:
         color = self._like.color
         codec.colorspace, codec.color_range = color.matrix, color.range
         codec.color_primaries, codec.color_trc = color.primaries, color.transfer
-        if self._like.field_order:
+        if self._like.field_order and "x264-params" in codec.options:
             codec.flags |= Flags.interlaced_dct
             codec.field_order = 2 if self._like.field_order == TOP_FIRST else 3  # AVFieldOrder: TT, BB
             if X264_PARAMS in codec.options:

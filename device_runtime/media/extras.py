@@ -19,7 +19,6 @@ COVER_TYPES: Final = {
     "png": ("png", "image/png"),
     "bmp": ("bmp", "image/bmp"),
 }
-MPEG_COVERS: Final = {"mjpeg", "png", "bmp"}
 
 
 def add_extras(
@@ -49,11 +48,17 @@ def add_extras(
                 notes.append(f"attachment {name} omitted: {container.format} has no attachments")
         elif _is_cover(stream):
             packet = _cover(source, stream)
-            if packet is None or stream.name not in COVER_TYPES:
-                notes.append(f"a cover picture ({stream.name}) omitted: its format is not supported")
+            if packet is None or _codec(stream) not in COVER_TYPES:
+                notes.append(f"a cover picture ({_codec(stream)}) omitted: its format is not supported")
             elif container.has_attachments:
-                suffix, mimetype = COVER_TYPES[stream.name]
+                suffix, mimetype = COVER_TYPES[_codec(stream)]
                 output.add_attachment(f"cover.{suffix}", mimetype, bytes(packet))
+            elif not container.has_covers:
+                notes.append(f"a cover picture omitted: {container.format} has none")
+            elif container.needs_named_tags(output.metadata):
+                notes.append(
+                    f"a cover picture omitted: {container.format} cannot have one and tags of phones"
+                )
             else:
                 packets.append(_added_cover(stream, output, packet))
     return packets, notes
@@ -70,11 +75,15 @@ def omitted(source: InputContainer, shown: VideoStream) -> Iterator[str]:
         return
     for stream in source.streams:
         if isinstance(stream, VideoStream) and stream.index != shown.index and not _is_cover(stream):
-            codec = stream.codec_context.codec.canonical_name if stream.codec_context else "unknown format"
-            yield f"a further video stream ({codec}, {stream.width}×{stream.height}) omitted"
+            size = f", {stream.width}×{stream.height}" if stream.codec_context else ""
+            yield f"a further video stream ({_codec(stream)}{size}) omitted"
         elif stream.type in ("data", "unknown") and not _is_carried_otherwise(stream):
             name = getattr(stream, "name", None) or stream.metadata.get("handler_name", "unknown format")
             yield f"a data stream ({name}) omitted"
+
+
+def _codec(stream: Stream) -> str:
+    return stream.codec_context.codec.canonical_name if stream.codec_context else "unknown format"
 
 
 def _is_cover(stream: Stream) -> bool:

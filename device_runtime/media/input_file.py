@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os.path import isfile
 from pathlib import Path
 
 import av
@@ -20,7 +21,7 @@ def open_input(path: Path) -> InputContainer:
         FFmpegError: It is not a media file.
         OSError: It cannot be opened, or is not a regular file.
     """
-    if not path.is_file():
+    if not isfile(path):
         raise OSError(None, not_a_file(path))
     film = film_of_webp(path)
     if film is not None:

@@ -130,20 +130,30 @@ class SideStreams:
         packet.pts = packet.pts - shift if packet.pts is not None else packet.dts
         if self._is_excerpt and (packet.pts or 0) < 0 and not _began_earlier(packet):
             return
-        if not self._in_order(packet):
-            return
         try:
             converted = self._tracks[packet.stream.index].convert(packet)
-        except (av.FFmpegError, UnicodeDecodeError):
+        except (av.FFmpegError, ValueError):
             self._warn(DAMAGED)
             return
         self._mux(converted)
 
+    def _mux(self, packets: Iterable[Packet[Any]]) -> None:
+        """Write packets; one that the container refuses is omitted, any other error is the caller's."""
+        for packet in packets:
+            if not self._in_order(packet):
+                continue
+            try:
+                self._output.mux(packet)
+            except av.FFmpegError as error:
+                if error.errno in errno.errorcode and error.errno != errno.EINVAL:  # a full disk, …
+                    raise
+                self._warn(DAMAGED)
+
     def _in_order(self, packet: Packet[Any]) -> bool:
-        """Make a track's decoding times increase; return False for one that is more than its length late."""
+        """Make a stream's decoding times increase; return False for a packet more than its length late."""
         index, dts = packet.stream.index, packet.dts or 0
         last = self._last.get(index)
-        if last is not None and dts <= last:
+        if last is not None and (dts < last or (dts == last and self._container.needs_increase)):
             self._warn(REPAIRED)
             length = packet.duration or 1
             if dts <= last - length:
@@ -153,16 +163,6 @@ class SideStreams:
             packet.pts = max(packet.pts or 0, packet.dts)
         self._last[index] = packet.dts or 0
         return True
-
-    def _mux(self, packets: Iterable[Packet[Any]]) -> None:
-        """Write packets; one that the container refuses is omitted, any other error is the caller's."""
-        for packet in packets:
-            try:
-                self._output.mux(packet)
-            except av.FFmpegError as error:
-                if not isinstance(error, av.InvalidDataError) and error.errno != errno.EINVAL:
-                    raise
-                self._warn(DAMAGED)
 
     def _read(self) -> Iterator[Packet[Any]]:
         """Yield the packets of all tracks in file order; a truncated file just ends."""

@@ -7,11 +7,14 @@ Usage:
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from os.path import exists, isfile  # unlike Path's, they accept a name that is too long
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from warnings import catch_warnings, simplefilter
 
 import cv2
 import numpy as np
@@ -20,8 +23,8 @@ from numpy.typing import NDArray
 from device_runtime.media.atomic_file import check_output, pending_file, write_hint
 from device_runtime.media.color_profile import ColorProfile
 from device_runtime.media.input_file import not_a_file
-from device_runtime.media.orientation import Orientation
-from device_runtime.media.photo_format import FORMATS, encode_photo
+from device_runtime.media.photo_format import FORMATS, add_heif, encode_photo
+from device_runtime.media.photo_parts import alpha_of, deep_pixels, orientation_and_exif, to_bytes
 from mvstylizer.errors import MVStylizerError
 from mvstylizer.stylizer import MAX_ASPECT, is_too_thin
 
@@ -29,15 +32,15 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_PIXELS: Final = 210_000_000  # phones have up to 200 megapixels
-ORIENTATION: Final = 0x0112
-DETAILS: Final = 0x8769  # the directory of exposure, size, …
-SIZES: Final = (0xA002, 0xA003)  # width and height, as stored
+# What Pillow's and OpenCV's decoders raise for damaged files.
+DAMAGED: Final = (
+    *(OSError, ValueError, SyntaxError, EOFError, RuntimeError, TypeError, LookupError, ArithmeticError),
+    *(struct.error, cv2.error),
+)
 # Formats with several pictures that are one film; in the others the further ones are previews or pages.
 FILMS: Final = ("PNG", "GIF", "WEBP", "AVIF")
 # Tried in turn. Pillow knows more, but some of them have no mark of their own, and others are documents.
 READ: Final = ("JPEG", "PNG", "WEBP", "HEIF", "AVIF", "TIFF", "GIF", "BMP", "DIB", "JPEG2000", "PPM", "QOI")
-PNG_DEPTH: Final = 24  # byte of the file that holds the bits per channel
-TIFF_DEPTHS: Final = 258
 
 
 class PhotoError(MVStylizerError):
@@ -119,24 +122,26 @@ def open_photo(path: Path, *, max_pixels: int = MAX_PIXELS) -> Photo:
         warnings = []
         if image.format in FILMS and getattr(image, "n_frames", 1) > 1:
             warnings.append(f"{path.name} is a moving picture: only its first picture is used")
-        orientation, exif = _exif(image)
+        if image.format == "TIFF" and getattr(image, "n_frames", 1) > 1:
+            warnings.append(f"{path.name} has several pages: only the first one is used")
+        deep = deep_pixels(path, image)
+        orientation, exif = orientation_and_exif(image, is_deep=deep is not None)
         profile = ColorProfile.of(image)
-        deep = _deep(path, image)
-        alpha = _alpha(image) if deep is None or deep.shape[2] < 4 else _to_bytes(deep[..., 3])
+        alpha = alpha_of(image) if deep is None or deep.shape[2] < 4 else to_bytes(deep[..., 3])
         rgb = profile.to_srgb(image) if deep is None else None
         if deep is not None:
             deep = profile.deep_to_srgb(deep[..., :3])
-            rgb = _to_bytes(deep)
+            rgb = to_bytes(deep)
         if profile.is_damaged:
             warnings.append(f"{path.name}: its color profile cannot be used, its colors are read as sRGB")
-        dpi = image.info.get("dpi")
+        dpi = image.info.get("dpi", (1, 1))
     return Photo(
         rgb=orientation.apply(np.asarray(rgb)),
         alpha=None if alpha is None or alpha.min() == 255 else orientation.apply(alpha),
         deep=None if deep is None else orientation.apply(deep),
         exif=exif,
         profile=profile.for_srgb,
-        dpi=dpi,
+        dpi=dpi if min(dpi) > 1 else None,  # 1 = unknown
         warnings=warnings,
     )
 
@@ -152,8 +157,8 @@ def read_pixels(path: Path) -> NDArray[Any]:
     """
     with _opened(path) as image:
         _check_size(path, image, MAX_PIXELS)
-        orientation, _ = _exif(image)
-        deep = _deep(path, image)
+        deep = deep_pixels(path, image)
+        orientation, _ = orientation_and_exif(image, is_deep=deep is not None)
         return orientation.apply(np.asarray(image.convert("RGB")) if deep is None else deep[..., :3])
 
 
@@ -203,7 +208,7 @@ def write_like(target: Path, photo: NDArray[np.uint8] | NDArray[np.uint16], like
     warnings = []
     pixels: NDArray[Any] = photo
     if pixels.dtype == np.uint16 and not kind.has_depth:
-        pixels = _to_bytes(pixels)
+        pixels = to_bytes(pixels)
     if like.deep is not None and pixels.dtype == np.uint8:
         warnings.append(f"{target.name} has 8 bits per channel, its source more")
     if like.alpha is not None and kind.has_alpha:
@@ -239,20 +244,35 @@ def on_white(rgb: NDArray[Any], alpha: NDArray[np.uint8]) -> NDArray[Any]:
 def _opened(path: Path) -> Iterator[Image]:
     """Open a picture with Pillow; errors while it is decoded within the block become a PhotoError."""
     from PIL import Image
-    from pillow_heif import register_heif_opener
 
-    register_heif_opener()
+    add_heif()
     Image.MAX_IMAGE_PIXELS = None  # `_check_size` is stricter, and says what to do
-    if not path.is_file():
-        why = "No such file or directory" if not path.exists() else not_a_file(path)
+    if not isfile(path):
+        why = "No such file or directory" if not exists(path) else not_a_file(path)
         raise PhotoError(f"The picture {path} cannot be read ({why})", "Check the path")
     try:
-        with Image.open(path, formats=READ) as image:
+        # Given a name, Pillow maps some TIFFs into memory, and turns them twice.
+        with path.open("rb") as file, _quiet(), Image.open(file, formats=_formats()) as image:
             yield image
     except PermissionError as error:
         raise PhotoError(f"The picture {path} cannot be read ({error.strerror})", "Check the path") from error
-    except (OSError, ValueError, SyntaxError, EOFError, cv2.error) as error:
+    except DAMAGED as error:
         raise PhotoError(f"{path} cannot be read as a picture", "Choose a JPEG or PNG file") from error
+
+
+def _formats() -> list[str]:
+    from PIL import Image
+
+    Image.init()
+    return [name for name in READ if name in Image.OPEN]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Suppress Pillow's warnings about damaged metadata."""
+    with catch_warnings():
+        simplefilter("ignore")
+        yield
 
 
 def _check_size(path: Path, image: Image, max_pixels: int) -> None:
@@ -265,47 +285,3 @@ def _check_size(path: Path, image: Image, max_pixels: int) -> None:
         )
     if is_too_thin(height, width):
         raise PhotoSizeError(f"{path} has {width}×{height} pixels, thinner than 1:{MAX_ASPECT}", "Crop it")
-
-
-def _exif(image: Image) -> tuple[Orientation, bytes]:
-    """Return the orientation, and the EXIF data without it."""
-    try:
-        exif = image.getexif()
-        orientation = Orientation.from_exif(int(exif.pop(ORIENTATION, 1)))
-        sizes = exif.get_ifd(DETAILS) if DETAILS in exif else {}
-        if orientation.transposed and all(tag in sizes for tag in SIZES):
-            sizes[SIZES[0]], sizes[SIZES[1]] = sizes[SIZES[1]], sizes[SIZES[0]]
-        return orientation, exif.tobytes() if len(exif) else b""
-    except (SyntaxError, ValueError, KeyError, TypeError, OSError):  # damaged
-        return Orientation(), b""
-
-
-def _alpha(image: Image) -> NDArray[np.uint8] | None:
-    if not image.has_transparency_data:
-        return None
-    return np.asarray(image.convert("RGBA").getchannel("A"), np.uint8)
-
-
-def _deep(path: Path, image: Image) -> NDArray[np.uint16] | None:
-    """Return the pixels of a PNG or TIFF of more than eight bits as stored, uint16 RGB or RGBA."""
-    if image.format == "PNG":
-        with path.open("rb") as file:
-            is_deep = file.read(PNG_DEPTH + 1)[-1] > 8
-    else:
-        depths = getattr(image, "tag_v2", {}).get(TIFF_DEPTHS, 8)
-        is_deep = max(depths if isinstance(depths, tuple) else (depths,)) > 8
-    if not is_deep:
-        return None
-    pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.dtype not in (np.uint16, np.float32):
-        return None
-    if pixels.dtype == np.float32:
-        pixels = np.rint(np.clip(pixels, 0, 1) * 65535).astype(np.uint16)
-    if pixels.ndim == 2:
-        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB), np.uint16)
-    order = cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
-    return np.asarray(cv2.cvtColor(pixels, order), np.uint16)
-
-
-def _to_bytes(deep: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    return np.asarray((deep.astype(np.uint32) + 128) // 257, np.uint8)

@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -54,6 +55,14 @@ FORMATS: Final = {
 }
 
 
+def add_heif() -> None:
+    """Teach Pillow HEIC, on machines that have libheif's package; not all phones do."""
+    with suppress(ImportError):
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
+
+
 def encode_photo(
     pixels: NDArray[Any],
     kind: PhotoFormat,
@@ -83,9 +92,8 @@ def encode_photo(
     if pixels.dtype == np.uint16:
         return _encode_deep(pixels, kind, exif, profile, lost), lost
     from PIL import Image
-    from pillow_heif import register_heif_opener
 
-    register_heif_opener()
+    add_heif()
     options = dict(kind.options)
     if kind.has_metadata:
         options |= {"exif": exif} if exif else {}
@@ -97,6 +105,8 @@ def encode_photo(
     encoded = io.BytesIO()
     try:
         Image.fromarray(pixels).save(encoded, kind.name, **options)
+    except KeyError as error:
+        raise OSError(None, "run: pip install pillow-heif") from error
     except (ValueError, struct.error) as error:  # too large, or EXIF data that does not fit
         raise OSError(None, str(error)) from error
     return encoded.getvalue(), lost

@@ -115,6 +115,8 @@ class _CopiedTrack:
     def convert(self, packet: Packet[Any]) -> list[Packet[Any]]:
         if is_gap(packet):
             return []
+        if packet.has_sidedata("new_extradata"):  # of a damaged file: it would end the run
+            packet = _without_side_data(packet)
         packet.stream = self._stream
         return [packet]
 
@@ -133,12 +135,27 @@ class _EncodedSound:
             self.note += f"; its {source.channels} channels were mixed down to {channels}"
         self._stream = output.add_stream("aac", rate=rate, layout=layout, bit_rate=CHANNEL_BITS * channels)
         describe(source, self._stream, container)
+        self._resampler: av.AudioResampler | None = None
+        self._setup: tuple[str, str, int] | None = None
 
     def convert(self, packet: Packet[AudioStream]) -> list[Packet[Any]]:
-        return [encoded for frame in packet.decode() for encoded in self._stream.encode(frame)]
+        frames = [part for frame in packet.decode() for part in self._uniform(frame)]
+        return [encoded for frame in frames for encoded in self._stream.encode(frame)]
 
     def finish(self) -> list[Packet[Any]]:
-        return self._stream.encode(None)
+        rest = self._resampler.resample(None) if self._resampler else []
+        return [encoded for frame in [*rest, None] for encoded in self._stream.encode(frame)]
+
+    def _uniform(self, frame: av.AudioFrame) -> list[av.AudioFrame]:
+        """Resample to the encoder's format; broadcasts change from stereo to 5.1 and back midway."""
+        setup = frame.format.name, frame.layout.name, frame.sample_rate
+        rest = []
+        if self._resampler is None or setup != self._setup:
+            rest = self._resampler.resample(None) if self._resampler else []
+            codec = self._stream.codec_context
+            self._resampler = av.AudioResampler(codec.format, codec.layout, codec.sample_rate)
+            self._setup = setup
+        return [*rest, *self._resampler.resample(frame)]
 
 
 class _EncodedSubtitles:
@@ -166,6 +183,13 @@ class _EncodedSubtitles:
 
     def finish(self) -> list[Packet[Any]]:
         return []
+
+
+def _without_side_data(packet: Packet[Any]) -> Packet[Any]:
+    plain: Packet[Any] = av.Packet(bytes(packet))
+    plain.pts, plain.dts, plain.duration = packet.pts, packet.dts, packet.duration
+    plain.time_base, plain.is_keyframe = packet.time_base, packet.is_keyframe
+    return plain
 
 
 def _aac_layout(source: AudioStream, rate: int) -> tuple[str, int]:

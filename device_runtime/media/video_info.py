@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from os.path import exists  # unlike Path's, it accepts a name that is too long
 from pathlib import Path
 from typing import Final, cast
 
@@ -96,7 +97,7 @@ def open_video(path: Path) -> InputContainer:
     Raises:
         VideoError: It is missing or cannot be read as a video.
     """
-    if not path.exists():
+    if not exists(path):
         raise VideoError(f"There is no file {path}", "Check the path")
     try:
         return open_input(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -9,13 +10,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
-from device_runtime.media.photo import write_photo
+from device_runtime.media.photo import is_photo, write_photo
 from device_runtime.media.reader import VideoReader
 from device_runtime.media.video_info import VideoError
 from device_runtime.media.writer import VideoWriter
+from mvstylizer_cli import main as cli
 from tests.device_runtime.clips import write_clip
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +62,10 @@ def test_a_pipe_and_a_folder_are_refused_by_what_they_are(tmp_path: Path) -> Non
         VideoReader(tmp_path / "pipe.mp4")
     with pytest.raises(VideoError, match="It is a folder"):
         VideoReader(tmp_path)
+    for name in ("missing.mp4", "a" * 300 + ".mp4"):
+        assert not is_photo(tmp_path / name)
+        with pytest.raises(VideoError, match="There is no file"):
+            VideoReader(tmp_path / name)
 
 
 @pytest.mark.parametrize("words", [["--help"], ["stylize", "--json"]])
@@ -102,3 +109,28 @@ def test_a_signal_in_mid_run_leaves_nothing(
     assert process.returncode == 128 + number
     assert "terminated, no partial results were kept" in said
     assert os.listdir(folder) == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        RuntimeError("can't start new thread"),
+        cv2.error("(-4:Insufficient memory) Failed to allocate 8 bytes"),
+    ],
+)
+def test_a_lack_of_memory_is_one_line(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(cli, "_handle_signals", lambda: None)
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == (
+        "mvstylizer: There is not enough memory. Close other programs or raise the memory limit\n"
+    )

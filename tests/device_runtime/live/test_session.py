@@ -30,6 +30,7 @@ from device_runtime.stylizers.style_mix import StyleMix
 from mvstylizer.bundle import Bundle, default_bundle, load_bundle
 from mvstylizer.stylizer import Reply, StylizedFrame
 from tests.device_runtime.clips import moving_square, remux, write_clip
+from tests.device_runtime.media.test_frames import interlaced
 
 PLAIN = StylizeOptions(strength=0)
 RED = np.eye(3, 4, dtype=np.float32) * np.array([[1], [0.3], [0.3]], np.float32)
@@ -283,3 +284,10 @@ def test_the_pixel_aspect_stays(style: Path, bundle: Bundle, tmp_path: Path) -> 
     )
     with av.open(str(tmp_path / "out.mkv")) as container:
         assert container.streams.video[0].sample_aspect_ratio == Fraction(64, 45)
+
+
+def test_an_interlaced_file_is_deinterlaced(tmp_path: Path) -> None:
+    with LiveSource(str(interlaced(tmp_path / "12:30.mp4", "tff"))) as live:
+        captured = live.take()
+        assert captured is not None
+        assert not captured.picture.interlaced_frame

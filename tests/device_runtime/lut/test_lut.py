@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -62,6 +63,12 @@ def test_ffmpeg_applies_one_color_transform_exactly(tmp_path: Path) -> None:
     lines = cube.read_text().splitlines()
     assert lines[:2] == ["TITLE \"a 'warm' look\"", "LUT_3D_SIZE 33"]
     assert len(lines) == 2 + 33**3
+
+
+def test_a_title_may_be_any_name(tmp_path: Path) -> None:
+    out = tmp_path / os.fsdecode(b"l\xe4\xf6.cube")
+    write_cube(out, np.zeros((2, 2, 2, 3), np.float32), os.fsdecode(b'dusk \xe4 "a"\n'))
+    assert out.read_text(encoding="utf-8").startswith("TITLE \"dusk \N{REPLACEMENT CHARACTER} 'a'\"\n")
 
 
 def test_a_cube_of_a_photo_reproduces_most_of_the_style(bundle: Bundle, tmp_path: Path) -> None:

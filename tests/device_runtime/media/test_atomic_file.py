@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from device_runtime.media.atomic_file import OutputError, check_output, pending_file
+from device_runtime.media.atomic_file import OutputError, check_output, pending_file, write_hint
 
 
 def test_a_file_appears_under_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
@@ -55,3 +56,13 @@ def test_impossible_outputs_are_refused_before_any_work(tmp_path: Path) -> None:
         check_output(tmp_path / f"{'x' * 300}.mp4")
     with pytest.raises(OutputError, match="also an input"):
         check_output(tmp_path / "." / "in.mp4", source)
+
+
+def test_only_a_full_disk_needs_space() -> None:
+    needs_space = {
+        name
+        for number, name in errno.errorcode.items()
+        if "Free some space" in write_hint(OSError(number, "x"))
+    }
+    assert needs_space == {"ENOSPC", "EDQUOT"}
+    assert write_hint(ValueError("x"))

@@ -93,13 +93,14 @@ def remuxed(source: Path, target: Path, change: Callable[[int, Any], None], kind
     return target
 
 
-def test_one_packet_with_a_wild_time_is_put_in_its_place(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", [0, 5, 11])
+def test_one_packet_with_a_wild_time_is_put_in_its_place(tmp_path: Path, place: int) -> None:
     plain = write_clip(tmp_path / "plain.mkv", sound="mp2", codec="mjpeg", pixel_format="yuvj420p")
     content = bytearray(plain.read_bytes())
     # A block of Matroska begins with the track's number, and its time in the cluster as an int16.
     with av.open(str(plain)) as container:
         packets = [packet for packet in container.demux(video=0) if packet.size]
-        at = content.index(bytes(packets[5])[:64]) - 4
+        at = content.index(bytes(packets[place])[:64]) - 4
     assert content[at] == 0x81
     content[at + 1 : at + 3] = (30_000).to_bytes(2, "big")
     wild = tmp_path / "wild.mkv"

@@ -133,6 +133,9 @@ def test_the_cover_picture_stays_wherever_it_comes(tmp_path: Path, suffix: str) 
                 packet.stream = copy
                 container.mux(packet)
     assert copied(tmp_path / "in.mp4", tmp_path / f"out{suffix}") == []
+    assert copied(tmp_path / "in.mp4", tmp_path / "out.mov") == [
+        "in.mp4: a cover picture omitted: mov has none"
+    ]
     with av.open(str(tmp_path / f"out{suffix}")) as container:
         covers = [each for each in container.streams.video if each.disposition & Disposition.attached_pic]
         assert len(covers) == 1
@@ -238,3 +241,24 @@ def test_a_forced_subtitle_stays_forced_and_keeps_its_text(tmp_path: Path) -> No
         stream = container.streams.subtitles[0]
         assert stream.disposition == Disposition.forced | Disposition.default
         assert b"Hello" in next(bytes(packet) for packet in container.demux(stream) if packet.size)
+
+
+def test_sound_whose_channels_change_midway_goes_on(tmp_path: Path) -> None:
+    parts = []
+    for number, layout in enumerate(("stereo", "mono", "stereo")):
+        path = tmp_path / f"{number}.ts"
+        with av.open(str(path), "w") as container:
+            picture = add_picture(container)
+            sound = add_sound(container, "mp2", layout)
+            write_picture(container, picture)
+            write_sound(container, sound)
+        parts.append(path.read_bytes())
+    (tmp_path / "in.ts").write_bytes(b"".join(parts))
+    warnings = copied(tmp_path / "in.ts", tmp_path / "out.mp4")
+    assert any("re-encoded as AAC" in warning for warning in warnings)
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        frames = list(container.decode(audio=0))
+    assert {frame.layout.name for frame in frames} == {"stereo"}
+    loud = [np.abs(frame.to_ndarray()).max() > 0.1 for frame in frames]
+    assert np.mean(loud) > 0.9
+    assert 1.3 < float(frames[-1].time or 0) < 1.7

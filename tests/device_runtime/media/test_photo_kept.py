@@ -262,3 +262,54 @@ def test_any_name_is_a_name(tmp_path: Path, name: str) -> None:
     write_photo(tmp_path / name, PICTURE)
     assert is_photo(tmp_path / name)
     assert read_photo(tmp_path / name).shape == PICTURE.shape
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "RGBA", "LAB", "L"])
+def test_how_a_tiff_is_stored_is_not_copied(tmp_path: Path, mode: str) -> None:
+    Image.fromarray(PICTURE).convert(mode).save(tmp_path / "in.tif", exif=exif(8), compression="raw")
+    photo = open_photo(tmp_path / "in.tif")
+    for suffix in (".tif", ".jpg"):
+        write_like(tmp_path / f"out{suffix}", photo.rgb, photo)
+        with Image.open(tmp_path / f"out{suffix}") as image:
+            assert image.size == (48, 64)
+            assert np.abs(np.asarray(image.convert("RGB"), int) - photo.rgb).mean() < 5
+        tags = kept_exif(tmp_path / f"out{suffix}")
+        assert (tags[0x010F], tags.get(0x0112, 1)) == ("Maker", 1)
+
+
+def test_the_first_page_of_several_is_named(tmp_path: Path) -> None:
+    pages = [Image.fromarray(PICTURE), Image.fromarray(PICTURE)]
+    pages[0].save(tmp_path / "in.tif", save_all=True, append_images=pages[1:])
+    assert open_photo(tmp_path / "in.tif").warnings == [
+        "in.tif has several pages: only the first one is used"
+    ]
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_deep_tiff_becomes_upright(tmp_path: Path, orientation: int) -> None:
+    content = cv2.imencode(".tif", DEEP[..., ::-1], [cv2.IMWRITE_TIFF_COMPRESSION, 1])[1].tobytes()
+    offset = struct.unpack("<I", content[4:8])[0]
+    count = struct.unpack("<H", content[offset : offset + 2])[0]
+    entries = [content[at : at + 12] for at in range(offset + 2, offset + 2 + 12 * count, 12)]
+    entries = [each for each in entries if each[:2] != struct.pack("<H", 274)]
+    entries.append(struct.pack("<HHIHH", 274, 3, 1, orientation, 0))
+    directory = struct.pack("<H", len(entries)) + b"".join(sorted(entries, key=lambda each: each[1::-1]))
+    turned = content[:4] + struct.pack("<I", len(content)) + content[8:] + directory + bytes(4)
+    (tmp_path / "in.tif").write_bytes(turned)
+    photo = open_photo(tmp_path / "in.tif")
+    assert photo.deep is not None
+    turns = {1: 0, 3: 2, 6: -1, 8: 1}[orientation]
+    np.testing.assert_array_equal(photo.deep, np.rot90(DEEP, turns))
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_deep_png_becomes_upright(tmp_path: Path, orientation: int) -> None:
+    content = cv2.imencode(".png", DEEP[..., ::-1])[1].tobytes()
+    tagged = io.BytesIO()
+    Image.fromarray(PICTURE).save(tagged, "PNG", exif=exif(orientation))
+    at = tagged.getvalue().index(b"eXIf") - 4
+    size = struct.unpack(">I", tagged.getvalue()[at : at + 4])[0]
+    (tmp_path / "in.png").write_bytes(content[:33] + tagged.getvalue()[at : at + 12 + size] + content[33:])
+    deep = open_photo(tmp_path / "in.png").deep
+    assert deep is not None
+    np.testing.assert_array_equal(deep, np.rot90(DEEP, {1: 0, 3: 2, 6: -1, 8: 1}[orientation]))
