@@ -87,7 +87,13 @@ class PictureEncoder:
 
     def finish(self) -> list[Packet[VideoStream]]:
         """Return the remaining packets and end the encoder."""
-        return self._encode(None)
+        packets = self._encode(None)
+        if any(packet.dts is None or packet.dts > cast("int", packet.pts) for packet in packets):
+            # x265 never computes its delay for a video that is shorter than it, and counts from garbage.
+            begin = min(cast("int", packet.pts) for packet in packets)
+            for place, packet in enumerate(packets):
+                packet.dts = begin + (place - len(packets)) * self._step
+        return packets
 
     def _encode(self, frame: av.VideoFrame | None) -> list[Packet[VideoStream]]:
         packets = self._codec.encode(frame)

@@ -15,6 +15,7 @@ from skimage import data
 
 from device_runtime.media.photo import write_photo
 from device_runtime.media.reader import VideoReader
+from device_runtime.media.video_info import VideoError
 from device_runtime.options import Interpolation, StylizeOptions
 from device_runtime.pipeline import stylize_video
 from device_runtime.report import Report
@@ -174,7 +175,7 @@ def test_a_video_of_one_frame(style: Path, out: Path, interpolation: Interpolati
     assert mean_difference(source, out) < 4
 
 
-@pytest.mark.parametrize("size", [(2, 2), (7, 5), (1, 64), (64, 1), (63, 47), (16, 1000)])
+@pytest.mark.parametrize("size", [(2, 2), (7, 5), (1, 36), (36, 1), (63, 47), (16, 576)])
 @pytest.mark.parametrize("interpolation", ["warp", "transfer"])
 def test_odd_and_tiny_sizes(
     style: Path, out: Path, interpolation: Interpolation, size: tuple[int, int]
@@ -187,6 +188,14 @@ def test_odd_and_tiny_sizes(
     assert report.frames == len(times(out)) == 5
     if min(size) > 40:
         assert mean_difference(source, out) < 3
+
+
+@pytest.mark.parametrize("size", [(1, 37), (74, 2)])
+def test_frames_too_thin_for_the_network_are_refused(style: Path, out: Path, size: tuple[int, int]) -> None:
+    source = write_clip(style.with_name("thin.mp4"), [0], size=size, pixel_format="yuv444p", picture=smooth)
+    with pytest.raises(VideoError, match="thinner than 1:36"):
+        run(source, style, out)
+    assert not out.exists()
 
 
 def test_missing_timestamps(bikes: Path, style: Path, out: Path) -> None:
