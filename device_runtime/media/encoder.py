@@ -50,6 +50,7 @@ class PictureEncoder:
         self._shift = round(like.start / like.time_base)
         self._step = max(1, round(1 / (like.rate * like.time_base)))
         self._durations: dict[int, int] = {}
+        self._has_begun = False
         made = codec or VideoCodecContext.create(self._encoder.name, "w")
         self._codec = cast("VideoCodecContext", made)
         if codec is None:
@@ -87,8 +88,8 @@ class PictureEncoder:
 
     def finish(self) -> list[Packet[VideoStream]]:
         """Return the remaining packets and end the encoder."""
-        packets = self._encode(None)
-        if any(packet.dts is None or packet.dts > cast("int", packet.pts) for packet in packets):
+        packets, is_all = self._encode(None), not self._has_begun
+        if is_all and packets and self._encoder.is_hevc:
             # x265 never computes its delay for a video that is shorter than it, and counts from garbage.
             begin = min(cast("int", packet.pts) for packet in packets)
             for place, packet in enumerate(packets):
@@ -97,6 +98,7 @@ class PictureEncoder:
 
     def _encode(self, frame: av.VideoFrame | None) -> list[Packet[VideoStream]]:
         packets = self._codec.encode(frame)
+        self._has_begun |= bool(packets) and frame is not None
         for packet in packets:
             # Encoders drop durations; the last frame of a variable-rate video needs its own.
             packet.duration = self._durations.pop(cast("int", packet.pts), self._step)
