@@ -19,7 +19,7 @@ from device_runtime.media.video_info import VideoError
 from device_runtime.options import DEFAULT_OPTIONS, StylizeOptions
 from device_runtime.report import versioned
 from device_runtime.stylizers.resize import shrunk
-from device_runtime.stylizers.style_mix import StyleMix, StylePhotos, normalized
+from device_runtime.stylizers.style_mix import StyleMix, StylePhotos, check_match, normalized
 from mvstylizer.bundle import Bundle
 from mvstylizer.stylizer import Stylizer
 
@@ -90,6 +90,7 @@ def shot_lut(
     if not MIN_SIZE <= size <= MAX_SIZE:
         raise ValueError(f"size {size} is not between {MIN_SIZE} and {MAX_SIZE}")
     check_cube_output(out, source, *normalized(style_photo))
+    check_match(options.match, bundle)
     style = StyleMix.read(style_photo, options.match)
     keys = (
         [_ShotKey(read_photo(source), 0, 0.0)] if is_photo(source) else _shot(source, options, bundle, at_s)
