@@ -132,12 +132,14 @@ def run(
     scorer = Scorer(vgg)
     known = _truth_cases(photos, luts, targets, budget.pick(TRUTH_CASES, 2))
     models = shipped(bundles)
+    has_match = {model.name: model.has_match for model in models}
     with ExitStack() as stack:
         stylizers = {m.name: stack.enter_context(OnnxStylizer(m, threads=budget.threads)) for m in models}
         full = {
             name if match == "auto" else f"{name}, {match}": _ours(stylizer, _MATCHES[match])
             for name, stylizer in stylizers.items()
             for match in matches
+            if match == "auto" or has_match[name]
         }
         ours = {
             (name if strength == 1 else f"{name}, strength {strength:g}"): _weakened(method, strength)

@@ -37,7 +37,7 @@ from device_runtime.resume import WrittenVideo, describe_job, join_pieces, keep_
 from device_runtime.resume_folder import WorkFolder
 from device_runtime.stylizers.fallback import Fallback
 from device_runtime.stylizers.request_queue import KeyRequests
-from device_runtime.stylizers.style_mix import StyleMix, StylePhotos, normalized
+from device_runtime.stylizers.style_mix import StyleMix, StylePhotos, check_match, normalized
 from mvstylizer.bundle import Bundle
 from mvstylizer.stylizer import Stylizer
 
@@ -88,6 +88,7 @@ def stylize_video(
             pieces of an interrupted run are from another release.
         MVStylizerError: The stylizer or a kernel fails.
     """
+    check_match(options.match, bundle)
     watch, style = Stopwatch(), StyleMix.read(style_photo, options.match)
     target = check_output(out, source, *normalized(style_photo))
     with ExitStack() as opened, options.reader(source) as reader:

@@ -13,23 +13,8 @@ from device_runtime.media.photo import check_photo_output, is_photo, read_photo
 from device_runtime.media.reader import VideoReader
 from device_runtime.media.writer import VideoWriter
 from device_runtime.options import DEFAULT_OPTIONS, StylizeOptions
-from device_runtime.stylizers.style_mix import StyleMix, StylePhotos, normalized
+from device_runtime.stylizers.style_mix import StyleMix, StylePhotos, check_match, normalized
 from mvstylizer.bundle import Bundle
-from mvstylizer.errors import MVStylizerError
-
-
-class MatchError(MVStylizerError):
-    """Error raised for a match that the model does not have."""
-
-
-def check_match(options: StylizeOptions, bundle: Bundle) -> None:
-    """Check that a model's style codes have a match, if one is requested.
-
-    Raises:
-        MatchError: They have none.
-    """
-    if options.match != "auto" and not bundle.has_match:
-        raise MatchError(f"{bundle.name} has no look and palette to choose from", "Omit --match")
 
 
 def check_request(
@@ -56,7 +41,7 @@ def check_request(
         MVStylizerError: As raised by `stylize_video` and `stylize_photo` for files.
     """
     options.selector(bundle)
-    check_match(options, bundle)
+    check_match(options.match, bundle)
     if options.input_lut:
         read_cube(Path(options.input_lut))
     StyleMix.read(style_photo)

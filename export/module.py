@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import re
 import sys
-import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,20 +18,18 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from export.protocol import BINS, KINDS
-from mvstylizer.errors import MVStylizerError
+from export.user_errors import (
+    PROTOCOL_HINT,
+    StylizerModuleError,
+    explain,
+    located,
+    place_of,
+    reason_of,
+)
 
-PROTOCOL_HINT: Final = "See docs/own_stylizer.md, or start from: mvstylizer export --init mystyle/"
-_ROOT: Final = Path(__file__).resolve().parents[1]
-_KIT: Final = ("export", "training", "mvstylizer", "mvstylizer_cli", "fl")
 _NUMBERS: Final = {"style_code_size": 1, "network_pixels": 64, "style_pixels": 256, "cell": 2}
 _METHODS: Final = {"encode_style": ("style",), "predict": ("content", "code")}
 _MAX_NAMES: Final = 4  # of weights in a message
-_OPERATOR: Final = re.compile(r"OpOverload\(op='aten\._?(?:\w*_)?(?P<name>[a-z0-9]+)'")  # its last word
-_FRAME: Final = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
-
-
-class StylizerModuleError(MVStylizerError):
-    """A user's stylizer cannot be loaded, or does not keep the protocol."""
 
 
 def load_stylizer(target: str, weights: Path | None = None) -> nn.Module:
@@ -56,11 +51,12 @@ def load_stylizer(target: str, weights: Path | None = None) -> nn.Module:
     loads_itself = bool(inspect.signature(build).parameters)
     if loads_itself and weights is None:
         raise StylizerModuleError(f"{target} takes the path of its weights", "Name the file with --weights")
-    with _located(f"{target} failed"):
+    with located(f"{target} failed"):
         module = build(weights) if loads_itself else build()
     if not isinstance(module, nn.Module):
         raise StylizerModuleError(
-            f"{target} returns a {type(module).__name__}, not a torch.nn.Module{_at(build)}", PROTOCOL_HINT
+            f"{target} returns a {type(module).__name__}, not a torch.nn.Module{place_of(build)}",
+            PROTOCOL_HINT,
         )
     if weights is not None and not loads_itself:
         _load_weights(module, weights)
@@ -79,41 +75,21 @@ def check_stylizer_module(module: nn.Module) -> None:
     name = type(module).__name__
     for member in ("kind", *_NUMBERS, *_METHODS):
         if not hasattr(module, member):
-            raise StylizerModuleError(f"{name} has no {member}{_at(type(module))}", PROTOCOL_HINT)
+            raise StylizerModuleError(f"{name} has no {member}{place_of(type(module))}", PROTOCOL_HINT)
     if module.kind not in KINDS:
         raise StylizerModuleError(
-            f"{name}.kind is {module.kind!r}, not one of {', '.join(KINDS)}{_at(type(module), 'kind')}",
+            f"{name}.kind is {module.kind!r}, not one of {', '.join(KINDS)}{place_of(type(module), 'kind')}",
             PROTOCOL_HINT,
         )
     for member, lowest in _NUMBERS.items():
         _check_number(module, member, lowest)
     if int(module.cell) % 2:  # type: ignore[arg-type]
-        raise StylizerModuleError(f"{name}.cell is {module.cell}, an odd number{_at(type(module), 'cell')}")
+        at = place_of(type(module), "cell")
+        raise StylizerModuleError(f"{name}.cell is {module.cell}, an odd number{at}", PROTOCOL_HINT)
     for member in _METHODS:
         if not callable(getattr(module, member)):
-            raise StylizerModuleError(f"{name}.{member} is not a method{_at(type(module), member)}")
+            raise StylizerModuleError(f"{name}.{member} is not a method{place_of(type(module), member)}")
     _check_methods(module)
-
-
-def explain(error: BaseException, what: str) -> StylizerModuleError:
-    """Return an error of a user's code as one line with the place in the user's file."""
-    return StylizerModuleError(f"{what}: {_reason(error)}{_place(error)}", PROTOCOL_HINT)
-
-
-def untraceable(error: BaseException, module: nn.Module) -> StylizerModuleError:
-    """Return why a module cannot be traced, as one line with the place in the user's file.
-
-    torch.onnx wraps the cause in its own errors, whose text is a page long: the innermost one is the reason.
-    """
-    cause = error
-    while cause.__cause__ is not None:
-        cause = cause.__cause__
-    operator = _OPERATOR.search(str(cause))
-    place = _call_of(operator["name"], module) if operator else ""
-    return StylizerModuleError(
-        f"{type(module).__name__} cannot be exported: {_reason(cause)}{place or _place(error, module)}",
-        "Avoid control flow that depends on values, and operators without an ONNX form",
-    )
 
 
 def _builder(target: str) -> Callable[..., Any]:
@@ -174,10 +150,10 @@ def _read_weights(path: Path) -> Mapping[str, Tensor]:
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, RuntimeError, OSError, EOFError, ValueError) as err:
-        raise StylizerModuleError(f"{path} cannot be read: {_reason(err)}", "Save a state_dict") from err
+        raise StylizerModuleError(f"{path} cannot be read: {reason_of(err)}", "Save a state_dict") from err
     except Exception as err:  # unpickling refuses what is not a tensor with exceptions of many kinds
         raise StylizerModuleError(
-            f"{path} is not a state dict: {_reason(err)}", "Save model.state_dict() with torch.save"
+            f"{path} is not a state dict: {reason_of(err)}", "Save model.state_dict() with torch.save"
         ) from err
     for key in ("state_dict", "model", "params"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
@@ -194,7 +170,7 @@ def _check_number(module: nn.Module, member: str, lowest: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < lowest:
         raise StylizerModuleError(
             f"{type(module).__name__}.{member} is {value!r}, not a whole number from {lowest}"
-            f"{_at(type(module), member)}",
+            f"{place_of(type(module), member)}",
             PROTOCOL_HINT,
         )
 
@@ -228,9 +204,9 @@ def _checked(module: nn.Module, member: str, inputs: tuple[Tensor, ...], shape: 
     method = getattr(module, member)
     sizes = " and ".join("×".join(map(str, each.shape)) for each in inputs)
     what = f"{type(module).__name__}.{member}"
-    with _located(f"{what} failed on {sizes}"):
+    with located(f"{what} failed on {sizes}"):
         found = method(*inputs)
-    at = _at(type(module), member)
+    at = place_of(type(module), member)
     if not isinstance(found, Tensor) or not found.is_floating_point():
         kind = found.dtype if isinstance(found, Tensor) else type(found).__name__
         raise StylizerModuleError(f"{what} returns {kind}, not a float tensor{at}", PROTOCOL_HINT)
@@ -249,83 +225,6 @@ def _checked(module: nn.Module, member: str, inputs: tuple[Tensor, ...], shape: 
             "Add a small number where you divide or take a root of a variance: a picture can be flat",
         )
     return found
-
-
-@contextmanager
-def _located(what: str) -> Iterator[None]:
-    try:
-        yield
-    except MVStylizerError:
-        raise
-    except Exception as err:
-        raise explain(err, what) from err
-
-
-def _reason(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-
-
-def _place(error: BaseException, module: nn.Module | None = None) -> str:
-    """Return the place of an error or of one of its causes; without one, that of the module's class."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if place := _user_line(cause):
-            return place
-        cause = cause.__cause__ or cause.__context__
-    return "" if module is None else _at(type(module))
-
-
-def _call_of(operator: str, module: nn.Module) -> str:
-    """Return the place of the first call of an operator in the file of a module's class; empty if none."""
-    try:
-        file = inspect.getsourcefile(type(module)) or ""
-        lines = Path(file).read_text().splitlines()
-    except (OSError, TypeError):
-        return ""
-    call = re.compile(rf"\b\w*{operator}\w*\(")
-    number = next((number for number, line in enumerate(lines, 1) if call.search(line)), 0)
-    return f" ({_short(file)}:{number})" if number else ""
-
-
-def _user_line(error: BaseException) -> str:
-    """Return the last place in the user's code that an error passed, or that its text names."""
-    frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    named = [(match["file"], int(match["line"])) for match in _FRAME.finditer(str(error))]
-    for file, line in (*reversed(named), *reversed(frames)):
-        if _is_users(file):
-            return f" ({_short(file)}:{line})"
-    if isinstance(error, SyntaxError) and error.filename:
-        return f" ({_short(error.filename)}:{error.lineno})"
-    return ""
-
-
-def _is_users(file: str) -> bool:
-    path = Path(file)
-    if file.startswith("<") or "site-packages" in path.parts or not path.is_file():
-        return False
-    path = path.resolve()
-    if path.is_relative_to(Path(sys.base_prefix) / "lib"):
-        return False
-    return not any(path.is_relative_to(_ROOT / folder) for folder in _KIT)
-
-
-def _at(thing: Any, member: str = "") -> str:
-    """Return the place of a class, of its member, or of a function, in parentheses; empty if unknown."""
-    try:
-        target = inspect.unwrap(getattr(thing, member)) if callable(getattr(thing, member, None)) else thing
-        lines, first = inspect.getsourcelines(target)
-        if target is thing and member:
-            pattern = re.compile(rf"\b{member}\s*(:[^=]+)?=")
-            first += next((i for i, line in enumerate(lines) if pattern.search(line)), 0)
-        return f" ({_short(str(inspect.getsourcefile(target)))}:{first})"
-    except (OSError, TypeError):
-        return ""
-
-
-def _short(file: str) -> str:
-    path = Path(file).resolve()
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _listed(names: list[str]) -> str:

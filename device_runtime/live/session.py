@@ -26,7 +26,7 @@ from device_runtime.options import DEFAULT_OPTIONS, StylizeOptions
 from device_runtime.report import Stopwatch, versioned
 from device_runtime.stylizers.fallback import Fallback
 from device_runtime.stylizers.request_queue import KeyRequests
-from device_runtime.stylizers.style_mix import StyleMix, StylePhotos
+from device_runtime.stylizers.style_mix import StyleMix, StylePhotos, check_match
 from mvstylizer.bundle import Bundle
 from mvstylizer.stylizer import Stylizer
 
@@ -119,6 +119,7 @@ def stylize_live(
         MVStylizerError: The stylizer or the kernel fails.
     """
     options.check_live()
+    check_match(options.match, bundle)
     style, watch = StyleMix.read(style_photo, options.match), Stopwatch()
     pixels = int(bundle.network.get("network_pixels", NETWORK_PIXELS))
     with (

@@ -15,7 +15,7 @@ from device_runtime.media.photo import is_photo
 from device_runtime.media.video_info import VideoError
 from device_runtime.options import DEFAULT_OPTIONS, StylizeOptions
 from device_runtime.report import versioned
-from device_runtime.stylizers.style_mix import StyleMix, StylePhotos, normalized
+from device_runtime.stylizers.style_mix import StyleMix, StylePhotos, check_match, normalized
 from mvstylizer.bundle import Bundle
 from mvstylizer.stylizer import Stylizer
 
@@ -83,6 +83,7 @@ def shot_lut(
     """
     check_size(size)
     check_cube_output(out, source, *normalized(style_photo))
+    check_match(options.match, bundle)
     style = StyleMix.read(style_photo, options.match)
     keys = (
         [ShotKey(read_content(source, options.input_lut, max_pixels=options.max_pixels), 0, 0.0)]

@@ -17,12 +17,18 @@ from numpy.typing import NDArray
 
 from device_runtime.media.photo import read_photo
 from device_runtime.stylizers.resize import shrunk
+from mvstylizer.bundle import Bundle
+from mvstylizer.errors import MVStylizerError
 from mvstylizer.stylizer import Match, Stylizer, with_match
 
 STYLE_PIXELS: Final = 512 * 512  # more than the style encoder uses
 
 StylePhotos = Path | Mapping[Path, float]
 """One photo, or several with relative weights."""
+
+
+class MatchError(MVStylizerError):
+    """Error raised for a match that the model does not have."""
 
 
 class StyleWeightError(ValueError):
@@ -70,6 +76,16 @@ class StyleMix:
         # One code stays as it is, bit for bit: the edge recognizes its own.
         code = codes[0] if len(codes) == 1 else np.asarray(np.average(codes, 0, self.weights), np.float32)
         return code if self.match == "auto" else with_match(code, self.match)
+
+
+def check_match(match: Match, bundle: Bundle) -> None:
+    """Check that a model's style codes have a match, if one is requested.
+
+    Raises:
+        MatchError: They have none: the stylizer is not the kit's own.
+    """
+    if match != "auto" and not bundle.has_match:
+        raise MatchError(f"{bundle.name} has no look and palette to choose from", "Omit --match")
 
 
 def normalized(photos: StylePhotos) -> dict[Path, float]:

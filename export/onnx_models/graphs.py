@@ -28,9 +28,9 @@ import torch
 from torch import Tensor, nn
 
 from export.adapter import Adapter, adapted
-from export.module import untraceable
 from export.onnx_models.file import Precision, save_model
 from export.onnx_models.graph_text import IR_VERSION, OPSET, enlarged, finish, reduction
+from export.user_errors import untraceable
 from training.look.network import THUMBNAIL
 
 Metadata = Mapping[str, str]

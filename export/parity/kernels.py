@@ -89,15 +89,15 @@ class Kernel:
         differences = Differences(f"Kernel {self.role}", self.tolerance, self.peak)
         kept: list[Case] = []
         cases = list(self.cases())
-        if self.cpu:
-            some = cases[:: max(1, len(cases) // MAX_COMPILED_CASES)]
-            for case, outputs in zip(some, run_compiled(content, some), strict=True):
-                differences.add(case.name, compiled_model.LANE, flat(outputs), case.expected)
         for case in cases:
             for lane in CPU_LANES if self.cpu else ():
                 differences.add(case.name, lane, flat(run_on_cpu(content, case.inputs, lane)), case.expected)
             if self.size:
                 kept.append(case)
+        if self.cpu:
+            some = cases[:: max(1, len(cases) // MAX_COMPILED_CASES)]
+            for case, outputs in zip(some, run_compiled(content, some), strict=True):
+                differences.add(case.name, compiled_model.LANE, flat(outputs), case.expected)
         if "GPU" in self.delegates and not gpu.why_missing():
             for case, outputs in zip(kept, run_on_gpu(content, kept), strict=True):
                 differences.add(case.name, gpu.LANE, flat(outputs), case.expected)

@@ -11,8 +11,9 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from export.exporter import export_bundle
-from export.module import StylizerModuleError, load_stylizer
+from export.module import load_stylizer
 from export.template_project import TemplateError, write_template
+from export.user_errors import StylizerModuleError
 from mvstylizer_cli.main import app
 from tests.export.user_modules import GOOD, changed, line_of
 

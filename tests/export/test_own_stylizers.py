@@ -11,7 +11,7 @@ import pytest
 
 from device_runtime.options import Interpolation, StylizeOptions
 from device_runtime.pipeline import stylize_video
-from device_runtime.request_check import MatchError, check_match
+from device_runtime.stylizers.style_mix import MatchError, check_match
 from edge_triton.client.client import EdgeClient
 from edge_triton.triton.server import TritonServer
 from export.exporter import export_bundle
@@ -43,7 +43,7 @@ def test_a_stylizer_is_exported_served_and_run(
     assert all(row.note == "" for row in check_bundle(bundle.path))
     if not bundle.has_match:
         with pytest.raises(MatchError, match="no look and palette"):
-            check_match(StylizeOptions(match=0.0), bundle)
+            check_match(0.0, bundle)
     with TritonServer(bundle.path) as server, EdgeClient(server.address) as edge:
         found = [_stylized(each, street, dusk, tmp_path, edge) for each in ("warp", "transfer")]
     original = _frames(street)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -8,7 +10,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from skimage import data
 
-from device_runtime.motion.flow import DisFlow, Motion, map_flow, sample, visibility
+from device_runtime.frames import _estimators
+from device_runtime.interpolation.grid import moved
+from device_runtime.motion.flow import DisFlow, Motion, StillFlow, map_flow, sample, visibility
+from device_runtime.options import Interpolation, StylizeOptions
+from mvstylizer.bundle import Bundle
 
 KEY = np.ascontiguousarray(cv2.resize(data.astronaut(), (384, 384))[:288])
 HEIGHT, WIDTH = KEY.shape[:2]
@@ -150,3 +156,29 @@ def test_the_search_is_neither_too_fine_nor_too_coarse() -> None:
     large = np.zeros((2160, 3840, 3), np.uint8)
     assert DisFlow(0.5).prepare(large).shape == (540, 960)
     assert DisFlow(0.5, max_short_side=2160).prepare(large).shape == (1080, 1920)
+
+
+def test_a_still_flow_leaves_maps_as_they_are() -> None:
+    grid = np.random.default_rng(0).normal(size=(4, 6, 3, 3, 4)).astype(np.float32)
+    flow = StillFlow()
+    key, frame = (flow.prepare(np.zeros((90, 160), np.uint8)) for _ in range(2))
+    motion = flow.follow(key)(frame)
+    assert np.array_equal(moved(grid, motion), grid)
+    assert (motion.visible_on(4, 6) == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "interpolation", "still"),
+    [
+        ("lut", "transfer", True),
+        ("lut", "warp", False),
+        ("grid", "transfer", False),
+        ("image", "transfer", False),
+    ],
+)
+def test_only_maps_of_tables_are_moved_without_flow(
+    kind: str, interpolation: Interpolation, still: bool
+) -> None:
+    bundle = Bundle(Path(), "mine", 1, (), network={"kind": kind})
+    for flow in _estimators(StylizeOptions(interpolation=interpolation), bundle, None):
+        assert isinstance(flow, StillFlow) == still

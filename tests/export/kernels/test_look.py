@@ -109,7 +109,7 @@ def test_export_writes_the_files_and_describes_them(
 def test_a_network_with_a_local_part_has_no_tflite(tmp_path: Path) -> None:
     lines: list[str] = []
     write_lite(Draft(tmp_path, Reference(StylizerNetwork(StylizerDims())), {}, lines.append))
-    assert lines == ["TFLite of the network: skipped, variant mvstylizer runs on edges only"]
+    assert lines == ["TFLite of the network: skipped, mvstylizer runs on edges only"]
     assert not list(tmp_path.iterdir())
 
 
