@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final, cast
 
 import av
@@ -11,11 +12,19 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from device_runtime.media.color import HDR_TRANSFERS, Color, ColorConverter, reformatted
-from device_runtime.media.encoding import DEFAULT_ENCODING, Encoder, EncoderError, Encoding
+from device_runtime.media.encoding import (
+    DEFAULT_ENCODING,
+    SOFTWARE,
+    X265_REORDERS,
+    Encoder,
+    EncoderError,
+    Encoding,
+)
 from device_runtime.media.light_level import LightLevel
 from device_runtime.media.planes import Picture, Planes
 from device_runtime.media.video_info import VideoInfo
 
+X265: Final = SOFTWARE["hevc"]
 HVC1: Final = "hvc1"  # HEVC in MP4 as Apple's players expect it; FFmpeg writes hev1 otherwise
 
 
@@ -48,6 +57,8 @@ class PictureEncoder:
         self._shift = round(like.start / like.time_base)
         self._step = max(1, round(1 / (like.rate * like.time_base)))
         self._durations: dict[int, int] = {}
+        self._early = X265_REORDERS  # packets that are decoded before the first picture is shown
+        self._times: deque[int] = deque()  # of the pictures whose times may become decoding times
         made = codec or VideoCodecContext.create(self._encoder.name, "w")
         self._codec = cast("VideoCodecContext", made)
         if codec is None:
@@ -81,6 +92,7 @@ class PictureEncoder:
         frame.pts = pts - self._shift
         frame.time_base = self._like.time_base
         self._durations[frame.pts] = duration or self._step
+        self._times.append(frame.pts)
         return self._encode(frame)
 
     def finish(self) -> list[Packet[VideoStream]]:
@@ -92,7 +104,20 @@ class PictureEncoder:
         for packet in packets:
             # Encoders drop durations; the last frame of a variable-rate video needs its own.
             packet.duration = self._durations.pop(cast("int", packet.pts), self._step)
+            if self._encoder.name == X265:
+                packet.dts = self._decoding_time()
         return packets
+
+    def _decoding_time(self) -> int:
+        """Return the decoding time of the next packet.
+
+        x265's own is undefined in a video that is shorter than its delay. Here a packet takes the time of the
+        picture that is shown as many pictures earlier as the encoder reorders, which is never after its own.
+        """
+        if self._early:
+            self._early -= 1
+            return self._times[0] - self._early - 1
+        return self._times.popleft()
 
     def _describe(self, codec: VideoCodecContext) -> None:
         codec.width, codec.height = self._like.width, self._like.height

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +103,17 @@ def test_an_encoder_that_the_machine_lacks_is_refused(clip: Path, tmp_path: Path
         ):
             pass
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize("pts", [[0], [0, 33], [0, 33, 50], [0, 33, 50, 100, 111, 180, 181, 260]])
+def test_short_and_uneven_clips_in_hevc_keep_their_times(tmp_path: Path, suffix: str, pts: list[int]) -> None:
+    """x265's own decoding times are undefined in a clip that is shorter than its delay."""
+    clip = write_clip(tmp_path / "vfr.mp4", pts, time_base=Fraction(1, 1000), size=(160, 96))
+    with av.open(str(written(clip, tmp_path / f"out{suffix}", codec="hevc"))) as made:
+        base = made.streams.video[0].time_base
+        packets = [packet for packet in made.demux(video=0) if packet.size]
+        decoded = [packet.dts for packet in packets if packet.dts is not None]
+        assert decoded == sorted(set(decoded))
+        assert all(packet.pts >= packet.dts for packet in packets if packet.dts is not None)  # type: ignore[operator]
+        assert sorted(packet.pts * base for packet in packets) == [Fraction(each, 1000) for each in pts]  # type: ignore[operator]
