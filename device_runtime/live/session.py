@@ -21,7 +21,7 @@ from device_runtime.media.encoder import hdr_encoder
 from device_runtime.media.light_level import LightLevel
 from device_runtime.media.orientation import Orientation
 from device_runtime.media.planes import Picture, planes_of
-from device_runtime.media.video_info import VideoError
+from device_runtime.media.video_info import VideoError, base_layer_warning, check_colors
 from device_runtime.options import DEFAULT_OPTIONS, StylizeOptions
 from device_runtime.report import Stopwatch, versioned
 from device_runtime.stylizers.fallback import Fallback
@@ -165,6 +165,8 @@ class _Run:
         first = self._live.take()
         if first is None:
             raise VideoError(f"{self._source} has no pictures", "Choose another source")
+        check_colors(self._source, first.picture)
+        self._warnings += base_layer_warning(self._source, first.picture)
         color = Color.of(first.picture)
         colors = ColorConverter(color)
         to_sdr = self._options.sdr and color.is_hdr

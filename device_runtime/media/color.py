@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import av
@@ -28,6 +29,20 @@ HDR_TRANSFERS: Final = {PQ: "PQ", HLG: "HLG"}
 
 # H.273 matrix → swscale's number; constant-luminance BT.2020 (10) is close enough to BT.2020 (9).
 _SWSCALE_MATRIX: Final = {BT709: 1, 4: 4, 5: 5, BT601: 5, 7: 7, 9: 9, 10: 9}
+
+# Known to FFmpeg, but not to swscale or to the styles' picture of the world.
+UNKNOWN_MATRICES: Final = {
+    8: "YCgCo",
+    11: "SMPTE ST 2085",
+    12: "chromaticity-derived, non-constant luminance",
+    13: "chromaticity-derived, constant luminance",
+    14: "ICtCp",
+    15: "IPT-C2 (Dolby Vision 5)",
+    16: "YCgCo-Re",
+    17: "YCgCo-Ro",
+}
+UNKNOWN_TRANSFERS: Final = {8: "linear", 9: "log 100:1", 10: "log 316:1", 17: "SMPTE ST 428"}
+PRIMARIES: Final = {1: "BT.709", 5: "BT.601 (625)", 6: "BT.601 (525)", 11: "DCI-P3", 12: "Display P3"}
 
 # Weights of red and blue in the luma, by H.273 matrix.
 _RED_AND_BLUE: Final = {
@@ -177,6 +192,38 @@ def _reformatter() -> VideoReformatter:
         _kept.reformatter = VideoReformatter()
     kept: VideoReformatter = _kept.reformatter
     return kept
+
+
+def unknown_color(frame: av.VideoFrame) -> str | None:
+    """Return what of a decoded frame's colors is not known here, with its name, or None."""
+    name, matrix, transfer = frame.format.name, frame.colorspace, frame.color_trc
+    if not _is_readable(name):
+        return f"the pixel format {name}"
+    if not frame.format.is_rgb and matrix in UNKNOWN_MATRICES:
+        return f"the color matrix {UNKNOWN_MATRICES[matrix]}"
+    if is_dolby_vision(frame) and transfer == UNSPECIFIED:  # profile 5: IPT with curves in the metadata
+        return "Dolby Vision without an HLG, PQ or SDR base layer"
+    if transfer in UNKNOWN_TRANSFERS:
+        return f"the transfer {UNKNOWN_TRANSFERS[transfer]}"
+    if transfer in HDR_TRANSFERS and frame.color_primaries not in (BT2020, UNSPECIFIED):
+        primaries = frame.color_primaries
+        return f"{HDR_TRANSFERS[transfer]} with the primaries {PRIMARIES.get(primaries, primaries)}"
+    return None
+
+
+def is_dolby_vision(frame: av.VideoFrame) -> bool:
+    """Return whether a decoded frame comes with Dolby Vision's metadata."""
+    return "DOVI_RPU_BUFFER" in frame.side_data or "DOVI_METADATA" in frame.side_data
+
+
+@lru_cache(maxsize=8)
+def _is_readable(pixel_format: str) -> bool:
+    """Return whether swscale reads a pixel format, by a small picture in it."""
+    try:
+        VideoReformatter().reformat(av.VideoFrame(16, 16, pixel_format), 16, 16, "rgb24")
+    except (av.FFmpegError, ValueError):
+        return False
+    return True
 
 
 def bits_of(frame: av.VideoFrame) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final, cast
 
 import av
@@ -12,12 +13,20 @@ from av.video.stream import VideoStream
 
 from device_runtime.media.color import HDR_TRANSFERS, Color, ColorConverter, reformatted
 from device_runtime.media.deinterlace import TOP_FIRST
-from device_runtime.media.encoding import DEFAULT_ENCODING, Encoder, EncoderError, Encoding
+from device_runtime.media.encoding import (
+    DEFAULT_ENCODING,
+    SOFTWARE,
+    X265_REORDERS,
+    Encoder,
+    EncoderError,
+    Encoding,
+)
 from device_runtime.media.light_level import LightLevel
 from device_runtime.media.planes import Picture, Planes
 from device_runtime.media.video_info import VideoInfo
 
 X264_PARAMS: Final = "x264-params"
+X265: Final = SOFTWARE["hevc"]
 HVC1: Final = "hvc1"  # HEVC in MP4 as Apple's players expect it; FFmpeg writes hev1 otherwise
 
 
@@ -50,7 +59,8 @@ class PictureEncoder:
         self._shift = round(like.start / like.time_base)
         self._step = max(1, round(1 / (like.rate * like.time_base)))
         self._durations: dict[int, int] = {}
-        self._has_begun = False
+        self._early = X265_REORDERS  # packets that are decoded before the first picture is shown
+        self._times: deque[int] = deque()  # of the pictures whose times may become decoding times
         made = codec or VideoCodecContext.create(self._encoder.name, "w")
         self._codec = cast("VideoCodecContext", made)
         if codec is None:
@@ -84,25 +94,32 @@ class PictureEncoder:
         frame.pts = pts - self._shift
         frame.time_base = self._like.time_base
         self._durations[frame.pts] = duration or self._step
+        self._times.append(frame.pts)
         return self._encode(frame)
 
     def finish(self) -> list[Packet[VideoStream]]:
         """Return the remaining packets and end the encoder."""
-        packets, is_all = self._encode(None), not self._has_begun
-        if is_all and packets and self._encoder.is_hevc:
-            # x265 never computes its delay for a video that is shorter than it, and counts from garbage.
-            begin = min(cast("int", packet.pts) for packet in packets)
-            for place, packet in enumerate(packets):
-                packet.dts = begin + (place - len(packets)) * self._step
-        return packets
+        return self._encode(None)
 
     def _encode(self, frame: av.VideoFrame | None) -> list[Packet[VideoStream]]:
         packets = self._codec.encode(frame)
-        self._has_begun |= bool(packets) and frame is not None
         for packet in packets:
             # Encoders drop durations; the last frame of a variable-rate video needs its own.
             packet.duration = self._durations.pop(cast("int", packet.pts), self._step)
+            if self._encoder.name == X265:
+                packet.dts = self._decoding_time()
         return packets
+
+    def _decoding_time(self) -> int:
+        """Return the decoding time of the next packet.
+
+        x265's own is undefined in a video that is shorter than its delay. Here a packet takes the time of the
+        picture that is shown as many pictures earlier as the encoder reorders, which is never after its own.
+        """
+        if self._early:
+            self._early -= 1
+            return self._times[0] - self._early - 1
+        return self._times.popleft()
 
     def _describe(self, codec: VideoCodecContext) -> None:
         codec.width, codec.height = self._like.width, self._like.height
@@ -113,12 +130,11 @@ class PictureEncoder:
         color = self._like.color
         codec.colorspace, codec.color_range = color.matrix, color.range
         codec.color_primaries, codec.color_trc = color.primaries, color.transfer
-        if self._like.field_order and "x264-params" in codec.options:
+        if self._like.field_order and X264_PARAMS in codec.options:
             codec.flags |= Flags.interlaced_dct
             codec.field_order = 2 if self._like.field_order == TOP_FIRST else 3  # AVFieldOrder: TT, BB
-            if X264_PARAMS in codec.options:
-                parameters = f"{codec.options[X264_PARAMS]}:{self._like.field_order}=1"
-                codec.options = {**codec.options, X264_PARAMS: parameters}
+            parameters = f"{codec.options[X264_PARAMS]}:{self._like.field_order}=1"
+            codec.options = {**codec.options, X264_PARAMS: parameters}
         if self._encoder.is_hevc:
             codec.codec_tag = HVC1
 

@@ -35,6 +35,7 @@ LIVE_PRESET: Final = {"libx264": "veryfast", "libx265": "ultrafast"}
 LOOKAHEAD: Final = "mbtree=1:rc-lookahead=10"
 # x265 keeps every picture of its look-ahead, reordering and threads: these bounds halve its memory at 4K.
 X265_MEMORY: Final = "rc-lookahead=5:bframes=2:frame-threads=1"
+X265_REORDERS: Final = 2  # pictures at most, with that many B frames
 # The rate control for a constant quality, by the last part of a hardware encoder's name.
 HARDWARE: Final[dict[str, Callable[[str], dict[str, str]]]] = {
     "nvenc": lambda quality: {"rc": "vbr", "b": "0", "cq": quality},

@@ -23,7 +23,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from device_runtime.media.clock import PacketClock, clocked_streams
-from device_runtime.media.color import HDR_TRANSFERS, Color, ColorConverter
+from device_runtime.media.color import Color, ColorConverter
 from device_runtime.media.deinterlace import Deinterlace, Deinterlacer, field_order
 from device_runtime.media.frame_check import FrameCheck
 from device_runtime.media.light_level import LightLevel
@@ -32,6 +32,7 @@ from device_runtime.media.planes import Picture, in_rgb, planes_of
 from device_runtime.media.video_info import (
     NO_PICTURE_HINT,
     VideoError,
+    base_layer_warning,
     describe_video,
     find_stream,
     open_video,
@@ -116,9 +117,7 @@ class VideoReader:
             self._is_sdr = sdr and self._color.is_hdr
             if self._is_sdr:
                 self.info = replace(self.info, color=self._color.as_sdr, bits=8, light=LightLevel())
-            if "DOVI_RPU_BUFFER" in self._first.side_data or "DOVI_METADATA" in self._first.side_data:
-                base = HDR_TRANSFERS.get(self._color.transfer, "SDR")
-                self.warnings.append(f"{path.name} is Dolby Vision: its {base} base layer is used")
+            self.warnings += base_layer_warning(path.name, self._first)
             bits = self._first.format.components[0].bits
             if bits > 10:
                 self.warnings.append(f"{path.name} has {bits} bits per channel, the result has 10")

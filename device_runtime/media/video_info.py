@@ -16,7 +16,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from device_runtime.media.clock import start_of
-from device_runtime.media.color import Color, bits_of
+from device_runtime.media.color import HDR_TRANSFERS, Color, bits_of, is_dolby_vision, unknown_color
 from device_runtime.media.input_file import open_input
 from device_runtime.media.light_level import LightLevel
 from device_runtime.media.orientation import Orientation
@@ -138,6 +138,28 @@ def _check_size(stream: VideoStream, path: Path) -> None:
         )
 
 
+def check_colors(name: str, frame: av.VideoFrame) -> None:
+    """Check that the colors of a decoded frame are known here.
+
+    Raises:
+        VideoError: The matrix, transfer, primaries or pixel format is not; the message names it.
+    """
+    unknown = unknown_color(frame)
+    if unknown is not None:
+        raise VideoError(
+            f"{name} has {unknown}, which is not supported",
+            "Convert it first, for example to BT.709 with FFmpeg's zscale filter",
+        )
+
+
+def base_layer_warning(name: str, frame: av.VideoFrame) -> list[str]:
+    """Return a warning if only the base layer of a decoded frame is used."""
+    if not is_dolby_vision(frame):
+        return []
+    base = HDR_TRANSFERS.get(frame.color_trc, "SDR")
+    return [f"{name} is Dolby Vision: only its {base} base layer is used"]
+
+
 def describe_video(
     path: Path, container: InputContainer, stream: VideoStream, first: av.VideoFrame
 ) -> VideoInfo:
@@ -148,7 +170,11 @@ def describe_video(
         container: The open file.
         stream: Its video stream.
         first: The first decoded frame, which carries size, orientation and color tags.
+
+    Raises:
+        VideoError: See `check_colors`.
     """
+    check_colors(path.name, first)
     orientation = orientation_of(first)
     width, height = first.width, first.height
     if orientation.transposed:

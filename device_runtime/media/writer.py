@@ -157,7 +157,7 @@ class VideoWriter:
     def _mux_last(self) -> None:
         last, self._held = self._held, None
         if last is not None:
-            if CONTAINERS[self._target.suffix.lower()] == "mp4":
+            if CONTAINERS[self._target.suffix.lower()] != "matroska":
                 last.duration = self._span.rest(last)
             self._mux_one(last)
 

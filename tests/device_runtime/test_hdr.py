@@ -17,12 +17,15 @@ from device_runtime.live.session import stylize_live
 from device_runtime.media.encoding import EncoderError
 from device_runtime.media.light_level import LightLevel
 from device_runtime.media.photo import write_photo
+from device_runtime.media.reader import VideoReader
+from device_runtime.media.video_info import VideoError
 from device_runtime.options import StylizeOptions
 from device_runtime.pipeline import stylize_video
 from device_runtime.request_check import check_request
 from device_runtime.stylizers.onnx_stylizer import OnnxStylizer
 from mvstylizer.bundle import default_bundle, load_bundle
 from tests.device_runtime.clips import write_clip
+from tests.device_runtime.dolby_vision import with_dolby_vision
 from tests.device_runtime.hdr_reference import (
     HLG,
     MASTERING,
@@ -165,6 +168,27 @@ def test_a_plan_of_hdr_has_its_key_frames(clips: dict[int, Path], style: Path, l
     options = StylizeOptions("every:2", sdr=True)
     plan = plan_video(clips[HLG], style, options=options, stylizer=lite, bundle=BUNDLE)
     assert plan.key_frame_indices == [0, 2]
+
+
+@pytest.mark.parametrize(("transfer", "base"), [(HLG, "HLG"), (PQ, "PQ")])
+def test_dolby_vision_is_read_by_its_base_layer(
+    style: Path, tmp_path: Path, lite: Lasting, transfer: int, base: str
+) -> None:
+    plain = write_hdr(tmp_path / "plain.hevc", [scene_light(PHOTO)] * 2, transfer)
+    source, out = with_dolby_vision(plain, tmp_path / "dolby.hevc"), tmp_path / "out.mp4"
+    assert "DOVI_RPU_BUFFER" in frames(source)[0].side_data
+    options = StylizeOptions(crf=2, strength=0.0)
+    report = stylize_video(source, style, out, options=options, stylizer=lite, bundle=BUNDLE)
+    assert f"dolby.hevc is Dolby Vision: only its {base} base layer is used" in report.warnings
+    assert described(out) == ("hevc", "Main 10", "yuv420p10le", TAGS[transfer])
+    assert np.abs(luma(frames(out)[0]) - luma(frames(plain)[0])).mean() < 3
+    assert not any(name in frames(out)[0].side_data for name in ("DOVI_METADATA", "DOVI_RPU_BUFFER"))
+
+
+def test_dolby_vision_without_a_base_layer_is_refused(tmp_path: Path) -> None:
+    plain = write_hdr(tmp_path / "plain.hevc", [scene_light(PHOTO)], 2)
+    with pytest.raises(VideoError, match="has Dolby Vision without an HLG, PQ or SDR base layer"):
+        VideoReader(with_dolby_vision(plain, tmp_path / "dolby.hevc"))
 
 
 @pytest.mark.parametrize("sdr", [False, True])

@@ -125,12 +125,6 @@ def test_each_frame_is_read_with_its_own_matrix_and_range(
                 np.testing.assert_allclose(found, color, atol=4)
 
 
-def test_an_unknown_matrix_is_named(tmp_path: Path) -> None:
-    clip = write_clip(tmp_path / "odd.mp4", tags=(8, 1, 1, 1))
-    warnings = copied(clip, tmp_path / "out.mp4")
-    assert warnings == ["odd.mp4: color matrix 8 is not supported: colors may be wrong"]
-
-
 def test_transparent_parts_of_a_video_are_black_with_a_warning(tmp_path: Path) -> None:
     source = tmp_path / "clear.mov"
     with av.open(str(source), "w") as container:

@@ -11,7 +11,7 @@ import pytest
 
 from device_runtime.media.planes import Planes
 from device_runtime.media.reader import VideoReader
-from device_runtime.media.video_info import VideoError
+from device_runtime.media.video_info import VideoError, check_colors
 from tests.device_runtime.clips import remux, write_clip
 
 
@@ -126,3 +126,25 @@ def test_a_video_without_frames_is_refused(bikes: Path, tmp_path: Path) -> None:
     clip.write_bytes(content[: content.index(b"mdat") + 4])
     with pytest.raises(VideoError, match="no frames"):
         VideoReader(clip)
+
+
+@pytest.mark.parametrize(
+    ("tags", "named"),
+    [
+        ((14, 1, 9, 16), "the color matrix ICtCp"),
+        ((8, 1, 1, 1), "the color matrix YCgCo"),
+        ((1, 1, 1, 8), "the transfer linear"),
+        ((9, 1, 12, 16), "PQ with the primaries Display P3"),
+    ],
+)
+def test_colors_that_are_not_known_are_named(tmp_path: Path, tags: tuple[int, ...], named: str) -> None:
+    clip = write_clip(tmp_path / "odd.mp4", range(2), tags=tags)
+    with pytest.raises(VideoError, match=rf"odd.mp4 has {named}, which is not supported"):
+        VideoReader(clip)
+
+
+def test_a_pixel_format_that_swscale_does_not_read_is_named() -> None:
+    with pytest.raises(VideoError, match="clip has the pixel format y210be, which is not supported"):
+        check_colors("clip", av.VideoFrame(16, 16, "y210be"))
+    for name in ("nv12", "yuv444p12le", "gbrp", "bayer_rggb8", "gray", "pal8"):
+        check_colors("clip", av.VideoFrame(16, 16, name))
