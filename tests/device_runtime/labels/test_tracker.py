@@ -33,6 +33,7 @@ def filmed(picture: NDArray[np.uint8], index: int, how: int = cv2.INTER_AREA) ->
     )
 
 
+@pytest.mark.long
 def test_labels_follow_a_moving_camera() -> None:
     noise = np.random.default_rng(0)
     labels = np.zeros(SCENE.shape, np.uint8)
