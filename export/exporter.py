@@ -31,6 +31,7 @@ from export.onnx_models.weight_swap import BaseBundle, digest_of, network_row, w
 from export.parity.golden import GOLDEN_NAME, write_golden
 from export.parity.kernels import KERNELS, sized_kernels
 from export.parity.reference import Reference
+from export.quantization import Quantization
 from export.runtimes import gpu, hexagon
 from export.sizes import WidthHeight
 from export.writers.draft import Draft, Progress, Reporter
@@ -54,6 +55,7 @@ def export_bundle(
     version: int = 1,
     ridge: float | None = None,
     precision: Precision = "fp16",
+    quantization: Quantization | None = None,
     sizes: Sequence[WidthHeight] = SIZES,
     base_bundle: BaseBundle | None = None,
     cache: bool = True,
@@ -71,6 +73,7 @@ def export_bundle(
         ridge: Regularization of the grid's fit (`StylizerDims.ridge`), instead of the checkpoint's; larger
             values keep it closer to the global mapping.
         precision: Precision of the weights in the network's files.
+        quantization: Put convolutions of the stylizer into eight bits, if the bound allows it.
         sizes: Frame sizes that accelerators get kernels for.
         base_bundle: An exported model. If it has the checkpoint's architecture, its graphs take the new
             weights, and its kernels for any frame size are copied, which saves a minute of tracing. The
@@ -87,6 +90,7 @@ def export_bundle(
         ParityError: A file does not compute what its reference computes.
         GraphError: The network cannot be exported, or a file is not valid for its target.
         LaneError: A runtime rejects a file.
+        PrecisionError: Eight bits are required and miss their bound, or there are too few photos.
     """
     _refuse_foreign(out)
     stylizer, source = opened(checkpoint, weights)
@@ -101,7 +105,7 @@ def export_bundle(
         network = network_row(stylizer, precision)
         files = len(ONNX_ROLES) + len(LITE_FILES) * (stylizer.heads is not None) + len(kernels) + 1
         store = Cache() if cache else None
-        draft = Draft(folder, Reference(stylizer), network, report, store, progress, files)
+        draft = Draft(folder, Reference(stylizer), network, report, store, quantization, progress, files)
         write_onnx(draft, source, base)
         write_lite(draft)
         for kernel in kernels:

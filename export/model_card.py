@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from mvstylizer.bundle import Bundle, FileSpec, TensorSpec
@@ -11,6 +11,15 @@ CARD_NAME = "MODEL_CARD.md"
 
 _FILE_HEAD = ("file", "kB", "parameters", "MACs", "ms")
 _TENSOR_HEAD = ("file", "tensor", "type", "shape", "layout", "range")
+_PRECISION_HEAD = (
+    "precision",
+    "kB",
+    "ms, 1 / 2 threads",
+    "max",
+    "p99.9",
+    "PSNR, dB",
+    "in floating point",
+)
 _PARITY_HEAD = ("file", "max", "mean", "p99.9", "PSNR, dB", "runtimes")
 _SUMMARY: Final = (
     "Applies the look of a style photo to photos and video frames. The style encoder turns the photo into a"
@@ -40,6 +49,7 @@ def card(bundle: Bundle) -> str:
         _table(_FILE_HEAD, map(_file_row, models)),
         "MACs are multiply-accumulates of one run at the size in parentheses. Times are medians of a few runs"
         f" on one thread of {cpu}: a hint, not a benchmark.",
+        *_precisions(bundle),
         "## Tensors",
         "Inputs are marked →, outputs ←.",
         _table(_TENSOR_HEAD, _tensor_rows(models)),
@@ -57,7 +67,8 @@ def card(bundle: Bundle) -> str:
 
 def _source(bundle: Bundle) -> str:
     source, network = bundle.source, bundle.network
-    sizes = (f"{key} {value}" for key, value in network.items() if key != "precision")
+    apart = ("precision", "precisions")
+    sizes = (f"{key} {value}" for key, value in network.items() if key not in apart)
     rows = (
         f"- Checkpoint: `{source.get('checkpoint')}`, step {source.get('step')},"
         f" sha256 `{source.get('sha256')}`.",
@@ -66,6 +77,26 @@ def _source(bundle: Bundle) -> str:
         "- Converters: " + ", ".join(f"{name} {version}" for name, version in bundle.tools.items()) + ".",
     )
     return "\n".join(rows)
+
+
+def _precisions(bundle: Bundle) -> Iterator[str]:
+    """Yield the section on the stylizer's precisions, if they were compared."""
+    rows = bundle.network.get("precisions", [])
+    if not rows:
+        return
+    yield "## Precisions of the stylizer"
+    yield _table(_PRECISION_HEAD, map(_precision_row, rows))
+    yield (
+        "Differences from fp32 are gray levels of stylized photos that did not calibrate. Layers in floating"
+        " point are those that cost most in eight bits."
+    )
+
+
+def _precision_row(row: dict[str, Any]) -> tuple[str, ...]:
+    times = f"{row['ms_1']:g} / {row['ms_2']:g}"
+    figures = (f"{row[name]:g}" for name in ("max", "p999", "psnr"))
+    kept = ", ".join(f"`{name}`" for name in row["float_layers"])
+    return row["precision"], f"{row['bytes'] / 1e3:.0f}", times, *figures, kept
 
 
 def _file_row(spec: FileSpec) -> tuple[str, ...]:

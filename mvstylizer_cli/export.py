@@ -18,6 +18,7 @@ Examples:
   mvstylizer export runs/first.safetensors --out models/first
   mvstylizer export runs/first.safetensors --out models/first --precision fp32 --sizes 1280x720
   mvstylizer export training/weights/look.safetensors --out models/my-lite
+  mvstylizer export runs/first.safetensors --out models/small --precision int8 --calibrate photos/
   mvstylizer export --init mystyle/
   mvstylizer export mystyle.model:build --weights mystyle.safetensors --out models/mystyle
   mvstylizer export --check models/first
@@ -75,9 +76,19 @@ def export(
     snapdragon: Annotated[str, typer.Option(metavar="SOC,...", help="Chips to compile for.")] = "SM8650",
     version: Annotated[int, typer.Option(min=1, help="Release number, which is Triton's model version.")] = 1,
     precision: Annotated[
-        Literal["fp16", "fp32"],
-        typer.Option(help="Precision of the network's weights; fp16 halves their size."),
+        Literal["fp16", "fp32", "int8", "auto"],
+        typer.Option(
+            help="Precision of the weights. int8 also computes convolutions in eight bits; auto does"
+            " so where that is faster and within --min-psnr."
+        ),
     ] = "fp16",
+    calibrate: Annotated[
+        Path | None,
+        typer.Option("--calibrate", metavar="PHOTOS", help="Folder of photos, for int8 and auto."),
+    ] = None,
+    min_psnr: Annotated[
+        float, typer.Option("--min-psnr", min=0, help="Bound of int8 against fp32 on photos, in dB.")
+    ] = 38.0,
     sizes: Annotated[
         str, typer.Option(metavar="WxH,...", help="Frame sizes to build accelerator kernels for.")
     ] = "512x256,768x384,1024x512,1920x1080",
@@ -148,17 +159,25 @@ def export(
         wanted = parse_sizes(sizes)
     except SizeError as err:
         raise typer.BadParameter(str(err), param_hint="--sizes") from err
+    quantizes = precision in ("int8", "auto")
+    if quantizes != (calibrate is not None):
+        raise typer.BadParameter(
+            "--calibrate PHOTOS belongs to --precision int8 or auto, and the other way round"
+        )
     need_extra("export", "torch", "onnx", "onnxscript", "tensorflow")
     with native_output_hidden(), _progress() as progress:
         from export.exporter import export_bundle
+        from export.quantization import Quantization
 
+        quantization = Quantization(calibrate, min_psnr, precision == "int8") if calibrate else None
         written = export_bundle(
             _source(checkpoint),
             out,
             weights=weights,
             version=version,
             ridge=ridge,
-            precision=precision,
+            precision="fp32" if precision == "fp32" else "fp16",
+            quantization=quantization,
             sizes=wanted,
             cache=cache,
             report=lambda line: typer.echo(line, err=True),

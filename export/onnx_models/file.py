@@ -16,6 +16,7 @@ from export.errors import GraphError
 from export.onnx_models.graph_text import OPSET
 
 Precision = Literal["fp16", "fp32"]
+"""How weights are stored that are not quantized."""
 MIN_HALF_SIZE = 256  # elements of an initializer that is stored in half precision, at least
 
 
@@ -79,10 +80,28 @@ def round_weights(stylizer: nn.Module) -> None:
 
 
 def parameters(path: Path) -> int:
-    """Return the number of floating-point weights in an ONNX file."""
-    kinds = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
+    """Return the number of weights in an ONNX file, in floating point or eight bits."""
+    kinds = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.INT8)
     graph = onnx.load(path).graph
     return sum(int(np.prod(i.dims)) for i in graph.initializer if i.data_type in kinds)
+
+
+def single_precision(path: Path) -> bytes:
+    """Return an ONNX file whose weights in half precision are stored in single precision instead."""
+    model = onnx.load(path)
+    initializers = {each.name: each for each in model.graph.initializer}
+    nodes = []
+    for node in model.graph.node:
+        stored = initializers.get(node.input[0]) if node.op_type == "Cast" else None
+        if stored is None or stored.data_type != onnx.TensorProto.FLOAT16:
+            nodes.append(node)
+            continue
+        values = numpy_helper.to_array(stored).astype(np.float32)
+        stored.CopyFrom(numpy_helper.from_array(values, node.output[0]))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    content: bytes = model.SerializeToString()
+    return content
 
 
 def _halve(model: onnx.ModelProto) -> None:

@@ -6,6 +6,7 @@ nothing about photos.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,13 @@ def check_style_encoder(path: Path, reference: Reference) -> dict[str, Any]:
     return differences.summary()
 
 
-def check_stylizer(path: Path, reference: Reference) -> dict[str, Any]:
+def check_stylizer(path: Path, reference: Reference, exact: bool = True) -> dict[str, Any]:
     """Compare the stylized frames and the maps of ``stylizer.onnx`` with the reference.
+
+    Args:
+        path: The file.
+        reference: PyTorch's outputs.
+        exact: False records differences of any size, for a quantized file.
 
     Returns:
         The manifest's parity row, in gray levels of the stylized frame, and ``map_max``, the largest
@@ -55,8 +61,8 @@ def check_stylizer(path: Path, reference: Reference) -> dict[str, Any]:
     """
     session = session_of(path)
     code = _style_code(reference)
-    frames = Differences(path.name, Tolerance.GRAY, 255.0, " gray levels")
-    maps = Differences(f"The map of {path.name}", Tolerance.MAP, 1.0)
+    frames = Differences(path.name, Tolerance.GRAY if exact else math.inf, 255.0, " gray levels")
+    maps = Differences(f"The map of {path.name}", Tolerance.MAP if exact else math.inf, 1.0)
     for frame, r in _frames():
         inputs = {"frame": frame[None], "style_code": code, "r": np.array([r], np.float32)}
         stylized, grid = session.run(None, inputs)
@@ -66,8 +72,8 @@ def check_stylizer(path: Path, reference: Reference) -> dict[str, Any]:
     return {**frames.summary(), "map_max": maps.summary()["max"]}
 
 
-def check_stylizer_map(path: Path, reference: Reference) -> dict[str, Any]:
-    """Compare ``stylizer_map.onnx`` with the reference.
+def check_stylizer_map(path: Path, reference: Reference, exact: bool = True) -> dict[str, Any]:
+    """Compare ``stylizer_map.onnx`` with the reference; see `check_stylizer`.
 
     Returns:
         The manifest's parity row, of the map's entries (unit range).
@@ -77,7 +83,7 @@ def check_stylizer_map(path: Path, reference: Reference) -> dict[str, Any]:
     """
     session = session_of(path)
     code = _style_code(reference)
-    differences = Differences(path.name, Tolerance.MAP, 1.0)
+    differences = Differences(path.name, Tolerance.MAP if exact else math.inf, 1.0)
     for frame, _ in _frames():
         (grid,) = session.run(None, {"frame": frame[None], "style_code": code})
         case = f"{frame.shape[1]}x{frame.shape[0]}"

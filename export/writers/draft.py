@@ -10,6 +10,7 @@ from typing import Any
 
 from export.cache import Cache
 from export.parity.reference import Reference
+from export.quantization import Quantization
 from mvstylizer.bundle import FileSpec
 
 Reporter = Callable[[str], None]
@@ -27,6 +28,7 @@ class Draft:
         network: The manifest's row: dimensions, length of the style code, precision of the weights.
         report: Called with one line per file.
         cache: Results of earlier exports; None makes everything anew.
+        quantization: Photos and bound of eight-bit convolutions; None keeps floating point.
         progress: Called when a file is begun.
         total: Number of files that the bundle will have.
         files: The manifest's rows so far.
@@ -37,6 +39,7 @@ class Draft:
     network: dict[str, Any]
     report: Reporter
     cache: Cache | None = None
+    quantization: Quantization | None = None
     progress: Progress = lambda *_: None
     total: int = 0
     files: list[FileSpec] = field(default_factory=list)
@@ -45,7 +48,12 @@ class Draft:
     @property
     def half(self) -> bool:
         """Whether weights are stored in half precision."""
-        return bool(self.network["precision"] == "fp16")
+        return bool(self.network["precision"] != "fp32")
+
+    @property
+    def exact(self) -> bool:
+        """Whether files compute what PyTorch computes; quantized ones keep a bound on photos instead."""
+        return bool(self.network["precision"] != "int8")
 
     def begin(self, name: str) -> None:
         """Show that a file is being made, and start its clock."""

@@ -7,22 +7,26 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import onnx
 from safetensors.numpy import load, save
 
 from export.cache import Cache
 from export.cost import style_encoder_macs, stylizer_macs
 from export.errors import GraphError
 from export.onnx_models.contract import contract
-from export.onnx_models.file import parameters
+from export.onnx_models.file import parameters, save_model, single_precision
 from export.onnx_models.graphs import write_style_encoder, write_stylizer, write_stylizer_map
 from export.onnx_models.weight_swap import TRACED, BaseBundle, Graphs, check_complete, refill, weights_of
 from export.parity.latency import onnx_latency
 from export.parity.onnx import check_style_encoder, check_stylizer, check_stylizer_map
+from export.precision_judge import Judge, Photos, PrecisionError
+from export.quantization import Quantization, quantized
 from export.runtimes.difference import rounded
 from export.writers.draft import Draft
 from mvstylizer.bundle import file_spec
 from training.stylizer import StylizerNetwork
 
+MIN_GAIN: Final = 0.9  # time of int8, of that of fp16, from which it is worth its losses
 _WEIGHTS: Final = "weights.safetensors"
 
 
@@ -50,13 +54,15 @@ def write_onnx(draft: Draft, source: dict[str, Any], base: BaseBundle | None) ->
         write_style_encoder(draft.reference.stylizer, encoder, precision, metadata)
         write_stylizer(draft.reference.stylizer, stylizer, precision, metadata)
         _keep_graphs(draft, key)
+    if draft.quantization is not None:
+        _quantize(draft, draft.quantization, metadata)
     write_stylizer_map(stylizer, stylizer_map)
     encoder_macs, map_macs = _macs(draft, base)
     _add(draft, encoder, check_style_encoder(encoder, draft.reference), encoder_macs, base)
     draft.begin(stylizer.name)
-    _add(draft, stylizer, check_stylizer(stylizer, draft.reference), map_macs, base)
+    _add(draft, stylizer, check_stylizer(stylizer, draft.reference, draft.exact), map_macs, base)
     draft.begin(stylizer_map.name)
-    _add(draft, stylizer_map, check_stylizer_map(stylizer_map, draft.reference), map_macs, base)
+    _add(draft, stylizer_map, check_stylizer_map(stylizer_map, draft.reference, draft.exact), map_macs, base)
 
 
 def _swap_weights(draft: Draft, graphs: Graphs, metadata: dict[str, str]) -> bool:
@@ -71,6 +77,35 @@ def _swap_weights(draft: Draft, graphs: Graphs, metadata: dict[str, str]) -> boo
         draft.report(f"Tracing again: {err}")
         return False
     return True
+
+
+def _quantize(draft: Draft, wanted: Quantization, metadata: dict[str, str]) -> None:
+    """Replace ``stylizer.onnx`` by one with eight-bit convolutions if it meets the bound; list precisions.
+
+    Raises:
+        PrecisionError: It misses the bound, and is required.
+    """
+    path = draft.folder / "stylizer.onnx"
+    draft.begin(f"{path.name}: calibration")
+    content = single_precision(path)
+    photos = Photos(wanted.calibrate, draft.folder / "style_encoder.onnx")
+    judge = Judge(content, photos)
+    rows = [judge.row("fp32", content), judge.row("fp16", path.read_bytes())]
+    try:
+        made, row = quantized(content, photos, judge, wanted.min_psnr)
+        rows.append(row)
+        if wanted.required or row.ms_1 < MIN_GAIN * rows[1].ms_1:
+            save_model(onnx.load_from_string(made), path, "fp16", {**metadata, "precision": "int8"})
+            draft.network["precision"] = "int8"
+        else:
+            draft.report("int8 is not faster here: keeping fp16")
+    except PrecisionError as err:
+        if wanted.required:
+            raise
+        draft.report(f"Keeping fp16: {err.message}")
+    draft.network["precisions"] = [each.as_dict() for each in rows]
+    for each in rows:
+        draft.report(str(each))
 
 
 def _known_graphs(draft: Draft, key: str) -> Graphs | None:
