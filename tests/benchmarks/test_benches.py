@@ -197,6 +197,7 @@ def test_table4(tmp_path: Path) -> None:
     assert len(checked_tables(table4, document)) == 2
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_quality(tmp_path: Path) -> None:
     pairs, peer = tmp_path / "pairs", tmp_path / "idle"

@@ -97,6 +97,7 @@ def mutants(bikes: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_two_hundred_mutated_files_neither_crash_nor_hang_nor_leave_parts(
     mutants: Path, tmp_path: Path

@@ -34,6 +34,7 @@ def test_stylize_in_python(street: Path, dusk: Path, tmp_path: Path) -> None:
     assert cv2.imread(str(tmp_path / "out.jpg")).shape == first.shape
 
 
+@pytest.mark.long
 def test_export_and_check(tmp_path: Path) -> None:
     said = run("export_and_check.py", LOOK_WEIGHTS, tmp_path / "bundle")
     assert float(said.split("differ by ")[1].split()[0]) < 1

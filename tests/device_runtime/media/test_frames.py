@@ -14,7 +14,7 @@ from device_runtime.media.deinterlace import Deinterlace
 from device_runtime.media.encoding import Encoding
 from device_runtime.media.reader import VideoReader
 from device_runtime.media.writer import VideoWriter
-from tests.device_runtime.clips import moving_square, write_clip
+from tests.device_runtime.clips import moving_square
 from tests.device_runtime.media.test_clock import copied
 
 BARS = np.repeat(

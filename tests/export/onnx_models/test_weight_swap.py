@@ -32,6 +32,7 @@ def graph(bundle: Bundle, role: str) -> onnx.GraphProto:
     return onnx.load(bundle.file(role)).graph
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_release_keeps_the_graphs_and_takes_the_weights(
     base_bundle: BaseBundle, trained: StylizerNetwork, tmp_path_factory: pytest.TempPathFactory
