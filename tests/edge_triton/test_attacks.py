@@ -174,9 +174,6 @@ def test_a_good_client_is_served_during_and_after_an_attack(
     text = served.log.read_text()[log:]
     record_property("slowest_s", max(good.seconds))
     record_property("memory_growth", after / before)
-    sys.stderr.write(
-        f"{name}: {len(good.seconds)} good, slowest {max(good.seconds):.2f} s, x{after / before:.2f}, {before >> 20}\n"  # noqa: E501
-    )
     assert good.failures == []
     assert max(good.seconds) < DURING_S
     assert after <= MAX_GROWTH * before
@@ -223,5 +220,4 @@ def test_a_greedy_client_delays_another_at_most_threefold(
     together = np.quantile(lite.latencies(lambda: attacker.poll() is None), 0.95)
     record_property("p95_alone_s", alone)
     record_property("p95_with_a_greedy_client_s", together)
-    sys.stderr.write(f"{name} {alone} {together}\n")
     assert together <= 3 * alone
