@@ -10,8 +10,9 @@ Usage:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,8 @@ from device_runtime.stylizers.style_mix import StyleMix, StylePhotos, normalized
 from mvstylizer.bundle import Bundle
 from mvstylizer.stylizer import Stylizer
 
+MAX_HELD_BYTES: Final = 512 * 2**20  # of pictures between two key frames
+
 Progress = Callable[[int, int | None], None]
 """Takes the number of frames done and an estimate of the total, or None."""
 
@@ -53,8 +56,9 @@ def stylize_video(
 ) -> Report:
     """Stylize a video after a photo.
 
-    Memory is bounded by twice ``options.max_interval`` frames, whatever the video's length. `out` is replaced
-    only by a complete result; a run that fails or is interrupted leaves it unchanged.
+    Memory is bounded by twice ``options.max_interval`` frames, whatever the length of the video. If they
+    would take more than 512 MiB, the video is decoded twice instead, and only a few frames are held. `out` is
+    replaced only by a complete result; a run that fails or is interrupted leaves it unchanged.
 
     Args:
         source: The video.
@@ -83,10 +87,16 @@ def stylize_video(
     """
     watch, style = Stopwatch(), StyleMix.read(style_photo, options.match)
     target = check_output(out, source, *normalized(style_photo))
-    with VideoReader(source, codec_motion=options.flow_init == "codec", sdr=options.sdr) as reader:
+    with (
+        VideoReader(source, codec_motion=options.flow_init == "codec", sdr=options.sdr) as reader,
+        ExitStack() as opened,
+    ):
         writer = VideoWriter(out, reader.info, encoding=options.encoding)
         folder = WorkFolder(target, describe_job(source, style_photo, bundle, options)) if resume else None
         done = folder.frames if folder else 0
+        again = None
+        if reader.info.picture_bytes * 2 * options.max_interval > MAX_HELD_BYTES:
+            again = opened.enter_context(VideoReader(source, sdr=options.sdr))
         with open_pictures(
             reader,
             style,
@@ -98,6 +108,7 @@ def stylize_video(
             first=done,
             carried=folder.carried if folder else None,
             flow=flow,
+            again=again,
         ) as pictures:
             finished = _reported(pictures, done, reader.info.frame_count, progress)
             if folder:
