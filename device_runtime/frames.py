@@ -91,6 +91,7 @@ def open_pictures(
     first: int = 0,
     carried: BilateralGrid | None = None,
     flow: FlowEstimator | None = None,
+    again: Iterable[Frame] | None = None,
 ) -> Iterator[Pictures]:
     """Make the pictures of a video.
 
@@ -106,6 +107,7 @@ def open_pictures(
         carried: Smoothed map of that frame, from the interrupted run.
         flow: Motion estimator; defaults to `DisFlow` or `map_flow`, depending on the interpolation, and to
             `StillFlow` where the maps of a look-up table are moved.
+        again: The same frames, decoded a second time: no picture of an intermediate frame is held then.
 
     Yields:
         The pictures; iterating over them raises any error of a stage.
@@ -133,10 +135,11 @@ def open_pictures(
             watch,
             two_sided=options.two_sided,
             first=first,
+            holds_pictures=again is None,
         )
         smoothing = TemporalSmoothing(options.temporal_smoothing_s, key_flow, carried)
         moves = stages.ahead(_moves(stages.ahead(divided, 1), flow, smoothing, watch), QUEUED_FRAMES)
-        finished = stages.ahead(_finished(moves, interpolator, smoothing, watch), QUEUED_FRAMES)
+        finished = stages.ahead(_finished(moves, interpolator, smoothing, watch, again), QUEUED_FRAMES)
         yield Pictures(finished, requests)
 
 
@@ -193,12 +196,18 @@ def _finished(
     interpolator: Interpolator,
     smoothing: TemporalSmoothing,
     watch: Stopwatch,
+    again: Iterable[Frame] | None,
 ) -> Iterator[Finished]:
     """Make the pictures of each segment, the key frame's first; waits for replies."""
+    decoded = None if again is None else iter(again)
     for move in moves:
         if isinstance(move, _Step):
+            filmed = move.frame.picture
+            if decoded is not None:
+                with watch.measure("decode"):
+                    filmed = next(each.picture for each in decoded if each.index == move.frame.index)
             with watch.measure("interpolate"):
-                picture = interpolator.between(move.frame.picture, *move[1:])
+                picture = interpolator.between(filmed, *move[1:])
             yield Finished(move.frame, picture, False)
             continue
         past = smoothing.key(move.segment)

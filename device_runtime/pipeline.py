@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,8 @@ from device_runtime.stylizers.style_mix import StyleMix, StylePhotos, check_matc
 from mvstylizer.bundle import Bundle
 from mvstylizer.stylizer import Stylizer
 
+MAX_HELD_BYTES: Final = 512 * 2**20  # of pictures between two key frames
+
 Progress = Callable[[int, int | None], None]
 """Takes the number of frames done and an estimate of the total, or None."""
 
@@ -60,8 +62,9 @@ def stylize_video(
 ) -> Report:
     """Stylize a video after a photo.
 
-    Memory is bounded by twice ``options.max_interval`` frames, whatever the video's length. `out` is replaced
-    only by a complete result; a run that fails or is interrupted leaves it unchanged.
+    Memory is bounded by twice ``options.max_interval`` frames, whatever the length of the video. If they
+    would take more than 512 MiB, the video is decoded twice instead, and only a few frames are held. `out` is
+    replaced only by a complete result; a run that fails or is interrupted leaves it unchanged.
 
     Args:
         source: The video.
@@ -97,6 +100,9 @@ def stylize_video(
         if folder:
             opened.callback(folder.close)
         done = folder.frames if folder else 0
+        again = None
+        if reader.info.picture_bytes * 2 * options.max_interval > MAX_HELD_BYTES:
+            again = opened.enter_context(options.reader(source, codec_motion=False))
         with open_pictures(
             reader,
             style,
@@ -108,6 +114,7 @@ def stylize_video(
             first=done,
             carried=folder.carried if folder else None,
             flow=flow,
+            again=again,
         ) as pictures:
             finished = _reported(pictures, done, reader.info.frame_count, progress)
             if folder:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ from device_runtime.media.reader import Frame
 from device_runtime.motion.flow import FlowEstimator, Luma, Motion
 from device_runtime.report import Stopwatch
 from mvstylizer.stylizer import StylizedFrame
+
+DROPPED: Final = np.empty((0, 0, 3), np.uint8)  # in place of a picture that is decoded again
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ def segments(
     *,
     two_sided: bool,
     first: int = 0,
+    holds_pictures: bool = True,
 ) -> Iterator[Segment]:
     """Divide a video into segments and submit each key frame as soon as it is found.
 
@@ -93,6 +97,7 @@ def segments(
         two_sided: False omits `Segment.following`, as in the paper.
         first: Index of the first frame to yield, a key frame. Earlier frames only go through the selector, so
             that its decisions do not change.
+        holds_pictures: False drops the pictures of intermediate frames once they are prepared.
 
     Yields:
         Segments in order; every frame from `first` on is in exactly one.
@@ -106,7 +111,8 @@ def segments(
         with watch.measure("flow"):
             luma = flow.prepare(luma_of(frame.picture))
         if segment is not None and not decision.is_key:
-            segment.between.append(PreparedFrame(frame, luma))
+            held = frame if holds_pictures else replace(frame, picture=DROPPED)
+            segment.between.append(PreparedFrame(held, luma))
             continue
         key = KeyFrame(frame, luma, submit(frame.picture))
         if segment is not None:

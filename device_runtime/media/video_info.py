@@ -86,6 +86,11 @@ class VideoInfo:
     field_order: str = ""
 
     @property
+    def picture_bytes(self) -> int:
+        """Bytes of a picture in 4:2:0."""
+        return self.width * self.height * 3 // 2 * (2 if self.bits > 8 else 1)
+
+    @property
     def rotation(self) -> int:
         """Clockwise rotation applied to the stored pixels, in degrees."""
         return self.orientation.rotation

@@ -222,6 +222,28 @@ def test_metadata_is_kept(style: Path, out: Path) -> None:
 
 
 @pytest.mark.parametrize("interpolation", ["warp", "transfer"])
+@pytest.mark.parametrize("resume", [False, True])
+def test_large_frames_are_decoded_twice_with_the_same_result(
+    style: Path, out: Path, monkeypatch: pytest.MonkeyPatch, interpolation: Interpolation, resume: bool
+) -> None:
+    source = write_clip(style.with_name("clip.mp4"), range(20), picture=smooth)
+    run(source, style, out, interpolation=interpolation)
+    held = pictures(out)
+    opened: list[bool] = []
+    read = VideoReader.__init__
+
+    def count(*given: Any, **chosen: Any) -> None:
+        opened.append(True)
+        read(*given, **chosen)
+
+    monkeypatch.setattr(VideoReader, "__init__", count)
+    monkeypatch.setattr("device_runtime.pipeline.MAX_HELD_BYTES", 0)
+    run(source, style, out, interpolation=interpolation, resume=resume)
+    assert len(opened) == 2
+    np.testing.assert_array_equal(pictures(out), held)
+
+
+@pytest.mark.parametrize("interpolation", ["warp", "transfer"])
 def test_4k(style: Path, out: Path, interpolation: Interpolation) -> None:
     def scene(index: int, width: int, height: int) -> NDArray[np.uint8]:
         large = cv2.resize(data.astronaut(), (width, height))
