@@ -341,8 +341,6 @@ def _masks(
         raise typer.BadParameter("--mask and --style-mask must be given together", param_hint=missing)
     if len(styles) > 1:
         raise typer.BadParameter("requires a single --style", param_hint="--mask")
-    if Path(source).is_dir():
-        raise typer.BadParameter("only supported for a photo or a video file", param_hint="--mask")
     if whole and not is_photo(Path(source)):
         unsupported = "--live, --dry-run, --resume or --interpolation warp"
         raise typer.BadParameter(f"cannot be combined with {unsupported}", param_hint="--mask")

@@ -200,7 +200,7 @@ def test_old_option_names_still_work_with_a_warning(
 def test_masks_need_a_file_and_a_plain_run(bikes: Path, style: Path, tmp_path: Path) -> None:
     masks = ("--mask", "a.png", "--style-mask", "b.png")
     for source, options, said in (
-        (tmp_path, (), "only supported for a photo or a video file"),
+        (tmp_path, (), "cannot be combined"),
         (bikes, ("--resume",), "cannot be combined"),
         (bikes, ("--interpolation", "warp"), "cannot be combined"),
         (bikes, ("--live",), "cannot be combined"),

@@ -51,18 +51,30 @@ def test_a_failing_job_is_reported_and_the_pool_goes_on(kernels: Path, count: in
         pool.run(range(7), fail_at_seven)
 
 
-def test_runtime_errors_become_kernel_errors(kernels: Path) -> None:
+def test_runtime_errors_become_kernel_errors(kernels: Path, tmp_path: Path) -> None:
     warp = KernelInterpreter(kernels / "warp.tflite")
     with pytest.raises(KernelError, match="rejects shapes"):
         warp.resize({"flow_x": (1, 2, 3, 1), "left": (1, 1, 5, 1)})
-    one = {name: (1, 1, 1, 1) for name in ("flow_x", "flow_y", "left", "right", "up", "down")}
-    warp.resize({"atlas": (1, 12), "index": (1,), **one})
-    for name in one:
-        warp.put(name, np.zeros((1, 1, 1, 1), np.float32))
-    for outside in (-1, 1):  # of an atlas of one pixel
-        warp.put("index", np.array([outside], np.int32))
+    picking = tmp_path / "picking.tflite"
+    picking.write_bytes(unclamped_gather())
+    gather = KernelInterpreter(picking)
+    gather.resize({})
+    for outside in (-1, 1):  # of a table of one value
+        gather.put("index", np.array([outside], np.int32))
         with pytest.raises(KernelError, match="failed"):
-            warp.invoke()
+            gather.invoke()
+
+
+def unclamped_gather() -> bytes:
+    """A TFLite file that fails at run time for every index but 0."""
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec([1], tf.int32, name="index")])
+    def pick(index: tf.Tensor) -> tf.Tensor:
+        return tf.gather(tf.constant([1.0]), index)
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([pick.get_concrete_function()])
+    return bytes(converter.convert())
 
 
 @given(st.integers(1, 5000), st.integers(0, 6000))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from export.parity.kernels import sized_kernels
-from export.runtimes import gpu
+from export.runtimes import compiled_model, gpu
 from export.runtimes.cpu import LaneError
 
 
@@ -27,5 +27,5 @@ def test_a_broken_driver_becomes_one_line(monkeypatch: pytest.MonkeyPatch, tmp_p
 def test_a_kernel_is_checked_on_every_available_lane() -> None:
     kernel = next(k for k in sized_kernels([(32, 24)], lambda *_: (4, 3, 4)) if k.role.startswith("transfer"))
     lanes = kernel.check(kernel.build())["lanes"]
-    expected = {"reference", "built-in operators", "XNNPACK"}
+    expected = {"reference", "built-in operators", "XNNPACK", compiled_model.LANE}
     assert lanes.keys() == (expected if gpu.why_missing() else expected | {gpu.LANE})
