@@ -6,16 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from device_runtime.pack.pack import make_pack
-from tests.arm64.qemu import Arm64, find_qemu
+from tests.arm64.qemu import Arm64, downloaded_pack
 from tests.device_runtime.clips import write_clip
 
 
 @pytest.fixture(scope="session")
 def arm64(tmp_path_factory: pytest.TempPathFactory) -> Arm64:
-    find_qemu()
     folder = tmp_path_factory.mktemp("arm64")
-    make_pack(folder / "pack")
+    downloaded_pack(folder / "pack")
     return Arm64(folder / "pack", folder / "system")
 
 

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from device_runtime.pack.errors import PackError
+from device_runtime.pack.pack import Pack, make_pack
+
 CPU = "cortex-a76"
 CORE = """processor\t: {}
 BogoMIPS\t: 38.40
@@ -28,6 +31,17 @@ def find_qemu() -> str:
     if found is None:
         pytest.skip(MISSING)
     return found
+
+
+def downloaded_pack(folder: Path) -> Pack:
+    """Make a pack in a new folder, or skip where neither a mirror nor a cache has its pinned packages."""
+    find_qemu()
+    try:
+        return make_pack(folder)
+    except PackError as error:
+        if error.hint.startswith("Check the connection"):
+            pytest.skip(str(error))
+        raise
 
 
 def write_cpuinfo(folder: Path, cores: int = 2) -> Path:

@@ -24,7 +24,11 @@ def kserve_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("kserve")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     python = folder / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "--quiet", KSERVE], check=True, capture_output=True)
+    done = subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", KSERVE], capture_output=True, text=True, timeout=600
+    )
+    if done.returncode:
+        pytest.skip(f"{KSERVE} cannot be installed here: {done.stderr.strip().splitlines()[-1]}")
     return python
 
 

@@ -29,9 +29,12 @@ TOKEN = "0123456789abcdef-phone"
 def nginx() -> str:
     found = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
     if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "nginx"], check=True)
+        install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "nginx"]
+        for command in (["apt-get", "update", "-qq"], install):
+            subprocess.run(command, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, timeout=600)
         found = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
-    assert found, "this test needs NGINX: apt-get install nginx"
+    if found is None:
+        pytest.skip("this test needs NGINX: apt-get install nginx")
     return found
 
 

@@ -11,8 +11,8 @@ from device_runtime.bench import pipeline_results
 from device_runtime.bench.adb import Phone
 from device_runtime.bench.phone import read_record
 from device_runtime.bench.push_pack import push_pack
-from device_runtime.pack.pack import MAX_BYTES, Pack, make_pack
-from tests.arm64.qemu import find_qemu
+from device_runtime.pack.pack import MAX_BYTES, Pack
+from tests.arm64.qemu import downloaded_pack, find_qemu
 from tests.device_runtime.bench.adb_daemon import EmulatedPhone
 from tests.device_runtime.bench.android import emulate_arm64
 from tests.device_runtime.bench.test_command_line import bench
@@ -25,8 +25,7 @@ pytestmark = [pytest.mark.long, pytest.mark.xdist_group("arm64")]
 
 @pytest.fixture(scope="module")
 def pack(tmp_path_factory: pytest.TempPathFactory) -> Pack:
-    find_qemu()
-    return make_pack(tmp_path_factory.mktemp("arm64") / "pack")
+    return downloaded_pack(tmp_path_factory.mktemp("arm64") / "pack")
 
 
 @pytest.fixture
