@@ -8,7 +8,7 @@ EXTRAS := train,export,edge,fl,bench,studio,docs,dev
 FOLDERS := mvstylizer mvstylizer_cli training export edge_triton device_runtime fl studio benchmarks examples docs/hooks tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-arm64 lint fmt coverage bench docs wheel check-wheel lock clean triton
+.PHONY: help demo test test-long test-attacks test-arm64 lint fmt coverage bench docs wheel check-wheel lock clean triton
 
 help:  ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -22,7 +22,10 @@ test: $(VENV)/.complete triton $(VENV)/.clips $(VENV)/.browser  ## Check style a
 	$(BIN)/python -m pytest -m 'alone and not long'
 
 test-long: $(VENV)/.complete triton $(VENV)/.clips $(VENV)/.browser $(VENV)/.qemu  ## Run the tests that take minutes
-	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest -m long --ignore=tests/edge_triton/test_attacks.py
+
+test-attacks: $(VENV)/.complete triton  ## Attack an edge in every known way, next to a good client; needs a quiet machine
+	$(BIN)/python -m pytest tests/edge_triton/test_attacks.py
 
 test-arm64: $(VENV)/.complete triton $(VENV)/.qemu  ## Run the phone side on emulated arm64, next to the same code here
 	@{ command -v qemu-aarch64-static || command -v qemu-aarch64; } >/dev/null || { echo "Run: apt-get install qemu-user-static" >&2; exit 1; }
