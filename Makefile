@@ -22,14 +22,14 @@ test: $(VENV)/.complete triton $(VENV)/.clips $(VENV)/.browser  ## Check style a
 	$(BIN)/python -m pytest -m 'alone and not long'
 
 test-long: $(VENV)/.complete triton $(VENV)/.clips $(VENV)/.browser $(VENV)/.qemu  ## Run the tests that take minutes
-	$(BIN)/python -m pytest -m long --ignore=tests/edge_triton/test_attacks.py
+	$(BIN)/python -m pytest -m long -rs --ignore=tests/edge_triton/test_attacks.py
 
 test-attacks: $(VENV)/.complete triton  ## Attack an edge in every known way, next to a good client; needs a quiet machine
 	$(BIN)/python -m pytest tests/edge_triton/test_attacks.py
 
 test-arm64: $(VENV)/.complete triton $(VENV)/.qemu  ## Run the phone side on emulated arm64, next to the same code here
 	@{ command -v qemu-aarch64-static || command -v qemu-aarch64; } >/dev/null || { echo "Run: apt-get install qemu-user-static" >&2; exit 1; }
-	$(BIN)/python -m pytest -m long tests/arm64 tests/device_runtime/bench
+	MVSTYLIZER_TEST_ARM64=1 $(BIN)/python -m pytest -m long tests/arm64 tests/device_runtime/bench
 
 lint: $(VENV)/.complete  ## Check style and types
 	$(BIN)/ruff check $(FOLDERS)
