@@ -211,15 +211,16 @@ def lite(pems: Pems, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve
 
 
 @pytest.mark.parametrize("name", GREED)
-def test_a_client_is_served_next_to_a_greedy_one(
+def test_a_greedy_client_delays_another_at_most_threefold(
     lite: Served, name: str, record_property: Callable[[str, object], None]
 ) -> None:
-    """Each of its requests is answered; how late is measured, not asserted."""
     until = time.monotonic() + 8
     alone = np.quantile(lite.latencies(lambda: time.monotonic() < until), 0.95)
     attacker = lite.attack(name)
-    together = lite.latencies(lambda: attacker.poll() is None)
-    assert len(together) > 1
+    seconds = lite.latencies(lambda: attacker.poll() is None)
+    assert len(seconds) > 1
     assert attacker.wait() == 0
+    together = np.quantile(seconds, 0.95)
     record_property("p95_alone_s", alone)
-    record_property("p95_with_a_greedy_client_s", np.quantile(together, 0.95))
+    record_property("p95_with_a_greedy_client_s", together)
+    assert together <= 3 * alone
