@@ -14,7 +14,7 @@ from typing import Final
 
 from device_runtime.batch.plan import Item
 from device_runtime.batch.report import BatchReport, FileResult
-from device_runtime.media.atomic_file import OutputError
+from device_runtime.media.atomic_file import make_folder
 from device_runtime.pipeline import Progress
 from device_runtime.report import Report
 from edge_triton.client.errors import EdgeUnavailableError
@@ -72,7 +72,7 @@ def run_batch(
     """
     began = time.monotonic()
     for folder in {out, *(item.out.parent for item in items)}:
-        _make(folder)
+        make_folder(folder)
     batch = _Batch(items, work, open_stylizer, skip_existing, on_result, on_frame)
     batch.run(jobs)
     results = [batch.results[number] for number in range(len(items))]
@@ -166,12 +166,3 @@ def _stylized(item: Item, skip_existing: bool, work: Callable[[], Report]) -> tu
     except Exception as error:  # a bug that this file brings up
         _log.exception("%s failed", item.source)
         return FileResult(*names, "failed", f"Internal error ({type(error).__name__}: {error})"), False
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"The folder {folder} cannot be created ({error.strerror})", "Choose another output"
-        ) from error

@@ -35,6 +35,7 @@ class LabelMaps:
         stylizer: Stylizes the key frames.
         map_pixels: Pixel budget of its network.
         watch: Records the time of the requests.
+        protect_skin: See `KeyRequests`.
         fallback: See `KeyRequests`.
 
     Attributes:
@@ -54,6 +55,7 @@ class LabelMaps:
         stylizer: Stylizer,
         map_pixels: int,
         watch: Stopwatch,
+        protect_skin: bool = False,
         fallback: Fallback | None = None,
     ) -> None:
         self.maps: list[BilateralGrid] = []
@@ -69,6 +71,7 @@ class LabelMaps:
                         reply="map",
                         map_pixels=map_pixels,
                         watch=watch,
+                        protect_skin=protect_skin,
                         fallback=fallback,
                     )
                 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +22,6 @@ from device_runtime.labels.masks import Labels, MaskFiles, paired_regions, read_
 from device_runtime.labels.shot_masks import ShotMasks
 from device_runtime.labels.tracker import LabelTracker, TrackedLabels
 from device_runtime.media.atomic_file import check_output
-from device_runtime.media.excerpt import ExcerptReader
 from device_runtime.media.photo import read_photo
 from device_runtime.media.planes import luma_of
 from device_runtime.media.reader import Frame
@@ -31,6 +31,8 @@ from device_runtime.report import LabelUse, Report, Stopwatch
 from device_runtime.stylizers.fallback import Fallback
 from mvstylizer.bundle import Bundle
 from mvstylizer.stylizer import PALETTE, BilateralGrid, Stylizer
+
+TONE_MAPPED: Final = "With label images, an HDR video gives an SDR result"
 
 
 def stylize_labeled_video(
@@ -75,7 +77,7 @@ def stylize_labeled_video(
     run = _Run(style, read_labels(masks.style, style), ShotMasks(masks.content), options, watch)
     selector, keys, frames = options.selector(bundle), list[int](), 0
     with (
-        ExcerptReader(source, options.span, input_lut=options.input_lut) as reader,
+        replace(options, sdr=True).reader(source) as reader,  # labels are blended in RGB
         Transfer(bundle.file("transfer")) as transfer,
         ExitStack() as shots,
     ):
@@ -107,7 +109,12 @@ def stylize_labeled_video(
         height=reader.info.height,
         bytes_sent=sent,
         bytes_received=received,
-        warnings=[*reader.warnings, *writer.warnings, *run.warnings],
+        warnings=[
+            *([TONE_MAPPED] if reader.is_tone_mapped and not options.sdr else []),
+            *reader.warnings,
+            *writer.warnings,
+            *run.warnings,
+        ],
         key_frame_indices=keys,
         labels=list(run.uses.values()),
     )
@@ -156,6 +163,7 @@ class _Run:
             stylizer=stylizer,
             map_pixels=int(bundle.network.get("network_pixels", NETWORK_PIXELS)),
             watch=self._watch,
+            protect_skin=self._options.protect == "skin",
             fallback=fallback,
         )
         self._tracker = LabelTracker(regions, luma_of(frame.picture))

@@ -12,7 +12,7 @@ from device_runtime.lut.cube import SIZE, write_cube
 from device_runtime.lut.edl import MAX_EVENTS, Event, write_edl
 from device_runtime.lut.shot_lut import check_size
 from device_runtime.lut.shots import fit_shot, shots, spread
-from device_runtime.media.atomic_file import OutputError
+from device_runtime.media.atomic_file import make_folder
 from device_runtime.media.excerpt import ExcerptReader
 from device_runtime.media.video_info import VideoError
 from device_runtime.options import DEFAULT_OPTIONS, StylizeOptions
@@ -93,7 +93,7 @@ def per_shot_luts(
         MVStylizerError: The stylizer fails.
     """
     check_size(size)
-    _make(out)
+    make_folder(out)
     style = StyleMix.read(style_photo, options.match)
     code = style.encoded_by(stylizer)
     pixels = int(bundle.network.get("network_pixels", NETWORK_PIXELS))
@@ -113,12 +113,3 @@ def per_shot_luts(
     events = [Event(each.first, each.end, f"LUT: {Path(each.out).name}") for each in entries]
     write_edl(edl, source.stem, source.name, reader.info.rate, events)
     return PerShotReport(str(out), str(edl), size, entries)
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"The folder {folder} cannot be created ({error.strerror})", "Choose another output"
-        ) from error

@@ -65,6 +65,20 @@ def check_output(target: Path, *inputs: Path) -> Path:
     return resolved
 
 
+def make_folder(folder: Path) -> None:
+    """Create an output folder if it is missing.
+
+    Raises:
+        OutputError: It cannot be created.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"The folder {folder} cannot be created ({error.strerror})", "Choose another output"
+        ) from error
+
+
 @contextmanager
 def pending_file(target: Path) -> Iterator[Path]:
     """Provide a temporary path next to `target`, renamed to `target` when the block succeeds.

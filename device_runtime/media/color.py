@@ -115,6 +115,11 @@ class Color:
         return Color(BT709, LIMITED_RANGE, BT709, BT709, BT709)
 
     @property
+    def has_known_matrix(self) -> bool:
+        """Whether the matrix is one that is computed with; others are reserved or need another decoder."""
+        return self.matrix in (*_SWSCALE_MATRIX, RGB, UNSPECIFIED)
+
+    @property
     def swscale_range(self) -> int:
         """The range to compute with: 1 limited or 2 full."""
         return FULL_RANGE if self.range == FULL_RANGE else LIMITED_RANGE

@@ -215,7 +215,7 @@ class ExcerptReader(VideoReader):
             return None
         try:
             self._container.seek(round((self._origin + start - MARGIN) / AV_TIME_BASE))
-            self._decoded = self._decode()
+            self._decoded = self._decoded_from_here()
             self._first = next(self._decoded, None)
             if self._first is not None and self._time_of_first() < self._origin + start:
                 self._rest = super().__iter__()

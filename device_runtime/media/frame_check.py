@@ -10,10 +10,8 @@ import numpy as np
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from device_runtime.media.color import RGB, UNSPECIFIED, Color
+from device_runtime.media.color import Color
 
-# Matrices of H.273 that are computed with; the others are reserved or need another kind of decoder.
-KNOWN_MATRICES: Final = {RGB, 1, UNSPECIFIED, 4, 5, 6, 7, 9, 10}
 ALPHA_MODE: Final = "alpha_mode"  # tag of WebM streams whose transparency is in a second, hidden stream
 OPAQUE: Final = "its transparency is lost: the result is opaque"
 OPAQUE_ALPHA: Final = 255
@@ -68,7 +66,7 @@ class FrameCheck:
         return np.asarray(cv2.multiply(rgb, np.repeat(alpha, 3, axis=2), scale=1 / OPAQUE_ALPHA), np.uint8)
 
     def _warn_of_matrix(self, color: Color) -> None:
-        if color.matrix not in KNOWN_MATRICES:
+        if not color.has_known_matrix:
             self._warn(f"color matrix {color.matrix} is not supported: colors may be wrong")
 
     def _warn(self, what: str) -> None:

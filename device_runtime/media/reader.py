@@ -83,6 +83,7 @@ class VideoReader:
 
     Attributes:
         info: Properties of the video.
+        is_tone_mapped: Whether it is HDR, read as its SDR view.
         warnings: One line for each thing the user should know; complete after the last frame.
 
     Raises:
@@ -103,10 +104,9 @@ class VideoReader:
         self._container = open_video(path)
         try:
             self._stream = find_stream(self._container, path)
-            self._packet_clock = PacketClock(self._container)
-            self._deinterlacer = Deinterlacer() if deinterlace == "auto" else None
+            self._deinterlaces = deinterlace == "auto"
             self._codec_motion = CodecMotion(self._stream) if codec_motion else None
-            self._decoded = self._deinterlacer(self._decode()) if self._deinterlacer else self._decode()
+            self._decoded = self._decoded_from_here()
             self._first = next(self._decoded, None)
             if self._first is None:
                 raise VideoError(f"{path} has no frames that can be decoded", NO_PICTURE_HINT)
@@ -114,8 +114,8 @@ class VideoReader:
             self._color = self.info.color
             self.info = replace(self.info, field_order=self._field_order(self._first))
             self._check = FrameCheck(path.name, self._stream, self.info.color, self._first)
-            self._is_sdr = sdr and self._color.is_hdr
-            if self._is_sdr:
+            self.is_tone_mapped = sdr and self._color.is_hdr
+            if self.is_tone_mapped:
                 self.info = replace(self.info, color=self._color.as_sdr, bits=8, light=LightLevel())
             self.warnings += base_layer_warning(path.name, self._first)
             bits = self._first.format.components[0].bits
@@ -158,6 +158,13 @@ class VideoReader:
         if self._deinterlacer and self._deinterlacer.is_used:
             self.warnings.append(f"{self._path.name} is interlaced: its frames were deinterlaced")
 
+    def _decoded_from_here(self) -> Iterator[av.VideoFrame]:
+        """Decode from where the file stands, with a clock and a deinterlacer that know nothing before it."""
+        self._packet_clock = PacketClock(self._container)
+        self._deinterlacer = Deinterlacer() if self._deinterlaces else None
+        decoded = self._decode()
+        return self._deinterlacer(decoded) if self._deinterlacer else decoded
+
     def _frame(self, index: int, picture: av.VideoFrame, pts: int, duration: int) -> Frame:
         orientation = self.info.orientation
         return Frame(
@@ -177,7 +184,7 @@ class VideoReader:
         if not any(component.is_alpha for component in picture.format.components):
             planes = planes_of(picture, self._color, orientation, stored)
             if planes is not None:
-                return planes.sdr() if self._is_sdr else planes
+                return planes.sdr() if self.is_tone_mapped else planes
         rgb = self._converter(color).to_rgb(picture, *stored)
         return orientation.apply(self._check.on_black(rgb, picture))
 

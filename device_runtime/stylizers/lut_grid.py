@@ -39,7 +39,7 @@ def lut_grid(frame: NDArray[np.uint8], lut: Floats, *, cell: int, bins: int, rid
         float32 (H/cell, W/cell, bins, 3, 4).
     """
     colors = np.ascontiguousarray(frame[::STRIDE, ::STRIDE]) * np.float32(1 / 255)
-    sums = _blurred(_cell_sums(colors, apply_lut(lut, colors), cell // STRIDE, bins))
+    sums = blurred(blurred(_cell_sums(colors, apply_lut(lut, colors), cell // STRIDE, bins), 0), 1)
     gray = np.repeat(np.linspace(0, 1, bins, dtype=np.float32)[:, None], 3, axis=1)
     prior = SHARE_OF_ALL * sums.mean((0, 1)) + SHARE_OF_GRAY * _terms(gray, apply_lut(lut, gray))
     sums = sums + prior
@@ -89,12 +89,13 @@ def _terms(x: Floats, y: Floats) -> Floats:
 _PAIRS: Final = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 
 
-def _blurred(sums: Floats) -> Floats:
-    """Blur rows and columns with 1-2-1, edges replicated."""
-    padded = np.pad(sums, ((1, 1), (1, 1), (0, 0), (0, 0)), mode="edge")
-    quarter, half = np.float32(0.25), np.float32(0.5)
-    rows = quarter * (padded[:-2] + padded[2:]) + half * padded[1:-1]
-    return np.asarray(quarter * (rows[:, :-2] + rows[:, 2:]) + half * rows[:, 1:-1], np.float32)
+def blurred(values: Floats, axis: int) -> Floats:
+    """Blur an axis with 1-2-1, edges replicated."""
+    padded = np.pad(values, [(1, 1) if each == axis else (0, 0) for each in range(values.ndim)], mode="edge")
+    before, at, after = (
+        padded[(slice(None),) * axis + (slice(start, start + values.shape[axis]),)] for start in range(3)
+    )
+    return np.asarray(np.float32(0.25) * (before + after) + np.float32(0.5) * at, np.float32)
 
 
 def _solved(moments: Floats, lut: Floats, ridge: float) -> BilateralGrid:

@@ -68,18 +68,18 @@ def thumbnail(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     Returns:
         float32 RGB (96, 96, 3) in [0, 1].
     """
-    rows, columns = (_area_weights(side) for side in picture.shape[:2])
+    rows, columns = (area_weights(side, THUMBNAIL) for side in picture.shape[:2])
     height, width, _ = picture.shape
     lines = (rows @ picture.reshape(height, -1).astype(np.float32)).reshape(THUMBNAIL, width, 3)
     return np.asarray(columns @ lines / np.float32(255), np.float32)
 
 
-def _area_weights(side: int) -> NDArray[np.float32]:
-    """Return the share of each of `side` pixels in each of 96 equal parts of the side, 96×side."""
-    ends = np.arange(THUMBNAIL + 1)[:, None] * side / THUMBNAIL
+def area_weights(side: int, count: int) -> NDArray[np.float32]:
+    """Return the share of each of `side` pixels in the mean of each of `count` equal parts, (count, side)."""
+    ends = np.arange(count + 1)[:, None] * side / count
     pixels = np.arange(side)
     overlap = np.minimum(ends[1:], pixels + 1) - np.maximum(ends[:-1], pixels)
-    return np.asarray(np.maximum(overlap, 0) * THUMBNAIL / side, np.float32)
+    return np.asarray(np.maximum(overlap, 0) * count / side, np.float32)
 
 
 def shrunk(picture: NDArray[np.uint8], pixels: int) -> NDArray[np.uint8]:

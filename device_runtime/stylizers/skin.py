@@ -15,6 +15,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from device_runtime.stylizers.lut_grid import blurred
+from device_runtime.stylizers.resize import area_weights
 from mvstylizer.stylizer import GUIDE, BilateralGrid
 
 Floats = NDArray[np.float32]
@@ -65,8 +67,8 @@ def skin_share(frame: NDArray[np.uint8], rows: int, columns: int, bins: int) -> 
     hats = np.maximum(0, 1 - np.abs(place[..., None] - np.arange(bins, dtype=np.float32)))
     skin = skin_mask(unit)[..., None]
     counted = _by_cell(np.concatenate([hats, hats * skin], axis=-1), rows, columns)
-    counted = _blurred(_blurred(counted, 0), 1)
-    pixels, of_skin = (_blurred(part, 2) for part in (counted[..., :bins], counted[..., bins:]))
+    counted = blurred(blurred(counted, 0), 1)
+    pixels, of_skin = (blurred(part, 2) for part in (counted[..., :bins], counted[..., bins:]))
     overall = of_skin.sum(2, keepdims=True) / (pixels.sum(2, keepdims=True) + EMPTY)
     return np.asarray((of_skin + EMPTY * overall) / (pixels + EMPTY), np.float32)
 
@@ -88,25 +90,6 @@ def skin_mask(unit: Floats) -> Floats:
 def _by_cell(values: Floats, rows: int, columns: int) -> Floats:
     """Return the mean of (H, W, C) values in each of rows × columns equal parts."""
     down, across = (
-        _shares(side, count) for side, count in zip(values.shape[:2], (rows, columns), strict=True)
+        area_weights(side, count) for side, count in zip(values.shape[:2], (rows, columns), strict=True)
     )
     return np.asarray(np.tensordot(across, np.tensordot(down, values, 1), (1, 1)).swapaxes(0, 1), np.float32)
-
-
-def _shares(side: int, count: int) -> Floats:
-    """Return the share of each of `side` pixels in the mean of each of `count` equal parts, (count, side)."""
-    ends = np.arange(count + 1)[:, None] * side / count
-    pixels = np.arange(side)
-    overlap = np.minimum(ends[1:], pixels + 1) - np.maximum(ends[:-1], pixels)
-    return np.asarray(np.maximum(0, overlap) * count / side, np.float32)
-
-
-def _blurred(values: Floats, axis: int) -> Floats:
-    """Blur an axis with 1-2-1, edges replicated."""
-    padded = np.pad(values, [(1, 1) if each == axis else (0, 0) for each in range(values.ndim)], mode="edge")
-    part = [slice(None)] * values.ndim
-    shifted = []
-    for start in range(3):
-        part[axis] = slice(start, start + values.shape[axis])
-        shifted.append(padded[tuple(part)])
-    return np.asarray((shifted[0] + 2 * shifted[1] + shifted[2]) / 4, np.float32)

@@ -16,9 +16,11 @@ from device_runtime.labels.shot_masks import ShotMasks
 from device_runtime.labels.video import stylize_labeled_video
 from device_runtime.media.photo import write_photo
 from device_runtime.options import StylizeOptions
+from device_runtime.stylizers.skin import skin_mask
 from mvstylizer.bundle import Bundle, default_bundle, load_bundle
 from mvstylizer.stylizer import Reply, StylizedFrame
 from tests.device_runtime.clips import write_clip
+from tests.device_runtime.hdr_reference import TRANSFERS, scene_light, write_hdr
 
 SIZE = (192, 128)
 FRAMES = 20
@@ -96,6 +98,36 @@ def test_each_label_takes_its_style_and_moves(files: Files, bundle: Bundle, tmp_
     red, blue = pictures[-1][:, 110:130].mean((0, 1)), pictures[-1][:, 10:60].mean((0, 1))
     assert np.abs(red - (200, 40, 40)).max() < 12
     assert np.abs(blue - (40, 40, 200)).max() < 12
+
+
+@pytest.mark.parametrize("transfer", TRANSFERS)
+def test_an_hdr_video_gives_an_sdr_result_with_a_warning(
+    files: Files, bundle: Bundle, tmp_path: Path, transfer: int
+) -> None:
+    _, style, masks = files
+    light = [scene_light(panning(index, *SIZE)) for index in range(3)]
+    clip = write_hdr(tmp_path / "hdr.mp4", light, transfer)
+    out = tmp_path / "out.mp4"
+    report = stylize_labeled_video(clip, style, out, masks, stylizer=Painter(), bundle=bundle)
+    assert "With label images, an HDR video gives an SDR result" in report.warnings
+    with av.open(str(out)) as video:
+        frame = next(video.decode(video=0))
+    assert (frame.color_trc, frame.color_primaries, frame.colorspace) == (1, 1, 1)
+    picture = frame.to_ndarray(format="rgb24", src_colorspace=1)
+    assert np.abs(picture[:, 150:180].mean((0, 1)) - (200, 40, 40)).max() < 12
+    assert np.abs(picture[:, 10:60].mean((0, 1)) - (40, 40, 200)).max() < 12
+
+
+def test_skin_is_protected_with_labels_too(files: Files, bundle: Bundle, tmp_path: Path) -> None:
+    clip, style, masks = files
+    shown = {}
+    for protect in ("none", "skin"):
+        out, options = tmp_path / f"{protect}.mp4", StylizeOptions(protect=protect)  # type: ignore[arg-type]
+        stylize_labeled_video(clip, style, out, masks, options=options, stylizer=Painter(), bundle=bundle)
+        shown[protect] = decoded(out)[0].astype(float)
+    skin = skin_mask(panning(0, *SIZE).astype(np.float32) / 255) > 0.8
+    assert skin.mean() > 0.05
+    assert np.abs(shown["skin"] - shown["none"])[skin].mean() > 20
 
 
 def test_a_shot_without_labels_takes_the_whole_style(files: Files, bundle: Bundle, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from device_runtime.media.reader import VideoReader
 from device_runtime.media.video_info import VideoError
 from device_runtime.media.writer import VideoWriter
 from tests.device_runtime.clips import write_clip
+from tests.device_runtime.media.test_frames import combing, interlaced
 
 
 def decoded(path: Path) -> list[NDArray[np.uint8]]:
@@ -105,6 +106,21 @@ def test_a_jump_changes_nothing(name: str, tmp_path: Path, monkeypatch: pytest.M
     assert [frame.pts for frame in jumped] == [frame.pts for frame in read]
     assert all((a.rgb == b.rgb).all() for a, b in zip(jumped, read, strict=True))
     assert len(read) == 10
+
+
+def test_frames_after_a_jump_are_deinterlaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = interlaced(tmp_path / "fields.mp4", "tff", 400)
+    span = Span.parse("13.2", "13.6")
+    with ExcerptReader(source, span) as reader:
+        jumped = list(reader)
+    monkeypatch.setattr(excerpt, "INDEXED", set())
+    with ExcerptReader(source, span) as reader:
+        read = list(reader)
+    assert len(read) == 10
+    assert [frame.pts for frame in jumped] == [frame.pts for frame in read]
+    for after, through in zip(jumped, read, strict=True):
+        np.testing.assert_array_equal(after.rgb, through.rgb)
+    assert max(combing(frame.rgb) for frame in jumped) < 2
 
 
 @pytest.mark.parametrize("ends", [("3", None), ("75f", None), ("100000f", None), ("1.001", "26f")])

@@ -35,13 +35,13 @@ def woven(index: int, width: int, height: int) -> np.ndarray:
     return picture
 
 
-def interlaced(path: Path, order: str) -> Path:
+def interlaced(path: Path, order: str, count: int = 10) -> Path:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 128, 64, "yuv420p"
         stream.codec_context.options = {"x264-params": f"{order}=1", "crf": "4", "bf": "0"}
-        for index in range(10):
-            picture = woven(index, 128, 64)
+        for index in range(count):
+            picture = woven(index % 14, 128, 64)
             if order == "bff":
                 picture = np.ascontiguousarray(picture[::-1])
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
