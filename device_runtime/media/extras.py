@@ -22,7 +22,11 @@ COVER_TYPES: Final = {
 
 
 def add_extras(
-    source: InputContainer, output: OutputContainer, container: Container, start: Fraction
+    source: InputContainer,
+    output: OutputContainer,
+    container: Container,
+    start: Fraction,
+    end: Fraction | None = None,
 ) -> tuple[list[Packet[Any]], list[str]]:
     """Add chapters, cover pictures and attachments to a result.
 
@@ -31,12 +35,13 @@ def add_extras(
         output: The result, whose header has not been written.
         container: What the result can hold.
         start: Time on the source's clock that is 0 in the result, in seconds.
+        end: Time on that clock at which the result ends; None = with the source.
 
     Returns:
         Packets to write after the header, and a line for each thing that could not be added.
     """
     packets, notes = [], []
-    chapters = _shifted(source.chapters(), start)
+    chapters = _shifted(source.chapters(), start, end)
     if chapters:
         output.set_chapters(chapters)
     for stream in source.streams:
@@ -106,12 +111,14 @@ def _added_cover(stream: Stream, output: OutputContainer, packet: Packet[Any]) -
     return packet
 
 
-def _shifted(chapters: list[Any], start: Fraction) -> list[Any]:
-    """Return the chapters on the result's clock, without those that end before it starts."""
+def _shifted(chapters: list[Any], start: Fraction, end: Fraction | None) -> list[Any]:
+    """Return the chapters on the result's clock, without what lies outside it."""
     shifted = []
     for chapter in chapters:
-        units = round(start / (chapter["time_base"] or Fraction(1)))
-        begin, end = chapter["start"] - units, chapter["end"] - units
-        if end > 0:
-            shifted.append({**chapter, "start": max(0, begin), "end": end})
+        unit = chapter["time_base"] or Fraction(1)
+        first = round(start / unit)
+        last = None if end is None else round(end / unit)
+        if chapter["end"] > first and (last is None or chapter["start"] < last):
+            until = chapter["end"] if last is None else min(chapter["end"], last)
+            shifted.append({**chapter, "start": max(0, chapter["start"] - first), "end": until - first})
     return shifted

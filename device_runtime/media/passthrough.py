@@ -40,6 +40,7 @@ class SideStreams:
         output: The container; its header must not have been written yet.
         start: Time on the source's clock that is 0 in the output, in seconds.
         is_excerpt: Omit sound that starts before `start`, and shorten subtitles to what is left of them.
+        end: Time on the source's clock at which chapters end, in seconds; None = all of them.
 
     Attributes:
         warnings: One line for each thing that could not be copied unchanged.
@@ -47,7 +48,13 @@ class SideStreams:
     """
 
     def __init__(
-        self, source: Path, output: OutputContainer, start: Fraction, *, is_excerpt: bool = False
+        self,
+        source: Path,
+        output: OutputContainer,
+        start: Fraction,
+        *,
+        is_excerpt: bool = False,
+        end: Fraction | None = None,
     ) -> None:
         self.warnings: list[str] = []
         self._source = source
@@ -62,7 +69,7 @@ class SideStreams:
             self._last: dict[int, int] = {}
             for stream in (*self._input.streams.audio, *self._input.streams.subtitles):
                 self._add(stream)
-            self._covers, notes = add_extras(self._input, output, self._container, start)
+            self._covers, notes = add_extras(self._input, output, self._container, start, end)
             shown = find_stream(self._input, source)
             self.picture_flags = shown.disposition & self._container.flags
             for note in (*notes, *omitted(self._input, shown)):

@@ -76,7 +76,11 @@ class VideoWriter:
             )
             self._stream.metadata.update(self._like.picture_metadata)
             self._side_streams = SideStreams(
-                self._like.path, self._container, self._like.start, is_excerpt=self._like.is_excerpt
+                self._like.path,
+                self._container,
+                self._like.start,
+                is_excerpt=self._like.is_excerpt,
+                end=self._end_of_part(),
             )
             opened.callback(self._side_streams.close)
             self._stream.disposition = self._side_streams.picture_flags
@@ -149,6 +153,12 @@ class VideoWriter:
             self._side_streams.copy_until(Fraction(packet.dts or 0) * packet.time_base)
         packet.stream = self._stream
         self._container.mux(packet)
+
+    def _end_of_part(self) -> Fraction | None:
+        """Return when a part of a file ends on the file's clock, in seconds, as far as it is known."""
+        if not self._like.is_excerpt or self._like.duration is None:
+            return None
+        return self._like.start + self._like.duration
 
     def _end(self) -> Fraction:
         """Return when the last picture ends, in seconds."""

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from av.stream import AttachmentStream, Disposition
 
+from device_runtime.media.excerpt import ExcerptReader, Span
+from device_runtime.media.writer import VideoWriter
 from tests.device_runtime.clips import moving_square, write_clip
 from tests.device_runtime.media.test_clock import copied
 
@@ -100,6 +102,33 @@ def test_chapters_languages_and_default_flags_stay(tmp_path: Path, suffix: str) 
         german = "ger" if suffix == ".mov" else "deu"  # MOV has a list of its own, with the other ISO code
         assert [each.metadata["language"] for each in sounds] == [german, "eng"]
         assert [bool(each.disposition & Disposition.default) for each in sounds] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        (("0.08", "0.16"), [(0.0, 0.08, "One")]),
+        (("0.08", "0.28"), [(0.0, 0.12, "One"), (0.12, 0.2, "Zwei")]),
+        (("0.2", None), [(0.0, None, "Zwei")]),
+    ],
+)
+def test_a_part_has_the_chapters_within_it(
+    tmp_path: Path, part: tuple[str, str | None], expected: list[tuple[float, float | None, str]]
+) -> None:
+    source = chaptered(tmp_path / "in.mkv")
+    with (
+        ExcerptReader(source, Span.parse(*part)) as reader,
+        VideoWriter(tmp_path / "out.mkv", reader.info) as writer,
+    ):
+        for frame in reader:
+            writer.write(frame.picture, frame.pts, frame.duration)
+    with av.open(str(tmp_path / "out.mkv")) as container:
+        chapters = container.chapters()
+    assert [each["metadata"]["title"] for each in chapters] == [title for *_, title in expected]
+    for chapter, (begin, end, _) in zip(chapters, expected, strict=True):
+        assert float(chapter["start"] * chapter["time_base"]) == pytest.approx(begin, abs=1e-3)
+        if end is not None:
+            assert float(chapter["end"] * chapter["time_base"]) == pytest.approx(end, abs=1e-3)
 
 
 def test_attachments_stay_in_matroska_and_are_named_where_they_cannot(tmp_path: Path) -> None:
